@@ -1,0 +1,18 @@
+use async_trait::async_trait;
+use chainfire_core::journal::{JournalPosition, JournalRecord};
+use tokio::sync::watch;
+
+use crate::StoreError;
+
+/// The local audit journal as its shipper sees it.
+#[async_trait]
+pub trait JournalSource: Send + Sync + 'static {
+    /// Records after `after` in order (all of them if none), at most `limit`.
+    fn read(&self, after: Option<JournalPosition>, limit: usize) -> Result<Vec<JournalRecord>, StoreError>;
+
+    /// Replicates that everything up to `upto` is safe in flaredb, so that every server drops it.
+    async fn shipped(&self, upto: JournalPosition) -> Result<(), StoreError>;
+
+    /// Wakes at each applied entry; the value is the applied log index.
+    fn changes(&self) -> watch::Receiver<u64>;
+}

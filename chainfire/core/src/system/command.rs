@@ -1,0 +1,120 @@
+use serde::{Deserialize, Serialize};
+
+/// A typed command of an in-process service. Variants are appended, never reordered; a variant that older members do
+/// not know is gated by the feature level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SystemCommand {
+    Txn(SystemTxn),
+    LockAcquire(LockAcquire),
+    LockRelease(LockRelease),
+    LockPolicy(LockPolicy),
+}
+
+/// The replicated answer to a [`SystemCommand`], same variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SystemAnswer {
+    Txn(TxnAnswer),
+    Lock(LockAnswer),
+}
+
+/// A compare-and-set over records: all guards hold and all changes happen, or nothing does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemTxn {
+    pub guards: Vec<Guard>,
+    pub ops: Vec<SystemOp>,
+    /// What the audit journal calls this change, e.g. `iam.SigningKeyActivate`.
+    pub action: String,
+    /// What it was done to, e.g. `signing-key/2026-11`.
+    pub resource: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    pub key: Vec<u8>,
+    pub expect: Expect,
+}
+
+/// What a guard demands of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    Absent,
+    Present,
+    /// The system revision of the record's last change.
+    Revision(u64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SystemOp {
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Delete { key: Vec<u8> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TxnAnswer {
+    /// The revision that all changed records now carry.
+    Committed { revision: u64 },
+    /// The first guard that did not hold; `found` is the record's revision, if there is one.
+    Conflict { key: Vec<u8>, found: Option<u64> },
+    /// The system keyspace's reserved quota is spent.
+    QuotaExceeded,
+}
+
+/// Takes a slot of a group's counting semaphore; recursive: an id holds at most one slot of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockAcquire {
+    pub group: String,
+    pub id: String,
+    /// Slots of a group that has no stored policy.
+    pub default_slots: u32,
+}
+
+/// Gives a slot back if `id` holds one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRelease {
+    pub group: String,
+    pub id: String,
+    /// Why, when not the holder itself but an admin releases.
+    pub reason: Option<String>,
+}
+
+/// Replaces a group's policy. Lowering `slots` never revokes a holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockPolicy {
+    pub group: String,
+    /// 0 closes the group for new grants.
+    pub slots: u32,
+    /// Set: no new grants, and this is why.
+    pub frozen: Option<String>,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockAnswer {
+    /// `new` is false for a holder that asked again.
+    Granted { holder: LockHolder, new: bool },
+    Refused(LockRefusal),
+    /// The slot is free; `held` is false if `id` held nothing, which is a success too.
+    Released { held: bool },
+    PolicySet { revision: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockRefusal {
+    /// All slots are taken; the holders, oldest first.
+    SemaphoreFull { slots: u32, holders: Vec<LockHolder> },
+    Frozen { reason: String },
+    /// There are as many groups as the server allows.
+    TooManyGroups { limit: u32 },
+}
+
+/// One held slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    pub id: String,
+    /// Unix time in milliseconds, as the leader stamped the grant.
+    pub granted_at_ms: u64,
+    /// The last repeat of the same request by the holder.
+    pub last_seen_ms: u64,
+    /// Counts the grants of the group; a fencing number.
+    pub grant: u64,
+}

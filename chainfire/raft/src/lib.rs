@@ -1,0 +1,1 @@
+//! The openraft adapter: log, group commit, network, snapshots, genesis.

@@ -1,0 +1,44 @@
+//! Every stored kind of frame. A number is never used twice, not even after its format is gone.
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind(pub u16);
+
+// chainfire/core
+pub const COMMAND: Kind = Kind(0x0101);
+pub const ANSWER: Kind = Kind(0x0102);
+pub const JOURNAL: Kind = Kind(0x0103);
+pub const GENESIS: Kind = Kind(0x0104);
+pub const LINEAGE: Kind = Kind(0x0105);
+pub const SYSTEM_RECORD: Kind = Kind(0x0106);
+pub const LOCK: Kind = Kind(0x0107);
+pub const LEASE: Kind = Kind(0x0108);
+pub const AUDIT_POLICY: Kind = Kind(0x0109);
+
+// chainfire/raft
+pub const LOG_ENTRY: Kind = Kind(0x0201);
+pub const VOTE: Kind = Kind(0x0202);
+pub const LOG_ID: Kind = Kind(0x0203);
+pub const MEMBERSHIP: Kind = Kind(0x0204);
+pub const SNAPSHOT: Kind = Kind(0x0205);
+pub const IDENTITY: Kind = Kind(0x0206);
+pub const PEER_MESSAGE: Kind = Kind(0x0207);
+
+// flaredb
+pub const SQL_COMMAND: Kind = Kind(0x0301);
+pub const SQL_ANSWER: Kind = Kind(0x0302);
+pub const SQL_TABLE: Kind = Kind(0x0303);
+pub const SQL_ROW: Kind = Kind(0x0304);
+pub const SQL_MIGRATION: Kind = Kind(0x0305);
+pub const SQL_CURSOR: Kind = Kind(0x0306);
+
+// iam
+pub const IAM_RECORD: Kind = Kind(0x0401);
+pub const IAM_SEALED: Kind = Kind(0x0402);
+pub const DECISION: Kind = Kind(0x0403);
+pub const MASTER_KEY_CHECK: Kind = Kind(0x0404);
+
+// configsrv
+pub const CONFIG_RECORD: Kind = Kind(0x0501);
+pub const AGENT_PENDING: Kind = Kind(0x0502);
+pub const AGENT_STATE: Kind = Kind(0x0503);

@@ -1,0 +1,1 @@
+//! Service life-cycle: stop signals, supervised tasks.

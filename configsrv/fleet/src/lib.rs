@@ -1,0 +1,1 @@
+//! The fleet model: YAML, validation, compile, signed artifacts; pure.

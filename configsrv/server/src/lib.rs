@@ -1,0 +1,1 @@
+//! Versions, artifacts and node status over HTTP and gRPC; FleetLock.

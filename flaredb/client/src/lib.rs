@@ -1,0 +1,1 @@
+//! gRPC client of flaredb.v1.

@@ -1,0 +1,1 @@
+//! Catalog, rows, migrations and commands of the replicated SQL store, pure.

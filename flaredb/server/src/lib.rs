@@ -1,0 +1,1 @@
+//! flaredb over gRPC and the PostgreSQL wire protocol, and the audit shipper.

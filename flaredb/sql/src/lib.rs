@@ -1,0 +1,1 @@
+//! DataFusion over flaredb tables.

@@ -1,0 +1,1 @@
+//! Principals, roles, policy, keys and tokens, pure: time and entropy are arguments.

@@ -1,0 +1,1 @@
+//! IAM over gRPC and OAuth2, its state in the system store.

@@ -1,0 +1,3 @@
+//! Executable proofs of the operator contract, run against real binaries.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! cargo xtask: demo, test, ci and proofs.
+
+fn main() {}
