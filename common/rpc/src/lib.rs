@@ -1,1 +1,13 @@
-//! Listeners, TLS from files and the one mapping from error kinds to gRPC and HTTP.
+//! Listeners and errors: what every network door of Holdfast shares.
+//!
+//! A listener serves one axum router over HTTP/1.1 and HTTP/2 on the same port, in plaintext or TLS, and puts a
+//! [`Connection`] into the extensions of each request. Errors are transport-free ([`Error`]) and become a gRPC status
+//! or an HTTP answer in exactly one place each.
+
+mod error;
+mod listener;
+mod tls;
+
+pub use error::{Error, Kind};
+pub use listener::{Connection, Limits, serve};
+pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};

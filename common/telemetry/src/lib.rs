@@ -1,1 +1,7 @@
-//! Logging set-up and the metrics registry.
+//! Logging set-up and the process's metrics registry.
+
+mod logging;
+mod metrics;
+
+pub use logging::{Format, LoggingError, init};
+pub use metrics::Metrics;

@@ -1,0 +1,33 @@
+use std::io;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How log lines look on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("log filter {filter:?} is not valid: {reason}")]
+    Filter { filter: String, reason: String },
+    #[error("logging was set up twice")]
+    Twice,
+}
+
+/// Sends log lines to standard error. `filter` is a tracing filter (`info`, `info,chainfire_raft=debug`).
+pub fn init(filter: &str, format: Format) -> Result<(), LoggingError> {
+    let parsed = EnvFilter::try_new(filter)
+        .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
+    let lines = fmt().with_env_filter(parsed).with_writer(io::stderr);
+    match format {
+        Format::Text => lines.try_init(),
+        Format::Json => lines.json().try_init(),
+    }
+    .map_err(|_| LoggingError::Twice)
+}
