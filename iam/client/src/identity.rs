@@ -1,6 +1,9 @@
 use std::{fmt, net::SocketAddr};
 
 use chainfire_core::{AuthenticatedBy, Origin};
+use http::Extensions;
+
+use crate::Refusal;
 
 /// The kinds of principals; the SPIFFE path segment is the lower-case name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +36,11 @@ pub struct Identity {
     pub source: Option<SocketAddr>,
     /// Unique per request; in every log line, audit row and answer about it.
     pub request_id: String,
+}
+
+/// Who calls, for a handler of a route that is not public.
+pub fn identity(extensions: &Extensions) -> Result<&Identity, Refusal> {
+    extensions.get::<Identity>().ok_or(Refusal::Anonymous)
 }
 
 impl Kind {

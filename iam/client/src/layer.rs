@@ -1,0 +1,147 @@
+use std::{
+    convert::Infallible,
+    future::Future,
+    hash::{BuildHasher as _, RandomState},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{Either, Full};
+use tower::{Layer, Service};
+
+use crate::{Access, AccessTable, Authority, ConnectionInfo, Identity, Presented, Refusal, Rule, Style, path};
+
+/// Ties an answer to logs, traces and audit rows.
+const REQUEST_ID: &str = "x-request-id";
+
+/// Puts [`IamService`] in front of a router.
+#[derive(Clone)]
+pub struct IamLayer {
+    shared: Arc<Shared>,
+}
+
+/// Authenticates, decides, and passes on or refuses. One in front of every listener that serves callers.
+#[derive(Clone)]
+pub struct IamService<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+struct Shared {
+    authority: Arc<dyn Authority>,
+    table: AccessTable,
+    /// Random per process, so that ids of different servers and lives differ.
+    prefix: u64,
+    counter: AtomicU64,
+}
+
+impl IamLayer {
+    pub fn new(authority: Arc<dyn Authority>, rules: impl IntoIterator<Item = Rule>) -> Self {
+        let prefix = RandomState::new().hash_one(std::process::id());
+        let table = AccessTable::new(rules);
+        Self { shared: Arc::new(Shared { authority, table, prefix, counter: AtomicU64::new(1) }) }
+    }
+}
+
+impl<S> Layer<S> for IamLayer {
+    type Service = IamService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        IamService { shared: Arc::clone(&self.shared), inner }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for IamService<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<Either<Full<Bytes>, R>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The service that was polled ready must be the one that is called.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
+        let style = Style::of(request.uri().path(), request.headers());
+        let request_id = shared.request_id();
+        // An identity in the extensions can only be ours.
+        request.extensions_mut().remove::<Identity>();
+        let admitted = shared.admission(&request, &request_id);
+        Box::pin(async move {
+            let mut response = match shared.admit(admitted).await {
+                Ok(identity) => {
+                    if let Some(identity) = identity {
+                        request.extensions_mut().insert(identity);
+                    }
+                    inner.call(request).await?.map(Either::Right)
+                }
+                Err(refusal) => style.response(&refusal).map(Either::Left),
+            };
+            if let Ok(value) = HeaderValue::try_from(request_id) {
+                response.headers_mut().insert(REQUEST_ID, value);
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// What is to be established before a request may pass.
+struct Admission {
+    path: String,
+    access: Option<Access>,
+    presented: Result<Presented, Refusal>,
+}
+
+impl Shared {
+    fn request_id(&self) -> String {
+        format!("{:016x}-{:x}", self.prefix, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn admission<B>(&self, request: &Request<B>, request_id: &str) -> Admission {
+        let path = request.uri().path();
+        let access = if path::is_plain(path) { self.table.access(path) } else { None };
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let presented = Presented::read(request.headers(), connection, request_id.to_owned());
+        Admission { path: path.to_owned(), access, presented }
+    }
+
+    /// The caller's identity; none where anybody may pass.
+    async fn admit(&self, admission: Admission) -> Result<Option<Identity>, Refusal> {
+        if admission.access == Some(Access::Public) {
+            return Ok(None);
+        }
+        let presented = admission.presented?;
+        if presented.is_empty() {
+            return Err(Refusal::Anonymous);
+        }
+        let identity = self.authority.authenticate(presented).await?;
+        match admission.access {
+            None => {
+                // The authority is asked so that the denial is recorded. Without a rule nobody passes, not even an admin.
+                let (action, resource) = ("route.Call", format!("route{}", admission.path));
+                self.authority.authorize(&identity, action, &resource)?;
+                Err(Refusal::Denied { action: action.to_owned(), resource })
+            }
+            Some(Access::Permission { action, resource }) => {
+                self.authority.authorize(&identity, action, resource)?;
+                Ok(Some(identity))
+            }
+            Some(Access::Public | Access::Authenticated) => Ok(Some(identity)),
+        }
+    }
+}
