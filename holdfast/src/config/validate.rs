@@ -1,0 +1,296 @@
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use holdfast_rpc::{ClientAuth, TlsFiles};
+use holdfast_telemetry::Format;
+
+use super::{
+    Finding, Fragment,
+    fragment::{ListenFragment, MemberFragment},
+    settings::{Doors, FleetLockAuth, Log, Member, PeerTls, SecretFiles, Settings, Timing},
+};
+
+/// What the command line adds to the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub dev: bool,
+    pub data_dir: PathBuf,
+    pub api: Option<String>,
+    pub http: Option<String>,
+    pub sql: Option<String>,
+    pub peer: Option<String>,
+}
+
+const API: u16 = 2379;
+const PEER: u16 = 2380;
+const HTTP: u16 = 8080;
+const SQL: u16 = 5433;
+
+/// Checks everything and returns either settings or all findings.
+pub fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>> {
+    let mut findings = Vec::new();
+    let doors = doors(flags, &file.listen, &mut findings);
+    let (name, members) = members(flags.dev, file.name, file.members, &doors, &mut findings);
+    let peer_tls = file.peer_tls.map(|tls| PeerTls { cert: tls.cert, key: tls.key, ca: tls.ca });
+    if members.len() > 1 && peer_tls.is_none() {
+        findings.push(Finding::new(
+            "peer_tls",
+            "several servers need peer certificates: `holdfast peer-ca init` and `holdfast peer-ca issue` make them",
+        ));
+    }
+    let tls = file.tls.map(|tls| TlsFiles {
+        cert: tls.cert,
+        key: tls.key,
+        client_auth: tls.client_ca.map_or(ClientAuth::None, ClientAuth::Optional),
+    });
+    if tls.is_none() {
+        require_loopback(&doors, &mut findings);
+    }
+    if file.admin.allow_unauthenticated && !flags.dev {
+        findings.push(Finding::new("admin.allow_unauthenticated", "is possible only with --dev; remove it"));
+    }
+    let fleetlock_auth = fleetlock_auth(flags.dev, file.fleetlock.client_auth.as_deref(), &mut findings);
+    let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
+    let timing = timing(file.raft.heartbeat_ms, file.raft.election_ms, &mut findings);
+    let log = log(flags.dev, file.log.filter, file.log.format.as_deref(), &mut findings);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    Ok(Settings {
+        dev: flags.dev,
+        data_dir: flags.data_dir.clone(),
+        name,
+        members,
+        doors,
+        tls,
+        peer_tls,
+        secret_files: SecretFiles {
+            admin_token: file.secrets.admin_token_file,
+            signing_key: file.secrets.signing_key_file,
+            master_key: file.secrets.master_key_file,
+        },
+        signing_key: file.authn.internal_token.signing_key,
+        allow_unauthenticated_admin: file.admin.allow_unauthenticated,
+        issuer: file.iam.issuer,
+        trust_domain,
+        fleetlock_auth,
+        fleetlock_slots: file.fleetlock.default_slots.unwrap_or(1),
+        timing,
+        log,
+    })
+}
+
+fn doors(flags: &Flags, listen: &ListenFragment, findings: &mut Vec<Finding>) -> Doors {
+    let mut door = |name: &str, flag: &Option<String>, file: &Option<String>, port: u16| {
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, if flags.dev { 0 } else { port }));
+        let Some(text) = flag.as_ref().or(file.as_ref()) else { return default };
+        text.parse().unwrap_or_else(|_| {
+            findings.push(Finding::new(
+                format!("listen.{name}"),
+                format!("{text:?} is not an address and port such as 127.0.0.1:{port}"),
+            ));
+            default
+        })
+    };
+    Doors {
+        api: door("api", &flags.api, &listen.api, API),
+        http: door("http", &flags.http, &listen.http, HTTP),
+        sql: door("sql", &flags.sql, &listen.sql, SQL),
+        peer: door("peer", &flags.peer, &listen.peer, PEER),
+    }
+}
+
+fn members(
+    dev: bool,
+    name: Option<String>,
+    listed: Vec<MemberFragment>,
+    doors: &Doors,
+    findings: &mut Vec<Finding>,
+) -> (String, Vec<Member>) {
+    let members: Vec<_> =
+        listed.into_iter().map(|member| Member { name: member.name, peer: member.peer }).collect();
+    if members.is_empty() && dev {
+        let name = name.unwrap_or_else(|| "dev".to_owned());
+        return (name.clone(), vec![Member { name, peer: doors.peer.to_string() }]);
+    }
+    if !matches!(members.len(), 1 | 3 | 5) {
+        findings.push(Finding::new("members", format!("list 1, 3 or 5 servers, not {}", members.len())));
+    }
+    let distinct: BTreeSet<_> = members.iter().map(|member| &member.name).collect();
+    if distinct.len() != members.len() {
+        findings.push(Finding::new("members", "names must differ"));
+    }
+    for member in members.iter().filter(|member| !is_dns_label(&member.name)) {
+        findings.push(Finding::new(
+            "members",
+            format!("{:?} is not a name of lower-case letters, digits and hyphens", member.name),
+        ));
+    }
+    let name = name.unwrap_or_default();
+    if !members.iter().any(|member| member.name == name) {
+        findings.push(Finding::new("name", format!("{name:?} is not one of `members`; set this server's own name")));
+    }
+    (name, members)
+}
+
+/// The name becomes part of a certificate's DNS name.
+fn is_dns_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn require_loopback(doors: &Doors, findings: &mut Vec<Finding>) {
+    for (name, address) in [("api", doors.api), ("http", doors.http), ("sql", doors.sql)] {
+        if !address.ip().is_loopback() {
+            findings.push(Finding::new(
+                format!("listen.{name}"),
+                format!("{address} is not loopback, so `tls` must name a certificate and key"),
+            ));
+        }
+    }
+}
+
+fn fleetlock_auth(dev: bool, chosen: Option<&str>, findings: &mut Vec<Finding>) -> FleetLockAuth {
+    match chosen {
+        Some("none") => FleetLockAuth::None,
+        Some("basic") => FleetLockAuth::Basic,
+        Some("token") => FleetLockAuth::Token,
+        Some("mtls") => FleetLockAuth::Mtls,
+        None if dev => FleetLockAuth::None,
+        None => {
+            findings.push(Finding::new(
+                "fleetlock.client_auth",
+                "must be chosen: none, basic, token or mtls (the FleetLock protocol itself has no authentication)",
+            ));
+            FleetLockAuth::Mtls
+        }
+        Some(other) => {
+            findings.push(Finding::new(
+                "fleetlock.client_auth",
+                format!("{other:?} is not one of none, basic, token, mtls"),
+            ));
+            FleetLockAuth::Mtls
+        }
+    }
+}
+
+fn trust_domain(dev: bool, chosen: Option<String>, findings: &mut Vec<Finding>) -> String {
+    match chosen {
+        Some(domain) if domain.split('.').all(is_dns_label) => domain,
+        Some(domain) => {
+            findings.push(Finding::new("iam.trust_domain", format!("{domain:?} is not a lower-case DNS name")));
+            domain
+        }
+        None if dev => "quay.test".to_owned(),
+        None => {
+            findings.push(Finding::new("iam.trust_domain", "must be the cluster's name as in the fleet's cluster.yaml"));
+            String::new()
+        }
+    }
+}
+
+fn timing(heartbeat_ms: Option<u64>, election_ms: Option<u64>, findings: &mut Vec<Finding>) -> Timing {
+    let heartbeat = heartbeat_ms.unwrap_or(100);
+    let election = election_ms.unwrap_or(1_000);
+    if heartbeat == 0 || election < heartbeat.saturating_mul(5) {
+        findings.push(Finding::new(
+            "raft",
+            format!("election_ms ({election}) must be at least five times heartbeat_ms ({heartbeat}, not 0)"),
+        ));
+    }
+    Timing { heartbeat: Duration::from_millis(heartbeat), election: Duration::from_millis(election) }
+}
+
+fn log(dev: bool, filter: Option<String>, format: Option<&str>, findings: &mut Vec<Finding>) -> Log {
+    let format = match format {
+        Some("json") => Format::Json,
+        Some("text") => Format::Text,
+        None => {
+            if dev {
+                Format::Text
+            } else {
+                Format::Json
+            }
+        }
+        Some(other) => {
+            findings.push(Finding::new("log.format", format!("{other:?} is not one of text, json")));
+            Format::Text
+        }
+    };
+    Log { filter: filter.unwrap_or_else(|| "info".to_owned()), format }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn production(yaml: &str) -> Result<Settings, Vec<Finding>> {
+        let fragment = serde_saphyr::from_str(yaml).unwrap();
+        validate(&Flags { data_dir: "/var/lib/holdfast".into(), ..Flags::default() }, fragment)
+    }
+
+    #[test]
+    fn an_empty_file_names_every_missing_setting() {
+        let findings = production("{}").unwrap_err();
+        let settings: Vec<_> = findings.iter().map(|finding| finding.setting.as_str()).collect();
+        assert_eq!(settings, ["members", "name", "fleetlock.client_auth", "iam.trust_domain"]);
+    }
+
+    #[test]
+    fn doors_off_loopback_need_tls() {
+        let findings = production(
+            "name: a
+members: [{name: a, peer: '10.0.0.1:2380'}]
+listen: {api: '0.0.0.0:2379', sql: '0.0.0.0:x'}
+fleetlock: {client_auth: none}
+iam: {trust_domain: quay.test}
+",
+        )
+        .unwrap_err();
+        let settings: Vec<_> = findings.iter().map(|finding| finding.setting.as_str()).collect();
+        assert_eq!(settings, ["listen.sql", "listen.api"]);
+    }
+
+    #[test]
+    fn three_servers_need_peer_certificates_and_sane_timing() {
+        let findings = production(
+            "name: b
+members: [{name: a, peer: 'a:1'}, {name: b, peer: 'b:1'}, {name: B, peer: 'c:1'}]
+admin: {allow_unauthenticated: true}
+fleetlock: {client_auth: maybe}
+iam: {trust_domain: Quay}
+raft: {heartbeat_ms: 100, election_ms: 200}
+log: {format: xml}
+",
+        )
+        .unwrap_err();
+        let settings: Vec<_> = findings.iter().map(|finding| finding.setting.as_str()).collect();
+        assert_eq!(
+            settings,
+            [
+                "members",
+                "peer_tls",
+                "admin.allow_unauthenticated",
+                "fleetlock.client_auth",
+                "iam.trust_domain",
+                "raft",
+                "log.format"
+            ]
+        );
+    }
+
+    #[test]
+    fn dev_needs_nothing() {
+        let flags = Flags { dev: true, data_dir: "dev".into(), ..Flags::default() };
+        let settings = validate(&flags, Fragment::default()).unwrap();
+        assert_eq!(settings.members.len(), 1);
+        assert_eq!(settings.doors.api.port(), 0);
+        assert_eq!(settings.fleetlock_auth, FleetLockAuth::None);
+    }
+}
