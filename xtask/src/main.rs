@@ -1,3 +1,57 @@
-//! cargo xtask: demo, test, ci and proofs.
+//! `cargo xtask`: everything a contributor or CI does with this tree, needing only cargo.
 
-fn main() {}
+mod cargo;
+mod ci;
+mod layout;
+mod native;
+mod programs;
+mod proofs;
+mod steps;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::layout::Layout;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Automation for the Holdfast tree")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything and run every test, the short proofs and the demo once.
+    Test,
+    /// What CI runs: formatting, lints, tidy, then what `test` runs.
+    Ci,
+    /// Check the rules that the compiler cannot: dependency direction, file sizes, words that must not be left behind.
+    Tidy,
+    /// Run proof lanes against the real binaries.
+    Proofs(proofs::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let layout = Layout::find()?;
+    match command {
+        Command::Test => test::run(&layout),
+        Command::Ci => ci::run(&layout),
+        Command::Tidy => tidy::run(&layout),
+        Command::Proofs(arguments) => proofs::run(&layout, &arguments),
+    }
+}

@@ -1,0 +1,149 @@
+//! Several servers with one membership, on loopback.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{Binaries, Launch, Server, free_ports, secrets::Secrets};
+
+/// Servers `s1`, `s2`, … with certificates from a peer CA of their own and the same secrets.
+#[derive(Debug)]
+pub struct Cluster {
+    servers: Vec<Server>,
+}
+
+/// The ports of one member. They are fixed, so that a member that was killed comes back where clients know it.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    api: u16,
+    http: u16,
+    sql: u16,
+    peer: u16,
+}
+
+impl Cluster {
+    /// `count` servers in a folder of their own, all ready.
+    ///
+    /// # Errors
+    /// When one of them does not become ready; the error has the end of its log.
+    pub fn start(count: usize) -> Result<Self> {
+        let folder = Arc::new(tempfile::Builder::new().prefix("holdfast-").tempdir()?);
+        let mut cluster = Self::start_in(&Binaries::find()?, folder.path(), count)?;
+        cluster.keep(&folder);
+        cluster.wait_ready()?;
+        Ok(cluster)
+    }
+
+    /// Starts `count` servers that keep everything in `folder`, and returns at once.
+    ///
+    /// # Errors
+    /// When certificates cannot be made or a process cannot be started.
+    pub fn start_in(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
+        let holdfast = binaries.path("holdfast");
+        let members = (1..=count)
+            .map(|number| {
+                let [api, http, sql, peer] = free_ports()?;
+                Ok(Member { name: format!("s{number}"), api, http, sql, peer })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let secrets = Secrets::create(&folder.join("secrets"))?;
+        let authority = folder.join("peer-ca");
+        peer_ca(&holdfast, &["init", "--out"], &[&authority])?;
+
+        let mut servers = Vec::new();
+        for member in &members {
+            let own = folder.join(&member.name);
+            fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
+            let certificates = own.join("peer");
+            let issue = ["issue", "--name", &member.name, "--host", "127.0.0.1", "--ca"];
+            peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
+            let config = own.join("holdfast.yaml");
+            fs::write(&config, configuration(member, &members, &certificates, &secrets))
+                .with_context(|| format!("cannot write {}", config.display()))?;
+            servers.push(Server::start(Launch {
+                name: member.name.clone(),
+                binary: holdfast.clone(),
+                data: own.join("data"),
+                logs: folder.join("logs"),
+                config: Some(config),
+                admin_token: secrets.admin_token.clone(),
+                arguments: Vec::new(),
+                environment: Vec::new(),
+            })?);
+        }
+        Ok(Self { servers })
+    }
+
+    fn keep(&mut self, folder: &Arc<TempDir>) {
+        for server in &mut self.servers {
+            server.keep(Arc::clone(folder));
+        }
+    }
+
+    /// Waits until every server is ready.
+    ///
+    /// # Errors
+    /// When one is not in time.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        self.servers.iter_mut().try_for_each(|server| server.wait_ready().map(drop))
+    }
+
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    pub fn servers_mut(&mut self) -> &mut [Server] {
+        &mut self.servers
+    }
+
+    /// The bootstrap admin's token, the same on all servers.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn admin_token(&self) -> Result<String> {
+        self.servers.first().context("the cluster has no servers")?.admin_token()
+    }
+}
+
+fn peer_ca(holdfast: &Path, arguments: &[&str], paths: &[&Path]) -> Result<()> {
+    let output = Command::new(holdfast).arg("peer-ca").args(arguments).args(paths).output();
+    let output = output.with_context(|| format!("cannot start {}", holdfast.display()))?;
+    if !output.status.success() {
+        bail!("peer-ca ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn configuration(own: &Member, members: &[Member], certificates: &Path, secrets: &Secrets) -> String {
+    let mut text = format!("name: {}\nmembers:\n", own.name);
+    for member in members {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "  - {{name: {}, peer: \"127.0.0.1:{}\"}}", member.name, member.peer);
+    }
+    let quoted = |path: PathBuf| format!("{:?}", path.display().to_string());
+    let _ = write!(
+        text,
+        "listen:\n  api: \"127.0.0.1:{}\"\n  http: \"127.0.0.1:{}\"\n  sql: \"127.0.0.1:{}\"\n  peer: \"127.0.0.1:{}\"\n\
+         peer_tls:\n  cert: {}\n  key: {}\n  ca: {}\n\
+         secrets:\n  admin_token_file: {}\n  signing_key_file: {}\n  master_key_file: {}\n",
+        own.api,
+        own.http,
+        own.sql,
+        own.peer,
+        quoted(certificates.join("peer.crt")),
+        quoted(certificates.join("peer.key")),
+        quoted(certificates.join("ca.crt")),
+        quoted(secrets.admin_token.clone()),
+        quoted(secrets.signing_key.clone()),
+        quoted(secrets.master_key.clone()),
+    );
+    text
+}

@@ -1,0 +1,199 @@
+//! One `holdfast serve` process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::{Binaries, Process, Signal, wait_until};
+
+/// A cold start on a busy machine, with a first election.
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+
+/// Where a server listens, as `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Endpoints {
+    pub api: String,
+    pub http: String,
+    pub sql: String,
+    pub peer: String,
+}
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub name: String,
+    pub binary: PathBuf,
+    pub data: PathBuf,
+    /// Where output and logs go.
+    pub logs: PathBuf,
+    pub config: Option<PathBuf>,
+    /// The bootstrap token's file; a `--dev` server without configuration makes it itself.
+    pub admin_token: PathBuf,
+    /// More arguments for `holdfast serve --dev`.
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Launch {
+    /// A single `--dev` server that keeps everything in `folder`.
+    pub fn dev(binaries: &Binaries, folder: &Path) -> Self {
+        let data = folder.join("data");
+        Self {
+            name: "holdfast".into(),
+            binary: binaries.path("holdfast"),
+            admin_token: data.join("admin.token"),
+            data,
+            logs: folder.join("logs"),
+            config: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(["serve", "--dev"]).arg("--data-dir").arg(&self.data);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// A server that can be killed and started again on the same data.
+#[derive(Debug)]
+pub struct Server {
+    launch: Launch,
+    process: Option<Process>,
+    /// Dropped after the process, whose files are in it.
+    _folder: Option<Arc<TempDir>>,
+}
+
+impl Server {
+    /// A single server on free ports with a folder of its own, ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; the error has the end of its log.
+    pub fn dev() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("holdfast-").tempdir()?;
+        let mut server = Self::start(Launch::dev(&Binaries::find()?, folder.path()))?;
+        server.keep(Arc::new(folder));
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    /// Starts the process and returns at once; see [`Server::wait_ready`].
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start(launch: Launch) -> Result<Self> {
+        let mut server = Self { launch, process: None, _folder: None };
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// Removes this folder only when the server, too, is gone.
+    pub(crate) fn keep(&mut self, folder: Arc<TempDir>) {
+        self._folder = Some(folder);
+    }
+
+    /// Starts the process again after [`Server::kill`] or [`Server::terminate`], on the same data.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_again(&mut self) -> Result<()> {
+        // A file of the run before would name ports that are closed.
+        let _ = fs::remove_file(self.endpoints_file());
+        self.process = Some(Process::start(&self.launch.name, &mut self.launch.command(), &self.launch.logs)?);
+        Ok(())
+    }
+
+    /// Waits until the server has printed `ready` and written where it listens.
+    ///
+    /// # Errors
+    /// When it ends before or takes too long.
+    pub fn wait_ready(&mut self) -> Result<Endpoints> {
+        self.process()?.wait_for_line(START, |line| line.split_whitespace().next() == Some("ready"))?;
+        wait_until(START, "endpoints.json", || Ok(self.endpoints().ok()))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.launch.name
+    }
+
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Before the server is ready.
+    pub fn endpoints(&self) -> Result<Endpoints> {
+        let path = self.endpoints_file();
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is not as expected", path.display()))
+    }
+
+    /// The bootstrap admin's token.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn admin_token(&self) -> Result<String> {
+        let path = &self.launch.admin_token;
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Whether a process is there; it may be starting.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| matches!(process.ended(), Ok(None)))
+    }
+
+    /// Kills the process as a power cut would, except that what the kernel holds is not lost.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process()?.kill()
+    }
+
+    /// Asks the process to end and waits for it.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.process()?.terminate(STOP)
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process()?.signal(signal)
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self) -> String {
+        self.process.as_ref().map_or_else(String::new, Process::log_tail)
+    }
+
+    fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().with_context(|| format!("{} was never started", self.launch.name))
+    }
+
+    fn endpoints_file(&self) -> PathBuf {
+        self.launch.data.join("endpoints.json")
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the tree is and where what is built from it goes.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+/// Folders that every command shares.
+///
+/// Compiled code is kept outside the tree, so that a fresh clone does not compile RocksDB and DataFusion again.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+    cache: PathBuf,
+    target: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn find() -> Result<Self> {
+        let xtask = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&xtask).parent().context("xtask is not inside a workspace")?.to_owned();
+        let cache = match (absolute("XDG_CACHE_HOME"), absolute("HOME")) {
+            (Some(cache), _) => cache.join("holdfast"),
+            (None, Some(home)) => home.join(".cache/holdfast"),
+            (None, None) => root.join("target/cache"),
+        };
+        let target = match env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty()) {
+            Some(folder) => root.join(folder),
+            None => cache.join("target"),
+        };
+        Ok(Self { root, cache, target })
+    }
+
+    /// The top of the tree.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What cargo builds to run.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// What cargo checks without linking. A folder of its own, because there RocksDB's C++ is not compiled.
+    pub(crate) fn check_target(&self) -> PathBuf {
+        self.target.with_file_name("check")
+    }
+
+    /// An empty folder to name as RocksDB's library where nothing is linked.
+    pub(crate) fn no_library(&self) -> PathBuf {
+        self.cache.join("no-library")
+    }
+
+    /// Programs that were built for tests.
+    pub(crate) fn bin(&self) -> PathBuf {
+        self.cache.join("bin")
+    }
+
+    /// The binaries of this tree, once built.
+    pub(crate) fn binaries(&self) -> PathBuf {
+        self.target.join("debug")
+    }
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}

@@ -1,0 +1,33 @@
+//! Starts the proof runner on freshly built binaries.
+
+use std::{ffi::OsString, process::Command};
+
+use anyhow::Result;
+
+use crate::{layout::Layout, native, programs, test};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The lane, for instance `core`.
+    lane: String,
+    /// More arguments for the runner, for instance `--long`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    more: Vec<OsString>,
+}
+
+pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
+    native::ensure()?;
+    test::build(layout)?;
+    programs::run(runner(layout).arg(&arguments.lane).args(&arguments.more))
+}
+
+/// The lanes that every change has to pass, at their short settings.
+pub(crate) fn short(layout: &Layout) -> Result<()> {
+    programs::run(runner(layout).args(["core", "--short"]))
+}
+
+fn runner(layout: &Layout) -> Command {
+    let mut command = Command::new(layout.binaries().join("ops-proofs"));
+    command.current_dir(layout.root()).env("HOLDFAST_BIN_DIR", layout.binaries());
+    command
+}
