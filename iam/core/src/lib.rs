@@ -1,1 +1,23 @@
 //! Principals, roles, policy, keys and tokens, pure: time and entropy are arguments.
+//!
+//! - [`startup`]: what a server demands of its environment before it starts.
+//! - [`record`]: what IAM stores, under which keys, in which format.
+//! - [`seal`]: secrets at rest under the master key.
+//! - [`signing`]: keys, the key ring's state machine, JWKS, tokens.
+//! - [`policy`]: roles compiled to Cedar policies, decisions, rights on key ranges.
+//! - [`credential`]: access keys and their overlap rule.
+//! - [`enrol`]: join tokens, certificate requests, certificate chains.
+//!
+//! The one randomness that is not an argument is ring's own nonce for ECDSA signatures.
+
+pub mod credential;
+pub mod enrol;
+pub mod policy;
+mod principal;
+pub mod record;
+pub mod seal;
+pub mod secret;
+pub mod signing;
+pub mod startup;
+
+pub use principal::{Kind, NameError, PrincipalId, Subject, TrustDomain, check_name};

@@ -1,0 +1,9 @@
+//! Who may do what: roles compiled to Cedar policies, and rights on chainfire's keys as interval sets.
+
+mod decide;
+mod ranges;
+mod role;
+
+pub use decide::{Caller, Context, CustomPolicy, Policies, PolicyError, Verdict};
+pub use ranges::{KeyRanges, KeyRights};
+pub use role::Role;

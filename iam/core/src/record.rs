@@ -1,0 +1,227 @@
+//! What IAM keeps in the system keyspace: records as JSON in frames, under typed keys `iam/…`.
+
+use holdfast_format::{Error, from_json, kind, to_json};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    PrincipalId, Subject,
+    credential::{AccessKeyId, CredentialSet},
+    enrol::JoinTokenRecord,
+    policy::Role,
+    seal::Sealed,
+    signing::KeyRing,
+};
+
+/// The prefix of every key of IAM.
+pub const PREFIX: &[u8] = b"iam/";
+
+/// A stored type.
+pub trait Record: Serialize + DeserializeOwned {
+    const KIND: kind::Kind = kind::IAM_RECORD;
+    const VERSION: u16 = 1;
+
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        to_json(Self::KIND, Self::VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        from_json(Self::KIND, Self::VERSION, bytes)
+    }
+}
+
+/// How the plane's identity began; written once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    pub created_ms: u64,
+    pub trust_domain: String,
+    /// [`crate::seal::MasterKey::check`].
+    pub master_key_check: String,
+    /// [`crate::seal::MasterKey::tag`] of the bootstrap token.
+    pub admin_token_tag: String,
+    /// The key that signed first; a server that brings another one has a different environment.
+    pub first_kid: String,
+}
+
+/// Exists once somebody has decided about the bootstrap token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    pub enabled: bool,
+    pub changed_ms: u64,
+    pub changed_by: String,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    pub id: PrincipalId,
+    pub display_name: String,
+    pub created_ms: u64,
+    pub disabled: bool,
+}
+
+/// A subject's place in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    pub group: String,
+    pub member: Subject,
+    pub created_ms: u64,
+}
+
+/// What a subject may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub name: String,
+    pub subject: Subject,
+    pub role: Option<Role>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyGrant>,
+    pub created_ms: u64,
+}
+
+/// Rights on `[start, end)`; hex, an absent end means to the end of the key space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyGrant {
+    pub start: String,
+    pub end: Option<String>,
+    pub read: bool,
+    pub write: bool,
+}
+
+/// Where to find an access key's principal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    pub principal: PrincipalId,
+}
+
+/// The certificate authorities that this plane trusts for clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorities {
+    pub authorities: Vec<Authority>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// SHA-256 of the public key (SubjectPublicKeyInfo), hex.
+    pub id: String,
+    /// Base64 DER.
+    pub certificate: String,
+    pub state: AuthorityState,
+    pub created_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthorityState {
+    /// Issues, and is trusted.
+    Trusted,
+    /// Is trusted, and issues no more.
+    Overlap,
+    Removed,
+}
+
+/// A certificate that was issued to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrollment {
+    pub node: PrincipalId,
+    pub serial: String,
+    pub key_sha256: String,
+    pub enrolled_ms: u64,
+    pub expires_ms: u64,
+    /// Absent for a renewal.
+    pub join_token_id: Option<String>,
+}
+
+/// A token that is void before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedToken {
+    pub revoked_ms: u64,
+    /// After this the token is expired anyway and the record may go.
+    pub until_ms: u64,
+}
+
+/// Tokens that a principal got before this time are void.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedPrincipal {
+    pub not_before_ms: u64,
+}
+
+impl Record for Genesis {}
+impl Record for Bootstrap {}
+impl Record for Principal {}
+impl Record for Membership {}
+impl Record for Binding {}
+impl Record for AccessKey {}
+impl Record for Authorities {}
+impl Record for Enrollment {}
+impl Record for RevokedToken {}
+impl Record for RevokedPrincipal {}
+impl Record for KeyRing {}
+impl Record for CredentialSet {}
+impl Record for JoinTokenRecord {}
+impl Record for Sealed {
+    const KIND: kind::Kind = kind::IAM_SEALED;
+}
+
+/// Where records are. Names cannot contain `/`, so that no two of these meet.
+pub mod key {
+    use super::{AccessKeyId, PrincipalId, Subject};
+
+    pub const GENESIS: &[u8] = b"iam/genesis";
+    pub const BOOTSTRAP: &[u8] = b"iam/bootstrap";
+    pub const RING: &[u8] = b"iam/ring";
+    pub const AUTHORITIES: &[u8] = b"iam/authorities";
+    pub const PRINCIPALS: &str = "iam/principal/";
+    pub const BINDINGS: &str = "iam/binding/";
+    pub const ENROLLMENTS: &str = "iam/enrollment/";
+    pub const REVOKED_TOKENS: &str = "iam/revoked/token/";
+
+    pub fn principal(id: &PrincipalId) -> Vec<u8> {
+        format!("{PRINCIPALS}{id}").into_bytes()
+    }
+
+    /// The groups that `member` is in, each with its own record below this prefix.
+    pub fn memberships(member: &Subject) -> Vec<u8> {
+        format!("iam/member/{member}/").into_bytes()
+    }
+
+    pub fn membership(member: &Subject, group: &str) -> Vec<u8> {
+        format!("iam/member/{member}/{group}").into_bytes()
+    }
+
+    pub fn bindings(subject: &Subject) -> Vec<u8> {
+        format!("{BINDINGS}{subject}/").into_bytes()
+    }
+
+    pub fn binding(subject: &Subject, name: &str) -> Vec<u8> {
+        format!("{BINDINGS}{subject}/{name}").into_bytes()
+    }
+
+    pub fn credentials(principal: &PrincipalId) -> Vec<u8> {
+        format!("iam/credentials/{principal}").into_bytes()
+    }
+
+    pub fn access_key(id: &AccessKeyId) -> Vec<u8> {
+        format!("iam/access-key/{}", id.as_str()).into_bytes()
+    }
+
+    /// `kind` as in [`crate::seal::Label`].
+    pub fn sealed(kind: &str, id: &str) -> Vec<u8> {
+        format!("iam/sealed/{kind}/{id}").into_bytes()
+    }
+
+    pub fn join_token(id: &str) -> Vec<u8> {
+        format!("iam/join-token/{id}").into_bytes()
+    }
+
+    pub fn enrollment(node: &PrincipalId, serial: &str) -> Vec<u8> {
+        format!("{ENROLLMENTS}{node}/{serial}").into_bytes()
+    }
+
+    pub fn revoked_token(jti: &str) -> Vec<u8> {
+        format!("{REVOKED_TOKENS}{jti}").into_bytes()
+    }
+
+    pub fn revoked_principal(id: &PrincipalId) -> Vec<u8> {
+        format!("iam/revoked/principal/{id}").into_bytes()
+    }
+}

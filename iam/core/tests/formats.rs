@@ -1,0 +1,111 @@
+//! Records of the first release: what was stored then is read for ever, and written the same way.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::{fmt::Debug, fs, path::PathBuf};
+
+use iam_core::{
+    credential::CredentialSet,
+    enrol::{JoinTokenRecord, Redemption},
+    policy::Role,
+    record::{
+        AccessKey, Authorities, Authority, AuthorityState, Binding, Bootstrap, Enrollment, Genesis, KeyGrant,
+        Membership, Principal, Record, RevokedPrincipal, RevokedToken,
+    },
+    seal::{Label, MasterKey},
+    signing::{Algorithm, KeyRing, PublicKey, Timing},
+};
+
+#[track_caller]
+fn frozen<T: Record + PartialEq + Debug>(name: &str, value: &T) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.1"));
+        fs::write(&path, value.encode().unwrap()).unwrap();
+    }
+    let stored = fs::read(path).unwrap();
+    assert_eq!(T::decode(&stored).unwrap(), *value, "reads the first release");
+    assert_eq!(value.encode().unwrap(), stored, "writes what the first release reads");
+}
+
+#[test]
+fn every_record_of_the_first_release() {
+    let node: iam_core::PrincipalId = "node/pier2".parse().unwrap();
+    let user: iam_core::PrincipalId = "user/mira".parse().unwrap();
+    frozen(
+        "genesis",
+        &Genesis {
+            created_ms: 1,
+            trust_domain: "harbour.example".into(),
+            master_key_check: "aa".into(),
+            admin_token_tag: "bb".into(),
+            first_kid: "k".into(),
+        },
+    );
+    frozen(
+        "bootstrap",
+        &Bootstrap { enabled: false, changed_ms: 2, changed_by: "user/mira".into(), reason: "admins exist".into() },
+    );
+    frozen("principal", &Principal { id: user.clone(), display_name: "Mira".into(), created_ms: 3, disabled: false });
+    frozen("membership", &Membership { group: "crew".into(), member: user.clone().into(), created_ms: 4 });
+    frozen(
+        "binding",
+        &Binding {
+            name: "b1".into(),
+            subject: "group/crew".parse().unwrap(),
+            role: Some(Role::Operator),
+            keys: vec![KeyGrant { start: "61".into(), end: Some("62".into()), read: true, write: false }],
+            created_ms: 5,
+        },
+    );
+    frozen("access-key", &AccessKey { principal: user });
+    let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
+    frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), 6).unwrap());
+    frozen(
+        "authorities",
+        &Authorities {
+            authorities: vec![Authority {
+                id: "cc".into(),
+                certificate: "MAA=".into(),
+                state: AuthorityState::Trusted,
+                created_ms: 7,
+            }],
+        },
+    );
+    frozen(
+        "enrollment",
+        &Enrollment {
+            node: node.clone(),
+            serial: "01".into(),
+            key_sha256: "dd".into(),
+            enrolled_ms: 8,
+            expires_ms: 9,
+            join_token_id: Some("ee".into()),
+        },
+    );
+    frozen(
+        "join-token",
+        &JoinTokenRecord {
+            node,
+            created_ms: 10,
+            expires_ms: 11,
+            created_by: "user/mira".into(),
+            redeemed: Some(Redemption { key_sha256: "dd".into(), at_ms: 12, certificate: "MAA=".into() }),
+        },
+    );
+    frozen("revoked-token", &RevokedToken { revoked_ms: 13, until_ms: 14 });
+    frozen("revoked-principal", &RevokedPrincipal { not_before_ms: 15 });
+}
+
+#[test]
+fn key_ring_and_sealed_secret_of_the_first_release() {
+    let timing = Timing { jwks_cache_ms: 0, max_ttl_ms: 0, stale_limit_ms: 0, leeway_ms: 0, retirement_ms: 0 };
+    let [first, second, third] = [1, 2, 3].map(|seed| PublicKey::new(Algorithm::EdDsa, &[seed; 32]));
+    let kid = first.kid().unwrap();
+    let ring = KeyRing::genesis(first, 1).unwrap().add(second.clone(), 2).unwrap().add(third.clone(), 3).unwrap();
+    let ring = ring.activate(&second.kid().unwrap(), true, &timing, 4).unwrap().retire(&kid, &timing, 5).unwrap();
+    frozen("key-ring", &ring.activate(&third.kid().unwrap(), true, &timing, 6).unwrap());
+
+    let master = MasterKey::new([7; 32]);
+    let label = Label { kind: "credential", principal: "user/mira", key: "HFAK0123456789ABCDEF" };
+    let sealed = master.seal(label, b"secret", [1; 12]).unwrap();
+    frozen("sealed", &sealed);
+    assert_eq!(master.open(label, &sealed).unwrap().as_slice(), b"secret");
+}
