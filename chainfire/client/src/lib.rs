@@ -1,11 +1,12 @@
 //! How in-process services keep their state in chainfire: typed commands, local reads at an applied index, a watch.
 //!
-//! The server implements [`SystemStore`] on the Raft group; [`memory::MemoryStore`] runs the same pure state machine
-//! in memory for tests. IAM and configsrv know nothing of Raft.
+//! The server implements [`SystemStore`] and [`JournalSource`] on the Raft group; [`memory::MemoryStore`] runs the same
+//! pure state machine in memory for tests. IAM, configsrv and the shipper know nothing of Raft.
 
 mod journal;
 pub mod memory;
 mod system;
 
+pub use chainfire_core::system::{Page, Record};
 pub use journal::JournalSource;
-pub use system::{Applied, Page, Record, StoreError, SystemStore};
+pub use system::{Applied, StoreError, SystemStore};

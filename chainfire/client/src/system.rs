@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use chainfire_core::{
-    Origin,
-    system::{SystemAnswer, SystemCommand},
+    Answer, Halt, Origin,
+    system::{LockGroup, Page, Record, SystemAnswer, SystemCommand},
 };
 use tokio::sync::watch;
 
@@ -22,28 +22,18 @@ pub trait SystemStore: Send + Sync + 'static {
     /// Records whose key starts with `prefix`, in key order, after `after` if given, at most `limit`.
     fn list(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError>;
 
+    /// The lock group `group`; `None` if it has neither a stored policy nor a holder.
+    fn lock_group(&self, group: &str) -> Result<Option<LockGroup>, StoreError>;
+
+    /// Lock groups that have a stored policy or a holder, by name, after `after` if given, at most `limit`.
+    fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError>;
+
     /// How far this server has applied.
     fn applied(&self) -> Applied;
 
     /// Wakes at each change of the system keyspace; the value is its newest revision here. Readers re-read what they
     /// need: level-triggered, so that nothing can be missed.
     fn changes(&self) -> watch::Receiver<u64>;
-}
-
-/// A stored record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
-    /// The system revision of its last change.
-    pub revision: u64,
-}
-
-/// A part of a listing; `more` says that records follow the last one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    pub records: Vec<Record>,
-    pub more: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,4 +59,24 @@ pub enum StoreError {
     /// The local state could not be read.
     #[error("storage: {0}")]
     Storage(String),
+}
+
+impl StoreError {
+    /// What a replicated answer says to the service that asked.
+    pub fn from_answer(answer: Answer) -> Result<SystemAnswer, Self> {
+        match answer {
+            Answer::System(outcome) => outcome.map_err(|refused| Self::Refused(refused.to_string())),
+            Answer::BeforeGenesis => Err(Self::Unavailable("the cluster has not begun yet".into())),
+            Answer::LevelTooLow { needed, level } => {
+                Err(Self::Refused(format!("this needs feature level {needed}; the cluster is at {level}")))
+            }
+            Answer::User(_) | Answer::Cluster(_) => Err(Self::Storage("the answer belongs to another command".into())),
+        }
+    }
+}
+
+impl From<Halt> for StoreError {
+    fn from(halt: Halt) -> Self {
+        Self::Storage(halt.to_string())
+    }
 }

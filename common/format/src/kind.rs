@@ -14,6 +14,8 @@ pub const SYSTEM_RECORD: Kind = Kind(0x0106);
 pub const LOCK: Kind = Kind(0x0107);
 pub const LEASE: Kind = Kind(0x0108);
 pub const AUDIT_POLICY: Kind = Kind(0x0109);
+pub const CLUSTER_STATE: Kind = Kind(0x010a);
+pub const COMPACTION: Kind = Kind(0x010b);
 
 // chainfire/raft
 pub const LOG_ENTRY: Kind = Kind(0x0201);
@@ -23,6 +25,7 @@ pub const MEMBERSHIP: Kind = Kind(0x0204);
 pub const SNAPSHOT: Kind = Kind(0x0205);
 pub const IDENTITY: Kind = Kind(0x0206);
 pub const PEER_MESSAGE: Kind = Kind(0x0207);
+pub const STATE_POINTER: Kind = Kind(0x0208);
 
 // flaredb
 pub const SQL_COMMAND: Kind = Kind(0x0301);
@@ -31,6 +34,8 @@ pub const SQL_TABLE: Kind = Kind(0x0303);
 pub const SQL_ROW: Kind = Kind(0x0304);
 pub const SQL_MIGRATION: Kind = Kind(0x0305);
 pub const SQL_CURSOR: Kind = Kind(0x0306);
+pub const SQL_SCHEMA: Kind = Kind(0x0307);
+pub const SQL_HEAD: Kind = Kind(0x0308);
 
 // iam
 pub const IAM_RECORD: Kind = Kind(0x0401);
@@ -42,3 +47,9 @@ pub const MASTER_KEY_CHECK: Kind = Kind(0x0404);
 pub const CONFIG_RECORD: Kind = Kind(0x0501);
 pub const AGENT_PENDING: Kind = Kind(0x0502);
 pub const AGENT_STATE: Kind = Kind(0x0503);
+pub const AGENT_ORIGINALS: Kind = Kind(0x0504);
+
+// chainfire/server
+pub const LEASE_QUESTION: Kind = Kind(0x0601);
+pub const LEASE_ANSWER: Kind = Kind(0x0602);
+pub const MEMBER_RECORD: Kind = Kind(0x0603);

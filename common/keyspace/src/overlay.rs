@@ -51,7 +51,7 @@ impl Read for Overlay<'_> {
             return self.base.scan(table, range, order);
         };
         let changed = changes.range(range.clone().bounds());
-        let changed: Box<dyn Iterator<Item = (&Vec<u8>, &Option<Vec<u8>>)>> = match order {
+        let changed: Changes<'_> = match order {
             Order::Ascending => Box::new(changed),
             Order::Descending => Box::new(changed.rev()),
         };
@@ -70,10 +70,12 @@ impl Write for Overlay<'_> {
     }
 }
 
+type Changes<'a> = Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)> + 'a>;
+
 /// Two scans in the same order as one; where both have a key, the change wins.
 struct Merged<'a> {
     base: Peekable<Scan<'a>>,
-    changed: Peekable<Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)> + 'a>>,
+    changed: Peekable<Changes<'a>>,
     order: Order,
 }
 

@@ -59,6 +59,9 @@ pub enum TxnAnswer {
     QuotaExceeded,
 }
 
+/// Most holders that a refusal names.
+pub const SHOWN_HOLDERS: usize = 16;
+
 /// Takes a slot of a group's counting semaphore; recursive: an id holds at most one slot of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockAcquire {
@@ -91,20 +94,34 @@ pub struct LockPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockAnswer {
     /// `new` is false for a holder that asked again.
-    Granted { holder: LockHolder, new: bool },
+    Granted {
+        holder: LockHolder,
+        new: bool,
+    },
     Refused(LockRefusal),
     /// The slot is free; `held` is false if `id` held nothing, which is a success too.
-    Released { held: bool },
-    PolicySet { revision: u64 },
+    Released {
+        held: bool,
+    },
+    PolicySet {
+        revision: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockRefusal {
-    /// All slots are taken; the holders, oldest first.
-    SemaphoreFull { slots: u32, holders: Vec<LockHolder> },
-    Frozen { reason: String },
+    /// All slots are taken; the holders (no more than [`SHOWN_HOLDERS`]), oldest grant first.
+    SemaphoreFull {
+        slots: u32,
+        holders: Vec<LockHolder>,
+    },
+    Frozen {
+        reason: String,
+    },
     /// There are as many groups as the server allows.
-    TooManyGroups { limit: u32 },
+    TooManyGroups {
+        limit: u32,
+    },
 }
 
 /// One held slot.
@@ -115,6 +132,18 @@ pub struct LockHolder {
     pub granted_at_ms: u64,
     /// The last repeat of the same request by the holder.
     pub last_seen_ms: u64,
-    /// Counts the grants of the group; a fencing number.
+    /// Numbers the grants of all groups: a fencing number, which never falls.
     pub grant: u64,
+}
+
+/// A group's semaphore as it stands: its stored policy, if it has one, and who holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockGroup {
+    pub group: String,
+    /// Of the stored policy; a group without one has the slots that its askers bring along.
+    pub slots: Option<u32>,
+    /// Why there are no new grants, if there are none.
+    pub frozen: Option<String>,
+    /// Oldest grant first.
+    pub holders: Vec<LockHolder>,
 }

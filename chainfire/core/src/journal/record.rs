@@ -1,11 +1,9 @@
-//! The audit journal: one record for each change that must be answered for, written in the same batch as the change.
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Origin;
 
-/// The journal's key: ordered within a lineage, unique over the life of the cluster.
+/// Where a record is: ordered within a lineage, unique over the life of the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JournalPosition {
     pub lineage: Uuid,
@@ -27,6 +25,8 @@ pub struct JournalRecord {
     /// E.g. `key/<printable key>`, `lease/<id>`, `lock/<group>/<id>`; control bytes are escaped.
     pub resource: String,
     pub outcome: Outcome,
+    /// What the caller gave as its reason, where the call asks for one.
+    pub reason: Option<String>,
     /// The user or system revision that the change created, if it created one.
     pub revision: Option<u64>,
     /// SHA-256 of the value before and after, at audit level `digest`.

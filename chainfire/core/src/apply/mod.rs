@@ -1,0 +1,93 @@
+mod user;
+
+use holdfast_keyspace::Write;
+
+use crate::{
+    Answer, ClusterError, Command, Effect, Envelope, Failure, Halt,
+    cluster::{self, ClusterAnswer, ClusterCommand},
+    format,
+    journal::{Entry, Recorder},
+    system,
+};
+
+/// Where a command is in the Raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPosition {
+    pub index: u64,
+    pub term: u64,
+}
+
+/// A command's outcome on this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The encoded [`Answer`]: the same on every server.
+    pub answer: Vec<u8>,
+    pub effects: Vec<Effect>,
+}
+
+/// Changes `state` by the command of one log entry. The same state and entry give the same changes, answer and effects
+/// everywhere and always. On [`Halt`] the caller must drop the changes and end the process.
+pub fn apply(state: &mut dyn Write, at: LogPosition, command: &[u8]) -> Result<Applied, Halt> {
+    let envelope = format::decode_command(command).map_err(Halt::Command)?;
+    let mut effects = Vec::new();
+    let answer = answer(state, at, &envelope, &mut effects)?;
+    Ok(Applied { answer: format::encode_answer(&answer).map_err(Halt::Record)?, effects })
+}
+
+fn answer(
+    state: &mut dyn Write,
+    at: LogPosition,
+    envelope: &Envelope,
+    effects: &mut Vec<Effect>,
+) -> Result<Answer, Halt> {
+    let Some(cluster) = cluster::state(&*state)? else { return begin(state, at, envelope, effects) };
+    let needed = envelope.command.min_level();
+    if needed > cluster.feature_level {
+        return Ok(Answer::LevelTooLow { needed, level: cluster.feature_level });
+    }
+    let mut recorder = Recorder::new(&*state, cluster, at, envelope)?;
+    let answer = match &envelope.command {
+        Command::User(command) => {
+            Answer::User(user::apply(state, at, envelope.time_ms, command, &mut recorder, effects)?)
+        }
+        Command::System(command) => {
+            let context = system::Context { limits: cluster.limits, time_ms: envelope.time_ms };
+            Answer::System(replicated(system::apply(state, &context, command, &mut recorder, effects))?)
+        }
+        Command::Cluster(command) => {
+            let time_ms = envelope.time_ms;
+            Answer::Cluster(replicated(cluster::apply(state, cluster, command, time_ms, &mut recorder, effects))?)
+        }
+    };
+    recorder.finish(state, effects);
+    Ok(answer)
+}
+
+/// The first command of a cluster's life.
+fn begin(
+    state: &mut dyn Write,
+    at: LogPosition,
+    envelope: &Envelope,
+    effects: &mut Vec<Effect>,
+) -> Result<Answer, Halt> {
+    let Command::Cluster(ClusterCommand::Genesis(command)) = &envelope.command else {
+        return Ok(Answer::BeforeGenesis);
+    };
+    let (cluster, genesis) = cluster::begin(state, command, envelope.time_ms)?;
+    let mut recorder = Recorder::new(&*state, cluster, at, envelope)?;
+    let resource = format!("cluster/{}", genesis.cluster);
+    recorder.record(state, Entry { action: "cluster.Genesis".into(), resource, ..Entry::default() })?;
+    effects.push(Effect::ClusterChanged);
+    recorder.finish(state, effects);
+    let answer: Result<ClusterAnswer, ClusterError> = Ok(ClusterAnswer::Genesis(genesis));
+    Ok(Answer::Cluster(answer))
+}
+
+/// Tells a refusal, which is an answer, from a reason to stop.
+fn replicated<T, R>(result: Result<T, Failure<R>>) -> Result<Result<T, R>, Halt> {
+    match result {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Failure::Refused(refused)) => Ok(Err(refused)),
+        Err(Failure::Halt(halt)) => Err(halt),
+    }
+}

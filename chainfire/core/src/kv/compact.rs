@@ -1,0 +1,120 @@
+//! Compaction in two parts. Applying [`Compact`] only moves the compacted revision: from then on reads below it fail.
+//! The rows that nobody can see any more are removed in bounded steps, each a log entry of its own
+//! ([`ClusterCommand::CompactStep`](crate::cluster::ClusterCommand::CompactStep)) that the leader proposes at leisure:
+//! so all members' states stay byte for byte alike, no step holds up other entries for long, and a snapshot or a new
+//! leader goes on where the last one stopped. [`hash`](super::hash()) does not depend on how far the removal is.
+
+use holdfast_format::kind;
+use holdfast_keyspace::{Change, KeyRange, Order, Read, Write};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Compact, Revision, compacted_revision, current_revision,
+    index::{decode_live, split},
+};
+use crate::{
+    Failure, Halt, UserError,
+    format::{decode_record, encode_record},
+    meta, table,
+};
+
+/// One pass over the index, on behalf of one compacted revision.
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    target: Revision,
+    finished: bool,
+    /// The index key to go on at.
+    next: Vec<u8>,
+    /// The escaped key whose newest version at `target` has been passed: all its later (older) rows are dead.
+    settled: Vec<u8>,
+}
+
+/// What one step of the removal changes.
+#[derive(Debug)]
+pub struct CompactStep {
+    pub changes: Vec<Change>,
+    /// Versions among the changes.
+    pub removed: u64,
+    /// Nothing is left to remove.
+    pub finished: bool,
+}
+
+/// Applies a compaction.
+pub(crate) fn compact(state: &mut dyn Write, request: Compact) -> Result<Revision, Failure> {
+    let current = current_revision(&*state)?;
+    let compacted = compacted_revision(&*state)?;
+    if request.revision.0 < 0 || compacted.is_some_and(|compacted| request.revision <= compacted) {
+        return Err(UserError::Compacted.into());
+    }
+    if request.revision > current {
+        return Err(UserError::FutureRevision.into());
+    }
+    meta::set_counter(state, meta::COMPACTED, request.revision.0.cast_unsigned());
+    Ok(current)
+}
+
+/// Whether a [`compact_step`] would find work.
+pub fn compaction_pending(read: &dyn Read) -> Result<bool, Halt> {
+    let Some(compacted) = compacted_revision(read)? else { return Ok(false) };
+    Ok(cursor(read)?.is_none_or(|cursor| !cursor.finished || cursor.target < compacted))
+}
+
+/// The next part of the removal: looks at no more than `rows` versions. Of each key the newest version at the
+/// compacted revision survives, unless it is a deletion; a deletion exactly at the compacted revision survives too,
+/// so that a watch from there sees it.
+pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
+    let mut step = CompactStep { changes: Vec::new(), removed: 0, finished: true };
+    let Some(compacted) = compacted_revision(read)? else { return Ok(step) };
+    let mut cursor = match cursor(read)? {
+        Some(cursor) if !cursor.finished => cursor,
+        Some(cursor) if cursor.target >= compacted => return Ok(step),
+        _ => Cursor { target: compacted, finished: false, next: Vec::new(), settled: Vec::new() },
+    };
+    let mut scan = read.scan(table::INDEX, KeyRange::from(cursor.next.clone()), Order::Ascending);
+    let mut last = None;
+    for pair in scan.by_ref().take(rows.max(1)) {
+        let (index_key, value) = pair?;
+        let (escaped, row) = split(&index_key)?;
+        if row.main <= cursor.target {
+            let deleted = decode_live(&value)?.is_none();
+            let dead = escaped == cursor.settled || (deleted && row.main < cursor.target);
+            cursor.settled.clear();
+            cursor.settled.extend_from_slice(escaped);
+            if dead {
+                step.removed += 1;
+                step.changes.push(Change { table: table::ROWS, key: row.encode(deleted), value: None });
+                step.changes.push(Change { table: table::INDEX, key: index_key.clone(), value: None });
+            }
+        }
+        last = Some(index_key);
+    }
+    cursor.finished = scan.next().transpose()?.is_none();
+    if let Some(mut last) = last {
+        last.push(0);
+        cursor.next = last;
+    }
+    step.finished = cursor.finished && cursor.target >= compacted;
+    step.changes.push(Change {
+        table: table::META,
+        key: meta::COMPACT_CURSOR.into(),
+        value: Some(encode_record(kind::COMPACTION, &cursor)?),
+    });
+    Ok(step)
+}
+
+/// Applies one step; returns what it removed and whether it was the last.
+pub(crate) fn remove_compacted(state: &mut dyn Write, rows: u32) -> Result<(u64, bool), Halt> {
+    let step = compact_step(&*state, rows as usize)?;
+    for change in step.changes {
+        match change.value {
+            Some(value) => state.put(change.table, change.key, value),
+            None => state.delete(change.table, change.key),
+        }
+    }
+    Ok((step.removed, step.finished))
+}
+
+fn cursor(read: &dyn Read) -> Result<Option<Cursor>, Halt> {
+    let bytes = read.get(table::META, meta::COMPACT_CURSOR.as_bytes())?;
+    bytes.map(|bytes| decode_record(kind::COMPACTION, &bytes)).transpose()
+}

@@ -1,0 +1,94 @@
+use holdfast_keyspace::{Order, Read, Scan};
+
+use super::{
+    KeyValue, Keys, Revision,
+    index::{Version, behind, escape, index_range, seen_at, split, version},
+};
+use crate::{Halt, kv::row::RowId, table};
+
+/// Versions of one key that a scan steps over before it seeks past the rest. Stepping is cheaper than seeking, as
+/// long as it is a few steps.
+const STEPS_BEFORE_SEEK: usize = 16;
+
+/// The version of `key` that revision `at` sees, deletions included. One seek.
+pub(crate) fn newest(read: &dyn Read, key: &[u8], at: Revision) -> Result<Option<Version>, Halt> {
+    let escaped = escape(key);
+    let range = holdfast_keyspace::KeyRange::between(seen_at(&escaped, at), behind(&escaped));
+    let Some(pair) = read.scan(table::INDEX, range, Order::Ascending).next() else { return Ok(None) };
+    let (index_key, value) = pair?;
+    let (escaped, row) = split(&index_key)?;
+    version(escaped, row, &value).map(Some)
+}
+
+/// The live version of `key` at revision `at`.
+pub(crate) fn live(read: &dyn Read, key: &[u8], at: Revision) -> Result<Option<Version>, Halt> {
+    Ok(newest(read, key, at)?.filter(|version| version.live.is_some()))
+}
+
+/// The stored pair of a live version.
+pub(crate) fn load(read: &dyn Read, row: RowId) -> Result<KeyValue, Halt> {
+    let bytes = read.get(table::ROWS, &row.encode(false))?;
+    let bytes = bytes.ok_or_else(|| Halt::damaged(format!("the row of revision {} is missing", row.main)))?;
+    KeyValue::decode(&bytes.into())
+}
+
+/// The live keys of a selection at a revision, in key order.
+pub(crate) struct LiveKeys<'a> {
+    read: &'a dyn Read,
+    scan: Scan<'a>,
+    end: Option<Vec<u8>>,
+    at: Revision,
+    /// The escaped key whose version is already found: older ones are of no interest.
+    done: Vec<u8>,
+    steps: usize,
+}
+
+impl<'a> LiveKeys<'a> {
+    pub(crate) fn new(read: &'a dyn Read, keys: &Keys, at: Revision) -> Self {
+        let range = index_range(keys);
+        let end = range.end.clone();
+        let scan = read.scan(table::INDEX, range, Order::Ascending);
+        Self { read, scan, end, at, done: Vec::new(), steps: 0 }
+    }
+
+    fn seek(&mut self, start: Vec<u8>) {
+        let range = holdfast_keyspace::KeyRange { start, end: self.end.clone() };
+        self.scan = self.read.scan(table::INDEX, range, Order::Ascending);
+        self.steps = 0;
+    }
+
+    fn advance(&mut self) -> Result<Option<Version>, Halt> {
+        while let Some(pair) = self.scan.next() {
+            let (index_key, value) = pair?;
+            let (escaped, row) = split(&index_key)?;
+            if escaped == self.done {
+                self.steps += 1;
+                if self.steps > STEPS_BEFORE_SEEK {
+                    self.seek(behind(escaped));
+                }
+            } else if row.main > self.at {
+                self.steps += 1;
+                if self.steps > STEPS_BEFORE_SEEK {
+                    self.seek(seen_at(escaped, self.at));
+                }
+            } else {
+                self.steps = 0;
+                self.done.clear();
+                self.done.extend_from_slice(escaped);
+                let version = version(escaped, row, &value)?;
+                if version.live.is_some() {
+                    return Ok(Some(version));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for LiveKeys<'_> {
+    type Item = Result<Version, Halt>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}

@@ -1,0 +1,36 @@
+//! Counters and single records of the state, by name. Names are part of the stored format.
+
+use holdfast_keyspace::{Read, Write};
+
+use crate::{Halt, table};
+
+/// The user keyspace's revision.
+pub(crate) const REVISION: &str = "kv.revision";
+/// The user keyspace's compacted revision.
+pub(crate) const COMPACTED: &str = "kv.compacted";
+/// How far the removal of compacted rows has come.
+pub(crate) const COMPACT_CURSOR: &str = "kv.compact-cursor";
+pub(crate) const SYSTEM_REVISION: &str = "system.revision";
+/// Bytes of the system keyspace's keys and values.
+pub(crate) const SYSTEM_BYTES: &str = "system.bytes";
+/// Bytes of the journal's keys and records.
+pub(crate) const JOURNAL_BYTES: &str = "journal.bytes";
+pub(crate) const AUDIT_POLICY: &str = "journal.policy";
+/// Grants of lock slots so far, over all groups.
+pub(crate) const LOCK_GRANTS: &str = "locks.grants";
+/// Lock groups without a stored policy.
+pub(crate) const LOCK_AUTO_GROUPS: &str = "locks.auto-groups";
+pub(crate) const GENESIS: &str = "cluster.genesis";
+pub(crate) const CLUSTER_STATE: &str = "cluster.state";
+/// Followed by the lineage's ordinal.
+pub(crate) const LINEAGE: &str = "cluster.lineage/";
+
+pub(crate) fn counter(read: &dyn Read, name: &str) -> Result<Option<u64>, Halt> {
+    let Some(bytes) = read.get(table::META, name.as_bytes())? else { return Ok(None) };
+    let bytes: [u8; 8] = bytes.try_into().map_err(|_| Halt::damaged(format!("counter {name} is not 8 bytes")))?;
+    Ok(Some(u64::from_be_bytes(bytes)))
+}
+
+pub(crate) fn set_counter(state: &mut dyn Write, name: &str, value: u64) {
+    state.put(table::META, name.as_bytes().to_vec(), value.to_be_bytes().to_vec());
+}

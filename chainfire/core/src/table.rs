@@ -1,0 +1,24 @@
+//! The tables of chainfire's state. Names and layouts are part of the stored format: a table whose rows change their
+//! layout gets a new name.
+
+use holdfast_keyspace::Table;
+
+/// Counters and single records, by name; see `meta`.
+pub const META: Table = Table("meta");
+/// Revision (8 bytes, `_`, 8 bytes; `t` follows for a deletion) -> `KeyValue` message, as etcd's own rows.
+pub const ROWS: Table = Table("kv.rows");
+/// Escaped key, then revision in descending order -> what the key was at that revision, without its value.
+pub const INDEX: Table = Table("kv.index");
+/// Lease id -> frame of `Lease`.
+pub const LEASES: Table = Table("leases");
+/// Lease id, key -> nothing.
+pub const LEASE_KEYS: Table = Table("lease.keys");
+/// Lineage ordinal, log index, sub -> frame of `JournalRecord`.
+pub const JOURNAL: Table = Table("journal");
+/// Key -> frame of revision and value.
+pub const SYSTEM: Table = Table("system");
+/// Lock groups and lock holders.
+pub const LOCKS: Table = Table("locks");
+
+/// All of them: the column families that a server opens.
+pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS];
