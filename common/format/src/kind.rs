@@ -42,6 +42,7 @@ pub const IAM_RECORD: Kind = Kind(0x0401);
 pub const IAM_SEALED: Kind = Kind(0x0402);
 pub const DECISION: Kind = Kind(0x0403);
 pub const MASTER_KEY_CHECK: Kind = Kind(0x0404);
+pub const DECISION_CURSOR: Kind = Kind(0x0405);
 
 // configsrv
 pub const CONFIG_RECORD: Kind = Kind(0x0501);
