@@ -2,6 +2,7 @@
 
 mod cargo;
 mod ci;
+mod demo;
 mod layout;
 mod native;
 mod programs;
@@ -32,6 +33,8 @@ enum Command {
     Ci,
     /// Check the rules that the compiler cannot: dependency direction, file sizes, words that must not be left behind.
     Tidy,
+    /// Walk through everything with real servers and agents, and stay for a look.
+    Demo(demo::Arguments),
     /// Run proof lanes against the real binaries.
     Proofs(proofs::Arguments),
 }
@@ -52,6 +55,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test::run(&layout),
         Command::Ci => ci::run(&layout),
         Command::Tidy => tidy::run(&layout),
+        Command::Demo(arguments) => demo::run(&layout, &arguments),
         Command::Proofs(arguments) => proofs::run(&layout, &arguments),
     }
 }

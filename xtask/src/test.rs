@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use anyhow::{Context as _, Result};
 
-use crate::{cargo::Cargo, layout::Layout, native, proofs, steps::Steps};
+use crate::{cargo::Cargo, demo, layout::Layout, native, proofs, steps::Steps};
 
 /// What a test does when a public client that it drives our servers with is not installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(crate) fn steps(layout: &Layout, steps: &mut Steps, ready: bool, clients: Cl
         cargo.run()
     });
     steps.run_after(built, "proofs", || proofs::short(layout));
+    steps.run_after(built, "demo", || demo::once(layout, "1"));
 }
 
 /// Builds every binary, with the features of a build of the whole workspace: a narrower selection would compile

@@ -104,6 +104,11 @@ impl Cluster {
         &mut self.servers
     }
 
+    /// The servers, for a caller that looks after each of them itself.
+    pub fn into_servers(self) -> Vec<Server> {
+        self.servers
+    }
+
     /// The bootstrap admin's token, the same on all servers.
     ///
     /// # Errors

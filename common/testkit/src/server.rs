@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -118,13 +118,29 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until the server has printed `ready` and written where it listens.
+    /// Waits until the server is ready.
     ///
     /// # Errors
     /// When it ends before or takes too long.
     pub fn wait_ready(&mut self) -> Result<Endpoints> {
-        self.process()?.wait_for_line(START, |line| line.split_whitespace().next() == Some("ready"))?;
-        wait_until(START, "endpoints.json", || Ok(self.endpoints().ok()))
+        let what = format!("{} to be ready", self.launch.name);
+        let waited = wait_until(START, &what, || self.ready());
+        waited.map_err(|error| error.context(self.log_tail()))
+    }
+
+    /// Where the server listens, once it has printed `ready` and written that down.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn ready(&mut self) -> Result<Option<Endpoints>> {
+        let process = self.process()?;
+        // Asked before reading, so that what was written just before the end is seen.
+        let ended = process.ended()?;
+        let ready = process.printed()?.lines().any(|line| line.split_whitespace().next() == Some("ready"));
+        if let Some(status) = ended {
+            bail!("{} ended with {status}", self.launch.name);
+        }
+        Ok(if ready { self.endpoints().ok() } else { None })
     }
 
     pub fn name(&self) -> &str {

@@ -1,0 +1,88 @@
+//! `cargo xtask demo`: a fleet's configuration from nothing to its history, with the real binaries.
+//!
+//! The walk is a list of [`Step`]s, grouped by file. A step drives the programs that a person would use, shows what
+//! that person would type, and checks that what it tells is true.
+
+mod bootstrap;
+mod http;
+mod locks;
+mod program;
+mod screen;
+mod world;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use self::world::World;
+use crate::{layout::Layout, native, test};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// End after the walk instead of staying until Ctrl-C.
+    #[arg(long)]
+    once: bool,
+    /// One server, or three of which the leader is killed in the middle.
+    #[arg(long, default_value = "1", value_parser = ["1", "3"])]
+    servers: String,
+}
+
+/// One thing that is done and shown.
+struct Step {
+    title: &'static str,
+    run: fn(&mut World) -> Result<()>,
+}
+
+/// The whole walk, in order.
+const WALK: &[&[Step]] = &[bootstrap::STEPS, locks::STEPS];
+
+pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
+    native::ensure()?;
+    test::build(layout)?;
+    walk(layout, arguments)
+}
+
+/// The walk with binaries that are there already, ending after it.
+pub(crate) fn once(layout: &Layout, servers: &str) -> Result<()> {
+    walk(layout, &Arguments { once: true, servers: servers.to_owned() })
+}
+
+fn walk(layout: &Layout, arguments: &Arguments) -> Result<()> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
+    }
+    let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir()?;
+    let mut world = World::new(layout, folder.path(), arguments.servers.parse()?, Arc::clone(&interrupted))?;
+    for step in WALK.iter().copied().flatten() {
+        world.screen.step(step.title);
+        if let Err(error) = (step.run)(&mut world) {
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            for tail in world.log_tails() {
+                eprintln!("{tail}");
+            }
+            return Err(error.context(format!("the step `{}` failed", step.title)));
+        }
+    }
+    let seconds = world.screen.elapsed().as_secs();
+    println!("\nEverything above happened in {seconds} s. It is all still running:\n");
+    let places = world.places()?;
+    world.screen.table(&places);
+    if !arguments.once {
+        println!("\nCtrl-C ends it and removes {}.", folder.path().display());
+        while !interrupted.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Running our command lines the way the demo shows them.
+
+use std::{
+    ffi::OsString,
+    path::Path,
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// A program with its arguments, run in the demo's folder so that paths are short enough to read.
+#[derive(Debug)]
+pub(crate) struct Program {
+    command: Command,
+    shown: Vec<String>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    errors: String,
+    shown: String,
+}
+
+impl Program {
+    /// `binary` is run; its file name is shown.
+    pub(crate) fn new(binary: &Path, folder: &Path) -> Self {
+        let mut command = Command::new(binary);
+        command.current_dir(folder);
+        let name = binary.file_name().unwrap_or(binary.as_os_str()).to_string_lossy().into_owned();
+        Self { command, shown: vec![name] }
+    }
+
+    /// Arguments, split at blanks; what holds a blank itself goes through [`Program::argument`].
+    pub(crate) fn words(mut self, words: &str) -> Self {
+        for word in words.split_whitespace() {
+            self = self.argument(word);
+        }
+        self
+    }
+
+    pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        let argument = argument.into();
+        self.shown.push(quoted(&argument.to_string_lossy()));
+        self.command.arg(argument);
+        self
+    }
+
+    /// An argument that is not shown because the typed command would not have it, such as `-o json`.
+    pub(crate) fn quietly(mut self, words: &str) -> Self {
+        self.command.args(words.split_whitespace());
+        self
+    }
+
+    pub(crate) fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.command.env(name, value.into());
+        self
+    }
+
+    /// The line that a person would type.
+    pub(crate) fn shown(&self) -> String {
+        self.shown.join(" ")
+    }
+
+    /// Takes the command apart for a caller that starts it in the background.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
+    pub(crate) fn run(mut self) -> Result<Ended> {
+        let shown = self.shown();
+        let Output { status, stdout, stderr } =
+            self.command.output().with_context(|| format!("cannot start {shown}"))?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Ended { code: status.code(), output: text(stdout), errors: text(stderr), shown })
+    }
+}
+
+impl Ended {
+    /// An error that shows what the program said, unless it ended with this code.
+    pub(crate) fn expect(self, code: i32) -> Result<Self> {
+        if self.code == Some(code) {
+            return Ok(self);
+        }
+        let ended = self.code.map_or_else(|| "a signal".to_owned(), |code| format!("code {code}"));
+        bail!("`{}` ended with {ended} instead of {code}\n{}{}", self.shown, self.output, self.errors)
+    }
+
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_str(&self.output)
+            .with_context(|| format!("`{}` did not print JSON: {}", self.shown, self.output))
+    }
+
+    /// Both streams, for showing.
+    pub(crate) fn said(&self) -> String {
+        format!("{}{}", self.output, self.errors)
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=@,+%".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_typed() {
+        let program = Program::new(Path::new("/usr/bin/florctl"), Path::new("/"))
+            .words("history query")
+            .argument("SELECT 'x'")
+            .quietly("-o json");
+        assert_eq!(program.shown(), r"florctl history query 'SELECT '\''x'\'''");
+    }
+
+    #[test]
+    fn an_unexpected_end_shows_what_was_said() {
+        let shell = |script: &str| Program::new(Path::new("/bin/sh"), Path::new("/")).words("-c").argument(script);
+        assert_eq!(shell("echo '[1]'").run().unwrap().expect(0).unwrap().json().unwrap(), serde_json::json!([1]));
+        let error = shell("echo no such node >&2; exit 5").run().unwrap().expect(0).unwrap_err();
+        assert!(error.to_string().contains("code 5") && error.to_string().contains("no such node"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What the steps of the demo share: the servers, the programs, the folder.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use holdfast_testkit::{Binaries, Endpoints, Process, Server};
+
+use super::{program::Program, screen::Screen};
+use crate::layout::Layout;
+
+/// For whatever takes an election, a restart or a first compilation of a query.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything here ends with it.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) screen: Screen,
+    /// The tree's top: examples are copied from it.
+    pub(crate) tree: PathBuf,
+    pub(crate) folder: PathBuf,
+    pub(crate) binaries: Binaries,
+    pub(crate) server_count: usize,
+    pub(crate) servers: Vec<Server>,
+    /// Agents of nodes, by node.
+    pub(crate) agents: Vec<(String, Process)>,
+    tools: PathBuf,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl World {
+    pub(crate) fn new(
+        layout: &Layout,
+        folder: &Path,
+        server_count: usize,
+        interrupted: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let binaries = Binaries::in_folder(layout.binaries());
+        for name in ["holdfast", "florctl", "flor"] {
+            if !binaries.path(name).is_file() {
+                bail!("{} is not there; build the workspace first", binaries.path(name).display());
+            }
+        }
+        Ok(Self {
+            screen: Screen::new(),
+            tree: layout.root().to_owned(),
+            folder: folder.to_owned(),
+            binaries,
+            server_count,
+            servers: Vec::new(),
+            agents: Vec::new(),
+            tools: layout.bin(),
+            interrupted,
+        })
+    }
+
+    /// One of our binaries.
+    pub(crate) fn program(&self, name: &str) -> Program {
+        Program::new(&self.binaries.path(name), &self.folder)
+    }
+
+    /// A public client, when it is installed.
+    pub(crate) fn client(&self, name: &str) -> Option<Program> {
+        let built = self.tools.join(name);
+        let path = if built.is_file() { Some(built) } else { crate::programs::find(name) };
+        path.map(|path| Program::new(&path, &self.folder))
+    }
+
+    /// Waits behind a spinner; Ctrl-C ends the wait.
+    pub(crate) fn wait<T>(&self, what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        self.screen.wait(what, PATIENCE, || {
+            if self.interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted");
+            }
+            condition()
+        })
+    }
+
+    /// Where a server that runs listens: the first one that was not killed.
+    pub(crate) fn endpoints(&mut self) -> Result<Endpoints> {
+        let mut running = self.servers.iter_mut().filter_map(|server| server.is_running().then_some(server));
+        running.next().context("no server runs")?.endpoints()
+    }
+
+    pub(crate) fn admin_token(&self) -> Result<String> {
+        self.servers.first().context("no server was started")?.admin_token()
+    }
+
+    /// A path as it looks from the demo's folder.
+    pub(crate) fn short<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.folder).unwrap_or(path)
+    }
+
+    /// What went wrong, as far as servers and agents know.
+    pub(crate) fn log_tails(&self) -> Vec<String> {
+        let servers = self.servers.iter().map(Server::log_tail);
+        servers.chain(self.agents.iter().map(|(_, agent)| agent.log_tail())).collect()
+    }
+
+    /// What can be visited, by name.
+    pub(crate) fn places(&mut self) -> Result<Vec<(String, String)>> {
+        let mut rows = Vec::new();
+        for server in &mut self.servers {
+            if server.is_running() {
+                let Endpoints { api, http, sql, .. } = server.endpoints()?;
+                let name = server.name().to_owned();
+                rows.push((format!("{name}: etcd v3 API, gRPC"), format!("http://{api}")));
+                rows.push((format!("{name}: nodes, reboot locks"), format!("http://{http}")));
+                rows.push((format!("{name}: keys for verifiers"), format!("http://{http}/jwks.json")));
+                rows.push((format!("{name}: metrics"), format!("http://{api}/metrics")));
+                rows.push((format!("{name}: SQL"), format!("postgresql://admin@{sql}/holdfast")));
+            }
+        }
+        if let Some(server) = self.servers.first() {
+            rows.push(("admin's token".into(), server.launch().admin_token.display().to_string()));
+        }
+        rows.push(("folder".into(), self.folder.display().to_string()));
+        Ok(rows)
+    }
+}
