@@ -66,7 +66,7 @@ impl Cluster {
             let issue = ["issue", "--name", &member.name, "--host", "127.0.0.1", "--ca"];
             peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
             let config = own.join("holdfast.yaml");
-            fs::write(&config, configuration(member, &members, &certificates, &secrets))
+            fs::write(&config, configuration(member, &members, &authority, &certificates, &secrets))
                 .with_context(|| format!("cannot write {}", config.display()))?;
             servers.push(Server::start(Launch {
                 name: member.name.clone(),
@@ -127,7 +127,7 @@ fn peer_ca(holdfast: &Path, arguments: &[&str], paths: &[&Path]) -> Result<()> {
     Ok(())
 }
 
-fn configuration(own: &Member, members: &[Member], certificates: &Path, secrets: &Secrets) -> String {
+fn configuration(own: &Member, members: &[Member], authority: &Path, certificates: &Path, secrets: &Secrets) -> String {
     let mut text = format!("name: {}\nmembers:\n", own.name);
     for member in members {
         // Writing into a String cannot fail.
@@ -143,9 +143,9 @@ fn configuration(own: &Member, members: &[Member], certificates: &Path, secrets:
         own.http,
         own.sql,
         own.peer,
-        quoted(certificates.join("peer.crt")),
-        quoted(certificates.join("peer.key")),
-        quoted(certificates.join("ca.crt")),
+        quoted(certificates.join(format!("{}.pem", own.name))),
+        quoted(certificates.join(format!("{}.key", own.name))),
+        quoted(authority.join("peer-ca.pem")),
         quoted(secrets.admin_token.clone()),
         quoted(secrets.signing_key.clone()),
         quoted(secrets.master_key.clone()),
