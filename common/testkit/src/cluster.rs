@@ -64,9 +64,10 @@ impl Cluster {
             fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
             let certificates = own.join("peer");
             let issue = ["issue", "--name", &member.name, "--host", "127.0.0.1", "--ca"];
-            peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
+            let issued = peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
+            let certificates = Certificates::parse(&issued)?;
             let config = own.join("holdfast.yaml");
-            fs::write(&config, configuration(member, &members, &authority, &certificates, &secrets))
+            fs::write(&config, configuration(member, &members, &certificates, &secrets))
                 .with_context(|| format!("cannot write {}", config.display()))?;
             servers.push(Server::start(Launch {
                 name: member.name.clone(),
@@ -118,22 +119,40 @@ impl Cluster {
     }
 }
 
-fn peer_ca(holdfast: &Path, arguments: &[&str], paths: &[&Path]) -> Result<()> {
+/// What `peer-ca` prints: a path a line.
+fn peer_ca(holdfast: &Path, arguments: &[&str], paths: &[&Path]) -> Result<String> {
     let output = Command::new(holdfast).arg("peer-ca").args(arguments).args(paths).output();
     let output = output.with_context(|| format!("cannot start {}", holdfast.display()))?;
     if !output.status.success() {
         bail!("peer-ca ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn configuration(own: &Member, members: &[Member], authority: &Path, certificates: &Path, secrets: &Secrets) -> String {
+/// Files that `peer-ca issue` made.
+struct Certificates {
+    cert: PathBuf,
+    key: PathBuf,
+    ca: PathBuf,
+}
+
+impl Certificates {
+    fn parse(printed: &str) -> Result<Self> {
+        let mut lines = printed.lines().map(PathBuf::from);
+        match (lines.next(), lines.next(), lines.next()) {
+            (Some(cert), Some(key), Some(ca)) => Ok(Self { cert, key, ca }),
+            _ => bail!("peer-ca issue printed {printed:?} instead of three paths"),
+        }
+    }
+}
+
+fn configuration(own: &Member, members: &[Member], certificates: &Certificates, secrets: &Secrets) -> String {
     let mut text = format!("name: {}\nmembers:\n", own.name);
     for member in members {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "  - {{name: {}, peer: \"127.0.0.1:{}\"}}", member.name, member.peer);
     }
-    let quoted = |path: PathBuf| format!("{:?}", path.display().to_string());
+    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let _ = write!(
         text,
         "listen:\n  api: \"127.0.0.1:{}\"\n  http: \"127.0.0.1:{}\"\n  sql: \"127.0.0.1:{}\"\n  peer: \"127.0.0.1:{}\"\n\
@@ -143,12 +162,12 @@ fn configuration(own: &Member, members: &[Member], authority: &Path, certificate
         own.http,
         own.sql,
         own.peer,
-        quoted(certificates.join(format!("{}.pem", own.name))),
-        quoted(certificates.join(format!("{}.key", own.name))),
-        quoted(authority.join("peer-ca.pem")),
-        quoted(secrets.admin_token.clone()),
-        quoted(secrets.signing_key.clone()),
-        quoted(secrets.master_key.clone()),
+        quoted(&certificates.cert),
+        quoted(&certificates.key),
+        quoted(&certificates.ca),
+        quoted(&secrets.admin_token),
+        quoted(&secrets.signing_key),
+        quoted(&secrets.master_key),
     );
     text
 }
