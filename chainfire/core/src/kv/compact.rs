@@ -5,7 +5,7 @@
 //! leader goes on where the last one stopped. [`hash`](super::hash()) does not depend on how far the removal is.
 
 use holdfast_format::kind;
-use holdfast_keyspace::{Change, KeyRange, Order, Read, Write};
+use holdfast_keyspace::{Change, KeyRange, Order, Pair, Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,15 +18,15 @@ use crate::{
     meta, table,
 };
 
-/// One pass over the index, on behalf of one compacted revision.
+/// One pass over the index, on behalf of one compacted revision. It goes from the end to the start, so that of each
+/// key the oldest version comes first: a deletion goes after everything that it hides, and no state between two steps
+/// shows a key that was deleted.
 #[derive(Serialize, Deserialize)]
 struct Cursor {
     target: Revision,
     finished: bool,
-    /// The index key to go on at.
-    next: Vec<u8>,
-    /// The escaped key whose newest version at `target` has been passed: all its later (older) rows are dead.
-    settled: Vec<u8>,
+    /// The pass has looked at everything from this index key on; none when it has looked at nothing.
+    done_from: Option<Vec<u8>>,
 }
 
 /// What one step of the removal changes.
@@ -68,31 +68,23 @@ pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
     let mut cursor = match cursor(read)? {
         Some(cursor) if !cursor.finished => cursor,
         Some(cursor) if cursor.target >= compacted => return Ok(step),
-        _ => Cursor { target: compacted, finished: false, next: Vec::new(), settled: Vec::new() },
+        _ => Cursor { target: compacted, finished: false, done_from: None },
     };
-    let mut scan = read.scan(table::INDEX, KeyRange::from(cursor.next.clone()), Order::Ascending);
-    let mut last = None;
-    for pair in scan.by_ref().take(rows.max(1)) {
-        let (index_key, value) = pair?;
-        let (escaped, row) = split(&index_key)?;
-        if row.main <= cursor.target {
-            let deleted = decode_live(&value)?.is_none();
-            let dead = escaped == cursor.settled || (deleted && row.main < cursor.target);
-            cursor.settled.clear();
-            cursor.settled.extend_from_slice(escaped);
-            if dead {
-                step.removed += 1;
-                step.changes.push(Change { table: table::ROWS, key: row.encode(deleted), value: None });
-                step.changes.push(Change { table: table::INDEX, key: index_key.clone(), value: None });
-            }
+    let left = KeyRange { start: Vec::new(), end: cursor.done_from.clone() };
+    let mut scan = read.scan(table::INDEX, left, Order::Descending);
+    let mut current = scan.next().transpose()?;
+    for _ in 0..rows.max(1) {
+        let Some((index_key, value)) = current else { break };
+        let newer = scan.next().transpose()?;
+        if let Some(row) = dead(&index_key, &value, newer.as_ref(), cursor.target)? {
+            step.removed += 1;
+            step.changes.push(Change { table: table::ROWS, key: row, value: None });
+            step.changes.push(Change { table: table::INDEX, key: index_key.clone(), value: None });
         }
-        last = Some(index_key);
+        cursor.done_from = Some(index_key);
+        current = newer;
     }
-    cursor.finished = scan.next().transpose()?.is_none();
-    if let Some(mut last) = last {
-        last.push(0);
-        cursor.next = last;
-    }
+    cursor.finished = current.is_none();
     step.finished = cursor.finished && cursor.target >= compacted;
     step.changes.push(Change {
         table: table::META,
@@ -112,6 +104,25 @@ pub(crate) fn remove_compacted(state: &mut dyn Write, rows: u32) -> Result<(u64,
         }
     }
     Ok((step.removed, step.finished))
+}
+
+/// The row's key if nobody can see this version from `target` on. `newer` is what follows in the pass: the next newer
+/// version, if it is of the same key.
+fn dead(index_key: &[u8], value: &[u8], newer: Option<&Pair>, target: Revision) -> Result<Option<Vec<u8>>, Halt> {
+    let (escaped, row) = split(index_key)?;
+    if row.main > target {
+        return Ok(None);
+    }
+    let deleted = decode_live(value)?.is_none();
+    let replaced = match newer {
+        None => false,
+        Some((index_key, _)) => {
+            let (key, newer) = split(index_key)?;
+            key == escaped && newer.main <= target
+        }
+    };
+    let dead = replaced || (deleted && row.main < target);
+    Ok(dead.then(|| row.encode(deleted)))
 }
 
 fn cursor(read: &dyn Read) -> Result<Option<Cursor>, Halt> {

@@ -1,0 +1,110 @@
+//! Bytes of the first release, frozen: newer releases must read them as they are here.
+
+use std::fmt::Write as _;
+
+use chainfire_core::{
+    Answer, AuthenticatedBy, Command, Envelope, Origin, UserAnswer, UserCommand, UserError, UserRefusal,
+    format::{decode_answer, decode_command, encode_answer, encode_command},
+    kv::{PutAnswer, Revision},
+    lease::{self, LeaseId},
+    system, table,
+};
+use holdfast_keyspace::{KeyRange, Memory, Order, Read, Write};
+
+use crate::store::{Store, pair};
+
+const FIXTURES: &str = include_str!("../fixtures/v1.txt");
+const STATE: &str = include_str!("../fixtures/state-v1.txt");
+
+fn fixture(name: &str) -> Vec<u8> {
+    let line = FIXTURES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    unhex(line.unwrap_or_else(|| panic!("no fixture {name}")))
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check(name: &str, bytes: &[u8]) {
+    assert_eq!(fixture(name), bytes, "{name}: {}", hex(bytes));
+}
+
+#[test]
+fn a_command_of_the_first_release() {
+    let envelope = Envelope {
+        origin: Origin {
+            principal: "node/pier2".into(),
+            authenticated_by: AuthenticatedBy::Certificate,
+            source: Some("[::1]:9".into()),
+            token_id: None,
+            request_id: "r".into(),
+        },
+        time_ms: 1_767_225_600_000,
+        command: Command::User(UserCommand::Put(chainfire_core::kv::Put { lease: LeaseId(-5), ..pair("k", "v") })),
+    };
+    check("command", &encode_command(&envelope).unwrap());
+    assert_eq!(decode_command(&fixture("command")).unwrap(), envelope);
+}
+
+#[test]
+fn answers_of_the_first_release() {
+    let answer = Answer::User(Ok(UserAnswer::Put(PutAnswer { revision: Revision(300), prev_kv: None })));
+    check("answer", &encode_answer(&answer).unwrap());
+    assert_eq!(decode_answer(&fixture("answer")).unwrap(), answer);
+    let refused = Answer::User(Err(UserRefusal { error: UserError::TooManyRequests, revision: Revision(1) }));
+    check("refusal", &encode_answer(&refused).unwrap());
+    assert_eq!(decode_answer(&fixture("refusal")).unwrap(), refused);
+}
+
+/// Every row as `table key value`, in hexadecimal.
+fn dump(state: &Memory) -> String {
+    let mut out = String::new();
+    for table in table::ALL {
+        for row in state.scan(*table, KeyRange::all(), Order::Ascending) {
+            let (key, value) = row.unwrap();
+            writeln!(out, "{} {} {}", table.0, hex(&key), hex(&value)).unwrap();
+        }
+    }
+    out
+}
+
+fn load(dump: &str) -> Memory {
+    let mut state = Memory::new();
+    for line in dump.lines() {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap();
+        let table = table::ALL.iter().find(|table| table.0 == name).unwrap();
+        let mut column = || unhex(words.next().unwrap());
+        let (key, value) = (column(), column());
+        state.put(*table, key, value);
+    }
+    state
+}
+
+#[test]
+fn a_state_of_the_first_release_is_written_as_ever() {
+    let rows = dump(&crate::scripts::worked().state);
+    assert!(rows == STATE, "the stored bytes of the first release changed:\n{rows}");
+}
+
+#[test]
+fn a_state_of_the_first_release_is_read_and_goes_on() {
+    let mut store = Store::empty();
+    store.state = load(STATE);
+    store.index = 20;
+    assert_eq!(store.get("a").unwrap().value, "3");
+    assert_eq!(store.get("b"), None);
+    assert_eq!(store.get("c").unwrap().lease, LeaseId(7));
+    assert_eq!(lease::lease(&store.state, LeaseId(7)).unwrap().unwrap().ttl, 60);
+    assert_eq!(system::get(&store.state, b"iam/a").unwrap().unwrap().value, b"5");
+    assert_eq!(system::lock_holder(&store.state, "default", "n1").unwrap().unwrap().grant, 1);
+    assert_eq!(store.journal().len(), 11);
+    assert_eq!(store.set("a", "4"), 7);
+    store.revoke(7).unwrap();
+    store.remove_compacted(100);
+    assert_eq!(store.get("c"), None);
+}

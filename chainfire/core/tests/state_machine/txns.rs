@@ -1,0 +1,162 @@
+use chainfire_core::{
+    UserError,
+    kv::{
+        Compare, Keys, OpAnswer, Operand, Put, Range, Relation, Revision, Txn, TxnOp, check_txn, is_read_only, read_txn,
+    },
+    lease::LeaseId,
+};
+
+use crate::store::{Store, all_of, between, bytes, compare, delete_op, keys_of, one, pair, put_op, range_op};
+
+fn holds(store: &mut Store, condition: Compare) -> bool {
+    store.txn(Txn { compare: vec![condition], ..Txn::default() }).unwrap().succeeded
+}
+
+#[test]
+fn a_missing_key_compares_as_zero_but_never_by_value() {
+    let mut store = Store::new();
+    for operand in
+        [Operand::Version(0), Operand::Create(Revision(0)), Operand::Mod(Revision(0)), Operand::Lease(LeaseId(0))]
+    {
+        assert!(holds(&mut store, compare(one("a"), Relation::Equal, operand.clone())));
+        assert!(!holds(&mut store, compare(one("a"), Relation::NotEqual, operand)));
+    }
+    for relation in [Relation::Equal, Relation::NotEqual, Relation::Less, Relation::Greater] {
+        assert!(!holds(&mut store, compare(one("a"), relation, Operand::Value(bytes("")))));
+        assert!(!holds(&mut store, compare(one("a"), relation, Operand::Value(bytes("x")))));
+    }
+}
+
+#[test]
+fn compares_relate_the_stored_to_the_given() {
+    let mut store = Store::new();
+    store.set("a", "m");
+    assert!(holds(&mut store, compare(one("a"), Relation::Greater, Operand::Value(bytes("l")))));
+    assert!(holds(&mut store, compare(one("a"), Relation::Less, Operand::Value(bytes("n")))));
+    assert!(holds(&mut store, compare(one("a"), Relation::Less, Operand::Mod(Revision(3)))));
+    assert!(!holds(&mut store, compare(one("a"), Relation::Greater, Operand::Create(Revision(2)))));
+}
+
+#[test]
+fn a_range_compare_holds_for_every_key_and_an_empty_one_is_a_missing_key() {
+    let mut store = Store::new();
+    store.set("a/1", "x");
+    store.set("a/2", "x");
+    let same = |keys: Keys, value: &str| compare(keys, Relation::Equal, Operand::Value(bytes(value)));
+    assert!(holds(&mut store, same(between("a/", "a0"), "x")));
+    store.set("a/2", "y");
+    assert!(!holds(&mut store, same(between("a/", "a0"), "x")));
+    assert!(holds(&mut store, compare(between("b/", "b0"), Relation::Equal, Operand::Version(0))));
+    assert!(!holds(&mut store, same(between("b/", "b0"), "")));
+}
+
+#[test]
+fn compares_see_the_state_before_even_nested_ones() {
+    let mut store = Store::new();
+    let nested = Txn {
+        compare: vec![compare(one("a"), Relation::Equal, Operand::Version(0))],
+        success: vec![put_op("seen", "before")],
+        failure: vec![put_op("seen", "after")],
+    };
+    store.txn(all_of([put_op("a", "1"), TxnOp::Txn(nested)])).unwrap();
+    assert_eq!(store.get("seen").unwrap().value, bytes("before"));
+}
+
+#[test]
+fn ranges_see_earlier_operations_at_the_new_revision() {
+    let mut store = Store::new();
+    store.set("a", "old");
+    let answer = store.txn(all_of([range_op(one("a")), put_op("a", "new"), range_op(one("a"))])).unwrap();
+    let [OpAnswer::Range(before), OpAnswer::Put(put), OpAnswer::Range(after)] = answer.responses.as_slice() else {
+        panic!("{answer:?}");
+    };
+    assert_eq!((before.revision, before.kvs[0].value.clone()), (Revision(2), bytes("old")));
+    assert_eq!(put.revision, Revision(3));
+    assert_eq!((after.revision, after.kvs[0].value.clone()), (Revision(3), bytes("new")));
+    assert_eq!(after.kvs[0].mod_revision, Revision(3));
+}
+
+#[test]
+fn a_failing_check_anywhere_on_the_path_rejects_the_whole() {
+    let mut store = Store::new();
+    store.set("a", "1");
+    store.compact(2).unwrap();
+    store.set("a", "2");
+    let at = |revision| TxnOp::Range(Range { at: Some(Revision(revision)), ..Range::of(one("a")) });
+    let bad = [
+        (TxnOp::Put(Put { lease: LeaseId(9), ..pair("b", "1") }), UserError::LeaseNotFound),
+        (TxnOp::Put(Put { ignore_value: true, ..pair("b", "") }), UserError::KeyNotFound),
+        (TxnOp::Put(Put { ignore_value: true, ..pair("b", "x") }), UserError::ValueProvided),
+        (at(1), UserError::Compacted),
+        (at(4), UserError::FutureRevision),
+        (put_op("", "x"), UserError::KeyNotProvided),
+    ];
+    for (op, error) in bad {
+        assert_eq!(store.txn(all_of([put_op("c", "1"), op.clone()])), Err(error));
+        let nested = TxnOp::Txn(all_of([op.clone()]));
+        assert_eq!(store.txn(all_of([put_op("c", "1"), nested])), Err(error));
+        // Checks of the state are only for the branch that is taken.
+        if matches!(error, UserError::LeaseNotFound | UserError::KeyNotFound | UserError::Compacted) {
+            let other = Txn { failure: vec![op], ..all_of([range_op(one("a"))]) };
+            assert!(store.txn(other).is_ok());
+        }
+    }
+    assert_eq!(store.get("c"), None);
+}
+
+#[test]
+fn a_branch_may_delete_twice_but_not_put_twice_or_put_and_delete() {
+    let put = || put_op("a", "1");
+    let delete = || delete_op(one("a"));
+    let legal = [
+        all_of([delete(), delete_op(between("a", "b"))]),
+        Txn { failure: vec![delete()], ..all_of([put()]) },
+        all_of([TxnOp::Txn(Txn { failure: vec![put()], ..all_of([put()]) })]),
+        all_of([put(), delete_op(between("b", "a"))]),
+    ];
+    let illegal = [
+        all_of([put(), put()]),
+        all_of([put(), delete()]),
+        all_of([delete_op(between("a", "\0")), put()]),
+        all_of([put(), TxnOp::Txn(all_of([put()]))]),
+        all_of([TxnOp::Txn(all_of([delete()])), put()]),
+        all_of([TxnOp::Txn(all_of([put()])), TxnOp::Txn(Txn { failure: vec![put()], ..Txn::default() })]),
+        Txn { failure: vec![put(), put()], ..Txn::default() },
+    ];
+    for txn in legal {
+        assert_eq!(check_txn(&txn, 128), Ok(()), "{txn:?}");
+    }
+    for txn in illegal {
+        assert_eq!(check_txn(&txn, 128), Err(UserError::DuplicateKey), "{txn:?}");
+        assert_eq!(Store::new().txn(txn), Err(UserError::DuplicateKey));
+    }
+}
+
+#[test]
+fn nested_transactions_share_what_the_outer_leaves_of_the_budget() {
+    let inner = |count: usize| TxnOp::Txn(all_of(vec![range_op(one("a")); count]));
+    let outer = |count| all_of([range_op(one("a")), inner(count)]);
+    assert_eq!(check_txn(&outer(2), 4), Ok(()));
+    assert_eq!(check_txn(&outer(3), 4), Err(UserError::TooManyOps));
+    let compares = vec![compare(one("a"), Relation::Equal, Operand::Version(0)); 5];
+    assert_eq!(check_txn(&Txn { compare: compares, ..Txn::default() }, 4), Err(UserError::TooManyOps));
+    let empty = compare(one(""), Relation::Equal, Operand::Version(0));
+    assert_eq!(check_txn(&Txn { compare: vec![empty], ..Txn::default() }, 4), Err(UserError::KeyNotProvided));
+}
+
+#[test]
+fn a_read_only_transaction_needs_no_log() {
+    let mut store = Store::new();
+    store.set("a", "1");
+    let txn = Txn {
+        compare: vec![compare(one("a"), Relation::Equal, Operand::Version(1))],
+        success: vec![range_op(between("a", "z"))],
+        failure: vec![],
+    };
+    assert!(is_read_only(&txn) && !is_read_only(&all_of([TxnOp::Txn(txn.clone())])));
+    let answer = read_txn(&store.state, &txn).unwrap();
+    let [OpAnswer::Range(range)] = answer.responses.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((answer.succeeded, keys_of(range), answer.revision), (true, vec!["a"], Revision(2)));
+    assert_eq!(store.txn(txn).unwrap(), answer);
+    assert!(read_txn(&store.state, &all_of([put_op("a", "2")])).is_err());
+}
