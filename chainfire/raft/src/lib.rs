@@ -1,1 +1,37 @@
-//! The openraft adapter: log, group commit, network, snapshots, genesis.
+//! Raft for Holdfast: the adapter between openraft, RocksDB and the pure state machines.
+//!
+//! A [`Node`] is one server: its identity, one log for all its Raft groups, the peer port. On it run [`Group`]s, each
+//! with a [`Machine`] and a [`StateDb`]. No type of openraft or RocksDB leaves this crate, and nothing that openraft
+//! defines is stored: see `format`.
+//!
+//! - `log`: entries and votes in one RocksDB; one thread syncs for everybody.
+//! - `state`: the applied state, without a log of its own; views and snapshots of it.
+//! - `machine`: applies committed entries, a batch at a time.
+//! - `network`: what servers say to each other, over mutual TLS.
+//! - `genesis`: how a cluster begins, and who may take part.
+//! - `group`, `node`: what services hold.
+
+mod config;
+mod error;
+mod format;
+mod genesis;
+mod group;
+mod id;
+mod log;
+mod machine;
+mod network;
+mod node;
+pub mod peer_ca;
+mod state;
+mod status;
+mod types;
+
+pub use config::{Cluster, FatalHook, GroupConfig, Limits, Member, NodeConfig, PeerTls, Timing};
+pub use error::{Error, ProposeError, ReadError, TransferError};
+pub use genesis::{Founder, Founding};
+pub use group::{Committed, Desk, Group};
+pub use id::{GroupId, Incarnation, Position, RaftId, Slot};
+pub use machine::{Applied, Halt, Machine};
+pub use node::{Node, is_new};
+pub use state::{OwnedScan, StateDb, View};
+pub use status::Status;

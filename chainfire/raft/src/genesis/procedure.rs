@@ -1,0 +1,119 @@
+use std::time::Duration;
+
+use futures::future::join_all;
+use holdfast_service::Stop;
+use tokio::time::{Instant, sleep};
+
+use super::{Known, random_uuid};
+use crate::{
+    Error, GroupId, RaftId, Slot,
+    network::{CallError, Dialer, FormedV1, ProbeAnswerV1, ProbeV1, decode, encode},
+};
+
+const PAUSE: Duration = Duration::from_millis(250);
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+
+/// What one round of probes has shown.
+enum Round {
+    /// This server belongs to a cluster now.
+    Formed(FormedV1),
+    /// Not yet, and why.
+    Wait(String),
+}
+
+/// Returns the cluster that this server belongs to. A new server waits here until the cluster is formed: the lowest
+/// slot begins it when every configured member has answered *empty, same configuration*; the others take part once
+/// they see themselves among its members. Whoever finds a cluster without being in it has lost its disk.
+pub(crate) async fn join(known: &Known, dialer: &Dialer, stop: &Stop) -> Result<FormedV1, Error> {
+    if let Some(formed) = known.formed() {
+        return Ok(formed);
+    }
+    let mut remind = Instant::now() + REMIND_EVERY;
+    loop {
+        let round = tokio::select! {
+            () = stop.requested() => return Err(Error::Stopped),
+            round = probe_all(known, dialer) => round?,
+        };
+        let reason = match round {
+            Round::Formed(formed) => {
+                known.form(&formed)?;
+                tracing::info!(cluster = %uuid::Uuid::from_bytes(formed.cluster), "part of the cluster");
+                return Ok(formed);
+            }
+            Round::Wait(reason) => reason,
+        };
+        if Instant::now() >= remind {
+            tracing::info!(reason, "the cluster is not formed yet");
+            remind = Instant::now() + REMIND_EVERY;
+        }
+        tokio::select! {
+            () = stop.requested() => return Err(Error::Stopped),
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
+    let own = known.id();
+    let others = known.cluster().slots().filter(|(slot, _)| *slot != own.slot());
+    let probes =
+        others.map(|(slot, member)| async move { (slot, member.name.clone(), probe(known, dialer, slot).await) });
+    let mut ids = vec![own];
+    let mut silent = Vec::new();
+    for (slot, name, answer) in join_all(probes).await {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(CallError::Refused(reason)) => {
+                return Err(Error::Refused(format!("{name} refuses this server: {reason}")));
+            }
+            Err(CallError::NotSent(reason) | CallError::Lost(reason)) => {
+                silent.push(format!("{name}: {reason}"));
+                continue;
+            }
+        };
+        if let Some(difference) = known.cluster().difference(&answer.cluster, &format!("on {name}")) {
+            return Err(Error::Membership(difference));
+        }
+        let id = RaftId::from_u64(answer.id);
+        if id.slot() != slot {
+            return Err(Error::Refused(format!("{name} says that it is slot {}, not {slot}", id.slot())));
+        }
+        if let Some(formed) = answer.formed {
+            return belong(own, formed, &name).map(Round::Formed);
+        }
+        ids.push(id);
+    }
+    if !silent.is_empty() {
+        return Ok(Round::Wait(silent.join("; ")));
+    }
+    if own.slot() != Slot(0) {
+        return Ok(Round::Wait("all members are empty; the first of them will begin".into()));
+    }
+    ids.sort_unstable();
+    let members = ids.into_iter().map(RaftId::to_u64).collect();
+    Ok(Round::Formed(FormedV1 { cluster: *random_uuid()?.as_bytes(), members }))
+}
+
+/// An empty server has found a cluster. It was there when it began, or it has lost its disk since.
+fn belong(own: RaftId, formed: FormedV1, name: &str) -> Result<FormedV1, Error> {
+    if formed.members.contains(&own.to_u64()) {
+        return Ok(formed);
+    }
+    Err(Error::Refused(format!(
+        "this server's data folder is empty, but {name} holds data of a cluster in which slot {} had another disk. \
+         Votes and entries that this slot has acknowledged are gone, so it must not take part under the old identity. \
+         The recovery is --rejoin-wiped, which is not available in this release: restore the lost disk, or restore a \
+         backup into a new cluster",
+        own.slot()
+    )))
+}
+
+async fn probe(known: &Known, dialer: &Dialer, slot: Slot) -> Result<ProbeAnswerV1, CallError> {
+    let lost = |error: holdfast_format::Error| CallError::Lost(error.to_string());
+    let body = encode(&ProbeV1 { cluster: known.cluster().clone() }).map_err(lost)?;
+    // The receiver's incarnation is what the probe asks for.
+    let request = dialer.request(GroupId(0), RaftId::from_u64(0), body);
+    let within = dialer.timing().election_min;
+    let answer = dialer.call(slot, within, |mut client| async move { client.probe(request).await }).await?;
+    decode(&answer).map_err(lost)
+}

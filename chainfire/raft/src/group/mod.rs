@@ -1,0 +1,16 @@
+//! A running Raft group: what services hold to propose, to read and to watch.
+
+mod ask;
+mod handle;
+mod life;
+mod peer;
+mod propose;
+mod read;
+mod watch;
+
+pub use ask::Desk;
+pub use handle::Group;
+pub(crate) use handle::{Parts, settings};
+pub(crate) use life::Life;
+pub use propose::Committed;
+pub(crate) use watch::{initial as initial_status, run as watch_status};

@@ -1,0 +1,131 @@
+use std::{io, path::Path, sync::Arc};
+
+use openraft::storage::IOFlushed;
+use rocksdb::{
+    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
+    ReadOptions, WriteBatch,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    flusher::{Flusher, Waiter},
+    key::{self, Meta},
+};
+use crate::{Error, FatalHook, GroupId, format::decode_entry, types::Entry, types::TypeConfig};
+
+/// The log database of a process.
+pub(crate) struct LogDb {
+    /// Dropped first: its thread uses the database.
+    flusher: Flusher<Synced>,
+    db: Arc<DB>,
+}
+
+/// Who waits for a sync.
+pub(crate) enum Synced {
+    Append(IOFlushed<TypeConfig>),
+    Vote(oneshot::Sender<io::Result<()>>),
+}
+
+impl Waiter for Synced {
+    fn complete(self, result: io::Result<()>) {
+        match self {
+            Self::Append(callback) => callback.io_completed(result),
+            // Nobody waits any more when the node is going down.
+            Self::Vote(waiting) => drop(waiting.send(result)),
+        }
+    }
+}
+
+impl LogDb {
+    pub(crate) fn open(path: &Path, fatal: FatalHook) -> Result<Self, Error> {
+        let families = [key::ENTRIES, key::META].map(|name| ColumnFamilyDescriptor::new(name, table_options()));
+        let db = DB::open_cf_descriptors(&database_options(), path, families).map_err(|error| Error::Corrupt {
+            path: path.to_owned(),
+            message: format!(
+                "the Raft log cannot be opened: {error}. If it is damaged, do not delete it: this server has \
+                 acknowledged what is in it. Give the slot its place back from the other servers, or restore a backup"
+            ),
+        })?;
+        let db = Arc::new(db);
+        let synced = Arc::clone(&db);
+        let sync = move || synced.flush_wal(true).map_err(|error| error.to_string());
+        let flusher = Flusher::spawn(sync, fatal).map_err(Error::io(path))?;
+        Ok(Self { flusher, db })
+    }
+
+    /// Writes `batch`: readable at once, durable after the next sync.
+    pub(super) fn write(&self, batch: WriteBatch) -> io::Result<()> {
+        self.db.write(batch).map_err(io::Error::other)
+    }
+
+    pub(super) fn enqueue(&self, waiter: Synced) {
+        self.flusher.enqueue(waiter);
+    }
+
+    pub(super) fn family(&self, name: &str) -> io::Result<Arc<BoundColumnFamily<'_>>> {
+        self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("the log has no column family {name}")))
+    }
+
+    pub(super) fn meta(&self, group: GroupId, what: Meta) -> io::Result<Option<Vec<u8>>> {
+        self.db.get_cf(&self.family(key::META)?, key::meta(group, what)).map_err(io::Error::other)
+    }
+
+    /// Entries from `start` on, in order, until `visit` returns false. An entry that does not decode, or a gap, is an
+    /// error, never skipped.
+    pub(super) fn visit_entries(
+        &self,
+        group: GroupId,
+        start: u64,
+        mut visit: impl FnMut(Entry, usize) -> bool,
+    ) -> io::Result<()> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(key::entries_end(group));
+        let first = key::entry(group, start);
+        let mode = IteratorMode::From(&first, Direction::Forward);
+        let mut expected = None;
+        for pair in self.db.iterator_cf_opt(&self.family(key::ENTRIES)?, options, mode) {
+            let (key, value) = pair.map_err(io::Error::other)?;
+            let index = key::index_of(&key).ok_or_else(|| damaged(format!("{key:?} is not the key of an entry")))?;
+            if expected.is_some_and(|expected| expected != index) {
+                return Err(damaged(format!("entry {} of group {group} is missing", expected.unwrap_or_default())));
+            }
+            let entry =
+                decode_entry(&value).map_err(|error| damaged(format!("entry {index} of group {group}: {error}")))?;
+            if entry.log_id.index != index {
+                return Err(damaged(format!("entry {index} of group {group} says it is {}", entry.log_id.index)));
+            }
+            if !visit(entry, value.len()) {
+                return Ok(());
+            }
+            expected = index.checked_add(1);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn damaged(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A crash tears the last write; damage anywhere else means that acknowledged entries are gone.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    // The flusher writes and syncs; between its turns the log collects in memory.
+    options.set_manual_wal_flush(true);
+    options.set_paranoid_checks(true);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_max_total_wal_size(256 << 20);
+    options
+}
+
+fn table_options() -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(64 << 20);
+    options
+}

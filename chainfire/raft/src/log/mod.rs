@@ -1,0 +1,12 @@
+//! The Raft logs of all groups in one RocksDB with one write-ahead log, and one thread that syncs it for everybody.
+
+mod db;
+mod flusher;
+mod key;
+mod store;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub(crate) use db::LogDb;
+pub(crate) use store::{Durable, LogStore};

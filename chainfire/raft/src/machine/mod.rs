@@ -1,0 +1,7 @@
+//! The contract of a replicated state machine, and the loop that applies committed entries to it.
+
+mod apply;
+mod contract;
+
+pub(crate) use apply::Applier;
+pub use contract::{Applied, Halt, Machine};

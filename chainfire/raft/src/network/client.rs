@@ -1,0 +1,261 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
+use holdfast_proto::peer::{Answer, Request};
+use openraft::{
+    OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
+    network::RPCOption,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
+};
+use serde::de::DeserializeOwned;
+use tonic::Status;
+
+use super::{
+    dialer::{Dialer, Lane},
+    wire::{
+        AppendAnswerV1, AppendV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1, TransferV1, VoteAnswerV1,
+        VoteRequestV1, decode, encode,
+    },
+};
+use crate::{
+    GroupId, RaftId,
+    state::{Outgoing, SnapshotData},
+    types::{Peer, Snapshot, TypeConfig, Vote},
+};
+
+type Result<T, E = RPCError<TypeConfig>> = std::result::Result<T, E>;
+
+/// Makes openraft's connections of one group.
+pub(crate) struct Connections {
+    pub(crate) dialer: Arc<Dialer>,
+    pub(crate) group: GroupId,
+    pub(crate) own: RaftId,
+}
+
+/// openraft's way to one other voter.
+pub(crate) struct Connection {
+    dialer: Arc<Dialer>,
+    group: GroupId,
+    own: RaftId,
+    to: RaftId,
+    lane: Lane,
+}
+
+impl Connections {
+    fn connection(&self, to: u64, lane: Lane) -> Connection {
+        Connection {
+            dialer: Arc::clone(&self.dialer),
+            group: self.group,
+            own: self.own,
+            to: RaftId::from_u64(to),
+            lane,
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Connections {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, _: &Peer) -> Connection {
+        self.connection(target, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, _: &Peer) -> Connection {
+        self.connection(target, Lane::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, _: &Peer) -> Connection {
+        self.connection(target, Lane::Snapshot)
+    }
+}
+
+impl Connection {
+    fn unreachable(&self, reason: impl ToString) -> RPCError<TypeConfig> {
+        self.dialer.forget(self.to.slot(), self.lane);
+        RPCError::Unreachable(Unreachable::from_string(reason))
+    }
+
+    fn timeout(&self, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
+        let (id, target) = (self.own.to_u64(), self.to.to_u64());
+        RPCError::Timeout(Timeout { action, id, target, timeout })
+    }
+
+    fn client(&self) -> Result<holdfast_proto::peer::peer_client::PeerClient<tonic::transport::Channel>> {
+        self.dialer.client(self.to.slot(), self.lane).map_err(|error| self.unreachable(error))
+    }
+
+    fn request<T: serde::Serialize>(&self, message: &T) -> Result<Request> {
+        let body = encode(message).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        Ok(self.dialer.request(self.group, self.to, body))
+    }
+
+    /// Awaits a unary call and decodes its answer.
+    async fn answer<T, F>(&self, action: RPCTypes, within: Duration, call: F) -> Result<T>
+    where
+        T: DeserializeOwned,
+        F: Future<Output = std::result::Result<tonic::Response<Answer>, Status>>,
+    {
+        let answer = tokio::time::timeout(within, call).await.map_err(|_| self.timeout(action, within))?;
+        let answer = answer.map_err(|status| self.unreachable(status.message()))?;
+        decode(&answer.get_ref().body).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>> {
+        let input = stream::iter([rpc]);
+        let mut answers = RaftNetworkV2::stream_append(self, input, option).await?;
+        match answers.next().await {
+            Some(answer) => answer.map(AppendEntriesResponse::from),
+            None => Err(RPCError::Network(NetworkError::from_string("the stream ended without an answer"))),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let mut client = self.client()?;
+            let pending = Arc::new(AtomicU64::new(0));
+            let (sent, dialer, group, to) = (Arc::clone(&pending), Arc::clone(&self.dialer), self.group, self.to);
+            let requests = tokio_stream::StreamExt::map_while(input, move |request| {
+                // Encoding fails for sizes beyond 4 GiB only; ending the stream makes openraft start over.
+                let body = encode(&AppendV1::from(&request)).ok()?;
+                sent.fetch_add(1, Ordering::AcqRel);
+                Some(dialer.request(group, to, body))
+            });
+            // A peer that takes longer than an election to answer is as good as gone.
+            let patience = self.dialer.timing().election_min;
+            let opened = tokio::time::timeout(patience, client.append(requests)).await;
+            let opened = opened.map_err(|_| self.unreachable("the peer does not accept a stream"))?;
+            let answers = opened.map_err(|status| self.unreachable(status.message()))?.into_inner();
+            let connection: &'s Self = self;
+            let answers = stream::unfold(Some(answers), move |answers| {
+                let pending = Arc::clone(&pending);
+                async move {
+                    let mut answers = answers?;
+                    let next = next_answer(connection, &mut answers, &pending, patience).await?;
+                    let go_on = matches!(next, Ok(Ok(_)));
+                    Some((next, go_on.then_some(answers)))
+                }
+            });
+            Ok(answers.boxed())
+        })
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>> {
+        let (mut client, request) = (self.client()?, self.request(&VoteRequestV1::from(&rpc))?);
+        let answer: VoteAnswerV1 = self.answer(RPCTypes::Vote, option.soft_ttl(), client.vote(request)).await?;
+        Ok(answer.into())
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>> {
+        let (mut client, request) = (self.client()?, self.request(&VoteRequestV1::from(&rpc))?);
+        let answer: VoteAnswerV1 = self.answer(RPCTypes::Vote, option.soft_ttl(), client.pre_vote(request)).await?;
+        Ok(answer.into())
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let SnapshotData::View(view) = snapshot.snapshot else {
+            return Err(NetworkError::from_string("a received snapshot is not sent on before it is installed").into());
+        };
+        let mut client = self.client()?;
+        let start = self.request(&SnapshotV1 { vote: (&vote).into() })?;
+        let (dialer, group, to) = (Arc::clone(&self.dialer), self.group, self.to);
+        let outgoing = Outgoing::new(view).map_err(|error| NetworkError::new(&error))?;
+        let frames = frames(outgoing).map(move |frame| dialer.request(group, to, frame));
+        let requests = stream::iter([start]).chain(frames);
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            answer = self.answer::<SnapshotAnswerV1, _>(
+                RPCTypes::InstallSnapshot,
+                option.hard_ttl(),
+                client.snapshot(requests),
+            ) => Ok(SnapshotResponse::new(answer?.vote.into())),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>> {
+        let (mut client, request) = (self.client()?, self.request(&TransferV1::from(&req))?);
+        let call = client.transfer_leader(request);
+        let answer: TransferAnswerV1 = self.answer(RPCTypes::TransferLeader, option.soft_ttl(), call).await?;
+        Ok(answer.into())
+    }
+}
+
+/// The next answer of an append stream. An idle stream may be silent for ever, one that owes an answer may not.
+async fn next_answer(
+    connection: &Connection,
+    answers: &mut tonic::Streaming<Answer>,
+    pending: &AtomicU64,
+    patience: Duration,
+) -> Option<Result<StreamAppendResult<TypeConfig>>> {
+    let answer = loop {
+        match tokio::time::timeout(patience, answers.next()).await {
+            Ok(answer) => break answer?,
+            Err(_) if pending.load(Ordering::Acquire) == 0 => {}
+            Err(_) => return Some(Err(connection.timeout(RPCTypes::AppendEntries, patience))),
+        }
+    };
+    pending.fetch_sub(1, Ordering::AcqRel);
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(status) => return Some(Err(connection.unreachable(status.message()))),
+    };
+    let decoded = decode::<AppendAnswerV1>(&answer.body);
+    Some(decoded.map(Into::into).map_err(|error| RPCError::Network(NetworkError::new(&error))))
+}
+
+/// Frames of a snapshot, read on a thread of their own. A failure ends the stream early, which the receiver notices.
+fn frames(mut outgoing: Outgoing) -> impl Stream<Item = Bytes> + Send + 'static {
+    let (frame, frames) = tokio::sync::mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            match outgoing.next_frame() {
+                Ok(Some(next)) => {
+                    if frame.blocking_send(next).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot cannot be read");
+                    return;
+                }
+            }
+        }
+    });
+    tokio_stream::wrappers::ReceiverStream::new(frames)
+}

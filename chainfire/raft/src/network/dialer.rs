@@ -1,0 +1,170 @@
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use holdfast_proto::peer::{Request, peer_client::PeerClient};
+use parking_lot::Mutex;
+use tonic::{
+    Code, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use super::peer_dns_name;
+use crate::{GroupId, Limits, PeerTls, RaftId, Slot, Timing, genesis::Known};
+
+/// Messages of one kind share a connection, so that a snapshot or a full pipe never delays a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    Log,
+    Heartbeat,
+    Snapshot,
+    Call,
+}
+
+/// Opens connections to the other servers and keeps them.
+pub(crate) struct Dialer {
+    known: Arc<Known>,
+    tls: Option<PeerTls>,
+    timing: Timing,
+    limits: Limits,
+    channels: Mutex<BTreeMap<(Slot, Lane), Channel>>,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The server has not seen the request.
+    #[error("{0}")]
+    NotSent(String),
+    /// The server has refused the request without acting on it.
+    #[error("{0}")]
+    Refused(String),
+    /// The server may have acted.
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl Dialer {
+    pub(crate) fn new(known: Arc<Known>, tls: Option<PeerTls>, timing: Timing, limits: Limits) -> Self {
+        Self { known, tls, timing, limits, channels: Mutex::default() }
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// A client that connects when it is used.
+    pub(crate) fn client(&self, to: Slot, lane: Lane) -> Result<PeerClient<Channel>, String> {
+        let cached = self.channels.lock().get(&(to, lane)).cloned();
+        let channel = match cached {
+            Some(channel) => channel,
+            None => self.keep(to, lane, self.endpoint(to)?.connect_lazy()),
+        };
+        Ok(self.wrap(channel))
+    }
+
+    /// A client whose connection stands, so that a failure before this point means that nothing was sent.
+    pub(crate) async fn connected(&self, to: Slot) -> Result<PeerClient<Channel>, String> {
+        let cached = self.channels.lock().get(&(to, Lane::Call)).cloned();
+        let channel = match cached {
+            Some(channel) => channel,
+            None => {
+                let channel = self.endpoint(to)?.connect().await.map_err(|error| causes(&error))?;
+                self.keep(to, Lane::Call, channel)
+            }
+        };
+        Ok(self.wrap(channel))
+    }
+
+    /// Drops a connection that has failed. The next one reads the certificates anew.
+    pub(crate) fn forget(&self, to: Slot, lane: Lane) {
+        self.channels.lock().remove(&(to, lane));
+    }
+
+    /// Everything that a request carries beside its body.
+    pub(crate) fn request(&self, group: GroupId, to: RaftId, body: Bytes) -> Request {
+        let cluster = self.known.formed().map(|formed| Bytes::copy_from_slice(&formed.cluster));
+        Request {
+            cluster: cluster.unwrap_or_default(),
+            group: u32::from(group.0),
+            from: self.known.id().to_u64(),
+            to: to.to_u64(),
+            body,
+        }
+    }
+
+    /// One call with an answer. A call that fails in transit drops its connection.
+    pub(crate) async fn call<F>(
+        &self,
+        to: Slot,
+        within: Duration,
+        call: impl FnOnce(PeerClient<Channel>) -> F,
+    ) -> Result<Bytes, CallError>
+    where
+        F: Future<Output = Result<tonic::Response<holdfast_proto::peer::Answer>, Status>>,
+    {
+        let asked = async {
+            let client = self.connected(to).await.map_err(CallError::NotSent)?;
+            call(client).await.map_err(|status| {
+                self.forget(to, Lane::Call);
+                classify(&status)
+            })
+        };
+        match tokio::time::timeout(within, asked).await {
+            Ok(answer) => answer.map(|answer| answer.into_inner().body),
+            Err(_) => {
+                self.forget(to, Lane::Call);
+                Err(CallError::Lost(format!("slot {to} did not answer in time")))
+            }
+        }
+    }
+
+    fn keep(&self, to: Slot, lane: Lane, channel: Channel) -> Channel {
+        self.channels.lock().entry((to, lane)).or_insert(channel).clone()
+    }
+
+    fn wrap(&self, channel: Channel) -> PeerClient<Channel> {
+        let limit = self.limits.message_bytes();
+        PeerClient::new(channel).max_decoding_message_size(limit).max_encoding_message_size(limit)
+    }
+
+    fn endpoint(&self, to: Slot) -> Result<Endpoint, String> {
+        let member = self.known.cluster().member(to).ok_or_else(|| format!("there is no slot {to}"))?;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", member.address))
+            .map_err(|error| format!("the address of {}: {error}", member.name))?
+            .connect_timeout(self.timing.election_min)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(self.timing.election_min)
+            .keep_alive_timeout(self.timing.election_max)
+            .keep_alive_while_idle(true);
+        let Some(tls) = &self.tls else { return Ok(endpoint) };
+        let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        let config = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read(&tls.ca)?))
+            .identity(Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?))
+            .domain_name(peer_dns_name(&member.name));
+        endpoint.tls_config(config).map_err(|error| causes(&error))
+    }
+}
+
+/// What the status says about the request's fate. The server answers these codes before it does anything.
+fn classify(status: &Status) -> CallError {
+    let text = status.message().to_owned();
+    match status.code() {
+        Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument | Code::Unimplemented => {
+            CallError::Refused(text)
+        }
+        _ => CallError::Lost(text),
+    }
+}
+
+/// An error with its causes: tonic's own text is only "transport error".
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

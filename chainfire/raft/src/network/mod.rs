@@ -1,0 +1,18 @@
+//! The peer port: Raft's messages, forwarded proposals and reads, snapshots and probes, between servers that prove
+//! their slot by certificate.
+
+mod certificate;
+mod client;
+mod convert;
+mod dialer;
+mod service;
+mod wire;
+
+pub(crate) use certificate::{peer_dns_name, slot_name};
+pub(crate) use client::Connections;
+pub(crate) use dialer::{CallError, Dialer};
+pub(crate) use service::{PeerGroup, PeerService};
+pub(crate) use wire::{
+    AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1, ReadIndexAnswerV1, ReadIndexV1,
+    decode, encode,
+};

@@ -1,0 +1,237 @@
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream::BoxStream};
+use holdfast_proto::peer::{Answer, Request as Message, peer_server::Peer};
+use holdfast_rpc::Connection;
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use parking_lot::RwLock;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use super::{
+    slot_name,
+    wire::{
+        AppendAnswerV1, AppendV1, AskAnswerV1, AskV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1,
+        ReadIndexAnswerV1, ReadIndexV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1, TransferV1, VoteAnswerV1,
+        VoteRequestV1, decode, encode,
+    },
+};
+use crate::{
+    GroupId, RaftId, Slot,
+    genesis::Known,
+    state::{Incoming, Progress, Verified},
+    types::{TypeConfig, Vote},
+};
+
+/// A group as the peer port sees it, whatever its machine.
+#[async_trait]
+pub(crate) trait PeerGroup: Send + Sync + 'static {
+    fn append(
+        &self,
+        requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
+    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, String>>;
+    async fn vote(&self, request: VoteRequest<TypeConfig>) -> Result<VoteResponse<TypeConfig>, String>;
+    async fn pre_vote(&self, request: VoteRequest<TypeConfig>) -> Result<VoteResponse<TypeConfig>, String>;
+    async fn transfer_leader(
+        &self,
+        request: TransferLeaderRequest<TypeConfig>,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, String>;
+    fn receive(&self) -> Result<Box<Incoming>, String>;
+    async fn install(&self, vote: Vote, state: Box<Verified>) -> Result<Vote, String>;
+    async fn propose(&self, command: Bytes) -> ProposeAnswerV1;
+    async fn read_index(&self) -> ReadIndexAnswerV1;
+    async fn ask(&self, question: Bytes) -> AskAnswerV1;
+}
+
+/// The peer port. It believes nothing before certificate, cluster, sender and receiver are checked, and decodes every
+/// body with its frame's checksum and the listener's size limit.
+#[derive(Clone)]
+pub(crate) struct PeerService {
+    known: Arc<Known>,
+    groups: Arc<RwLock<BTreeMap<GroupId, Arc<dyn PeerGroup>>>>,
+    /// Whether callers prove their slot.
+    certificates: bool,
+    /// Received states lie on disk beside the old ones: one at a time.
+    receiving: Arc<Semaphore>,
+}
+
+/// A snapshot whose sender is silent this long is given up.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(60);
+
+impl PeerService {
+    pub(crate) fn new(known: Arc<Known>, certificates: bool) -> Self {
+        Self { known, groups: Arc::default(), certificates, receiving: Arc::new(Semaphore::new(1)) }
+    }
+
+    pub(crate) fn add(&self, id: GroupId, group: Arc<dyn PeerGroup>) {
+        self.groups.write().insert(id, group);
+    }
+
+    /// Ends the circle of references between groups and service.
+    pub(crate) fn clear(&self) {
+        self.groups.write().clear();
+    }
+
+    /// The sender's slot, proven by its certificate.
+    fn caller(&self, extensions: &Extensions, message: &Message) -> Result<Slot, Status> {
+        let slot = RaftId::from_u64(message.from).slot();
+        let claimed = self.known.cluster().member(slot);
+        let claimed = claimed.ok_or_else(|| Status::permission_denied(format!("there is no slot {slot}")))?;
+        if self.certificates {
+            let connection = extensions.get::<Connection>();
+            let leaf = connection.and_then(|connection| connection.certificates.first());
+            let leaf = leaf.ok_or_else(|| Status::permission_denied("no certificate"))?;
+            let name = slot_name(leaf).map_err(Status::permission_denied)?;
+            if name != claimed.name {
+                let text = format!("the certificate is {name}'s, the message claims to be from {}", claimed.name);
+                return Err(Status::permission_denied(text));
+            }
+        }
+        if slot == self.known.id().slot() {
+            return Err(Status::permission_denied(format!("slot {slot} is this server")));
+        }
+        Ok(slot)
+    }
+
+    /// The group that `message` is for, after everything about it has been checked.
+    fn admit(&self, extensions: &Extensions, message: &Message) -> Result<Arc<dyn PeerGroup>, Status> {
+        self.caller(extensions, message)?;
+        let Some(formed) = self.known.formed() else {
+            return Err(Status::failed_precondition("this server is not part of a cluster yet"));
+        };
+        if message.cluster.as_ref() != formed.cluster {
+            return Err(Status::failed_precondition("the message comes from another cluster"));
+        }
+        if !formed.members.contains(&message.from) {
+            let from = RaftId::from_u64(message.from);
+            return Err(Status::failed_precondition(format!("{from} is not a member: its disk was replaced")));
+        }
+        let own = self.known.id();
+        if message.to != own.to_u64() {
+            return Err(Status::failed_precondition(format!("this server is {own}: its disk was replaced")));
+        }
+        let group = u16::try_from(message.group).ok().and_then(|id| self.groups.read().get(&GroupId(id)).cloned());
+        group.ok_or_else(|| Status::failed_precondition(format!("there is no group {} here", message.group)))
+    }
+
+    /// Admits a unary message and decodes its body.
+    fn open<T: DeserializeOwned>(&self, request: &Request<Message>) -> Result<(Arc<dyn PeerGroup>, T), Status> {
+        let message = request.get_ref();
+        let group = self.admit(request.extensions(), message)?;
+        Ok((group, body(message)?))
+    }
+
+    async fn receive(&self, mut messages: Streaming<Message>, extensions: &Extensions) -> Result<Vote, Status> {
+        let first = next(&mut messages).await?;
+        let group = self.admit(extensions, &first)?;
+        let vote = Vote::from(body::<SnapshotV1>(&first)?.vote);
+        let _one = self.receiving.try_acquire().map_err(|_| Status::resource_exhausted("receiving another one"))?;
+        let mut incoming = group.receive().map_err(Status::internal)?;
+        let complete = loop {
+            let frame = next(&mut messages).await?.body;
+            let accepted = tokio::task::spawn_blocking(move || incoming.accept(&frame)).await;
+            let accepted = accepted.map_err(|error| Status::internal(error.to_string()))?;
+            match accepted.map_err(|error| Status::invalid_argument(error.to_string()))? {
+                Progress::More(more) => incoming = more,
+                Progress::Complete(complete) => break complete,
+            }
+        };
+        // openraft takes a snapshot beyond its sender's term for a broken cluster and panics.
+        let term = complete.meta().applied.map_or(0, |applied| applied.leader_id.term);
+        if !vote.committed || term > vote.leader_id.term {
+            return Err(Status::invalid_argument("the sender cannot have this snapshot in its term"));
+        }
+        group.install(vote, complete).await.map_err(Status::unavailable)
+    }
+}
+
+async fn next(messages: &mut Streaming<Message>) -> Result<Message, Status> {
+    let next = tokio::time::timeout(SNAPSHOT_PAUSE, messages.message()).await;
+    let next = next.map_err(|_| Status::deadline_exceeded("the sender is silent"))??;
+    next.ok_or_else(|| Status::invalid_argument("the snapshot has no end"))
+}
+
+fn body<T: DeserializeOwned>(message: &Message) -> Result<T, Status> {
+    decode(&message.body).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn answer<T: Serialize>(message: &T) -> Result<Response<Answer>, Status> {
+    let body = encode(message).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(Response::new(Answer { body }))
+}
+
+#[async_trait]
+impl Peer for PeerService {
+    type AppendStream = Pin<Box<dyn Stream<Item = Result<Answer, Status>> + Send>>;
+
+    async fn probe(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        self.caller(request.extensions(), request.get_ref())?;
+        body::<ProbeV1>(request.get_ref())?;
+        answer(&ProbeAnswerV1 {
+            id: self.known.id().to_u64(),
+            cluster: self.known.cluster().clone(),
+            formed: self.known.formed(),
+        })
+    }
+
+    async fn append(&self, request: Request<Streaming<Message>>) -> Result<Response<Self::AppendStream>, Status> {
+        let (_, extensions, mut messages) = request.into_parts();
+        let Some(first) = messages.message().await? else { return Ok(Response::new(futures::stream::empty().boxed())) };
+        let group = self.admit(&extensions, &first)?;
+        let (of, from) = (first.group, first.from);
+        let first = AppendEntriesRequest::try_from(body::<AppendV1>(&first)?);
+        let first = first.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        // A stream belongs to the sender and the group of its first message; anything else ends it.
+        let rest = tokio_stream::StreamExt::map_while(messages, move |message| {
+            let message = message.ok().filter(|message| message.group == of && message.from == from)?;
+            body::<AppendV1>(&message).ok()?.try_into().ok()
+        });
+        let requests = futures::stream::iter([first]).chain(rest).boxed();
+        let answers = group.append(requests).map(|result| {
+            let result = result.map_err(Status::unavailable)?;
+            answer(&AppendAnswerV1::from(result)).map(Response::into_inner)
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn vote(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (group, wire) = self.open::<VoteRequestV1>(&request)?;
+        answer(&VoteAnswerV1::from(&group.vote(wire.into()).await.map_err(Status::unavailable)?))
+    }
+
+    async fn pre_vote(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (group, wire) = self.open::<VoteRequestV1>(&request)?;
+        answer(&VoteAnswerV1::from(&group.pre_vote(wire.into()).await.map_err(Status::unavailable)?))
+    }
+
+    async fn transfer_leader(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (group, wire) = self.open::<TransferV1>(&request)?;
+        answer(&TransferAnswerV1::from(group.transfer_leader(wire.into()).await.map_err(Status::unavailable)?))
+    }
+
+    async fn snapshot(&self, request: Request<Streaming<Message>>) -> Result<Response<Answer>, Status> {
+        let (_, extensions, messages) = request.into_parts();
+        let vote = self.receive(messages, &extensions).await?;
+        answer(&SnapshotAnswerV1 { vote: (&vote).into() })
+    }
+
+    async fn propose(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (group, wire) = self.open::<ProposeV1>(&request)?;
+        answer(&group.propose(wire.command).await)
+    }
+
+    async fn read_index(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (group, _) = self.open::<ReadIndexV1>(&request)?;
+        answer(&group.read_index().await)
+    }
+
+    async fn ask(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (group, wire) = self.open::<AskV1>(&request)?;
+        answer(&group.ask(wire.question).await)
+    }
+}

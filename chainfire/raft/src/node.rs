@@ -1,0 +1,237 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use holdfast_proto::peer::peer_server::PeerServer;
+use holdfast_rpc::{ClientAuth, ServerTls, TlsFiles};
+use holdfast_service::Stop;
+use openraft::{Raft, storage::RaftLogStorage as _};
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::{
+    Cluster, Error, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, RaftId, Slot, StateDb,
+    genesis::{Known, join},
+    group::{Life, Parts, initial_status, settings, watch_status},
+    log::{LogDb, LogStore},
+    machine::Applier,
+    network::{Connections, Dialer, PeerService},
+};
+
+/// One server: its identity, the log of all groups, the peer port.
+///
+/// Open it, add the groups, start it; nothing is answered to peers before the start.
+pub struct Node {
+    config: NodeConfig,
+    known: Arc<Known>,
+    log: Arc<LogDb>,
+    dialer: Arc<Dialer>,
+    service: PeerService,
+    tls: Option<ServerTls>,
+    listener: Mutex<Option<TcpListener>>,
+    groups: Mutex<Vec<(GroupId, Arc<dyn Life>)>>,
+    /// Becomes true when genesis is in the first group's state.
+    open: watch::Sender<bool>,
+    /// No new requests.
+    stop: Stop,
+    /// No peers any more.
+    closing: Stop,
+    tasks: TaskTracker,
+}
+
+/// Peers reconnect at once; their open streams need no long farewell.
+const DRAIN: Duration = Duration::from_millis(200);
+
+impl Node {
+    /// Opens or creates the data folder. `listener` is the peer port; a cluster of one does not use it.
+    pub fn open(config: NodeConfig, listener: TcpListener) -> Result<Self, Error> {
+        let alone = config.cluster.members.len() == 1;
+        let tls = config.tls.as_ref().filter(|_| !alone).map(|tls| {
+            let files = TlsFiles {
+                cert: tls.certificate.clone(),
+                key: tls.key.clone(),
+                client_auth: ClientAuth::Required(tls.ca.clone()),
+            };
+            ServerTls::load(files, &[b"h2"]).map_err(|error| Error::Tls(error.to_string()))
+        });
+        let tls = tls.transpose()?;
+        fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
+        let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
+        let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
+        let dialer = Dialer::new(Arc::clone(&known), config.tls.clone(), config.timing, config.limits);
+        let service = PeerService::new(Arc::clone(&known), tls.is_some());
+        Ok(Self {
+            known,
+            log,
+            dialer: Arc::new(dialer),
+            service,
+            tls,
+            listener: Mutex::new(Some(listener).filter(|_| !alone)),
+            groups: Mutex::default(),
+            open: watch::Sender::new(false),
+            stop: Stop::new(),
+            closing: Stop::new(),
+            tasks: TaskTracker::new(),
+            config,
+        })
+    }
+
+    /// Opens a group's log and state and checks that they belong together. Call it before [`Node::start`].
+    pub async fn group<M: Machine>(&self, config: GroupConfig, machine: Arc<M>) -> Result<Group<M>, Error> {
+        let settings = Arc::new(settings(&config, self.config.timing)?);
+        let path = self.config.data_dir.join(format!("{}-state", config.name));
+        let state = StateDb::open(path.clone(), machine.tables())?;
+        let mut log = LogStore::open(Arc::clone(&self.log), config.id, self.config.limits, Arc::new(state.clone()))?;
+        check_gap(&mut log, &state, path).await?;
+        let fatal = self.config.on_fatal.clone();
+        let applier = Applier::new(Arc::clone(&machine), state.clone(), fatal.clone());
+        let applier = applier.map_err(Error::io(&self.config.data_dir))?;
+        let own = self.known.id();
+        let connections = Connections { dialer: Arc::clone(&self.dialer), group: config.id, own };
+        let raft = Raft::build(own.to_u64(), settings, connections, log, applier).await;
+        let raft = raft.map_err(|error| Error::Raft(error.to_string()))?;
+
+        let (status, statuses) = watch::channel(initial_status(own.slot()));
+        self.tasks.spawn(watch_status(config.id, raft.metrics(), status, fatal));
+        self.tasks.spawn(flush_now_and_then(state.clone(), config.flush_every, self.closing.clone()));
+        let open = if config.id == GroupId::CHAINFIRE { self.open.subscribe() } else { watch::channel(true).1 };
+        let group = Group::new(Parts {
+            id: config.id,
+            own,
+            raft,
+            machine,
+            state,
+            dialer: Arc::clone(&self.dialer),
+            limits: self.config.limits,
+            status: statuses,
+            open,
+            stop: self.stop.clone(),
+        });
+        self.service.add(config.id, Arc::new(group.clone()));
+        self.groups.lock().push((config.id, Arc::new(group.clone())));
+        Ok(group)
+    }
+
+    /// Answers peers, waits until this server is part of a formed cluster, and lets the groups run. `genesis` makes
+    /// the first command of a new cluster; the leader of group 1 proposes it before anything else.
+    pub async fn start(&self, genesis: impl Fn(&Founding) -> Vec<u8> + Send + Sync + 'static) -> Result<(), Error> {
+        self.listen();
+        join(&self.known, &self.dialer, &self.stop).await?;
+        let genesis = Arc::new(genesis);
+        let groups = self.groups.lock().clone();
+        for (id, group) in groups {
+            group.begin(&self.known).await?;
+            if id == GroupId::CHAINFIRE {
+                let (known, genesis, open) = (Arc::clone(&self.known), genesis.clone(), self.open.clone());
+                self.tasks.spawn(async move { group.found(known, genesis, open).await });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends in good order: new requests are refused, leadership goes to another server, states are flushed. The data
+    /// folder is free again when the groups' handles are dropped too.
+    pub async fn stop(self) {
+        self.stop.request();
+        let groups = std::mem::take(&mut *self.groups.lock());
+        for (_, group) in &groups {
+            group.retire().await;
+        }
+        for (_, group) in &groups {
+            group.end().await;
+        }
+        self.closing.request();
+        self.service.clear();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub fn slot(&self) -> Slot {
+        self.known.id().slot()
+    }
+
+    pub fn id(&self) -> RaftId {
+        self.known.id()
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        self.known.cluster()
+    }
+
+    /// The cluster's id; none before the cluster is formed.
+    pub fn cluster_id(&self) -> Option<Uuid> {
+        self.known.formed().map(|formed| Uuid::from_bytes(formed.cluster))
+    }
+
+    fn listen(&self) {
+        let Some(listener) = self.listener.lock().take() else { return };
+        if self.tls.is_none() {
+            tracing::warn!("the peer port has no TLS: whoever reaches it can change the cluster's data");
+        }
+        let limit = self.config.limits.message_bytes();
+        let service =
+            PeerServer::new(self.service.clone()).max_decoding_message_size(limit).max_encoding_message_size(limit);
+        let router = tonic::service::Routes::new(service).into_axum_router();
+        let limits = holdfast_rpc::Limits { connections: 256, drain: DRAIN, ..holdfast_rpc::Limits::default() };
+        let (tls, closing) = (self.tls.clone(), self.closing.clone());
+        if let Some(tls) = tls.clone() {
+            self.tasks.spawn(tls.reload(closing.clone()));
+        }
+        self.tasks.spawn(async move {
+            if let Err(error) = holdfast_rpc::serve(listener, router, tls, limits, closing).await {
+                tracing::error!(%error, "the peer port has failed");
+            }
+        });
+    }
+}
+
+impl Drop for Node {
+    /// A node that is dropped without [`Node::stop`] ends like one that was killed: only its tasks are told.
+    fn drop(&mut self) {
+        self.stop.request();
+        self.closing.request();
+    }
+}
+
+/// The state must reach at least to where the log begins.
+async fn check_gap(log: &mut LogStore, state: &StateDb, path: PathBuf) -> Result<(), Error> {
+    let stored = log.get_log_state().await.map_err(Error::io(&path))?;
+    let Some(purged) = stored.last_purged_log_id else { return Ok(()) };
+    if purged.index < state.durable() {
+        return Ok(());
+    }
+    let message = format!(
+        "the state ends before entry {}, but the log begins behind entry {}: the state was deleted or is older than \
+         the log. Restore it, or give this slot its place back from the other servers",
+        state.durable(),
+        purged.index
+    );
+    Err(Error::Corrupt { path, message })
+}
+
+/// Bounds what a restart has to apply again.
+async fn flush_now_and_then(state: StateDb, every: Duration, closing: Stop) {
+    loop {
+        tokio::select! {
+            () = closing.requested() => return,
+            () = sleep(every) => {}
+        }
+        let flushed = state.clone();
+        match tokio::task::spawn_blocking(move || flushed.flush()).await {
+            Ok(Ok(_)) => {}
+            // Nothing is lost: the log keeps what the state on disk has not.
+            Ok(Err(error)) => tracing::error!(%error, "the state cannot be written to disk"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Whether a data folder has been used by a server before.
+pub fn is_new(data_dir: &Path) -> bool {
+    !data_dir.join("identity").exists()
+}

@@ -1,0 +1,176 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use holdfast_keyspace::{Error, KeyRange, Order, Read, Scan, Table};
+use rocksdb::{
+    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, FlushOptions,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::{failed, meta};
+
+/// One folder with a whole state in it. A snapshot from the leader begins another generation.
+pub(crate) struct Generation {
+    db: DB,
+    tables: Vec<Table>,
+    /// Dropped after the database, so that the folder goes when nobody reads it any more.
+    folder: Doomed,
+}
+
+/// A folder that is removed with its owner once it is condemned.
+struct Doomed {
+    path: PathBuf,
+    condemned: AtomicBool,
+}
+
+impl Generation {
+    /// Opens or creates the state in `path` with the machine's `tables`.
+    pub(crate) fn open(path: &Path, tables: &[Table]) -> Result<Self, crate::Error> {
+        let mut tables = tables.to_vec();
+        tables.push(meta::TABLE);
+        let options = database_options();
+        if path.join("CURRENT").exists() {
+            let stored = DB::list_cf(&options, path).map_err(crate::Error::storage("list the state's tables"))?;
+            let unknown = stored.iter().find(|name| *name != "default" && tables.iter().all(|table| table.0 != *name));
+            if let Some(name) = unknown {
+                let message = format!("a newer release has written the table {name:?}; this one cannot read it");
+                return Err(crate::Error::Corrupt { path: path.to_owned(), message });
+            }
+        }
+        let families = tables.iter().map(|table| ColumnFamilyDescriptor::new(table.0, table_options()));
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(crate::Error::storage("open the state"))?;
+        let folder = Doomed { path: path.to_owned(), condemned: AtomicBool::new(false) };
+        Ok(Self { db, tables, folder })
+    }
+
+    pub(crate) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// The machine's tables.
+    pub(crate) fn machine_tables(&self) -> impl Iterator<Item = Table> {
+        self.tables.iter().copied().filter(|table| *table != meta::TABLE)
+    }
+
+    pub(crate) fn table(&self, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, Error> {
+        self.db.cf_handle(table.0).ok_or_else(|| failed(format_args!("the machine has no table {:?}", table.0)))
+    }
+
+    /// Writes without a log; it lasts from the next flush on.
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(failed)
+    }
+
+    /// Makes everything written so far durable, all tables at the same point.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let families: Result<Vec<_>, _> = self.tables.iter().map(|table| self.table(*table)).collect();
+        let families = families?;
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&families.iter().collect::<Vec<_>>(), &options).map_err(failed)
+    }
+
+    /// The folder is removed when the last reader lets go.
+    pub(crate) fn condemn(&self) {
+        self.folder.condemned.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn spare(&self) {
+        self.folder.condemned.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        if self.condemned.load(Ordering::Acquire)
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            // The next start removes what is not the current generation.
+            tracing::warn!(path = %self.path.display(), %error, "old state not removed");
+        }
+    }
+}
+
+impl Read for Generation {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.db.get_cf(&self.table(table)?, key).map_err(failed)
+    }
+
+    fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
+        let table = match self.table(table) {
+            Ok(table) => table,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        if range.is_empty() {
+            return Box::new(std::iter::empty());
+        }
+        let (options, start) = bounds(&range, order);
+        let pairs = self.db.iterator_cf_opt(&table, options, start.mode());
+        Box::new(pairs.map(|pair| pair.map(|(key, value)| (key.into(), value.into())).map_err(failed)))
+    }
+}
+
+/// Where an iterator begins.
+pub(crate) struct Start {
+    key: Option<Vec<u8>>,
+    order: Order,
+}
+
+impl Start {
+    pub(crate) fn mode(&self) -> IteratorMode<'_> {
+        match (&self.key, self.order) {
+            (Some(key), Order::Ascending) => IteratorMode::From(key, Direction::Forward),
+            (_, Order::Ascending) => IteratorMode::Start,
+            // The upper bound is exclusive, so the end is the last key below it.
+            (_, Order::Descending) => IteratorMode::End,
+        }
+    }
+}
+
+/// Options and start of an iterator over `range`.
+pub(crate) fn bounds(range: &KeyRange, order: Order) -> (ReadOptions, Start) {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(range.start.clone());
+    if let Some(end) = &range.end {
+        options.set_iterate_upper_bound(end.clone());
+    }
+    (options, Start { key: Some(range.start.clone()), order })
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // Without it a crash could leave tables at different entries.
+    options.set_atomic_flush(true);
+    options.set_paranoid_checks(true);
+    options.set_max_background_jobs(4);
+    options.set_keep_log_file_num(2);
+    options.set_bytes_per_sync(1 << 20);
+    options
+}
+
+fn table_options() -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_format_version(6);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(32 << 20);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options
+}

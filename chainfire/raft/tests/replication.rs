@@ -1,0 +1,148 @@
+//! Three servers over mutual TLS: what was acknowledged stays, whoever dies.
+
+mod support;
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use chainfire_raft::{ProposeError, Slot, TransferError};
+use support::{Plan, Server, eventually};
+
+fn leader(servers: &[Server]) -> usize {
+    eventually(|| servers.iter().position(|server| server.status().is_leader))
+}
+
+/// Writes and returns the pair that must be there from now on.
+fn write(server: &Server, number: u32) -> (String, String) {
+    let (key, value) = (format!("key{number:03}"), format!("value{number}"));
+    let committed = server.propose(format!("{key}={value}")).unwrap();
+    assert_eq!(committed.answer.len(), 8);
+    (key, value)
+}
+
+#[test]
+fn acknowledged_writes_survive_the_leader() {
+    let mut plan = Plan::new(3);
+    let mut servers = plan.start_all();
+    let follower = (leader(&servers) + 1) % 3;
+    let mut expected = vec![("genesis".to_owned(), "cp0,cp1,cp2".to_owned())];
+    for number in 0..20 {
+        expected.push(write(&servers[follower], number));
+    }
+    // The effects of a write through a follower are published there when it returns.
+    let published = servers[follower].group().machine().published.lock().unwrap().len();
+    assert_eq!(published, 21);
+
+    let dead = leader(&servers);
+    let survivor = if dead == 0 { 1 } else { 0 };
+    let killed = servers.remove(dead);
+    killed.kill();
+    for (at, number) in (20..40).enumerate() {
+        expected.push(write(&servers[at % 2], number));
+    }
+    assert_eq!(servers[0].pairs(), expected);
+
+    let revived = plan.start(dead).unwrap();
+    assert_eq!(revived.pairs(), expected);
+    servers.insert(dead, revived);
+    expected.push(write(&servers[dead], 40));
+    for server in &servers {
+        assert_eq!(server.pairs(), expected);
+        assert_eq!(server.count(), expected.len() as u64);
+    }
+    assert_eq!(servers[survivor].node().cluster_id(), servers[dead].node().cluster_id());
+
+    // And all of it once more from disk alone.
+    for server in servers {
+        server.kill();
+    }
+    let servers = plan.start_all();
+    assert_eq!(servers[1].pairs(), expected);
+}
+
+#[test]
+fn leadership_moves_on_request_and_on_stop() {
+    let mut plan = Plan::new(3);
+    let mut servers = plan.start_all();
+    servers[0].propose("a=1").unwrap();
+    let first = leader(&servers);
+    let next = (first + 1) % 3;
+    let to = servers[next].slot();
+    let (group, other) = (servers[first].group().clone(), servers[next].group().clone());
+    assert_eq!(servers[next].run(async move { other.transfer_leader(Slot(9)).await }), Err(TransferError::NotLeader));
+    let nobody = group.clone();
+    let missing = servers[first].run(async move { nobody.transfer_leader(Slot(9)).await });
+    assert_eq!(missing, Err(TransferError::NoSuchMember(Slot(9))));
+    servers[first].run(async move { group.transfer_leader(to).await }).unwrap();
+    eventually(|| servers[next].status().is_leader.then_some(()));
+
+    let stopping = servers.remove(next);
+    stopping.stop();
+    // The leader has handed over before it went: nobody waits for an election.
+    let began = Instant::now();
+    servers[0].propose("b=2").unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn without_a_quorum_nothing_is_acknowledged() {
+    let mut plan = Plan::new(3);
+    let mut servers = plan.start_all();
+    servers[0].propose("a=1").unwrap();
+    let last = servers.remove(leader(&servers));
+    for server in servers {
+        server.kill();
+    }
+    // The leader does not know yet that it is alone: the first command may be in its log.
+    let first = last.propose("b=2").unwrap_err();
+    assert!(matches!(first, ProposeError::Unknown(_) | ProposeError::NoLeader(_)), "{first}");
+    let second = last.propose("c=3").unwrap_err();
+    assert!(matches!(second, ProposeError::NoLeader(_)), "{second}");
+    assert_eq!(last.count(), 2);
+}
+
+#[test]
+fn a_follower_that_was_away_gets_a_snapshot() {
+    let mut plan = Plan::new(3);
+    plan.group.snapshot_every = 20;
+    plan.group.keep_entries = 0;
+    let mut servers = plan.start_all();
+    servers[0].propose("before=1").unwrap();
+    let away = (leader(&servers) + 1) % 3;
+    servers.remove(away).kill();
+    let value = "x".repeat(100_000);
+    for number in 0..100 {
+        servers[0].propose(format!("key{number:03}={value}")).unwrap();
+    }
+    let back = plan.start(away).unwrap();
+    let expected = servers[0].pairs();
+    assert_eq!(expected.len(), 102);
+    assert_eq!(back.pairs(), expected);
+    assert!(back.group().machine().restored.load(Ordering::SeqCst) > 0, "it came by snapshot, not by log");
+
+    // The received state is the one that a restart finds.
+    back.propose("after=2").unwrap();
+    back.kill();
+    let back = plan.start(away).unwrap();
+    assert_eq!(back.pairs().len(), 103);
+}
+
+#[test]
+fn one_server_needs_no_peers_and_no_certificates() {
+    let mut plan = Plan::new(1);
+    let server = plan.start(0).unwrap();
+    assert_eq!(server.propose("a=1").unwrap().answer, 2_u64.to_be_bytes());
+    let limit = 8 << 20;
+    assert_eq!(server.propose(vec![b'x'; limit + 1]).unwrap_err(), ProposeError::TooLarge { size: limit + 1, limit });
+    let cluster = server.node().cluster_id();
+    server.stop();
+    let server = plan.start(0).unwrap();
+    assert_eq!(server.pairs(), [("a".into(), "1".into()), ("genesis".into(), "cp0".into())]);
+    assert_eq!(server.node().cluster_id(), cluster);
+    server.propose("b=2").unwrap();
+    server.kill();
+    let server = plan.start(0).unwrap();
+    assert_eq!(server.pairs().len(), 3);
+}

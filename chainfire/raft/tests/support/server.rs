@@ -1,0 +1,214 @@
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use chainfire_raft::{
+    Cluster, Committed, Error, Group, GroupConfig, Member, Node, NodeConfig, PeerTls, ProposeError, Slot, Status,
+    peer_ca,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{
+    Ledger,
+    ledger::{count, pairs},
+};
+
+/// What a test's servers have in common: addresses, folders, certificates.
+pub struct Plan {
+    pub cluster: Cluster,
+    pub folder: TempDir,
+    /// Kept until the first start, so that nobody else takes the port.
+    listeners: Vec<Option<TcpListener>>,
+    pub group: GroupConfig,
+    pub tls: bool,
+}
+
+/// A running server.
+pub struct Server {
+    runtime: Option<Runtime>,
+    node: Option<Node>,
+    pub group: Option<Group<Ledger>>,
+}
+
+impl Plan {
+    pub fn new(members: usize) -> Self {
+        let listeners: Vec<TcpListener> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let member = |(slot, listener): (usize, &TcpListener)| Member {
+            name: format!("cp{slot}"),
+            address: listener.local_addr().unwrap().to_string(),
+        };
+        let cluster = Cluster { token: "test".into(), members: listeners.iter().enumerate().map(member).collect() };
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = folder.path().join("certificates");
+        peer_ca::init(&certificates).unwrap();
+        for member in &cluster.members {
+            peer_ca::issue(&certificates, &member.name, &[]).unwrap();
+        }
+        let listeners = listeners.into_iter().map(Some).collect();
+        Self { cluster, folder, listeners, group: GroupConfig::chainfire(), tls: members > 1 }
+    }
+
+    pub fn data_dir(&self, slot: usize) -> PathBuf {
+        self.folder.path().join(format!("data{slot}"))
+    }
+
+    pub fn tls(&self, name: &str) -> PeerTls {
+        let certificates = self.folder.path().join("certificates");
+        PeerTls {
+            ca: certificates.join("peer-ca.pem"),
+            certificate: certificates.join(format!("{name}.pem")),
+            key: certificates.join(format!("{name}.key")),
+        }
+    }
+
+    pub fn config(&self, slot: usize) -> NodeConfig {
+        let name = self.cluster.members[slot].name.clone();
+        let mut config = NodeConfig::new(self.data_dir(slot), self.cluster.clone(), name.clone());
+        config.tls = self.tls.then(|| self.tls(&name));
+        config
+    }
+
+    fn listener(&mut self, slot: usize) -> TcpListener {
+        let address = &self.cluster.members[slot].address;
+        self.listeners[slot].take().unwrap_or_else(|| eventually(|| TcpListener::bind(address).ok()))
+    }
+
+    /// Starts all servers and waits until they are one cluster.
+    pub fn start_all(&mut self) -> Vec<Server> {
+        let starting: Vec<_> =
+            (0..self.cluster.members.len()).map(|slot| self.begin(slot, self.config(slot))).collect();
+        starting.into_iter().map(|started| started.recv().unwrap().unwrap()).collect()
+    }
+
+    pub fn start(&mut self, slot: usize) -> Result<Server, Error> {
+        self.begin(slot, self.config(slot)).recv().unwrap()
+    }
+
+    /// Starts a server on a thread and a runtime of its own.
+    pub fn begin(&mut self, slot: usize, config: NodeConfig) -> mpsc::Receiver<Result<Server, Error>> {
+        let listener = self.listener(slot);
+        let group = self.group.clone();
+        let (done, started) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = done.send(Server::start(&config, &group, &listener));
+        });
+        started
+    }
+}
+
+impl Server {
+    fn start(config: &NodeConfig, group: &GroupConfig, listener: &TcpListener) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let started = runtime.block_on(async {
+            let listener = || {
+                let listener = listener.try_clone().unwrap();
+                listener.set_nonblocking(true).unwrap();
+                tokio::net::TcpListener::from_std(listener).unwrap()
+            };
+            // A server that was killed a moment ago may still hold the folder's lock.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let node = loop {
+                match Node::open(config.clone(), listener()) {
+                    Err(error) if error.to_string().contains("lock") && Instant::now() < deadline => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    opened => break opened?,
+                }
+            };
+            let group = node.group(group.clone(), Arc::new(Ledger::default())).await?;
+            let first = |facts: &chainfire_raft::Founding| {
+                let names: Vec<&str> = facts.members.iter().map(|member| member.name.as_str()).collect();
+                format!("genesis={}", names.join(",")).into_bytes()
+            };
+            node.start(first).await?;
+            Ok((node, group))
+        });
+        match started {
+            Ok((node, group)) => Ok(Self { runtime: Some(runtime), node: Some(node), group: Some(group) }),
+            Err(error) => {
+                runtime.shutdown_timeout(Duration::from_secs(5));
+                Err(error)
+            }
+        }
+    }
+
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    pub fn group(&self) -> &Group<Ledger> {
+        self.group.as_ref().unwrap()
+    }
+
+    /// Runs a request where the server's own tasks run.
+    pub fn run<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> T {
+        self.runtime.as_ref().unwrap().block_on(request)
+    }
+
+    pub fn propose(&self, command: impl Into<Vec<u8>>) -> Result<Committed, ProposeError> {
+        let (group, command) = (self.group().clone(), command.into());
+        self.run(async move { group.propose(command).await })
+    }
+
+    pub fn status(&self) -> Status {
+        self.group().status()
+    }
+
+    pub fn slot(&self) -> Slot {
+        self.node().slot()
+    }
+
+    /// All pairs, after everything acknowledged anywhere is here.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let group = self.group().clone();
+        self.run(async move {
+            group.read_index().await.unwrap();
+            pairs(&group.state().snapshot())
+        })
+    }
+
+    pub fn count(&self) -> u64 {
+        count(&self.group().state().snapshot()).unwrap()
+    }
+
+    /// Ends the server as a crash would: nothing is handed over, nothing is flushed.
+    pub fn kill(mut self) {
+        self.tear_down();
+    }
+
+    pub fn stop(mut self) {
+        let node = self.node.take().unwrap();
+        drop(self.group.take());
+        self.run(node.stop());
+    }
+
+    fn tear_down(&mut self) {
+        drop(self.group.take());
+        drop(self.node.take());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tear_down();
+    }
+}
+
+/// Waits until `condition` gives something.
+pub fn eventually<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "the condition never came true");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
