@@ -1,1 +1,42 @@
-//! Versions, artifacts and node status over HTTP and gRPC; FleetLock.
+//! Distribution of configuration: operators publish a signed tree as the next version of the whole cluster, every
+//! node fetches its own artifact, and what nodes fetched and report is one place to look. The reboot lock lives here
+//! too.
+//!
+//! State is in chainfire's system keyspace, so every server answers everything and none is special:
+//!
+//! | key | holds |
+//! |---|---|
+//! | `config/current` | which version nodes may ask for |
+//! | `config/tree/VERSION` | that version's line of history |
+//! | `config/set/SET/NODE` | an artifact without its payload |
+//! | `config/payload/DIGEST`, `config/chunk/DIGEST/N` | payloads, once a digest |
+//! | `config/signers` | whose signatures are admitted |
+//! | `config/staging` | the publish under way |
+//! | `config/fetched/NODE`, `config/status/NODE` | what a node was served, and what it says |
+//!
+//! A publish stores everything under content-derived keys first; then one transaction makes it current.
+
+mod access;
+mod artifacts;
+mod collect;
+mod error;
+pub mod fleetlock;
+mod grpc;
+mod http;
+mod keys;
+mod nodes;
+mod publish;
+mod record;
+mod service;
+mod settings;
+mod store;
+mod submission;
+mod versions;
+
+pub use access::{ACCESS_FLEETLOCK_AUTHENTICATED, ACCESS_FLEETLOCK_OPEN, ACCESS_GRPC, ACCESS_HTTP};
+pub use error::Error;
+pub use grpc::{Server as GrpcServer, grpc};
+pub use http::router;
+pub use record::{Fetch, Fetched, Status, SyncResult, Tree};
+pub use service::ConfigService;
+pub use settings::{ClientAuth, Limits, LockSettings, Settings};

@@ -1,0 +1,142 @@
+use chainfire_client::StoreError;
+use configsrv_fleet::Version;
+use holdfast_rpc::Kind;
+use iam_client::Refusal;
+
+/// Why a request about configuration is not answered. Every case has one machine word and one status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the tree is malformed: {0}")]
+    MalformedTree(String),
+    #[error("the query is not understood: {0}")]
+    BadQuery(String),
+    #[error("the body is not understood: {0}")]
+    BadBody(String),
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge { what: &'static str, limit: usize },
+    #[error("the published tree has no artifact for node {0}")]
+    UnknownNode(String),
+    #[error("version {0} was never published")]
+    UnknownVersion(Version),
+    #[error("the artifacts of version {0} are no longer kept")]
+    Pruned(Version),
+    #[error("{0}")]
+    VersionConflict(String),
+    #[error("the tree is not signed by a key that is trusted here: {0}")]
+    UntrustedSignature(String),
+    #[error("nothing has been published yet")]
+    NotPublished,
+    #[error("authentication is required")]
+    Unauthenticated,
+    #[error("{0}")]
+    Denied(String),
+    #[error("too many attempts; try again in {0} s")]
+    SlowDown(u32),
+    #[error("the control plane has no quorum")]
+    NoQuorum(String),
+    #[error("the outcome of the change is unknown; ask again before repeating it")]
+    OutcomeUnknown(String),
+    #[error("the control plane does not accept this now: {0}")]
+    Refused(String),
+    #[error("stored configuration does not read back")]
+    Corrupt(String),
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl Error {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::MalformedTree(_) | Self::BadQuery(_) | Self::BadBody(_) => Kind::Invalid,
+            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::UnknownNode(_) | Self::UnknownVersion(_) => Kind::NotFound,
+            Self::Pruned(_) => Kind::Gone,
+            Self::VersionConflict(_) => Kind::Conflict,
+            Self::UntrustedSignature(_) | Self::Denied(_) => Kind::Denied,
+            Self::NotPublished | Self::NoQuorum(_) | Self::OutcomeUnknown(_) => Kind::Unavailable,
+            Self::Unauthenticated => Kind::Unauthenticated,
+            Self::SlowDown(_) | Self::Refused(_) => Kind::Exhausted,
+            Self::Corrupt(_) => Kind::Corrupt,
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    /// The `error` member of the answer: stable, for machines.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::MalformedTree(_) => "malformed_tree",
+            Self::BadQuery(_) => "bad_query",
+            Self::BadBody(_) => "bad_body",
+            Self::TooLarge { .. } => "too_large",
+            Self::UnknownNode(_) => "unknown_node",
+            Self::UnknownVersion(_) => "unknown_version",
+            Self::Pruned(_) => "pruned",
+            Self::VersionConflict(_) => "version_conflict",
+            Self::UntrustedSignature(_) => "untrusted_signature",
+            Self::NotPublished => "not_published",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Denied(_) => "denied",
+            Self::SlowDown(_) => "slow_down",
+            Self::NoQuorum(_) => "no_leader",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::Refused(_) => "refused",
+            Self::Corrupt(_) => "corrupt",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// What only the log may see.
+    fn detail(&self) -> Option<&str> {
+        match self {
+            Self::NoQuorum(detail) | Self::OutcomeUnknown(detail) | Self::Corrupt(detail) | Self::Internal(detail) => {
+                Some(detail)
+            }
+            Self::MalformedTree(_)
+            | Self::BadQuery(_)
+            | Self::BadBody(_)
+            | Self::TooLarge { .. }
+            | Self::UnknownNode(_)
+            | Self::UnknownVersion(_)
+            | Self::Pruned(_)
+            | Self::VersionConflict(_)
+            | Self::UntrustedSignature(_)
+            | Self::NotPublished
+            | Self::Unauthenticated
+            | Self::Denied(_)
+            | Self::SlowDown(_)
+            | Self::Refused(_) => None,
+        }
+    }
+}
+
+impl From<Error> for holdfast_rpc::Error {
+    fn from(error: Error) -> Self {
+        let public = Self::new(error.kind(), error.word(), error.to_string());
+        match error.detail() {
+            Some(detail) => public.internal(detail),
+            None => public,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(detail) => Self::NoQuorum(detail),
+            StoreError::Unknown(detail) => Self::OutcomeUnknown(detail),
+            StoreError::Refused(detail) => Self::Refused(detail),
+            StoreError::Storage(detail) => Self::Internal(detail),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Anonymous | Refusal::Unauthenticated => Self::Unauthenticated,
+            denied @ Refusal::Denied { .. } => Self::Denied(denied.to_string()),
+            Refusal::SlowDown { retry_after_s } => Self::SlowDown(retry_after_s),
+            Refusal::Unavailable(detail) => Self::NoQuorum(detail),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use chainfire_core::{AuthenticatedBy, Origin};
+use http::{Extensions, HeaderValue, Method, header, request::Parts};
+use iam_client::Identity;
+
+use super::{
+    locks::{Granted, anonymous},
+    refusal::Refusal,
+    request::{Claim, LARGEST_BODY, check_header},
+};
+use crate::{ConfigService, http::read_body, settings::ClientAuth};
+
+/// `POST /v1/pre-reboot`: takes a slot before a reboot.
+pub(super) async fn pre_reboot(State(service): State<ConfigService>, request: Request) -> Response {
+    answer(take(&service, request).await)
+}
+
+/// `POST /v1/steady-state`: gives the slot back, if one is held.
+pub(super) async fn steady_state(State(service): State<ConfigService>, request: Request) -> Response {
+    answer(give_back(&service, request).await)
+}
+
+/// Everything else below `/v1/`: in JSON, so that a node with a wrong base URL logs why.
+pub(super) async fn nothing_here() -> Response {
+    Refusal::NotFound.into_response()
+}
+
+async fn take(service: &ConfigService, request: Request) -> Result<&'static str, Refusal> {
+    let (claim, origin) = enter(service, request).await?;
+    let metrics = service.lock_metrics();
+    metrics.lock_asked();
+    match service.lock(origin, &claim).await {
+        Ok(Granted { holder, new }) => {
+            metrics.held(&claim.group, true);
+            if new {
+                tracing::info!(group = claim.group, id = claim.id, grant = holder.grant, "reboot lock granted");
+            }
+            Ok(if new { "granted\n" } else { "already held\n" })
+        }
+        Err(refusal) => {
+            if let Refusal::SemaphoreFull { holders, .. } = &refusal {
+                metrics.held(&claim.group, !holders.is_empty());
+            }
+            tracing::debug!(group = claim.group, id = claim.id, kind = refusal.kind(), "reboot lock refused");
+            Err(refusal)
+        }
+    }
+}
+
+async fn give_back(service: &ConfigService, request: Request) -> Result<&'static str, Refusal> {
+    let (claim, origin) = enter(service, request).await?;
+    let metrics = service.lock_metrics();
+    metrics.unlock_asked();
+    let released = service.unlock(origin, &claim).await?;
+    let held = service.group(&claim.group)?.is_some_and(|group| !group.holders.is_empty());
+    metrics.held(&claim.group, held);
+    if released {
+        metrics.released(&claim.group);
+        tracing::info!(group = claim.group, id = claim.id, "reboot lock released");
+    }
+    Ok(if released { "released\n" } else { "not held\n" })
+}
+
+/// Method, header, size, JSON, group, id, then who asks: in this order, so that the first thing that is wrong is the
+/// one that is named.
+async fn enter(service: &ConfigService, request: Request) -> Result<(Claim, Origin), Refusal> {
+    let (parts, body) = request.into_parts();
+    if parts.method != Method::POST {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    check_header(&parts.headers)?;
+    let claim = read(body).await?;
+    let origin = who(service, &parts, &claim)?;
+    Ok((claim, origin))
+}
+
+async fn read(body: Body) -> Result<Claim, Refusal> {
+    let body = read_body(body, "a lock request", LARGEST_BODY).await?;
+    Claim::parse(&body)
+}
+
+fn who(service: &ConfigService, parts: &Parts, claim: &Claim) -> Result<Origin, Refusal> {
+    let identity = parts.extensions.get::<Identity>();
+    let demanded: &[AuthenticatedBy] = match service.settings().fleetlock.client_auth {
+        ClientAuth::None => return Ok(identity.map_or_else(|| anonymous(source(&parts.extensions)), Identity::origin)),
+        ClientAuth::Basic => &[AuthenticatedBy::Credential, AuthenticatedBy::BootstrapToken],
+        ClientAuth::Token => &[AuthenticatedBy::Token, AuthenticatedBy::BootstrapToken],
+        ClientAuth::Mtls => &[AuthenticatedBy::Certificate],
+    };
+    let identity = identity.filter(|identity| demanded.contains(&identity.authenticated_by));
+    let identity = identity.ok_or(Refusal::Unauthorized)?;
+    service.authorize(identity, "lock.Use", &format!("lock/{}", claim.group))?;
+    Ok(identity.origin())
+}
+
+/// Where the request came from, as the listener noted it.
+fn source(extensions: &Extensions) -> Option<String> {
+    extensions.get::<holdfast_rpc::Connection>().map(|connection| connection.source.to_string())
+}
+
+fn answer(outcome: Result<&'static str, Refusal>) -> Response {
+    match outcome {
+        Ok(text) => {
+            let mut response = text.into_response();
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}

@@ -1,0 +1,245 @@
+use bytes::Bytes;
+use chainfire_core::system::Expect;
+use configsrv_fleet::{Digest, Sealed, Version};
+use iam_client::Identity;
+
+use crate::{
+    ConfigService, Error, keys,
+    record::{self, Current, Head, Payload, Signers, Staging, Status, Tree},
+    service::now_ms,
+    store::{Loaded, Txn},
+    submission::Submission,
+};
+
+/// A payload that is larger goes in parts, so that every command stays small.
+const CHUNK: usize = 384 * 1024;
+/// Staged records are collected into commands of about this many bytes and operations.
+const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_OPERATIONS: usize = 256;
+
+/// The answer to a publish.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Published {
+    pub version: Version,
+    pub tree_digest: Digest,
+    pub nodes: usize,
+    /// The same tree was published before; nothing changed.
+    pub unchanged: bool,
+}
+
+/// What the server had when it judged a submission; the last transaction demands that it is still so.
+struct Before {
+    current: Option<Loaded<Current>>,
+    signers: Option<Loaded<Signers>>,
+}
+
+impl ConfigService {
+    /// Admits a tree as the next version of the whole cluster, or changes nothing. The caller's right to publish is
+    /// established.
+    pub(crate) async fn publish(&self, identity: &Identity, body: Bytes) -> Result<Published, Error> {
+        let limits = self.settings().limits;
+        let submission = blocking(move || Submission::parse(&body, &limits)).await?;
+        self.records().barrier().await?;
+        let before =
+            Before { current: self.records().load(keys::CURRENT)?, signers: self.records().load(keys::SIGNERS)? };
+        let published = Published {
+            version: submission.version,
+            tree_digest: submission.tree_digest,
+            nodes: submission.artifacts.len(),
+            unchanged: true,
+        };
+        if !before.admits(&submission)? {
+            return Ok(published);
+        }
+        self.outruns_reports(&submission, before.version())?;
+        let trusted = match &before.signers {
+            Some(signers) => signers.value.keys.clone(),
+            // The first tree says whose signatures count, and must bear one of them.
+            None => submission.announced.clone(),
+        };
+        let submission = blocking(move || submission.verify(&trusted).map(|()| submission)).await?;
+        let staging = self.begin(identity, &submission).await?;
+        self.stage(identity, &submission).await?;
+        self.admit(identity, &submission, &before, staging).await?;
+        tracing::info!(version = %published.version, nodes = published.nodes, by = %identity.principal, "published");
+        Ok(Published { unchanged: false, ..published })
+    }
+
+    /// A tree must be newer than what any node has seen: after a restore the nodes may know more than the server.
+    fn outruns_reports(&self, submission: &Submission, current: Version) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.records().list(keys::STATUSES, after.as_deref(), 1000)?;
+            for found in &page.records {
+                let status: Status = record::decode(&found.key, &found.value)?;
+                let Some(newest) = status.newest() else { continue };
+                let node = keys::suffix(&found.key, keys::STATUSES).unwrap_or_default();
+                let ignored = submission.ignore_reports_of.iter().any(|name| name.as_str() == node);
+                if newest > current && newest >= submission.version && !ignored {
+                    return Err(Error::VersionConflict(format!(
+                        "node {node} reports version {newest}, which this server does not know; publish a higher \
+                         version, or name the node in ignore_reports_of"
+                    )));
+                }
+            }
+            match page.records.last() {
+                Some(last) if page.more => after = Some(last.key.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Announces the publish, which stops the collector. A later publish takes the place of one that is under way:
+    /// the earlier one then fails at its last step.
+    async fn begin(&self, identity: &Identity, submission: &Submission) -> Result<Loaded<Staging>, Error> {
+        let staging = Staging {
+            set: submission.set,
+            version: submission.version,
+            by: identity.principal.to_string(),
+            started_ms: now_ms(),
+        };
+        let mut txn = Txn::default();
+        txn.put(keys::STAGING, &staging)?;
+        self.records().commit(identity.origin(), "config.Stage", resource(submission.version), txn).await?;
+        match self.records().load::<Staging>(keys::STAGING)? {
+            Some(loaded) if loaded.value == staging => Ok(loaded),
+            _ => Err(overtaken()),
+        }
+    }
+
+    /// Stores heads and payloads that are not there yet. Until [`ConfigService::admit`] nothing refers to them.
+    async fn stage(&self, identity: &Identity, submission: &Submission) -> Result<(), Error> {
+        let mut batch = Txn::default();
+        for artifact in &submission.artifacts {
+            batch.put(keys::head(&submission.set, artifact.node()), &head(artifact)?)?;
+            batch = self.flush(identity, submission.version, batch, false).await?;
+        }
+        for artifact in &submission.artifacts {
+            let digest = artifact.payload_digest();
+            if self.records().exists(&keys::payload(&digest))? {
+                continue;
+            }
+            let mut chunks = 0;
+            for (index, part) in (0_u32..).zip(artifact.payload().chunks(CHUNK)) {
+                batch.put_bytes(keys::chunk(&digest, index), record::encode_chunk(part));
+                batch = self.flush(identity, submission.version, batch, false).await?;
+                chunks = index + 1;
+            }
+            let payload = Payload { size: size(artifact.payload()), chunks, stored_ms: now_ms() };
+            batch.put(keys::payload(&digest), &payload)?;
+        }
+        self.flush(identity, submission.version, batch, true).await?;
+        Ok(())
+    }
+
+    /// Commits `batch` once it is large enough, and returns the one to go on with.
+    async fn flush(&self, identity: &Identity, version: Version, batch: Txn, last: bool) -> Result<Txn, Error> {
+        let full = batch.bytes() >= BATCH_BYTES || batch.operations() >= BATCH_OPERATIONS;
+        let due = full || (last && batch.operations() > 0);
+        if !due {
+            return Ok(batch);
+        }
+        self.records().commit(identity.origin(), "config.Stage", resource(version), batch).await?;
+        Ok(Txn::default())
+    }
+
+    /// Moves history, `current` and the trusted signers in one step.
+    async fn admit(
+        &self,
+        identity: &Identity,
+        submission: &Submission,
+        before: &Before,
+        staging: Loaded<Staging>,
+    ) -> Result<(), Error> {
+        let tree = Tree {
+            version: submission.version,
+            set: submission.set,
+            tree_digest: submission.tree_digest,
+            base_version: before.version(),
+            nodes: u32::try_from(submission.artifacts.len()).unwrap_or(u32::MAX),
+            published_ms: now_ms(),
+            published_by: staging.value.by.clone(),
+            note: submission.note.clone(),
+            git_commit: submission.git_commit.clone(),
+            pruned: false,
+        };
+        let current = Current { version: submission.version, set: submission.set, tree_digest: submission.tree_digest };
+        let mut txn = Txn::default();
+        txn.unchanged(keys::STAGING, Some(&staging));
+        txn.unchanged(keys::CURRENT, before.current.as_ref());
+        txn.unchanged(keys::SIGNERS, before.signers.as_ref());
+        txn.expect(keys::tree(submission.version), Expect::Absent);
+        txn.put(keys::tree(submission.version), &tree)?;
+        txn.put(keys::CURRENT, &current)?;
+        if before.signers.as_ref().is_none_or(|signers| signers.value.keys != submission.announced) {
+            txn.put(keys::SIGNERS, &Signers { keys: submission.announced.clone(), since: submission.version })?;
+        }
+        txn.delete(keys::STAGING);
+        let resource = resource(submission.version);
+        if self.records().commit(identity.origin(), "config.Publish", resource, txn).await? {
+            Ok(())
+        } else {
+            Err(overtaken())
+        }
+    }
+}
+
+impl Before {
+    fn version(&self) -> Version {
+        self.current.as_ref().map_or(Version::NONE, |current| current.value.version)
+    }
+
+    /// Whether the tree is the next one; false if it is the current one again.
+    fn admits(&self, submission: &Submission) -> Result<bool, Error> {
+        let current = self.version();
+        if submission.version == current {
+            return match &self.current {
+                Some(same) if same.value.set == submission.set => Ok(false),
+                _ => Err(Error::VersionConflict(format!("version {current} is published with other content"))),
+            };
+        }
+        if submission.version < current {
+            return Err(Error::VersionConflict(format!(
+                "version {} is older than the current version {current}; to go back, publish the old content under a \
+                 higher version",
+                submission.version
+            )));
+        }
+        if submission.base_version != current {
+            return Err(Error::VersionConflict(format!(
+                "the tree was made from version {}, but the current version is {current}; compile it again",
+                submission.base_version
+            )));
+        }
+        Ok(true)
+    }
+}
+
+fn head(artifact: &Sealed) -> Result<Head, Error> {
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec()).map_err(|_| Error::MalformedTree("an artifact is not UTF-8".into()))
+    };
+    Ok(Head {
+        before: text(artifact.before())?,
+        after: text(artifact.after())?,
+        payload_digest: artifact.payload_digest(),
+        payload_size: size(artifact.payload()),
+    })
+}
+
+fn size(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn resource(version: Version) -> String {
+    format!("versions/{version}")
+}
+
+fn overtaken() -> Error {
+    Error::VersionConflict("another publish took place at the same time; look at the current version first".into())
+}
+
+/// Parsing and verifying ten thousand artifacts takes a second of CPU: not on a thread that serves connections.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
+}

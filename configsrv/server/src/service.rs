@@ -1,0 +1,112 @@
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use chainfire_client::SystemStore;
+use configsrv_fleet::Version;
+use holdfast_service::Stop;
+use iam_client::{Authority, Identity};
+use tokio::sync::watch;
+
+use crate::{Error, Settings, fleetlock::LockMetrics, keys, record::Current, store::Records};
+
+/// Versions, artifacts, node status and locks over the system store. Clones share one state; every server of the
+/// cluster runs one, and each answers everything.
+#[derive(Clone)]
+pub struct ConfigService(Arc<Inner>);
+
+struct Inner {
+    records: Records,
+    authority: Arc<dyn Authority>,
+    settings: Settings,
+    /// The current version as this server shows it. One task follows the store, so that ten thousand waiting nodes
+    /// do not each re-read it at every change.
+    current: watch::Sender<Version>,
+    lock_metrics: LockMetrics,
+}
+
+impl ConfigService {
+    /// The service does nothing by itself until [`ConfigService::run`]; without it, long polls only time out.
+    pub fn new(store: Arc<dyn SystemStore>, authority: Arc<dyn Authority>, settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            records: Records::new(store),
+            authority,
+            settings,
+            current: watch::channel(Version::NONE).0,
+            lock_metrics: LockMetrics::default(),
+        }))
+    }
+
+    /// Follows the store and collects what is no longer needed, until `stop`.
+    pub async fn run(self, stop: Stop) -> Result<(), Error> {
+        let mut changes = self.records().store().changes();
+        let mut collect = tokio::time::interval(self.settings().collect_every);
+        collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            changes.borrow_and_update();
+            self.announce()?;
+            tokio::select! {
+                () = stop.requested() => return Ok(()),
+                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                _ = collect.tick() => self.collect_once().await,
+            }
+        }
+    }
+
+    /// The metrics of the lock, for the registry of the process.
+    pub fn lock_metrics(&self) -> &LockMetrics {
+        &self.0.lock_metrics
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.0.records
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Follows the current version; [`Version::NONE`] before the first publish.
+    pub(crate) fn versions(&self) -> watch::Receiver<Version> {
+        self.0.current.subscribe()
+    }
+
+    pub(crate) fn current(&self) -> Result<Option<Current>, Error> {
+        self.records().value(keys::CURRENT)
+    }
+
+    pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Error> {
+        Ok(self.0.authority.authorize(identity, action, resource)?)
+    }
+
+    fn announce(&self) -> Result<(), Error> {
+        let newest = self.current()?.map_or(Version::NONE, |current| current.version);
+        self.0.current.send_if_modified(|known| {
+            let moved = *known != newest;
+            *known = newest;
+            moved
+        });
+        Ok(())
+    }
+
+    async fn collect_once(&self) {
+        match self.collect().await {
+            Ok(done) if done.is_nothing() => {}
+            Ok(done) => tracing::info!(
+                versions = done.versions,
+                heads = done.heads,
+                payloads = done.payloads,
+                "collected old configuration"
+            ),
+            // Without a quorum there is nothing to do but to try again later.
+            Err(error) => tracing::debug!(%error, "old configuration was not collected"),
+        }
+    }
+}
+
+/// Unix time in milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

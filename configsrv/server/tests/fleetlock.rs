@@ -1,0 +1,249 @@
+//! The reboot lock as its clients see it: over a real listener, with the headers and bodies that they really send.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{ServiceExt, extract::Request};
+use chainfire_client::{StoreError, SystemStore as _, memory::MemoryStore};
+use configsrv_server::{
+    ACCESS_FLEETLOCK_AUTHENTICATED, ACCESS_FLEETLOCK_OPEN, ACCESS_HTTP, ClientAuth, LockSettings, Settings,
+    fleetlock::collapse_slashes, router,
+};
+use iam_client::IamLayer;
+use serde_json::{Value, json};
+use support::{OPERATOR, Rules, service};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tower::{Layer as _, util::MapRequestLayer};
+
+/// A server on a port of its own.
+struct Server {
+    address: SocketAddr,
+    store: Arc<MemoryStore>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Server {
+    async fn start(fleetlock: LockSettings) -> Self {
+        let rules = match fleetlock.client_auth {
+            ClientAuth::None => ACCESS_FLEETLOCK_OPEN,
+            ClientAuth::Basic | ClientAuth::Token | ClientAuth::Mtls => ACCESS_FLEETLOCK_AUTHENTICATED,
+        };
+        let (service, store) = service(Settings { fleetlock, ..Settings::default() });
+        let rules = rules.iter().chain(ACCESS_HTTP).copied();
+        let app = router(service).layer(IamLayer::new(Arc::new(Rules), rules));
+        let app = MapRequestLayer::new(collapse_slashes::<axum::body::Body>).layer(app);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await });
+        Self { address, store }
+    }
+
+    /// One request, byte by byte.
+    async fn raw(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.raw(&format!(
+            "{method} {path} HTTP/1.1\r\nhost: locks\r\naccept: */*\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    /// What Zincati sends: its header, no content type, a pretty-printed body.
+    async fn zincati(&self, operation: &str, group: &str, id: &str) -> Answer {
+        let body = serde_json::to_string_pretty(&json!({ "client_params": { "id": id, "group": group } })).unwrap();
+        self.send("POST", &format!("/v1/{operation}"), "fleet-lock-protocol: true\r\n", &body).await
+    }
+
+    async fn take(&self, id: &str) -> Answer {
+        self.zincati("pre-reboot", "default", id).await
+    }
+
+    async fn give(&self, id: &str) -> Answer {
+        self.zincati("steady-state", "default", id).await
+    }
+
+    async fn admin(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, &format!("authorization: Bearer {OPERATOR}\r\n"), &body.to_string()).await
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    fn granted(&self) {
+        assert_eq!(self.status, 200, "{}", self.body);
+    }
+
+    #[track_caller]
+    fn refused(&self, status: u16, kind: &str) -> String {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.body));
+        assert_eq!((self.status, body["kind"].as_str()), (status, Some(kind)), "{body}");
+        let value = body["value"].as_str().unwrap();
+        assert!(!value.is_empty());
+        value.to_owned()
+    }
+}
+
+#[tokio::test]
+async fn one_slot_goes_round() {
+    let server = Server::start(LockSettings::default()).await;
+    server.give("a").await.granted();
+    server.take("a").await.granted();
+    server.take("a").await.granted();
+    let value = server.take("b").await.refused(423, "failed_lock_semaphore_full");
+    assert!(value.contains("a since 20"), "{value}");
+    // Vital: a node that holds nothing is told yes while somebody else holds.
+    server.give("b").await.granted();
+    server.take("b").await.refused(423, "failed_lock_semaphore_full");
+    server.take("A").await.refused(423, "failed_lock_semaphore_full");
+    server.give("a").await.granted();
+    server.take("b").await.granted();
+    server.zincati("pre-reboot", "other", "a").await.granted();
+}
+
+#[tokio::test]
+async fn a_boot_storm_writes_nothing() {
+    let server = Server::start(LockSettings::default()).await;
+    server.take("a").await.granted();
+    let before = server.store.applied();
+    for id in ["b", "c", "d"] {
+        server.give(id).await.granted();
+        server.zincati("steady-state", "unheard-of", id).await.granted();
+    }
+    assert_eq!(server.store.applied(), before);
+}
+
+#[tokio::test]
+async fn the_first_thing_that_is_wrong_is_named() {
+    let server = Server::start(LockSettings::default()).await;
+    let good = r#"{"client_params":{"id":"a","group":"default"}}"#;
+    let header = "fleet-lock-protocol: true\r\n";
+    // A redirect to here arrives as a GET that still carries the header.
+    let get = server.send("GET", "/v1/steady-state", header, "").await;
+    get.refused(405, "method_not_allowed");
+    assert!(get.head.contains("allow: post"), "{}", get.head);
+    server.send("PUT", "/v1/pre-reboot", header, good).await.refused(405, "method_not_allowed");
+    server.send("POST", "/v1/pre-reboot", "", good).await.refused(400, "missing_header");
+    server.send("POST", "/v1/pre-reboot", "fleet-lock-protocol: TRUE\r\n", good).await.refused(400, "missing_header");
+    server.send("POST", "/v1/pre-reboot", header, &"x".repeat(5000)).await.refused(413, "body_too_large");
+    for body in ["", "{}", "[]", r#"{"client_params":{"id":"a"}}"#, r#"{"client_params":{"id":1,"group":"g"}}"#] {
+        server.send("POST", "/v1/pre-reboot", header, body).await.refused(400, "decode_error");
+    }
+    let body = |group: &str, id: &str| json!({ "client_params": { "group": group, "id": id } }).to_string();
+    for group in ["", "default\n", "a_b", "ä", &"g".repeat(254)] {
+        server.send("POST", "/v1/pre-reboot", header, &body(group, "")).await.refused(400, "invalid_group");
+    }
+    for id in ["", "a\nb", &"i".repeat(254)] {
+        server.send("POST", "/v1/pre-reboot", header, &body("g", id)).await.refused(400, "invalid_id");
+    }
+    server.send("POST", "/v1/other", header, good).await.refused(404, "not_found");
+    assert_eq!(server.store.lock_groups(None, 10).unwrap(), []);
+
+    let form = format!("{header}content-type: application/x-www-form-urlencoded\r\n");
+    server.send("POST", "/v1/pre-reboot", &form, good).await.granted();
+    // A base URL that ends in a slash.
+    server.send("POST", "//v1/steady-state", header, good).await.granted();
+    assert_eq!(server.send("GET", "/-/healthy", "", "").await.body, "ok");
+}
+
+#[tokio::test]
+async fn holders_are_never_refused() {
+    let server = Server::start(LockSettings { default_slots: 2, ..LockSettings::default() }).await;
+    server.take("a").await.granted();
+    server.take("b").await.granted();
+    let lower = json!({ "slots": 1, "reason": "one at a time" });
+    assert_eq!(server.admin("/locks/default/policy", lower).await.status, 200);
+    server.take("a").await.granted();
+    server.take("b").await.granted();
+    server.give("a").await.granted();
+    server.take("c").await.refused(423, "failed_lock_semaphore_full");
+    let frozen = json!({ "slots": 5, "frozen": "the storage is rebuilding", "reason": "incident 12" });
+    assert_eq!(server.admin("/locks/default/policy", frozen).await.status, 200);
+    server.take("b").await.granted();
+    let value = server.take("c").await.refused(423, "group_frozen");
+    assert!(value.contains("the storage is rebuilding"), "{value}");
+    server.give("b").await.granted();
+    let closed = json!({ "slots": 0, "reason": "closed" });
+    assert_eq!(server.admin("/locks/default/policy", closed).await.status, 200);
+    server.take("c").await.refused(423, "failed_lock_semaphore_full");
+}
+
+#[tokio::test]
+async fn admins_release_with_a_reason() {
+    let server = Server::start(LockSettings::default()).await;
+    server.take("a").await.granted();
+    assert_eq!(server.send("GET", "/locks", "", "").await.status, 401);
+    let bearer = format!("authorization: Bearer {OPERATOR}\r\n");
+    let groups: Value = serde_json::from_str(&server.send("GET", "/locks", &bearer, "").await.body).unwrap();
+    assert_eq!(
+        (&groups["groups"][0]["group"], &groups["groups"][0]["holders"][0]["id"]),
+        (&json!("default"), &json!("a"))
+    );
+    assert_eq!(groups["groups"][0]["slots_in_force"], json!(1));
+    assert_eq!(server.admin("/locks/default/release", json!({ "id": "a", "reason": " " })).await.status, 400);
+    assert_eq!(server.admin("/locks/default/release", json!({ "id": "a" })).await.status, 400);
+    let node = "authorization: Bearer node:pier2\r\n";
+    let release = json!({ "id": "a", "reason": "the node is gone" });
+    assert_eq!(server.send("POST", "/locks/default/release", node, &release.to_string()).await.status, 403);
+    assert_eq!(server.admin("/locks/default/release", release).await.body, r#"{"held":true}"#);
+    server.take("b").await.granted();
+}
+
+#[tokio::test]
+async fn groups_may_have_to_be_listed() {
+    let settings =
+        LockSettings { groups: [("workers".to_owned(), 2)].into(), listed_only: true, ..LockSettings::default() };
+    let server = Server::start(settings).await;
+    for id in ["a", "b"] {
+        server.zincati("pre-reboot", "workers", id).await.granted();
+    }
+    server.zincati("pre-reboot", "workers", "c").await.refused(423, "failed_lock_semaphore_full");
+    server.take("a").await.refused(400, "unknown_group");
+    server.give("a").await.granted();
+    assert_eq!(server.admin("/locks/default/policy", json!({ "slots": 1, "reason": "new" })).await.status, 200);
+    server.take("a").await.granted();
+}
+
+#[tokio::test]
+async fn without_a_quorum_nothing_is_granted() {
+    let server = Server::start(LockSettings::default()).await;
+    for error in [StoreError::Unavailable("no leader".into()), StoreError::Unknown("leader lost".into())] {
+        server.store.fail_with(Some(error));
+        server.take("a").await.refused(503, "no_leader");
+        server.give("a").await.refused(503, "no_leader");
+    }
+    server.store.fail_with(None);
+    server.take("a").await.granted();
+}
+
+#[tokio::test]
+async fn clients_may_have_to_authenticate() {
+    let server = Server::start(LockSettings { client_auth: ClientAuth::Basic, ..LockSettings::default() }).await;
+    assert_eq!(server.take("a").await.status, 401);
+    let body = r#"{"client_params":{"id":"a","group":"default"}}"#;
+    let header = "fleet-lock-protocol: true\r\n";
+    let with = |authorization: &str| format!("{header}authorization: {authorization}\r\n");
+    // A token is not what is demanded here.
+    let token = server.send("POST", "/v1/pre-reboot", &with("Bearer node:pier2"), body).await;
+    token.refused(401, "unauthorized");
+    server.send("POST", "/v1/pre-reboot", &with("Basic cGllcjI6cw=="), body).await.granted();
+}
