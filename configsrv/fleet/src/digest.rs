@@ -80,10 +80,7 @@ mod tests {
     #[test]
     fn one_spelling_only() {
         let digest = Digest::of(b"abc");
-        assert_eq!(
-            digest.to_string(),
-            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(digest.to_string(), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         assert!(digest.hex().parse::<Digest>().is_err());
         assert!(digest.to_string().to_uppercase().parse::<Digest>().is_err());

@@ -1,27 +1,42 @@
 //! The fleet model: YAML, validation, compile, signed artifacts.
 //!
 //! Everything here is a function of its arguments: time comes from the caller, files come through [`repo::Source`], and
-//! nothing is remembered between calls.
+//! nothing is remembered between calls. Only [`ca`] makes random keys.
 //!
-//! - [`names`], [`spiffe`], [`address`], [`digest`], [`version`], [`duration`]: the words of the model, each with one spelling
-//! - [`artifact`]: the envelope that goes to a node; how servers relay it and nodes verify it
-//! - [`diff`]: what a change means for a node, and for people
+//! The way of a change: [`repo`] reads files and keeps places, [`validate()`] applies the rules, [`fleet`] resolves what
+//! passed, [`compile()`] makes and signs [`artifact`]s, [`diff`] says what they change.
 
 pub mod address;
 pub mod artifact;
+pub mod ca;
+pub mod compile;
 pub mod diff;
 pub mod digest;
 pub mod duration;
+pub mod enrollment;
+pub mod finding;
+pub mod fleet;
 pub mod names;
+pub mod pki;
+pub mod provision;
+pub mod repo;
+pub mod reserved;
 pub mod spiffe;
+pub mod validate;
 pub mod version;
+mod yaml;
 
 pub use artifact::{
     ArtifactError, ArtifactErrorKind, Envelope, Gate, Payload, Sealed, Signer, SigningKey, assemble, to_canonical,
 };
-pub use diff::{Change, Class, classify};
+pub use compile::{Compiled, Manifest, Outcome, Stamp, Tree, compile};
+pub use diff::{AccessDelta, Change, Class, TreeDiff, classify};
 pub use digest::Digest;
 pub use duration::Span;
+pub use finding::{Finding, Rule, Severity};
+pub use fleet::Fleet;
 pub use names::{ClusterName, GroupName, NodeName, RoleName, ServiceName, SignerName, UserName};
+pub use repo::{Repo, Selection, load, load_from};
 pub use spiffe::{SpiffeId, Subject};
+pub use validate::{lockout, validate};
 pub use version::Version;

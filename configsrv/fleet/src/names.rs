@@ -48,7 +48,8 @@ fn check_label(text: &str) -> Result<(), &'static str> {
 }
 
 fn is_device(text: &str) -> bool {
-    let numbered = |prefix: &str| text.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']));
+    let numbered =
+        |prefix: &str| text.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']));
     DEVICES.contains(&text) || numbered("com") || numbered("lpt")
 }
 

@@ -1,13 +1,18 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::{ClusterName, NodeName, ServiceName, SignerName, UserName};
 
-/// A SPIFFE ID of the fleet: `spiffe://<cluster>/<kind>/<name>`. Ordered by its bytes.
+/// A SPIFFE ID of the fleet: `spiffe://<cluster>/<kind>/<name>`. Ordered by its bytes; cheap to clone, because allow
+/// lists repeat the same ids.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SpiffeId {
+pub struct SpiffeId(Arc<Parts>);
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Parts {
+    // First: it decides the order.
     text: String,
     cluster: ClusterName,
     subject: Subject,
@@ -36,7 +41,8 @@ pub struct SpiffeError {
 
 impl SpiffeId {
     pub fn new(cluster: &ClusterName, subject: Subject) -> Self {
-        Self { text: format!("spiffe://{cluster}/{subject}"), cluster: cluster.clone(), subject }
+        let text = format!("spiffe://{cluster}/{subject}");
+        Self(Arc::new(Parts { text, cluster: cluster.clone(), subject }))
     }
 
     pub fn user(cluster: &ClusterName, user: &UserName) -> Self {
@@ -52,16 +58,16 @@ impl SpiffeId {
     }
 
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The trust domain.
     pub fn cluster(&self) -> &ClusterName {
-        &self.cluster
+        &self.0.cluster
     }
 
     pub fn subject(&self) -> &Subject {
-        &self.subject
+        &self.0.subject
     }
 }
 
@@ -87,10 +93,9 @@ impl FromStr for Subject {
             ["user", user] => Ok(Self::User(user.parse().map_err(name)?)),
             ["node", node] => Ok(Self::Node(node.parse().map_err(name)?)),
             ["service", service] => Ok(Self::Service { node: None, service: service.parse().map_err(name)? }),
-            ["service", node, service] => Ok(Self::Service {
-                node: Some(node.parse().map_err(name)?),
-                service: service.parse().map_err(name)?,
-            }),
+            ["service", node, service] => {
+                Ok(Self::Service { node: Some(node.parse().map_err(name)?), service: service.parse().map_err(name)? })
+            }
             ["management-plane", signer] => Ok(Self::Signer(signer.parse().map_err(name)?)),
             _ => Err(SpiffeError {
                 text: text.to_owned(),
@@ -125,19 +130,19 @@ impl TryFrom<String> for SpiffeId {
 
 impl From<SpiffeId> for String {
     fn from(id: SpiffeId) -> Self {
-        id.text
+        id.0.text.clone()
     }
 }
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.text)
+        out.write_str(&self.0.text)
     }
 }
 
 impl fmt::Debug for SpiffeId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?}", self.text)
+        write!(out, "{:?}", self.0.text)
     }
 }
 

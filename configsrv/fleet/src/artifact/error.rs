@@ -23,9 +23,7 @@ pub enum ArtifactError {
     Malformed(String),
     #[error("payload_digest says {claimed}, the payload has {actual}")]
     Digest { claimed: Digest, actual: Digest },
-    #[error(
-        "the {part} has schema {found}, this release reads {supported}: upgrade this program to use the artifact"
-    )]
+    #[error("the {part} has schema {found}, this release reads {supported}: upgrade this program to use the artifact")]
     Schema { part: &'static str, found: SchemaVersion, supported: SchemaVersion },
     #[error("the artifact is for node {found}, not for {expected}")]
     WrongNode { expected: NodeName, found: NodeName },

@@ -211,8 +211,11 @@ fn spell(fields: &Map<String, Value>) -> Result<(Vec<u8>, Range<usize>), Artifac
     let payload =
         fields.get("payload").filter(|payload| payload.is_object()).ok_or_else(|| missing("payload", "an object"))?;
     let payload = to_canonical(payload)?;
-    let others: Map<String, Value> =
-        fields.iter().filter(|(name, _)| *name != "payload").map(|(name, value)| (name.clone(), value.clone())).collect();
+    let others: Map<String, Value> = fields
+        .iter()
+        .filter(|(name, _)| *name != "payload")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     let mut names: Vec<&String> = others.keys().collect();
     // RFC 8785 orders names by UTF-16 code units.
     names.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));

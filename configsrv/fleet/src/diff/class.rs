@@ -1,10 +1,13 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::artifact::{Egress, LocalService, Payload};
 
 /// What a node has to do to get from one payload to another, from the least to the most. Each class includes those
 /// before it: a structural change also writes files, swaps tables and adopts trust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Equal payloads: adopt the version's number.
     Noop,
@@ -103,7 +106,11 @@ impl Change {
 
     fn service(&mut self, old: &LocalService, new: &LocalService) {
         let LocalService { name, spiffe_id: _, upstream_addr, socks5_proxy, image } = new;
-        self.note(*upstream_addr != old.upstream_addr, Class::Structural, format!("service {name} moved to {upstream_addr}"));
+        self.note(
+            *upstream_addr != old.upstream_addr,
+            Class::Structural,
+            format!("service {name} moved to {upstream_addr}"),
+        );
         self.note(*socks5_proxy != old.socks5_proxy, Class::Structural, format!("the proxy of service {name} changed"));
         self.note(*image != old.image, Class::TrustOnly, format!("the image of service {name} changed"));
     }
@@ -116,9 +123,9 @@ impl Change {
         };
         let mut permissions = false;
         for row in new {
-            let before = old
-                .iter()
-                .find(|before| before.target_spiffe_id == row.target_spiffe_id && before.target_node == row.target_node);
+            let before = old.iter().find(|before| {
+                before.target_spiffe_id == row.target_spiffe_id && before.target_node == row.target_node
+            });
             let target = row.target_spiffe_id.subject();
             match before {
                 Some(before) if before.target_udp != row.target_udp => {

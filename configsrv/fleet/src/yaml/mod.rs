@@ -8,4 +8,5 @@ mod fields;
 mod node;
 
 pub(crate) use fields::{Fields, Items};
-pub(crate) use node::{Kind, Mark, Node, parse};
+pub use node::Mark;
+pub(crate) use node::{Kind, Node, parse};

@@ -9,6 +9,9 @@ use serde_saphyr::{
     options::{DuplicateKeyPolicy, MergeKeyPolicy},
 };
 
+/// How deep a file may be nested. The schema needs eight levels; reading takes a good part of the stack for each.
+const MAX_DEPTH: usize = 24;
+
 /// The largest YAML file, in bytes.
 const MAX_FILE: usize = 16 * 1024 * 1024;
 
@@ -70,7 +73,7 @@ fn options() -> Options {
     budget.max_anchors = 0;
     budget.max_aliases = 0;
     budget.max_merge_keys = 0;
-    budget.max_depth = 64;
+    budget.max_depth = MAX_DEPTH;
     budget.max_documents = 1;
     options.budget = Some(budget);
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
@@ -230,7 +233,10 @@ mod tests {
             assert!(at.line >= line, "{text:?}: {at:?} {message}");
             assert!(!message.is_empty() && !message.contains('\n'), "{message}");
         }
-        let bomb = format!("a: {}1{}", "[".repeat(100), "]".repeat(100));
-        assert!(parse(&bomb).is_err());
+        let nested = |depth| format!("a: {}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&nested(MAX_DEPTH - 2)).is_ok());
+        for depth in [MAX_DEPTH + 1, 1000, 100_000] {
+            assert!(parse(&nested(depth)).is_err(), "{depth}");
+        }
     }
 }

@@ -1,0 +1,194 @@
+//! The enrollment log: who holds which certificate, one JSON object a line, append-only.
+//!
+//! Each line carries the digest of the line before it, so that a line that is changed, removed or moved later shows.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{digest::Digest, finding::Mark, spiffe::SpiffeId};
+
+/// The log's place in a repository.
+pub const FILE: &str = "enrollment.log";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// From 1, without gaps.
+    pub seq: u64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub ts: OffsetDateTime,
+    pub event: Kind,
+    pub spiffe_id: SpiffeId,
+    /// SHA-256 of the certificate's DER form; for node enrolments that another authority signed, of the public key.
+    pub fingerprint_sha256: Digest,
+    pub serial: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// Who did it.
+    pub operator: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Digest of the line before, without its newline; absent in the first line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev: Option<Digest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Sign,
+    Revoke,
+}
+
+/// What is new in an event; the log itself adds number and chain.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub ts: OffsetDateTime,
+    pub event: Kind,
+    pub spiffe_id: SpiffeId,
+    pub fingerprint_sha256: Digest,
+    pub serial: String,
+    pub not_after: OffsetDateTime,
+    pub operator: String,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    events: Vec<Event>,
+    last_line: Option<Digest>,
+}
+
+impl Log {
+    /// Reads every line that can be read, and says what is wrong with the others and with the chain.
+    pub fn parse(bytes: &[u8]) -> (Self, Vec<(Mark, String)>) {
+        let mut log = Self::default();
+        let mut broken = Vec::new();
+        for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+            if line.is_empty() {
+                continue;
+            }
+            let at = Mark { line: number, column: 1 };
+            match serde_json::from_slice::<Event>(line) {
+                Ok(event) => {
+                    let expected = log.events.last().map_or(0, |last| last.seq).saturating_add(1);
+                    if event.seq != expected {
+                        broken.push((
+                            at,
+                            format!("seq is {}, expected {expected}: lines are missing or moved", event.seq),
+                        ));
+                    }
+                    if event.prev != log.last_line {
+                        broken.push((at, "prev does not match the line before: the log was changed".to_owned()));
+                    }
+                    log.events.push(event);
+                }
+                Err(error) => broken.push((at, format!("not an event: {error}"))),
+            }
+            log.last_line = Some(Digest::of(line));
+        }
+        (log, broken)
+    }
+
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Adds `entry` and returns its line, with the newline, for the end of the file.
+    pub fn append(&mut self, entry: Entry) -> Result<String, serde_json::Error> {
+        let event = Event {
+            seq: self.events.last().map_or(0, |last| last.seq).saturating_add(1),
+            ts: whole_seconds(entry.ts),
+            event: entry.event,
+            spiffe_id: entry.spiffe_id,
+            fingerprint_sha256: entry.fingerprint_sha256,
+            serial: entry.serial,
+            not_after: whole_seconds(entry.not_after),
+            operator: entry.operator,
+            reason: entry.reason,
+            prev: self.last_line,
+        };
+        let line = serde_json::to_string(&event)?;
+        self.last_line = Some(Digest::of(line.as_bytes()));
+        self.events.push(event);
+        Ok(line + "\n")
+    }
+
+    /// The newest certificate of `id` that is not revoked.
+    pub fn valid(&self, id: &SpiffeId) -> Option<&Event> {
+        let mut valid: Vec<&Event> = Vec::new();
+        for event in self.events.iter().filter(|event| event.spiffe_id == *id) {
+            match event.event {
+                Kind::Sign => valid.push(event),
+                Kind::Revoke => valid.retain(|signed| signed.fingerprint_sha256 != event.fingerprint_sha256),
+            }
+        }
+        valid.pop()
+    }
+
+    /// Whether there is an event about this certificate.
+    pub fn knows(&self, fingerprint: &Digest) -> bool {
+        self.events.iter().any(|event| event.fingerprint_sha256 == *fingerprint)
+    }
+}
+
+fn whole_seconds(at: OffsetDateTime) -> OffsetDateTime {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    at.replace_nanosecond(0).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn entry(event: Kind, id: &str, certificate: &[u8]) -> Entry {
+        Entry {
+            ts: datetime!(2026-01-05 08:00:00.5 UTC),
+            event,
+            spiffe_id: id.parse().unwrap(),
+            fingerprint_sha256: Digest::of(certificate),
+            serial: "01".into(),
+            not_after: datetime!(2026-04-05 08:00 UTC),
+            operator: "mira".into(),
+            reason: None,
+        }
+    }
+
+    fn log() -> String {
+        let mut log = Log::default();
+        let mut text = String::new();
+        text += &log.append(entry(Kind::Sign, "spiffe://quay.test/user/mira", b"1")).unwrap();
+        text += &log.append(entry(Kind::Sign, "spiffe://quay.test/user/mira", b"2")).unwrap();
+        text += &log.append(entry(Kind::Revoke, "spiffe://quay.test/user/mira", b"2")).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_revocation_ends_one_certificate() {
+        let (mut log, broken) = Log::parse(log().as_bytes());
+        assert_eq!(broken, []);
+        let mira = "spiffe://quay.test/user/mira".parse().unwrap();
+        assert_eq!(log.valid(&mira).unwrap().fingerprint_sha256, Digest::of(b"1"));
+        log.append(entry(Kind::Revoke, "spiffe://quay.test/user/mira", b"1")).unwrap();
+        assert_eq!(log.valid(&mira), None);
+    }
+
+    #[test]
+    fn every_tampering_shows() {
+        let text = log();
+        let lines: Vec<&str> = text.lines().collect();
+        let changed = text.replacen("mira\",\"prev", "tomas\",\"prev", 1);
+        assert_ne!(changed, text);
+        for (what, tampered) in [
+            ("changed", changed),
+            ("removed", format!("{}\n{}\n", lines[0], lines[2])),
+            ("swapped", format!("{}\n{}\n{}\n", lines[1], lines[0], lines[2])),
+            ("garbage", format!("{}\nx\n{}\n", lines[0], lines[1])),
+        ] {
+            let (_, broken) = Log::parse(tampered.as_bytes());
+            assert!(!broken.is_empty(), "{what}");
+        }
+    }
+}

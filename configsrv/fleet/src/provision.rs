@@ -1,0 +1,108 @@
+//! Certificates for everybody in a repository who has none: what an operator does once for a new cluster, and after
+//! each new name.
+
+use time::OffsetDateTime;
+
+use crate::{
+    ca::{Authority, AuthorityError, Issued},
+    enrollment::{Entry, Kind},
+    repo::Repo,
+    spiffe::{SpiffeId, Subject},
+    validate::principals,
+};
+
+/// Days that the certificate of an artifact signer lasts.
+const SIGNER_DAYS: u32 = 365;
+
+/// What was made, for the caller to write down: keys outside of the repository, the rest inside.
+pub struct Provision {
+    pub holders: Vec<Holder>,
+    /// For the end of enrollment.log.
+    pub log_lines: String,
+}
+
+/// Somebody with a new key.
+pub struct Holder {
+    pub subject: Subject,
+    pub issued: Issued,
+    /// For signers: where in the repository the certificate belongs.
+    pub repository_path: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error("the repository is of cluster {repository}, the authority of {authority}")]
+    OtherCluster { repository: String, authority: String },
+    #[error("writing a line of the log: {0}")]
+    Log(#[from] serde_json::Error),
+}
+
+impl Holder {
+    /// A file name without extension: `user-mira`, `service-pier2-shell`, `management-plane-primary`.
+    pub fn file_stem(&self) -> String {
+        file_stem(&self.subject)
+    }
+}
+
+/// The file name, without extension, that tools give to a subject's key and certificate.
+pub fn file_stem(subject: &Subject) -> String {
+    subject.to_string().replace('/', "-")
+}
+
+/// The log entry of a new certificate.
+pub fn entry(issued: &crate::pki::Certificate, id: SpiffeId, now: OffsetDateTime, operator: &str) -> Entry {
+    Entry {
+        ts: now,
+        event: Kind::Sign,
+        spiffe_id: id,
+        fingerprint_sha256: issued.fingerprint(),
+        serial: issued.serial.clone(),
+        not_after: issued.not_after,
+        operator: operator.to_owned(),
+        reason: None,
+    }
+}
+
+/// Issues a key and a certificate to every signer and principal of `repo` that has no valid one.
+pub fn issue_missing(
+    repo: &Repo,
+    authority: &Authority,
+    now: OffsetDateTime,
+    operator: &str,
+) -> Result<Provision, ProvisionError> {
+    let cluster = authority.cluster();
+    let named = repo.cluster.as_ref().and_then(|cluster| cluster.name.as_ref()).map_or("", |name| &name.value);
+    if named != cluster.as_str() {
+        let (repository, authority) = (named.to_owned(), cluster.to_string());
+        return Err(ProvisionError::OtherCluster { repository, authority });
+    }
+    let mut log = repo.log.clone().unwrap_or_default();
+    let mut provision = Provision { holders: Vec::new(), log_lines: String::new() };
+    let mut issue = |subject: Subject, days, repository_path| -> Result<(), ProvisionError> {
+        let issued = authority.issue(&subject, now, days)?;
+        let id = SpiffeId::new(cluster, subject.clone());
+        provision.log_lines += &log.append(entry(&issued.certificate, id, now, operator))?;
+        provision.holders.push(Holder { subject, issued, repository_path });
+        Ok(())
+    };
+    let valid = |subject: &Subject| {
+        repo.log.as_ref().is_some_and(|log| log.valid(&SpiffeId::new(cluster, subject.clone())).is_some())
+    };
+    let spec = repo.cluster.as_ref();
+    for signer in spec.iter().flat_map(|spec| &spec.signers) {
+        let (Ok(name), Some(path)) = (signer.name.value.parse(), &signer.cert) else { continue };
+        let subject = Subject::Signer(name);
+        if signer.certificate.is_none() || !valid(&subject) {
+            issue(subject, SIGNER_DAYS, Some(path.value.clone()))?;
+        }
+    }
+    let days = spec.map_or(1, |spec| spec.cert_validity_days);
+    for (subject, _) in principals(repo) {
+        if !valid(&subject) {
+            issue(subject, days, None)?;
+        }
+    }
+    Ok(provision)
+}

@@ -1,0 +1,73 @@
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    enrollment::FILE,
+    finding::{Findings, Located, Place, Rule},
+    names::ClusterName,
+    repo::{Repo, Scope},
+    spiffe::{SpiffeId, Subject},
+};
+
+/// How long before its end a certificate is mentioned.
+const NEAR: Duration = Duration::days(14);
+
+/// V4, V22.
+pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
+    let Some(cluster) = cluster_name(repo) else { return };
+    let expected = principals(repo);
+    let Some(log) = &repo.log else {
+        let message = format!(
+            "there is no {FILE}: none of the {} principals has a certificate; `florctl ca issue --missing` makes them",
+            expected.len()
+        );
+        findings.error(Rule::V4, &Place::file(FILE), message);
+        return;
+    };
+    for (subject, name) in expected {
+        let id = SpiffeId::new(&cluster, subject.clone());
+        let Some(event) = log.valid(&id) else {
+            let message =
+                format!("{subject} has no valid certificate in {FILE}; `florctl ca issue --missing` makes one");
+            findings.error(Rule::V4, &name.at, message);
+            continue;
+        };
+        let left = event.not_after - now;
+        if left <= Duration::ZERO {
+            findings.warning(Rule::V22, &name.at, format!("the certificate of {subject} has expired"));
+        } else if left < NEAR {
+            let message = format!("the certificate of {subject} ends in {} days", left.whole_days());
+            findings.warning(Rule::V22, &name.at, message);
+        }
+    }
+}
+
+pub(crate) fn cluster_name(repo: &Repo) -> Option<ClusterName> {
+    repo.cluster.as_ref().and_then(|cluster| cluster.name.as_ref()).and_then(|name| name.value.parse().ok())
+}
+
+/// Every principal that needs a certificate. Those with broken names are left to rule V14.
+pub(crate) fn principals(repo: &Repo) -> Vec<(Subject, &Located<String>)> {
+    let mut out = Vec::new();
+    for node in &repo.nodes {
+        if let Ok(name) = node.name.value.parse() {
+            out.push((Subject::Node(name), &node.name));
+        }
+    }
+    for service in &repo.services {
+        let Ok(name) = service.name.value.parse::<crate::names::ServiceName>() else { continue };
+        match service.spec.scope {
+            Scope::Cluster => out.push((Subject::Service { node: None, service: name }, &service.name)),
+            Scope::Node => {
+                for host in service.spec.at.iter().filter_map(|host| host.value.parse().ok()) {
+                    out.push((Subject::Service { node: Some(host), service: name.clone() }, &service.name));
+                }
+            }
+        }
+    }
+    for user in &repo.users {
+        if let Ok(name) = user.name.value.parse() {
+            out.push((Subject::User(name), &user.name));
+        }
+    }
+    out
+}

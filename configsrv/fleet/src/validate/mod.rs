@@ -1,0 +1,42 @@
+//! The rules of a repository. All of them run, and each reports everything that it finds.
+
+mod enrollment;
+mod listeners;
+mod lockout;
+mod names;
+mod reachability;
+mod references;
+mod reserved;
+mod signers;
+mod unused;
+
+use time::OffsetDateTime;
+
+use crate::{
+    finding::{Finding, Findings, Rule},
+    repo::Repo,
+};
+
+pub(crate) use enrollment::principals;
+pub use lockout::lockout;
+
+/// Everything that is wrong with `repo`, and everything to be warned of, in reading order. `now` decides which
+/// certificates are near their end.
+pub fn validate(repo: &Repo, now: OffsetDateTime) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    findings.extend(&repo.findings);
+    if repo.nodes.len() > crate::artifact::MAX_NODES {
+        let message =
+            format!("{} nodes are more than the {} of one cluster", repo.nodes.len(), crate::artifact::MAX_NODES);
+        findings.error(Rule::V1, &repo.place(), message);
+    }
+    names::check(repo, &mut findings);
+    references::check(repo, &mut findings);
+    reserved::check(repo, &mut findings);
+    reachability::check(repo, &mut findings);
+    listeners::check(repo, &mut findings);
+    signers::check(repo, now, &mut findings);
+    enrollment::check(repo, now, &mut findings);
+    unused::check(repo, &mut findings);
+    findings.into_sorted()
+}

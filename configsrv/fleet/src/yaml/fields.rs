@@ -1,0 +1,209 @@
+use std::{str::FromStr, sync::Arc};
+
+use crate::finding::{Findings, Located, Place, Rule};
+
+use super::{Kind, Node};
+
+/// Reads values out of a tree and reports every one that does not fit; readers get `None` and go on.
+pub(crate) struct Items<'a> {
+    file: Arc<str>,
+    findings: &'a mut Findings,
+}
+
+/// The fields of one map, checked against the names that it may have.
+pub(crate) struct Fields<'n> {
+    pub(crate) at: Place,
+    entries: Vec<(&'n str, &'n Node)>,
+}
+
+impl<'n> Fields<'n> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|(key, _)| *key == name).map(|(_, node)| *node).filter(|node| !node.is_null())
+    }
+}
+
+impl Node {
+    fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Null)
+    }
+}
+
+impl<'a> Items<'a> {
+    pub(crate) fn new(file: &str, findings: &'a mut Findings) -> Self {
+        Self { file: file.into(), findings }
+    }
+
+    pub(crate) fn place(&self, node: &Node) -> Place {
+        Place { file: self.file.clone(), mark: node.at }
+    }
+
+    pub(crate) fn error(&mut self, rule: Rule, at: &Place, message: impl Into<String>) {
+        self.findings.error(rule, at, message);
+    }
+
+    fn expected(&mut self, node: &Node, what: &str) {
+        let at = self.place(node);
+        let hint = match node.kind {
+            Kind::Bool(_) | Kind::Integer(_) | Kind::Number if what == "a text" => "; put it in quotes",
+            _ => "",
+        };
+        self.error(Rule::V1, &at, format!("expected {what}, found {}{hint}", node.describe()));
+    }
+
+    /// The entries of a map with free keys: names, labels. Repeated keys break `V16`.
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(Located<String>, &'n Node)> {
+        let Kind::Map(entries) = &node.kind else {
+            if !node.is_null() {
+                self.expected(node, &format!("a map of {what}"));
+            }
+            return Vec::new();
+        };
+        let mut out: Vec<(Located<String>, &Node)> = Vec::with_capacity(entries.len());
+        let mut seen = std::collections::HashMap::with_capacity(entries.len());
+        for (key, value) in entries {
+            let Some(name) = self.text(key) else { continue };
+            if let Some(first) = seen.insert(name.value.clone(), name.at.mark) {
+                let message = format!("\"{}\" is already defined in line {}", name.value, first.line);
+                self.error(Rule::V16, &name.at, message);
+                continue;
+            }
+            out.push((name, value));
+        }
+        out
+    }
+
+    /// The fields of a map that may have only `allowed` ones. `None` if the node is no map.
+    pub(crate) fn fields<'n>(&mut self, node: &'n Node, allowed: &[&str], unknown: Rule) -> Option<Fields<'n>> {
+        let at = self.place(node);
+        let Kind::Map(entries) = &node.kind else {
+            if node.is_null() {
+                return Some(Fields { at, entries: Vec::new() });
+            }
+            self.expected(node, "a map");
+            return None;
+        };
+        let mut found: Vec<(&str, &Node)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let place = self.place(key);
+            let Kind::Text(name) = &key.kind else {
+                self.expected(key, "a text");
+                continue;
+            };
+            if found.iter().any(|(other, _)| other == name) {
+                self.error(Rule::V16, &place, format!("\"{name}\" is given twice"));
+            } else if allowed.contains(&name.as_str()) {
+                found.push((name, value));
+            } else {
+                self.error(unknown, &place, unknown_field(name, allowed));
+            }
+        }
+        Some(Fields { at, entries: found })
+    }
+
+    pub(crate) fn required<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n Node> {
+        let found = fields.get(name);
+        if found.is_none() {
+            self.error(Rule::V1, &fields.at, format!("\"{name}\" is missing"));
+        }
+        found
+    }
+
+    pub(crate) fn text(&mut self, node: &Node) -> Option<Located<String>> {
+        let at = self.place(node);
+        if let Kind::Text(value) = &node.kind {
+            Some(Located { value: value.clone(), at })
+        } else {
+            self.expected(node, "a text");
+            None
+        }
+    }
+
+    pub(crate) fn flag(&mut self, node: &Node) -> Option<bool> {
+        if let Kind::Bool(value) = node.kind {
+            Some(value)
+        } else {
+            self.expected(node, "true or false");
+            None
+        }
+    }
+
+    pub(crate) fn integer(&mut self, node: &Node) -> Option<Located<i64>> {
+        let at = self.place(node);
+        if let Kind::Integer(value) = node.kind {
+            Some(Located { value, at })
+        } else {
+            self.expected(node, "a whole number");
+            None
+        }
+    }
+
+    /// A text in the spelling of `T`.
+    pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, node: &Node) -> Option<Located<T>> {
+        let text = self.text(node)?;
+        match text.value.parse() {
+            Ok(value) => Some(Located { value, at: text.at }),
+            Err(error) => {
+                self.error(Rule::V1, &text.at, format!("{error}"));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        match &node.kind {
+            Kind::List(items) => items,
+            Kind::Null => &[],
+            _ => {
+                self.expected(node, &format!("a list of {what}"));
+                &[]
+            }
+        }
+    }
+
+    pub(crate) fn texts(&mut self, node: Option<&Node>, what: &str) -> Vec<Located<String>> {
+        let Some(node) = node else { return Vec::new() };
+        let items = self.list(node, what);
+        items.iter().filter_map(|item| self.text(item)).collect()
+    }
+}
+
+/// Says what the writer may have meant.
+fn unknown_field(name: &str, allowed: &[&str]) -> String {
+    let plural = format!("{name}s");
+    if let Some(plural) = allowed.iter().find(|field| **field == plural) {
+        return format!("unknown field \"{name}\"; it is written \"{plural}\" and takes a list");
+    }
+    let nearest = allowed.iter().map(|field| (distance(name, field), field)).min();
+    match nearest {
+        Some((1 | 2, field)) => format!("unknown field \"{name}\"; did you mean \"{field}\"?"),
+        _ => format!("unknown field \"{name}\"; known are {}", allowed.join(", ")),
+    }
+}
+
+/// Levenshtein's distance between two short texts.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().take(64).enumerate() {
+        let mut next = vec![i + 1];
+        for ((right, above), corner) in b.iter().zip(row.iter().skip(1)).zip(&row) {
+            let beside = next.last().copied().unwrap_or_default();
+            next.push((corner + usize::from(left != *right)).min(above + 1).min(beside + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_come_with_advice() {
+        assert!(unknown_field("role", &["roles", "nodes"]).contains("\"roles\""));
+        assert!(unknown_field("servies", &["services", "nodes"]).contains("did you mean \"services\""));
+        assert!(unknown_field("zzz", &["services", "nodes"]).contains("known are services, nodes"));
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,200 @@
+//! A broken repository for every rule, and where the finding points.
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod quay;
+
+use configsrv_fleet::{Finding, repo::Memory};
+use quay::{NOW, Quay, example, findings};
+use time::Duration;
+
+/// The findings as `rule file: what is written at that place`, warnings with a `?` behind the rule.
+fn places(files: &Memory, findings: &[Finding]) -> Vec<String> {
+    findings
+        .iter()
+        .map(|finding| {
+            let mark = if finding.is_error() { "" } else { "?" };
+            let text = files.files.get(&finding.file).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+            let line = text.lines().nth((finding.line as usize).wrapping_sub(1)).unwrap_or_default();
+            let there: String = line.chars().skip((finding.column as usize).saturating_sub(1)).collect();
+            format!("{}{mark} {}: {there}", finding.rule, finding.file)
+        })
+        .collect()
+}
+
+/// Demands a finding whose place begins with what is expected there.
+#[track_caller]
+fn expect(files: &Memory, expected: &str) {
+    let found = findings(files);
+    let places = places(files, &found);
+    assert!(places.iter().any(|place| place.starts_with(expected)), "missing {expected:?} in {places:#?} {found:#?}");
+}
+
+#[test]
+fn the_example_is_clean_but_for_its_emergency_shell() {
+    let quay = Quay::new();
+    let found = findings(&quay.files);
+    assert_eq!(places(&quay.files, &found), ["V19? services.yaml: \"0.0.0.0:22\""], "{found:#?}");
+    assert_eq!(
+        found[0].to_string(),
+        "services.yaml:34:11: warning[V19]: 0.0.0.0:22 is open to the network beside the data plane"
+    );
+}
+
+#[test]
+fn every_rule_has_its_place() {
+    let quay = Quay::new();
+    for (file, from, to, expected) in [
+        // V1: schema
+        ("nodes.yaml", "labels: { site: quay, tier: control }", "label: {}", "V1 nodes.yaml: label"),
+        ("nodes.yaml", "203.0.113.33:4500", "203.0.113.33", "V1 nodes.yaml: \"203.0.113.33\""),
+        ("services.yaml", "groups: [shop]", "group: shop", "V1 services.yaml: group: shop"),
+        ("services.yaml", "groups: [shop]", "", "V1 services.yaml: at: pier2"),
+        ("services.yaml", "at: pier3", "at: 3", "V1 services.yaml: 3"),
+        ("services.yaml", "scope: node", "scope: rack", "V1 services.yaml: rack"),
+        ("services.yaml", "mode: \"0640\"", "mode: \"4755\"", "V1 services.yaml: \"4755\""),
+        ("services.yaml", "path: /etc/stock/stock.toml", "path: ../stock.toml", "V1 services.yaml: ../stock"),
+        ("services.yaml", "reload: stock", "kill: stock", "V1 services.yaml: kill"),
+        ("cluster.yaml", "signature_algorithm: ed25519", "signature_algorithm: rsa", "V1 cluster.yaml: rsa"),
+        ("cluster.yaml", "poll_interval: 30s", "poll_interval: soon", "V1 cluster.yaml: soon"),
+        ("groups.yaml", "shop:", "shop: [stock]", "V1 groups.yaml: shop"),
+        ("users.yaml", "tomas:", "*tomas:", "V1 users.yaml: *tomas"),
+        // V2: files
+        ("nodes.yaml", "from: files/motd", "from: files/none", "V2 nodes.yaml: files/none"),
+        ("cluster.yaml", "ca_cert: ca.crt", "ca_cert: cb.crt", "V2 cluster.yaml: cb.crt"),
+        // V3, V15: one namespace
+        ("users.yaml", "tomas:", "stock:", "V3 users.yaml: stock"),
+        ("services.yaml", "ledger:", "pier3:", "V15 services.yaml: pier3:"),
+        // V5, V10: references
+        ("services.yaml", "at: pier3", "at: pier4", "V5 services.yaml: pier4"),
+        ("users.yaml", "[tomas-pad]", "[tomas-phone]", "V5 users.yaml: tomas-phone"),
+        ("roles.yaml", "clerk: { allow: [shop]", "clerk: { allow: [shops]", "V10 roles.yaml: shops"),
+        ("users.yaml", "[clerk]", "[baker]", "V10 users.yaml: baker"),
+        ("services.yaml", "groups: [data]", "groups: [dater]", "V10 services.yaml: dater"),
+        // V6, V7, V8: reserved content
+        ("services.yaml", "config-publisher:", "config-writer:", "V6 cluster.yaml: name: quay.test"),
+        ("services.yaml", "groups: [config-read]", "groups: [config-write]", "V6 services.yaml: config-server:"),
+        (
+            "services.yaml",
+            "at: hub\n    addr: \"127.0.0.1:9001",
+            "at: pier3\n    addr: \"127.0.0.1:9001",
+            "V6 services.yaml: config-publisher:",
+        ),
+        ("services.yaml", "at: hub", "at: hub\n    scope: node", "V6 services.yaml: config-server:"),
+        ("nodes.yaml", "203.0.113.10:4500", "10.0.0.1:4500", "V6 services.yaml: config-server:"),
+        ("roles.yaml", "node: { allow: [config-read] }", "node: { allow: [config-read, shop] }", "V7 roles.yaml: node"),
+        ("groups.yaml", "  config-write:\n", "", "V7 cluster.yaml: name: quay.test"),
+        ("users.yaml", "[operator, harbourmaster]", "[harbourmaster]", "V8 cluster.yaml: name: quay.test"),
+        // V9, V20: reachability
+        ("nodes.yaml", "203.0.113.33:4500", "10.0.0.3:4500", "V9 services.yaml: pier3"),
+        ("services.yaml", "at: pier3", "at: mira-pad", "V9 services.yaml: mira-pad"),
+        ("nodes.yaml", "203.0.113.33:4500", "0.0.0.0:4500", "V20 nodes.yaml: \"0.0.0.0:4500\""),
+        ("nodes.yaml", "\"10.8.0.2:4500\"", "\"10.8.0.2:4500\", public: true", "V20? nodes.yaml: \"10.8.0.2"),
+        // V11: initiating
+        ("services.yaml", "    socks5_proxy: \"127.0.0.1:17100\"\n", "", "V11 services.yaml: stock-backend"),
+        ("services.yaml", "    roles: [stock-backend]\n", "", "V11 services.yaml: \"127.0.0.1:17100\""),
+        // V13, V14: names
+        ("users.yaml", "tomas:", "node:", "V13 users.yaml: node"),
+        ("nodes.yaml", "  pier3:", "  manifest:", "V13 nodes.yaml: manifest"),
+        ("nodes.yaml", "  mira-pad:", "  Mira_Pad:", "V14 nodes.yaml: Mira_Pad"),
+        ("nodes.yaml", "  mira-pad:", "  nul:", "V14 nodes.yaml: nul"),
+        ("nodes.yaml", "  mira-pad:", "  7:", "V1 nodes.yaml: 7"),
+        ("nodes.yaml", "  mira-pad:", "  PIER3:", "V14 nodes.yaml: PIER3"),
+        ("cluster.yaml", "name: quay.test", "name: Quay Test", "V14 cluster.yaml: Quay Test"),
+        // V16: once, and known
+        ("users.yaml", "  tomas:", "  mira:", "V16 users.yaml: mira: { roles: [clerk]"),
+        ("users.yaml", "users:", "user:", "V16 users.yaml: user:"),
+        ("users.yaml", "users:", "nodes: { hub: }\nusers:", "V16 users.yaml: hub: }"),
+        ("users.yaml", "users:", "cluster: { name: x }\nusers:", "V16 users.yaml: { name: x }"),
+        ("services.yaml", "at: pier3", "at: pier3\n    at: pier2", "V16 services.yaml: at: pier2"),
+        ("users.yaml", "[clerk]", "[clerk, clerk]", "V16 users.yaml: clerk]"),
+        // V18, V19: listeners
+        ("services.yaml", "127.0.0.1:17100", "127.0.0.1:22", "V18 services.yaml: \"0.0.0.0:22\""),
+        ("services.yaml", "127.0.0.1:9001", "127.0.0.1:9000", "V18? services.yaml: \"127.0.0.1:9000\""),
+        ("nodes.yaml", "203.0.113.33:4500", "203.0.113.22:4500", "V18 nodes.yaml: \"203.0.113.22:4500\" }]"),
+        ("services.yaml", "127.0.0.1:17100", "10.8.0.2:17100", "V19 services.yaml: \"10.8.0.2:17100\""),
+        ("services.yaml", "127.0.0.1:5432", "10.8.0.3:5432", "V19 services.yaml: \"10.8.0.3:5432\""),
+        // V21: unused
+        ("users.yaml", "[clerk]", "[harbourmaster]", "V21? roles.yaml: clerk"),
+        ("groups.yaml", "  ops:", "  ops:\n  spare:", "V21? groups.yaml: spare"),
+        ("users.yaml", "[tomas-pad]", "[]", "V21? users.yaml: tomas"),
+        // S1: secrets
+        ("services.yaml", "listen = ", "-----BEGIN PRIVATE KEY-----", "S1 services.yaml: -----BEGIN"),
+    ] {
+        eprintln!("{file}: {from} -> {to}");
+        expect(&quay.edited(file, from, to), expected);
+    }
+}
+
+#[test]
+fn all_mistakes_are_found_at_once() {
+    let quay = Quay::new();
+    let broken = quay.edited("users.yaml", "[clerk]", "[baker]");
+    let broken = Quay { files: broken, key: quay.key }.edited("services.yaml", "at: pier3", "at: pier4");
+    let broken = broken.with("extra.yaml", "nodes: [\n");
+    let found = findings(&broken);
+    let rules: Vec<_> =
+        found.iter().filter(|finding| finding.is_error()).map(|finding| finding.rule.to_string()).collect();
+    assert_eq!(rules, ["V1", "V5", "V10"], "{found:#?}");
+}
+
+#[test]
+fn enrollment_is_checked_against_the_names() {
+    expect(&example(), "V4 enrollment.log: ");
+    let quay = Quay::new();
+    // Somebody new has no certificate yet.
+    expect(&quay.edited("users.yaml", "tomas:", "timo:"), "V4 users.yaml: timo");
+    // A service that becomes one for each node is another principal.
+    expect(
+        &quay.edited("services.yaml", "    at: pier3", "    scope: node\n    at: pier3"),
+        "V4 services.yaml: ledger",
+    );
+    // The chain.
+    let log = String::from_utf8(quay.files.files["enrollment.log"].clone()).unwrap();
+    let without_second: String =
+        log.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| format!("{line}\n")).collect();
+    expect(&quay.files.clone().with("enrollment.log", without_second), "V4 enrollment.log: {\"seq\":3");
+}
+
+#[test]
+fn certificates_near_their_end_are_mentioned() {
+    let quay = Quay::new();
+    let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(50));
+    assert!(places(&quay.files, &later).iter().any(|place| place.starts_with("V22? users.yaml: tomas")), "{later:#?}");
+    assert!(later.iter().all(|finding| !finding.is_error()));
+}
+
+#[test]
+fn signers_are_certified_by_the_authority() {
+    let quay = Quay::new();
+    let path = "certs/management-planes/primary.crt";
+    let at = "V12 cluster.yaml: certs/management-planes/primary.crt";
+    // Of another authority, of another name, no certificate.
+    expect(&quay.files.clone().with(path, Quay::new().files.files[path].clone()), at);
+    expect(&quay.edited("cluster.yaml", "name: primary", "name: second"), at);
+    expect(&quay.files.clone().with(path, "garbage"), at);
+    // Elsewhere, none at all.
+    expect(&quay.edited("cluster.yaml", path, "ca.crt"), "V12 cluster.yaml: ca.crt");
+    let line = format!("- {{ name: primary, cert: {path} }}");
+    expect(&quay.edited("cluster.yaml", &line, "[]"), "V12 cluster.yaml: name: quay.test");
+    // Expired.
+    let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(400));
+    assert!(places(&quay.files, &later).iter().any(|place| place.starts_with(at)), "{later:#?}");
+}
+
+#[test]
+fn discovery_can_be_narrowed() {
+    let quay = Quay::new();
+    let files = quay.files.clone().with("drafts/users.yaml", "users: { tomas: { roles: [], nodes: [] } }\n");
+    expect(&files, "V16 users.yaml: tomas");
+    let quay = Quay { files: files.clone(), key: quay.key };
+    let narrowed = quay.edited("cluster.yaml", "\ncluster:", "\nsource: { exclude: [\"drafts/**\"] }\ncluster:");
+    assert!(findings(&narrowed).iter().all(|finding| !finding.is_error()));
+    let selected = |globs: &[&str]| {
+        let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let repo = configsrv_fleet::load_from(&files, &configsrv_fleet::Selection::Only(globs)).unwrap();
+        places(&files, &configsrv_fleet::validate(&repo, NOW))
+    };
+    assert_eq!(selected(&["*.yaml"]), ["V19? services.yaml: \"0.0.0.0:22\""]);
+    assert!(selected(&["users.yaml"]).contains(&"V16 cluster.yaml: ".to_owned()));
+    assert!(selected(&["*.yaml", "none/*.yaml"]).contains(&"V1 none/*.yaml: ".to_owned()));
+}
