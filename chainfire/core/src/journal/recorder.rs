@@ -49,8 +49,8 @@ impl<'a> Recorder<'a> {
         at: LogPosition,
         envelope: &'a Envelope,
     ) -> Result<Self, Halt> {
-        let policy = if cluster.journal { policy(state)? } else { AuditPolicy::default() };
-        Ok(Self { envelope, cluster, index: at.index, policy, used: used(state)?, sub: 0 })
+        let (policy, used) = if cluster.journal { (policy(state)?, used(state)?) } else { Default::default() };
+        Ok(Self { envelope, cluster, index: at.index, policy, used, sub: 0 })
     }
 
     pub(crate) fn policy(&self) -> &AuditPolicy {

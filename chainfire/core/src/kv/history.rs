@@ -50,7 +50,7 @@ pub fn history(
         kv.mod_revision = row.main;
         // The old value is that of the revision before; once that is compacted, it is not there.
         let prev_kv = match compacted {
-            Some(compacted) if Revision(row.main.0 - 1) < compacted => None,
+            Some(compacted) if Revision(row.main.0.saturating_sub(1)) < compacted => None,
             _ if with_prev => previous(read, &kv.key, row)?,
             _ => None,
         };

@@ -13,7 +13,7 @@ use crate::store::Store;
 fn lock(store: &mut Store, command: SystemCommand) -> Result<LockAnswer, SystemError> {
     match store.system(command)? {
         SystemAnswer::Lock(answer) => Ok(answer),
-        other => panic!("{other:?}"),
+        SystemAnswer::Txn(answer) => panic!("{answer:?}"),
     }
 }
 

@@ -1,7 +1,11 @@
+use std::cell::Cell;
+
 use chainfire_core::{
     UserError,
-    kv::{Filters, Keys, Range, Revision, SortOrder, SortTarget},
+    kv::{self, Filters, Keys, Range, Revision, SortOrder, SortTarget},
 };
+
+use holdfast_keyspace::{Error, KeyRange, Memory, Order, Read, Scan, Table};
 
 use crate::store::{Store, between, bytes, keys_of, one};
 
@@ -140,4 +144,41 @@ fn keys_with_zero_bytes_and_many_versions_are_found() {
     let early = store.range(&Range { at: Some(Revision(5)), ..Range::of(Keys::From(bytes("a\0"))) }).unwrap();
     assert_eq!(keys_of(&early), ["a\0", "a\0\0b", "a\u{1}"]);
     assert!(early.kvs.iter().all(|kv| kv.value == bytes("0")));
+}
+
+/// Counts what is asked of the storage below.
+struct Counted<'a> {
+    state: &'a Memory,
+    seeks: Cell<usize>,
+    pairs: Cell<usize>,
+}
+
+impl Read for Counted<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.state.get(table, key)
+    }
+
+    fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
+        self.seeks.set(self.seeks.get() + 1);
+        let pairs = self.state.scan(table, range, order);
+        Box::new(pairs.inspect(|_| self.pairs.set(self.pairs.get() + 1)))
+    }
+}
+
+#[test]
+fn a_key_with_a_long_history_is_one_seek_at_any_revision_and_never_a_walk_through_it() {
+    let mut store = Store::new();
+    for round in 0..1_000 {
+        store.set("hot", &round.to_string());
+    }
+    store.set("next", "1");
+    for at in [None, Some(Revision(2)), Some(Revision(500))] {
+        let counted = Counted { state: &store.state, seeks: Cell::new(0), pairs: Cell::new(0) };
+        let answer = kv::range(&counted, &Range { at, ..Range::of(one("hot")) }).unwrap();
+        assert_eq!((answer.count, counted.seeks.get(), counted.pairs.get()), (1, 1, 1));
+
+        let counted = Counted { state: &store.state, seeks: Cell::new(0), pairs: Cell::new(0) };
+        kv::range(&counted, &Range { at, ..Range::of(between("a", "z")) }).unwrap();
+        assert!(counted.seeks.get() <= 4 && counted.pairs.get() < 60, "{} pairs", counted.pairs.get());
+    }
 }

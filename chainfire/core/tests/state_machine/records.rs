@@ -29,7 +29,7 @@ fn commit(store: &mut Store, guards: &[Guard], ops: &[SystemOp]) -> TxnAnswer {
     };
     match store.system(SystemCommand::Txn(txn)).unwrap() {
         SystemAnswer::Txn(answer) => answer,
-        other => panic!("{other:?}"),
+        SystemAnswer::Lock(answer) => panic!("{answer:?}"),
     }
 }
 
