@@ -60,16 +60,18 @@ pub fn init(dir: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Issues a certificate for the server `name` with the CA in `dir` (`NAME.pem`, `NAME.key`), valid for two years.
-/// `hosts` are further names and addresses for tools that check them; peers look at the slot's name only.
-pub fn issue(dir: &Path, name: &str, hosts: &[String]) -> Result<Issued, Error> {
+/// Issues a certificate for the server `name` with the CA in `dir`, valid for two years. What the server needs goes to
+/// the folder `out`: `peer.crt`, `peer.key` and the CA's certificate as `ca.crt`. `hosts` are further names and
+/// addresses for tools that check them; peers look at the slot's name only.
+pub fn issue(dir: &Path, name: &str, hosts: &[String], out: &Path) -> Result<Issued, Error> {
     if !crate::config::is_name(name) {
         return Err(Error::Name(name.to_owned()));
     }
     let ca = dir.join(CA_CERTIFICATE);
     let ca_key = dir.join(CA_KEY);
     let signing = KeyPair::from_pem(&fs::read_to_string(&ca_key).map_err(io(&ca_key))?)?;
-    let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(&ca).map_err(io(&ca))?, signing)?;
+    let ca_pem = fs::read_to_string(&ca).map_err(io(&ca))?;
+    let issuer = Issuer::from_ca_cert_pem(&ca_pem, signing)?;
     let names: Vec<String> = std::iter::once(peer_dns_name(name)).chain(hosts.iter().cloned()).collect();
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = common_name(name);
@@ -79,8 +81,10 @@ pub fn issue(dir: &Path, name: &str, hosts: &[String]) -> Result<Issued, Error> 
     valid_from_now(&mut params);
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let certificate = params.signed_by(&key, &issuer)?;
-    let issued = Issued { ca, certificate: dir.join(format!("{name}.pem")), key: dir.join(format!("{name}.key")) };
+    fs::create_dir_all(out).map_err(io(out))?;
+    let issued = Issued { ca: out.join("ca.crt"), certificate: out.join("peer.crt"), key: out.join("peer.key") };
     write_new(&issued.key, key.serialize_pem().as_bytes(), 0o600)?;
+    write_new(&issued.ca, ca_pem.as_bytes(), 0o644)?;
     write_new(&issued.certificate, certificate.pem().as_bytes(), 0o644)?;
     Ok(issued)
 }
@@ -124,7 +128,8 @@ mod tests {
     fn a_certificate_names_its_slot_and_keys_are_private() {
         let dir = tempfile::tempdir().unwrap();
         init(dir.path()).unwrap();
-        let issued = issue(dir.path(), "cp1", &["127.0.0.1".into(), "cp1.example".into()]).unwrap();
+        let out = dir.path().join("cp1");
+        let issued = issue(dir.path(), "cp1", &["127.0.0.1".into(), "cp1.example".into()], &out).unwrap();
         let der = CertificateDer::from_pem_file(&issued.certificate).unwrap();
         assert_eq!(slot_name(&der).unwrap(), "cp1");
         for key in [issued.key, dir.path().join(CA_KEY)] {
@@ -137,9 +142,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         init(dir.path()).unwrap();
         assert!(matches!(init(dir.path()), Err(Error::Exists(_))));
-        issue(dir.path(), "cp1", &[]).unwrap();
-        assert!(matches!(issue(dir.path(), "cp1", &[]), Err(Error::Exists(_))));
-        assert!(matches!(issue(dir.path(), "../cp1", &[]), Err(Error::Name(_))));
+        let out = dir.path().join("cp1");
+        issue(dir.path(), "cp1", &[], &out).unwrap();
+        assert!(matches!(issue(dir.path(), "cp1", &[], &out), Err(Error::Exists(_))));
+        assert!(matches!(issue(dir.path(), "../cp1", &[], &out), Err(Error::Name(_))));
     }
 
     #[test]

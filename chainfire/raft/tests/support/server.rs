@@ -18,24 +18,24 @@ use super::{
 };
 
 /// What a test's servers have in common: addresses, folders, certificates.
-pub struct Plan {
-    pub cluster: Cluster,
-    pub folder: TempDir,
+pub(crate) struct Plan {
+    pub(crate) cluster: Cluster,
+    pub(crate) folder: TempDir,
     /// Kept until the first start, so that nobody else takes the port.
     listeners: Vec<Option<TcpListener>>,
-    pub group: GroupConfig,
-    pub tls: bool,
+    pub(crate) group: GroupConfig,
+    pub(crate) tls: bool,
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     runtime: Option<Runtime>,
     node: Option<Node>,
-    pub group: Option<Group<Ledger>>,
+    pub(crate) group: Option<Group<Ledger>>,
 }
 
 impl Plan {
-    pub fn new(members: usize) -> Self {
+    pub(crate) fn new(members: usize) -> Self {
         let listeners: Vec<TcpListener> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let member = |(slot, listener): (usize, &TcpListener)| Member {
             name: format!("cp{slot}"),
@@ -46,26 +46,22 @@ impl Plan {
         let certificates = folder.path().join("certificates");
         peer_ca::init(&certificates).unwrap();
         for member in &cluster.members {
-            peer_ca::issue(&certificates, &member.name, &[]).unwrap();
+            peer_ca::issue(&certificates, &member.name, &[], &certificates.join(&member.name)).unwrap();
         }
         let listeners = listeners.into_iter().map(Some).collect();
         Self { cluster, folder, listeners, group: GroupConfig::chainfire(), tls: members > 1 }
     }
 
-    pub fn data_dir(&self, slot: usize) -> PathBuf {
+    pub(crate) fn data_dir(&self, slot: usize) -> PathBuf {
         self.folder.path().join(format!("data{slot}"))
     }
 
-    pub fn tls(&self, name: &str) -> PeerTls {
-        let certificates = self.folder.path().join("certificates");
-        PeerTls {
-            ca: certificates.join("peer-ca.pem"),
-            certificate: certificates.join(format!("{name}.pem")),
-            key: certificates.join(format!("{name}.key")),
-        }
+    pub(crate) fn tls(&self, name: &str) -> PeerTls {
+        let own = self.folder.path().join("certificates").join(name);
+        PeerTls { ca: own.join("ca.crt"), certificate: own.join("peer.crt"), key: own.join("peer.key") }
     }
 
-    pub fn config(&self, slot: usize) -> NodeConfig {
+    pub(crate) fn config(&self, slot: usize) -> NodeConfig {
         let name = self.cluster.members[slot].name.clone();
         let mut config = NodeConfig::new(self.data_dir(slot), self.cluster.clone(), name.clone());
         config.tls = self.tls.then(|| self.tls(&name));
@@ -78,18 +74,18 @@ impl Plan {
     }
 
     /// Starts all servers and waits until they are one cluster.
-    pub fn start_all(&mut self) -> Vec<Server> {
+    pub(crate) fn start_all(&mut self) -> Vec<Server> {
         let starting: Vec<_> =
             (0..self.cluster.members.len()).map(|slot| self.begin(slot, self.config(slot))).collect();
         starting.into_iter().map(|started| started.recv().unwrap().unwrap()).collect()
     }
 
-    pub fn start(&mut self, slot: usize) -> Result<Server, Error> {
+    pub(crate) fn start(&mut self, slot: usize) -> Result<Server, Error> {
         self.begin(slot, self.config(slot)).recv().unwrap()
     }
 
     /// Starts a server on a thread and a runtime of its own.
-    pub fn begin(&mut self, slot: usize, config: NodeConfig) -> mpsc::Receiver<Result<Server, Error>> {
+    pub(crate) fn begin(&mut self, slot: usize, config: NodeConfig) -> mpsc::Receiver<Result<Server, Error>> {
         let listener = self.listener(slot);
         let group = self.group.clone();
         let (done, started) = mpsc::channel();
@@ -136,34 +132,34 @@ impl Server {
         }
     }
 
-    pub fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         self.node.as_ref().unwrap()
     }
 
-    pub fn group(&self) -> &Group<Ledger> {
+    pub(crate) fn group(&self) -> &Group<Ledger> {
         self.group.as_ref().unwrap()
     }
 
     /// Runs a request where the server's own tasks run.
-    pub fn run<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime.as_ref().unwrap().block_on(request)
     }
 
-    pub fn propose(&self, command: impl Into<Vec<u8>>) -> Result<Committed, ProposeError> {
+    pub(crate) fn propose(&self, command: impl Into<Vec<u8>>) -> Result<Committed, ProposeError> {
         let (group, command) = (self.group().clone(), command.into());
         self.run(async move { group.propose(command).await })
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.group().status()
     }
 
-    pub fn slot(&self) -> Slot {
+    pub(crate) fn slot(&self) -> Slot {
         self.node().slot()
     }
 
     /// All pairs, after everything acknowledged anywhere is here.
-    pub fn pairs(&self) -> Vec<(String, String)> {
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         let group = self.group().clone();
         self.run(async move {
             group.read_index().await.unwrap();
@@ -171,16 +167,16 @@ impl Server {
         })
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         count(&self.group().state().snapshot()).unwrap()
     }
 
     /// Ends the server as a crash would: nothing is handed over, nothing is flushed.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.tear_down();
     }
 
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let node = self.node.take().unwrap();
         drop(self.group.take());
         self.run(node.stop());
@@ -202,7 +198,7 @@ impl Drop for Server {
 }
 
 /// Waits until `condition` gives something.
-pub fn eventually<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = condition() {
