@@ -1,1 +1,41 @@
-//! The etcd v3 API on the replicated state machine.
+//! chainfire: the etcd v3 API on a replicated, fixed-membership store.
+//!
+//! [`Chainfire::open`] puts the state machine on a Raft group of a node; [`Chainfire::routes`] are the etcd services,
+//! [`Chainfire::system`] and [`Chainfire::journal`] what the other services of the process use. [`dropin`] is a whole
+//! server of its own that takes etcd's flags.
+//!
+//! - `machine`: the pure core on Raft; what it did reaches watchers, clocks and services from here.
+//! - `store`: typed proposals and reads.
+//! - `api`: the services; `wire`: their messages; `permit`: who may touch which keys.
+//! - `watch`: the hub, streams, and catching up from the disk.
+//! - `lease`: clocks, keep-alives, expiry.
+//! - `background`: removal of compacted rows, regular compaction, warnings.
+
+mod access;
+mod api;
+mod background;
+mod chainfire;
+mod directory;
+pub mod dropin;
+mod error;
+mod http;
+mod lease;
+mod machine;
+mod members;
+mod metrics;
+mod permit;
+mod request;
+mod store;
+pub mod version;
+mod watch;
+mod wire;
+
+pub use access::{ACCESS, KeyAccess, LoginError, Open, Operation, PasswordLogin};
+pub use api::Doors;
+pub use background::AutoCompaction;
+pub use chainfire::{Chainfire, Config, Foundation};
+pub use directory::Directory;
+pub use error::Error;
+pub use machine::ChainfireMachine;
+pub use members::{ClusterId, Member, MemberId, Members};
+pub use store::Limits;

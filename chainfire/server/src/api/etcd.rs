@@ -1,0 +1,142 @@
+use std::{sync::Arc, time::Duration};
+
+use chainfire_core::{
+    AuthenticatedBy,
+    kv::{Keys, Revision},
+};
+use holdfast_proto::chainfire::admin_server::AdminServer;
+use holdfast_proto::etcdserverpb::{
+    ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+    lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+};
+use holdfast_rpc::Connection;
+use iam_client::{Identity, Kind, PrincipalId};
+use tonic::{Extensions, metadata::MetadataMap, service::Routes};
+
+use crate::{
+    Directory, Error, KeyAccess, Operation, PasswordLogin, lease::Keeper, metrics::Metrics, permit::Permit,
+    request::request_id, store::Store, watch::Hub, wire::Headers,
+};
+
+/// How callers are judged: IAM in the suite, [`Doors::open`] in the drop-in server.
+#[derive(Clone)]
+pub struct Doors {
+    pub access: Arc<dyn KeyAccess>,
+    /// None where there is no authentication.
+    pub login: Option<Arc<dyn PasswordLogin>>,
+}
+
+/// Everything that the handlers need.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Store>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) doors: Doors,
+    pub(crate) metrics: Metrics,
+    /// Between two progress notifications of an idle watcher.
+    pub(crate) progress_interval: Duration,
+    /// The shortest lease, in seconds.
+    pub(crate) min_ttl: i64,
+}
+
+/// The handlers of all services.
+#[derive(Clone)]
+pub(crate) struct Etcd(Arc<Parts>);
+
+impl std::ops::Deref for Etcd {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Answers may be large: clients take up to two gigabytes.
+const SEND_BYTES: usize = i32::MAX as usize;
+
+impl Etcd {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// All services as routes of one router.
+    pub(crate) fn routes(self) -> Routes {
+        let receive = self.store.limits().receive_bytes();
+        macro_rules! sized {
+            ($server:ident) => {
+                $server::new(self.clone()).max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES)
+            };
+        }
+        Routes::new(sized!(KvServer))
+            .add_service(sized!(WatchServer))
+            .add_service(sized!(LeaseServer))
+            .add_service(sized!(ClusterServer))
+            .add_service(sized!(MaintenanceServer))
+            .add_service(sized!(AuthServer))
+            .add_service(sized!(AdminServer))
+    }
+
+    pub(super) fn header(&self, revision: Revision) -> ResponseHeader {
+        self.headers().at(revision, self.store.status().term)
+    }
+
+    /// The header of an answer that belongs to no write: the revision is the one of now.
+    pub(super) fn current_header(&self) -> Result<ResponseHeader, Error> {
+        Ok(self.header(self.store.revision()?))
+    }
+
+    pub(super) fn headers(&self) -> Headers {
+        Headers { cluster: self.directory.members().cluster(), member: self.directory.members().own_id() }
+    }
+
+    /// Who calls, once the demands of the call's metadata are met.
+    pub(super) fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Identity, Error> {
+        if demands_leader(metadata) && self.store.status().leader.is_none() {
+            return Err(Error::NoLeader);
+        }
+        Ok(caller(extensions))
+    }
+
+    /// Whether `identity` may do `operation` to `keys`.
+    pub(super) fn permit_keys(&self, identity: &Identity, operation: Operation, keys: &Keys) -> Result<(), Error> {
+        self.permit(identity, |permit| permit.keys(operation, keys))
+    }
+
+    pub(super) fn permit(
+        &self,
+        identity: &Identity,
+        ask: impl FnOnce(Permit<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let read = self.store.group().state();
+        ask(Permit { access: self.doors.access.as_ref(), identity, read })
+    }
+}
+
+impl Doors {
+    /// Everybody may do everything; there is no login.
+    pub fn open() -> Self {
+        Self { access: Arc::new(crate::Open), login: None }
+    }
+}
+
+/// The client wants to fail rather than to be answered by a server without leader.
+pub(super) fn demands_leader(metadata: &MetadataMap) -> bool {
+    metadata.get("hasleader").is_some_and(|value| value.as_bytes() == b"true")
+}
+
+/// The identity that the layer in front has established. Without one the caller is anonymous, which
+/// [`KeyAccess`] has to judge like any other identity.
+pub(super) fn caller(extensions: &Extensions) -> Identity {
+    if let Some(identity) = extensions.get::<Identity>() {
+        return identity.clone();
+    }
+    Identity {
+        principal: PrincipalId { kind: Kind::Anonymous, name: "anonymous".to_owned() },
+        authenticated_by: AuthenticatedBy::Nothing,
+        token_id: None,
+        roles: Vec::new(),
+        source: extensions.get::<Connection>().map(|connection| connection.source),
+        request_id: request_id(),
+    }
+}

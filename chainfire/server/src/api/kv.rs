@@ -1,0 +1,129 @@
+use chainfire_core::{
+    UserAnswer, UserCommand,
+    kv::{self, Keys, Revision},
+};
+use holdfast_keyspace::Read;
+use holdfast_proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, kv_server::Kv, request_op,
+};
+use tonic::{Request, Response, Status};
+
+use super::Etcd;
+use crate::{Error, wire};
+
+#[tonic::async_trait]
+impl Kv for Etcd {
+    async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let request = request.into_inner();
+        let serializable = request.serializable;
+        let range = wire::range(request)?;
+        self.permit(&identity, |permit| permit.range(&range))?;
+        self.metrics.range.inc();
+        if !serializable {
+            self.store.barrier().await.map_err(Error::from)?;
+        }
+        let one = matches!(range.keys, Keys::One(_));
+        let answer = self.read(one, move |read| Ok(kv::range(read, &range)?)).await?;
+        Ok(Response::new(wire::range_response(self.header(answer.revision), answer)))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let put = wire::put(request.into_inner())?;
+        self.permit(&identity, |permit| permit.put(&put))?;
+        let done = self.store.change(identity.origin(), UserCommand::Put(put)).await?;
+        let UserAnswer::Put(answer) = done.answer else { return Err(Error::mismatch().into()) };
+        Ok(Response::new(wire::put_response(self.headers().at(answer.revision, done.term), answer)))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let delete = wire::delete_range(request.into_inner())?;
+        self.permit(&identity, |permit| permit.delete(&delete))?;
+        let done = self.store.change(identity.origin(), UserCommand::DeleteRange(delete)).await?;
+        let UserAnswer::DeleteRange(answer) = done.answer else { return Err(Error::mismatch().into()) };
+        Ok(Response::new(wire::delete_response(self.headers().at(answer.revision, done.term), answer)))
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let request = request.into_inner();
+        let serializable = all_serializable(&request);
+        let txn = wire::txn(request, self.store.limits().txn_ops)?;
+        self.permit(&identity, |permit| permit.txn(&txn))?;
+        self.metrics.txn.inc();
+        if kv::is_read_only(&txn) {
+            if !serializable {
+                self.store.barrier().await.map_err(Error::from)?;
+            }
+            let answer = self.read(false, move |read| Ok(kv::read_txn(read, &txn)?)).await?;
+            return Ok(Response::new(wire::txn_response(self.header(answer.revision), answer)));
+        }
+        let done = self.store.change(identity.origin(), UserCommand::Txn(txn)).await?;
+        let UserAnswer::Txn(answer) = done.answer else { return Err(Error::mismatch().into()) };
+        Ok(Response::new(wire::txn_response(self.headers().at(answer.revision, done.term), answer)))
+    }
+
+    async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let request = request.into_inner();
+        let compact = wire::compact(&request);
+        let done = self.store.change(identity.origin(), UserCommand::Compact(compact)).await?;
+        let UserAnswer::Compact { revision } = done.answer else { return Err(Error::mismatch().into()) };
+        if request.physical {
+            self.removed().await?;
+        }
+        Ok(Response::new(CompactionResponse { header: Some(self.headers().at(revision, done.term)) }))
+    }
+}
+
+impl Etcd {
+    /// Reads from a consistent view; what is not a single key does so where it cannot hold up other requests.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        short: bool,
+        read: impl FnOnce(&dyn Read) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let view = self.store.view();
+        if short {
+            return read(&view);
+        }
+        let reading = tokio::task::spawn_blocking(move || read(&view));
+        reading.await.map_err(|join| Error::Storage(join.to_string()))?
+    }
+
+    /// Waits until compacted rows are gone from this server.
+    async fn removed(&self) -> Result<(), Error> {
+        let mut applied = self.store.group().state().applied_changes();
+        loop {
+            applied.borrow_and_update();
+            if !kv::compaction_pending(&self.store.view())? {
+                return Ok(());
+            }
+            applied.changed().await.map_err(|_| Error::Stopped)?;
+        }
+    }
+
+    pub(super) fn revision_of(&self, read: &dyn Read) -> Result<Revision, Error> {
+        Ok(kv::current_revision(read)?)
+    }
+}
+
+/// Whether every range of the transaction accepts an old answer, so that the transaction does.
+fn all_serializable(txn: &TxnRequest) -> bool {
+    let serializable = |op: &RequestOp| match &op.request {
+        Some(request_op::Request::RequestRange(range)) => range.serializable,
+        Some(
+            request_op::Request::RequestPut(_)
+            | request_op::Request::RequestDeleteRange(_)
+            | request_op::Request::RequestTxn(_),
+        )
+        | None => false,
+    };
+    txn.success.iter().chain(&txn.failure).all(serializable)
+}

@@ -1,0 +1,13 @@
+//! The etcd v3 services, and what administrators need beyond them. Handlers convert, ask for permission, and call the store; they decide nothing themselves.
+
+mod admin;
+mod auth;
+mod cluster;
+mod etcd;
+mod kv;
+mod lease;
+mod maintenance;
+mod watch;
+
+pub use etcd::Doors;
+pub(crate) use etcd::{Etcd, Parts};

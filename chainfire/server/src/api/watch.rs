@@ -1,0 +1,118 @@
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use chainfire_raft::Status as GroupStatus;
+use futures::{Stream, StreamExt as _, stream};
+use holdfast_proto::etcdserverpb::{WatchRequest, WatchResponse, watch_server::Watch};
+use iam_client::Identity;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Etcd, etcd::demands_leader};
+use crate::{
+    Error, Operation,
+    watch::{Order, Sender, Subscription},
+    wire::{self, WatchCall},
+};
+
+/// A stream that demands a leader ends after this many election times without one.
+const LEADERLESS_ELECTIONS: u32 = 3;
+
+#[tonic::async_trait]
+impl Watch for Etcd {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let leader = demands_leader(request.metadata()).then(|| self.store.group().status_changes());
+        let subscription = Arc::new(self.hub.subscribe());
+        let sender = Sender::new(subscription.clone(), self.store.clone(), self.headers());
+        let receiver = Receiver { etcd: self.clone(), identity, subscription };
+        // The client may close its side and go on listening; the task ends with the stream of answers.
+        let receiving = AbortOnDropHandle::new(tokio::spawn(receiver.run(request.into_inner(), leader)));
+        let answers = stream::unfold((sender, receiving), |(mut sender, receiving)| async {
+            let next = sender.next().await?;
+            Some((next, (sender, receiving)))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// The receiving half of a watch stream: what the client asks, and the clocks.
+struct Receiver {
+    etcd: Etcd,
+    identity: Identity,
+    subscription: Arc<Subscription>,
+}
+
+impl Receiver {
+    async fn run(self, mut requests: Streaming<WatchRequest>, leader: Option<watch::Receiver<GroupStatus>>) {
+        let period = jittered(self.etcd.progress_interval);
+        let mut rounds = interval_at(Instant::now() + period, period);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let leaderless = leaderless(leader, self.etcd.store.timing().election_min * LEADERLESS_ELECTIONS);
+        tokio::pin!(leaderless);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                request = requests.next(), if open => match request {
+                    Some(Ok(request)) => {
+                        self.subscription.outbox().room().await;
+                        self.handle(request);
+                    }
+                    Some(Err(_)) | None => open = false,
+                },
+                _ = rounds.tick() => self.subscription.progress_round(),
+                () = &mut leaderless => {
+                    self.subscription.end(Error::NoLeader);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn handle(&self, request: WatchRequest) {
+        match wire::watch_call(request) {
+            WatchCall::Create(order) => {
+                if let Err(reason) = self.create(order.map_err(|invalid| invalid.to_string())) {
+                    // The revision is of no use to the client here; it needs an answer in order.
+                    let revision = self.etcd.store.revision().unwrap_or_default();
+                    self.subscription.refuse(reason, revision);
+                }
+            }
+            WatchCall::Cancel(id) => self.subscription.cancel(id),
+            WatchCall::Progress => self.subscription.progress(),
+            WatchCall::Unknown => {}
+        }
+    }
+
+    fn create(&self, order: Result<Order, String>) -> Result<(), String> {
+        let order = order?;
+        let text = |error: Error| error.to_string();
+        self.etcd.permit_keys(&self.identity, Operation::Read, &order.watcher.keys).map_err(text)?;
+        let revision = self.etcd.store.revision().map_err(text)?;
+        self.subscription.create(order, revision).map_err(|refused| refused.to_string())
+    }
+}
+
+/// Completes when there has been no leader for `patience`; never if nobody asked.
+async fn leaderless(status: Option<watch::Receiver<GroupStatus>>, patience: Duration) {
+    let Some(mut status) = status else { return std::future::pending().await };
+    loop {
+        if status.wait_for(|status| status.leader.is_none()).await.is_err() {
+            return;
+        }
+        if timeout(patience, status.wait_for(|status| status.leader.is_some())).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Up to a tenth longer, so that streams that were opened together are not served together for ever.
+fn jittered(interval: Duration) -> Duration {
+    let tenth = getrandom::u32().unwrap_or(0) % 100;
+    interval + interval * tenth / 1_000
+}

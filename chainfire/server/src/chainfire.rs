@@ -1,0 +1,254 @@
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::Router;
+use chainfire_client::{JournalSource, SystemStore};
+use chainfire_core::{
+    Command, Envelope, FEATURE_LEVEL, Origin,
+    cluster::{self, ClusterCommand, GenesisCommand, Limits as ClusterLimits, Member},
+    format,
+    journal::{AuditLevel, AuditPolicy},
+};
+use chainfire_raft::{Founding, Group, GroupConfig, Node, Timing};
+use holdfast_service::{Failure, Tasks};
+use tonic::service::Routes;
+
+use crate::{
+    AutoCompaction, ChainfireMachine, Directory, Doors, Error, Limits,
+    api::{Etcd, Parts},
+    background, http,
+    lease::{Desk, Expiry, Keeper, Lessor},
+    members::Members,
+    metrics::{Metrics, Sampled},
+    store::Store,
+    watch::Hub,
+};
+
+/// How chainfire runs on one server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's clocks.
+    pub timing: Timing,
+    pub limits: Limits,
+    /// Of the peer URLs, `http` or `https`; etcd's member ids depend on it.
+    pub peer_scheme: &'static str,
+    /// Where clients reach this server, as `MemberList` tells them.
+    pub client_urls: Vec<String>,
+    /// Between two progress notifications of an idle watcher.
+    pub progress_interval: Duration,
+    pub auto_compaction: Option<AutoCompaction>,
+}
+
+/// What a new cluster begins with.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    /// Whether changes are recorded for the history.
+    pub journal: bool,
+    /// What is recorded of user keys.
+    pub audit: AuditPolicy,
+    pub limits: ClusterLimits,
+}
+
+/// chainfire on one server: the replicated store and everything that it is reached by.
+#[derive(Clone)]
+pub struct Chainfire {
+    config: Arc<Config>,
+    store: Arc<Store>,
+    hub: Arc<Hub>,
+    lessor: Arc<Lessor>,
+    desk: Arc<Desk>,
+    keeper: Arc<Keeper>,
+    directory: Arc<Directory>,
+    metrics: Metrics,
+}
+
+impl Chainfire {
+    /// Opens the group on `node`. Call it before [`Node::start`], which then needs [`Foundation::command`].
+    pub async fn open(
+        node: &Node,
+        group: GroupConfig,
+        config: Config,
+        metrics: &holdfast_telemetry::Metrics,
+    ) -> Result<Self, chainfire_raft::Error> {
+        let (hub, lessor, counts) = (Arc::new(Hub::default()), Arc::new(Lessor::default()), Metrics::default());
+        let machine = Arc::new(ChainfireMachine::new(hub.clone(), lessor.clone(), counts.clone()));
+        let group = node.group(group, machine.clone()).await?;
+        machine.attach(group.state().clone());
+
+        let patience = config.timing.request();
+        let desk = Arc::new(Desk::new(group.clone(), lessor.clone(), config.timing.election_min, patience));
+        let asked: Arc<dyn chainfire_raft::Desk> = desk.clone();
+        group.serve_questions(&asked);
+        let store = Arc::new(Store::new(group, config.limits, config.timing));
+        let keeper = Arc::new(Keeper::new(store.clone(), desk.clone(), lessor.clone(), patience));
+        let peers = node.cluster().members.iter();
+        let peers = peers.map(|peer| (peer.name.clone(), format!("{}://{}", config.peer_scheme, peer.address)));
+        let members = Members::new(&node.cluster().token, node.slot(), peers);
+        let directory = Arc::new(Directory::new(members, store.clone(), config.client_urls.clone()));
+
+        let sampled = Sampled { store: store.clone(), hub: hub.clone(), directory: directory.clone() };
+        metrics.register(|registry| {
+            counts.register(registry);
+            registry.register_collector(Box::new(sampled));
+        });
+        Ok(Self { config: Arc::new(config), store, hub, lessor, desk, keeper, directory, metrics: counts })
+    }
+
+    /// The etcd services.
+    pub fn routes(&self, doors: Doors) -> Routes {
+        let etcd = Etcd::new(Parts {
+            store: self.store.clone(),
+            keeper: self.keeper.clone(),
+            hub: self.hub.clone(),
+            directory: self.directory.clone(),
+            doors,
+            metrics: self.metrics.clone(),
+            progress_interval: self.config.progress_interval,
+            min_ttl: min_ttl(self.config.timing),
+        });
+        etcd.routes()
+    }
+
+    /// `/health` and `/version`.
+    pub fn http(&self) -> Router {
+        http::router(self.store.clone())
+    }
+
+    /// The system keyspace, for the services of this process.
+    pub fn system(&self) -> Arc<dyn SystemStore> {
+        self.store.clone()
+    }
+
+    /// The audit journal, for its shipper.
+    pub fn journal(&self) -> Arc<dyn JournalSource> {
+        self.store.clone()
+    }
+
+    pub fn group(&self) -> &Group<ChainfireMachine> {
+        self.store.group()
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Starts what goes on in the background. With the stop, watch streams end.
+    pub fn spawn(&self, tasks: &mut Tasks) {
+        let stop = tasks.stop();
+        let mut spawn = |name, task: Task| {
+            tasks.spawn(name, Failure::IsLogged, async move {
+                task.await;
+                Ok::<_, Infallible>(())
+            })
+        };
+        let expiry = Expiry {
+            store: self.store.clone(),
+            lessor: self.lessor.clone(),
+            desk: self.desk.clone(),
+            metrics: self.metrics.clone(),
+            extension: self.config.timing.election_min,
+        };
+        spawn("lease-expiry", Box::pin(expiry.run(stop.clone())));
+        spawn("compaction", Box::pin(background::remove_compacted(self.store.clone(), stop.clone())));
+        spawn("watchdog", Box::pin(background::watch_over(self.store.clone(), self.metrics.clone(), stop.clone())));
+        if let Some(mode) = self.config.auto_compaction {
+            spawn("auto-compaction", Box::pin(background::compact_regularly(self.store.clone(), mode, stop.clone())));
+        }
+        let directory = self.directory.clone();
+        let publishing = stop.clone();
+        spawn("publish", Box::pin(async move { directory.publish(publishing).await }));
+        let hub = self.hub.clone();
+        spawn(
+            "watch-streams",
+            Box::pin(async move {
+                stop.requested().await;
+                hub.end(&Error::WatchCanceled);
+            }),
+        );
+    }
+
+    /// Waits until the cluster is founded and this server has applied everything that was acknowledged before.
+    pub async fn ready(&self) {
+        let mut changes = self.store.machine().cluster_changes();
+        loop {
+            changes.borrow_and_update();
+            let founded = matches!(cluster::genesis(self.store.group().state()), Ok(Some(_)));
+            if founded && self.store.barrier().await.is_ok() {
+                return;
+            }
+            if !founded && changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Config {
+    pub fn new(timing: Timing) -> Self {
+        Self {
+            timing,
+            limits: Limits::default(),
+            peer_scheme: "http",
+            client_urls: Vec::new(),
+            progress_interval: Duration::from_secs(600),
+            auto_compaction: None,
+        }
+    }
+}
+
+impl Foundation {
+    /// Of the whole suite: every change of a user key is recorded, without its values.
+    pub fn suite() -> Self {
+        let audit = AuditPolicy::all(AuditLevel::Metadata);
+        Self { journal: true, audit, limits: ClusterLimits::default() }
+    }
+
+    /// Of a store that stands alone: there is no history to ship records to.
+    pub fn alone() -> Self {
+        Self { journal: false, audit: AuditPolicy::default(), limits: ClusterLimits::default() }
+    }
+
+    /// The first command of a new cluster, for [`Node::start`].
+    pub fn command(self, peer_scheme: &'static str) -> impl Fn(&Founding) -> Vec<u8> + Send + Sync + 'static {
+        move |founding| {
+            let member = |founder: &chainfire_raft::Founder| Member {
+                slot: founder.slot.0,
+                name: founder.name.clone(),
+                peer_urls: vec![format!("{peer_scheme}://{}", founder.address)],
+            };
+            let genesis = GenesisCommand {
+                cluster: founding.cluster,
+                members: founding.members.iter().map(member).collect(),
+                lineage: founding.lineage,
+                feature_level: FEATURE_LEVEL,
+                journal: self.journal,
+                limits: self.limits,
+                audit: self.audit.clone(),
+            };
+            let envelope = Envelope {
+                origin: Origin::system("genesis", founding.cluster.to_string()),
+                time_ms: founding.time_ms,
+                command: Command::Cluster(ClusterCommand::Genesis(genesis)),
+            };
+            // Encoding fails only for sizes that no membership has; an empty command stops the node with a message.
+            format::encode_command(&envelope).unwrap_or_default()
+        }
+    }
+}
+
+/// The shortest lease, in whole seconds: one and a half elections, so that a change of leaders cannot end it.
+fn min_ttl(timing: Timing) -> i64 {
+    let millis = timing.election_min.as_millis() * 3 / 2;
+    i64::try_from(millis.div_ceil(1_000)).unwrap_or(i64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_lease_is_two_seconds_at_defaults() {
+        assert_eq!(min_ttl(Timing::default()), 2);
+    }
+}

@@ -1,0 +1,216 @@
+use std::{collections::HashSet, ffi::OsString, path::PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser};
+
+use super::url::Url;
+
+/// etcd's flags that mean something here. Each can be given in the environment too: `ETCD_` and the flag's name in
+/// capitals, with `_` for `-`; a flag wins over the environment.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "holdfast chainfire", about = "The replicated store alone, in the place of etcd", version)]
+pub struct Flags {
+    /// This member's name.
+    #[arg(long, env = "ETCD_NAME", default_value = "default")]
+    pub(super) name: String,
+    /// Default: <name>.etcd
+    #[arg(long, env = "ETCD_DATA_DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    #[arg(long, env = "ETCD_LISTEN_CLIENT_URLS", value_delimiter = ',', default_value = "http://localhost:2379")]
+    pub(super) listen_client_urls: Vec<Url>,
+    #[arg(long, env = "ETCD_ADVERTISE_CLIENT_URLS", value_delimiter = ',', default_value = "http://localhost:2379")]
+    pub(super) advertise_client_urls: Vec<Url>,
+    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_delimiter = ',', default_value = "http://localhost:2380")]
+    pub(super) listen_peer_urls: Vec<Url>,
+    #[arg(
+        long,
+        env = "ETCD_INITIAL_ADVERTISE_PEER_URLS",
+        value_delimiter = ',',
+        default_value = "http://localhost:2380"
+    )]
+    pub(super) initial_advertise_peer_urls: Vec<Url>,
+    /// All members as name=URL, separated by commas. Default: this one alone.
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_delimiter = ',')]
+    pub(super) initial_cluster: Vec<String>,
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", default_value = "etcd-cluster")]
+    pub(super) initial_cluster_token: String,
+    /// Only `new`: members cannot be added to a cluster.
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", default_value = "new", value_parser = ["new", "existing"])]
+    pub(super) initial_cluster_state: String,
+    #[arg(long, env = "ETCD_CERT_FILE")]
+    pub(super) cert_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_KEY_FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_TRUSTED_CA_FILE")]
+    pub(super) trusted_ca_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) client_cert_auth: bool,
+    #[arg(long, env = "ETCD_PEER_CERT_FILE")]
+    pub(super) peer_cert_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_PEER_KEY_FILE")]
+    pub(super) peer_key_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE")]
+    pub(super) peer_trusted_ca_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_delimiter = ',')]
+    pub(super) listen_metrics_urls: Vec<Url>,
+    #[arg(long, env = "ETCD_MAX_TXN_OPS", default_value_t = 128)]
+    pub(super) max_txn_ops: u32,
+    #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", default_value_t = 1_572_864)]
+    pub(super) max_request_bytes: u32,
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_MODE", default_value = "periodic", value_parser = ["periodic", "revision"])]
+    pub(super) auto_compaction_mode: String,
+    /// Revisions to keep, or a time such as 30m or 10 (hours). 0: keep all.
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_RETENTION", default_value = "0")]
+    pub(super) auto_compaction_retention: String,
+    /// Entries after which the log is shortened.
+    #[arg(long, env = "ETCD_SNAPSHOT_COUNT", default_value_t = 10_000)]
+    pub(super) snapshot_count: u64,
+    /// Milliseconds.
+    #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", default_value_t = 100)]
+    pub(super) heartbeat_interval: u64,
+    /// Milliseconds.
+    #[arg(long, env = "ETCD_ELECTION_TIMEOUT", default_value_t = 1_000)]
+    pub(super) election_timeout: u64,
+    #[arg(
+        long,
+        alias = "experimental-watch-progress-notify-interval",
+        env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL",
+        default_value = "10m"
+    )]
+    pub(super) watch_progress_notify_interval: String,
+    #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info",
+          value_parser = ["debug", "info", "warn", "error", "panic", "fatal"])]
+    pub(super) log_level: String,
+}
+
+/// Flags of etcd that have no meaning here, so that units and manifests need no change.
+const IGNORED: &[&str] = &[
+    "auth-token",
+    "auth-token-ttl",
+    "auto-tls",
+    "backend-batch-interval",
+    "backend-batch-limit",
+    "backend-bbolt-freelist-type",
+    "bcrypt-cost",
+    "cipher-suites",
+    "cors",
+    "enable-grpc-gateway",
+    "enable-pprof",
+    "enable-v2",
+    "experimental-compact-hash-check-enabled",
+    "experimental-corrupt-check-time",
+    "experimental-enable-lease-checkpoint",
+    "experimental-initial-corrupt-check",
+    "experimental-warning-apply-duration",
+    "grpc-keepalive-interval",
+    "grpc-keepalive-min-time",
+    "grpc-keepalive-timeout",
+    "host-whitelist",
+    "initial-election-tick-advance",
+    "log-format",
+    "log-outputs",
+    "logger",
+    "max-concurrent-streams",
+    "max-snapshots",
+    "max-wals",
+    "metrics",
+    "peer-client-cert-auth",
+    "pre-vote",
+    "quota-backend-bytes",
+    "socket-reuse-address",
+    "socket-reuse-port",
+    "strict-reconfig-check",
+    "unsafe-no-fsync",
+    "wal-dir",
+];
+
+/// The command line or the environment is not usable; help and version come this way too.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct FlagError(#[from] pub clap::Error);
+
+impl Flags {
+    /// Reads the arguments that follow `holdfast chainfire`, and the environment. Also returns what was given in vain.
+    pub fn parse_from_etcd(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Vec<String>), FlagError> {
+        let args = args.into_iter().map(two_dashes);
+        let matches = command().try_get_matches_from(std::iter::once(OsString::from("chainfire")).chain(args))?;
+        let flags = Self::from_arg_matches(&matches)?;
+        let mut warnings = ignored(&matches);
+        warnings.extend(unknown_environment(std::env::vars_os().map(|(name, _)| name)));
+        Ok((flags, warnings))
+    }
+}
+
+fn command() -> Command {
+    IGNORED.iter().fold(Flags::command(), |command, flag| {
+        command.arg(
+            Arg::new(*flag).long(*flag).env(variable(flag)).num_args(0..=1).default_missing_value("true").hide(true),
+        )
+    })
+}
+
+fn ignored(matches: &ArgMatches) -> Vec<String> {
+    let given = IGNORED.iter().filter(|flag| matches.contains_id(flag));
+    given.map(|flag| format!("--{flag} has no meaning here and is ignored")).collect()
+}
+
+/// Like etcd, an unknown variable is worth a warning, not an error: environments are shared.
+fn unknown_environment(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let known: HashSet<OsString> =
+        command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect();
+    let unknown =
+        names.filter(|name| name.to_str().is_some_and(|text| text.starts_with("ETCD_")) && !known.contains(name));
+    unknown.map(|name| format!("unrecognized environment variable {}", name.to_string_lossy())).collect()
+}
+
+fn variable(flag: &str) -> String {
+    format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Go's flags may begin with one dash.
+fn two_dashes(arg: OsString) -> OsString {
+    match arg.to_str() {
+        Some(text) if text.len() > 2 && text.starts_with('-') && !text.starts_with("--") => format!("-{text}").into(),
+        _ => arg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<(Flags, Vec<String>), FlagError> {
+        Flags::parse_from_etcd(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn one_dash_is_as_good_as_two() {
+        let (flags, _) = parse(&["-name", "infra0", "--max-txn-ops=256"]).unwrap();
+        assert_eq!((flags.name.as_str(), flags.max_txn_ops), ("infra0", 256));
+    }
+
+    #[test]
+    fn booleans_may_have_a_value() {
+        assert!(parse(&["--client-cert-auth"]).unwrap().0.client_cert_auth);
+        assert!(!parse(&["--client-cert-auth=false"]).unwrap().0.client_cert_auth);
+    }
+
+    #[test]
+    fn flags_without_meaning_are_named() {
+        let (_, warnings) = parse(&["--enable-v2=false", "--logger", "zap"]).unwrap();
+        assert!(warnings.iter().any(|warning| warning.contains("--enable-v2")));
+        assert!(warnings.iter().any(|warning| warning.contains("--logger")));
+    }
+
+    #[test]
+    fn unknown_flags_are_errors() {
+        assert!(parse(&["--no-such-flag"]).is_err());
+        assert!(parse(&["--initial-cluster-state", "maybe"]).is_err());
+    }
+
+    #[test]
+    fn unknown_variables_are_warnings() {
+        let names = ["ETCD_NO_SUCH", "ETCD_NAME", "ETCDCTL_API", "HOME"].map(OsString::from);
+        assert_eq!(unknown_environment(names.into_iter()), ["unrecognized environment variable ETCD_NO_SUCH"]);
+    }
+}

@@ -1,0 +1,154 @@
+use std::{io, net::SocketAddr};
+
+use axum::{Router, http::header, routing::get};
+use chainfire_raft::{GroupConfig, Node, NodeConfig};
+use holdfast_rpc::{Limits, ServerTls, TlsError};
+use holdfast_service::{Failure, Stop, Tasks};
+use holdfast_telemetry::Metrics;
+use tokio::net::TcpListener;
+
+use super::{Settings, url::Url};
+use crate::{Chainfire, Config, Doors, Foundation, version};
+
+/// A drop-in server whose ports are open and whose data is opened, but that does not answer yet.
+pub struct Server {
+    node: Node,
+    chainfire: Chainfire,
+    metrics: Metrics,
+    doors: Vec<Door>,
+    peer_scheme: &'static str,
+}
+
+/// One listener.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<ServerTls>,
+    /// Answers clients, not only monitors.
+    clients: bool,
+}
+
+/// Why the server does not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("cannot listen on {url}: {error}")]
+    Listen { url: String, error: io::Error },
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Raft(#[from] chainfire_raft::Error),
+    #[error("gRPC reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("{0}")]
+    Task(String),
+}
+
+impl Server {
+    pub async fn open(settings: Settings) -> Result<Self, ServerError> {
+        let tls = settings.client_tls.clone().map(|files| ServerTls::load(files, &[b"h2", b"http/1.1"])).transpose()?;
+        let mut doors = Vec::new();
+        let clients = settings.listen_clients.iter().map(|url| (url, true));
+        for (url, clients) in clients.chain(settings.listen_metrics.iter().map(|url| (url, false))) {
+            let (listener, address) = bind(url).await?;
+            doors.push(Door { listener, address, tls: tls.clone().filter(|_| url.secure), clients });
+        }
+        let peers =
+            if settings.cluster.members.len() == 1 { unused().await? } else { bind(&settings.listen_peers).await?.0 };
+
+        let node = NodeConfig {
+            tls: settings.peer_tls,
+            timing: settings.timing,
+            ..NodeConfig::new(settings.data_dir, settings.cluster, settings.name)
+        };
+        let node = Node::open(node, peers)?;
+        let config = Config {
+            limits: settings.limits,
+            peer_scheme: settings.peer_scheme,
+            client_urls: settings.client_urls,
+            progress_interval: settings.progress_interval,
+            auto_compaction: settings.auto_compaction,
+            ..Config::new(settings.timing)
+        };
+        let metrics = Metrics::new();
+        let group = GroupConfig { snapshot_every: settings.snapshot_every, ..GroupConfig::chainfire() };
+        let chainfire = Chainfire::open(&node, group, config, &metrics).await?;
+        Ok(Self { node, chainfire, metrics, doors, peer_scheme: settings.peer_scheme })
+    }
+
+    /// Where clients are answered, in the order of the listening URLs.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.doors.iter().filter(|door| door.clients).map(|door| door.address).collect()
+    }
+
+    /// Answers until `stop`, then hands leadership over and ends in good order.
+    pub async fn run(self, stop: Stop) -> Result<(), ServerError> {
+        let Self { node, chainfire, metrics, doors, peer_scheme } = self;
+        let started = tokio::select! {
+            started = node.start(Foundation::alone().command(peer_scheme)) => started,
+            () = stop.requested() => Err(chainfire_raft::Error::Stopped),
+        };
+        if let Err(error) = started {
+            node.stop().await;
+            return if stop.is_requested() { Ok(()) } else { Err(error.into()) };
+        }
+        tracing::warn!("callers are not authenticated: whoever reaches the client port can read and change everything");
+        let mut tasks = Tasks::new(stop);
+        chainfire.spawn(&mut tasks);
+        let monitors = chainfire.http().merge(metrics_page(metrics));
+        let clients = client_router(&chainfire)?.merge(monitors.clone());
+        for Door { listener, address, tls, clients: for_clients } in doors {
+            let router = if for_clients { clients.clone() } else { monitors.clone() };
+            if let Some(tls) = tls.clone() {
+                let reload = tls.reload(tasks.stop());
+                tasks.spawn("tls-reload", Failure::IsLogged, async move {
+                    reload.await;
+                    Ok::<_, io::Error>(())
+                });
+            }
+            let serving = holdfast_rpc::serve(listener, router, tls, Limits::default(), tasks.stop());
+            tasks.spawn("clients", Failure::StopsProcess, serving);
+            tracing::info!(%address, clients = for_clients, "listening");
+        }
+        let (waiting, stopped) = (chainfire.clone(), tasks.stop());
+        tasks.spawn("ready", Failure::IsLogged, async move {
+            tokio::select! {
+                () = waiting.ready() => {
+                    tracing::info!(version = version::CLUSTER, "enabled capabilities for version");
+                    tracing::info!("ready to serve client requests");
+                }
+                () = stopped.requested() => {}
+            }
+            Ok::<_, io::Error>(())
+        });
+        let ended = tasks.finished().await;
+        drop(chainfire);
+        node.stop().await;
+        ended.map_err(ServerError::Task)
+    }
+}
+
+fn client_router(chainfire: &Chainfire) -> Result<Router, ServerError> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(holdfast_proto::DESCRIPTORS)
+        .build_v1()?;
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    Ok(chainfire.routes(Doors::open()).add_service(reflection).add_service(health).into_axum_router())
+}
+
+fn metrics_page(metrics: Metrics) -> Router {
+    let page = move || async move { ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], metrics.encode()) };
+    Router::new().route("/metrics", get(page))
+}
+
+async fn bind(url: &Url) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |error| ServerError::Listen { url: url.to_string(), error };
+    let listener = TcpListener::bind(&url.authority).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// A cluster of one has no peers to listen for.
+async fn unused() -> Result<TcpListener, ServerError> {
+    let failed = |error| ServerError::Listen { url: "a local port".to_owned(), error };
+    TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)
+}

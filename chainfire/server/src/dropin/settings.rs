@@ -1,0 +1,254 @@
+use std::{path::PathBuf, time::Duration};
+
+use chainfire_raft::{Cluster, Member, PeerTls, Timing};
+use holdfast_rpc::{ClientAuth, TlsFiles};
+
+use super::{Flags, url::Url};
+use crate::{AutoCompaction, Limits};
+
+/// What the drop-in server runs with: [`Flags`] after every check.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub name: String,
+    pub data_dir: PathBuf,
+    pub cluster: Cluster,
+    pub(super) listen_clients: Vec<Url>,
+    pub(super) listen_metrics: Vec<Url>,
+    pub(super) listen_peers: Url,
+    /// `http` or `https`.
+    pub(super) peer_scheme: &'static str,
+    pub(super) client_urls: Vec<String>,
+    pub(super) client_tls: Option<TlsFiles>,
+    pub(super) peer_tls: Option<PeerTls>,
+    pub(super) timing: Timing,
+    pub(super) limits: Limits,
+    pub(super) snapshot_every: u64,
+    pub(super) progress_interval: Duration,
+    pub(super) auto_compaction: Option<AutoCompaction>,
+    /// A filter for the log: `debug`, `info`, `warn` or `error`.
+    pub log_level: &'static str,
+}
+
+/// The flags contradict each other, or say something that this server cannot do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, SettingsError> {
+    Err(SettingsError(message.into()))
+}
+
+impl TryFrom<Flags> for Settings {
+    type Error = SettingsError;
+
+    fn try_from(flags: Flags) -> Result<Self, SettingsError> {
+        if flags.initial_cluster_state == "existing" {
+            return invalid("--initial-cluster-state=existing: members cannot be added to a running cluster");
+        }
+        let [listen_peers] = flags.listen_peer_urls.as_slice() else {
+            return invalid("--listen-peer-urls: exactly one URL is supported");
+        };
+        let (members, peers_secure) = members(&flags)?;
+        let data_dir = flags.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", flags.name).into());
+        Ok(Self {
+            data_dir,
+            cluster: Cluster { token: flags.initial_cluster_token.clone(), members },
+            listen_peers: listen_peers.clone(),
+            peer_scheme: if peers_secure { "https" } else { "http" },
+            client_urls: flags.advertise_client_urls.iter().map(Url::to_string).collect(),
+            client_tls: client_tls(&flags)?,
+            peer_tls: peer_tls(&flags, peers_secure)?,
+            timing: timing(&flags)?,
+            limits: limits(&flags)?,
+            snapshot_every: flags.snapshot_count.max(1),
+            progress_interval: progress_interval(&flags.watch_progress_notify_interval)?,
+            auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
+            log_level: match flags.log_level.as_str() {
+                "debug" => "debug",
+                "info" => "info",
+                "warn" => "warn",
+                _ => "error",
+            },
+            name: flags.name,
+            listen_clients: flags.listen_client_urls,
+            listen_metrics: flags.listen_metrics_urls,
+        })
+    }
+}
+
+/// All members, and whether their peer URLs are https.
+fn members(flags: &Flags) -> Result<(Vec<Member>, bool), SettingsError> {
+    let mut found = Vec::new();
+    if flags.initial_cluster.is_empty() {
+        let [own] = flags.initial_advertise_peer_urls.as_slice() else {
+            return invalid("--initial-advertise-peer-urls: exactly one URL is supported");
+        };
+        found.push((flags.name.clone(), own.clone()));
+    }
+    for entry in &flags.initial_cluster {
+        let Some((name, url)) = entry.split_once('=') else {
+            return invalid(format!("--initial-cluster: {entry:?} is not name=URL"));
+        };
+        let url: Url = url.parse().map_err(|reason| SettingsError(format!("--initial-cluster: {reason}")))?;
+        if found.iter().any(|(known, _)| known == name) {
+            return invalid(format!("--initial-cluster: {name} has more than one URL, which is not supported"));
+        }
+        found.push((name.to_owned(), url));
+    }
+    let secure = found.iter().any(|(_, url)| url.secure);
+    if secure && !found.iter().all(|(_, url)| url.secure) {
+        return invalid("--initial-cluster: peer URLs must be all http or all https");
+    }
+    if !found.iter().any(|(name, _)| *name == flags.name) {
+        return invalid(format!("--initial-cluster has no member called {}", flags.name));
+    }
+    let member = |(name, url): (String, Url)| Member { name, address: url.authority };
+    Ok((found.into_iter().map(member).collect(), secure))
+}
+
+fn client_tls(flags: &Flags) -> Result<Option<TlsFiles>, SettingsError> {
+    let urls = flags.listen_client_urls.iter().chain(&flags.listen_metrics_urls);
+    if !urls.clone().any(|url| url.secure) {
+        return Ok(None);
+    }
+    let (Some(cert), Some(key)) = (flags.cert_file.clone(), flags.key_file.clone()) else {
+        return invalid("an https client URL needs --cert-file and --key-file");
+    };
+    let client_auth = match (flags.client_cert_auth, flags.trusted_ca_file.clone()) {
+        (true, Some(roots)) => ClientAuth::Required(roots),
+        (true, None) => return invalid("--client-cert-auth needs --trusted-ca-file"),
+        (false, Some(roots)) => ClientAuth::Optional(roots),
+        (false, None) => ClientAuth::None,
+    };
+    Ok(Some(TlsFiles { cert, key, client_auth }))
+}
+
+fn peer_tls(flags: &Flags, secure: bool) -> Result<Option<PeerTls>, SettingsError> {
+    if !secure {
+        return Ok(None);
+    }
+    let files = (flags.peer_trusted_ca_file.clone(), flags.peer_cert_file.clone(), flags.peer_key_file.clone());
+    match files {
+        (Some(ca), Some(certificate), Some(key)) => Ok(Some(PeerTls { ca, certificate, key })),
+        _ => invalid("https peer URLs need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file"),
+    }
+}
+
+fn timing(flags: &Flags) -> Result<Timing, SettingsError> {
+    let heartbeat = Duration::from_millis(flags.heartbeat_interval);
+    let election = Duration::from_millis(flags.election_timeout);
+    if heartbeat.is_zero() || election < heartbeat * 5 {
+        return invalid("--election-timeout must be at least five times --heartbeat-interval");
+    }
+    if election > Duration::from_secs(50) {
+        return invalid("--election-timeout must be at most 50000");
+    }
+    Ok(Timing { heartbeat, election_min: election, election_max: election * 2 })
+}
+
+fn limits(flags: &Flags) -> Result<Limits, SettingsError> {
+    // A log entry carries the request and its origin; the log has a limit of its own.
+    const LARGEST: u32 = 7 << 20;
+    if flags.max_request_bytes > LARGEST {
+        return invalid(format!("--max-request-bytes must be at most {LARGEST}"));
+    }
+    Ok(Limits { request_bytes: flags.max_request_bytes as usize, txn_ops: flags.max_txn_ops as usize })
+}
+
+fn progress_interval(text: &str) -> Result<Duration, SettingsError> {
+    let interval = duration(text).ok_or_else(|| SettingsError(format!("{text:?} is not a time such as 10m")))?;
+    if interval < Duration::from_millis(100) {
+        return invalid("--watch-progress-notify-interval must be at least 100ms");
+    }
+    Ok(interval)
+}
+
+fn auto_compaction(mode: &str, retention: &str) -> Result<Option<AutoCompaction>, SettingsError> {
+    let number: Option<u64> = retention.parse().ok();
+    if number == Some(0) {
+        return Ok(None);
+    }
+    let invalid = || SettingsError(format!("--auto-compaction-retention: {retention:?} is not valid with mode {mode}"));
+    if mode == "revision" {
+        return number.map(|keep| Some(AutoCompaction::Revisions(keep))).ok_or_else(invalid);
+    }
+    // A bare number is hours.
+    let period = match number {
+        Some(hours) => Duration::from_secs(hours.saturating_mul(3_600)),
+        None => duration(retention).ok_or_else(invalid)?,
+    };
+    Ok(Some(AutoCompaction::Period(period)).filter(|_| !period.is_zero()))
+}
+
+/// A time as Go writes it: numbers with `ms`, `s`, `m` or `h`, one after the other.
+fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            _ => return None,
+        };
+        total += Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn settings(args: &[&str]) -> Result<Settings, SettingsError> {
+        Flags::parse_from_etcd(args.iter().map(OsString::from)).unwrap().0.try_into()
+    }
+
+    #[test]
+    fn without_flags_it_is_a_default_etcd() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.data_dir, PathBuf::from("default.etcd"));
+        assert_eq!(settings.cluster.token, "etcd-cluster");
+        let [member] = settings.cluster.members.as_slice() else { panic!("one member") };
+        assert_eq!((member.name.as_str(), member.address.as_str()), ("default", "localhost:2380"));
+        assert_eq!(settings.limits, Limits::default());
+        assert_eq!(settings.timing, Timing::default());
+    }
+
+    #[test]
+    fn members_come_in_the_order_of_the_flag() {
+        let cluster = "--initial-cluster=a=http://a:2380,b=http://b:2380,c=http://c:2380";
+        let settings = settings(&["--name=b", cluster]).unwrap();
+        let names: Vec<_> = settings.cluster.members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let text = |args: &[&str]| settings(args).unwrap_err().to_string();
+        assert!(text(&["--initial-cluster=a=http://a:2380"]).contains("no member called default"));
+        assert!(text(&["--listen-client-urls=https://localhost:2379"]).contains("--cert-file"));
+        assert!(text(&["--election-timeout=200"]).contains("--heartbeat-interval"));
+        assert!(text(&["--initial-cluster-state=existing"]).contains("cannot be added"));
+        assert!(text(&["--initial-cluster=default=http://a:1,b=https://b:1"]).contains("all https"));
+    }
+
+    #[test]
+    fn retention_is_hours_revisions_or_a_time() {
+        let hours = |hours: u64| Some(AutoCompaction::Period(Duration::from_secs(hours * 3_600)));
+        assert_eq!(auto_compaction("periodic", "2"), Ok(hours(2)));
+        assert_eq!(auto_compaction("periodic", "1h30m"), Ok(Some(AutoCompaction::Period(Duration::from_secs(5_400)))));
+        assert_eq!(auto_compaction("revision", "1000"), Ok(Some(AutoCompaction::Revisions(1_000))));
+        assert_eq!(auto_compaction("periodic", "0"), Ok(None));
+        assert!(auto_compaction("revision", "5m").is_err());
+        assert!(auto_compaction("periodic", "soon").is_err());
+    }
+}

@@ -1,0 +1,220 @@
+use chainfire_core::{Failure, Halt, UserError};
+use chainfire_raft::{ProposeError, ReadError, TransferError};
+use tonic::{Code, Status};
+
+/// Every way a call of the etcd API can fail. Clients recognise an error by its exact text, so the texts are part of
+/// the wire contract, and this is the only place that has them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("etcdserver: key is not provided")]
+    EmptyKey,
+    #[error("etcdserver: key not found")]
+    KeyNotFound,
+    #[error("etcdserver: value is provided")]
+    ValueProvided,
+    #[error("etcdserver: lease is provided")]
+    LeaseProvided,
+    #[error("etcdserver: too many operations in txn request")]
+    TooManyOperations,
+    #[error("etcdserver: duplicate key given in txn request")]
+    DuplicateKey,
+    #[error("etcdserver: invalid sort option")]
+    InvalidSortOption,
+    #[error("etcdserver: invalid compare target or result")]
+    InvalidCompare,
+    #[error("etcdserver: request is too large")]
+    RequestTooLarge,
+    #[error("etcdserver: given member URLs are invalid")]
+    BadMemberUrls,
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    LoginFailed,
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthManagement,
+    #[error("etcdserver: mvcc: required revision has been compacted")]
+    Compacted,
+    #[error("etcdserver: mvcc: required revision is a future revision")]
+    FutureRevision,
+    #[error("etcdserver: too large lease TTL")]
+    TtlTooLarge,
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
+    #[error("etcdserver: requested lease not found")]
+    LeaseNotFound,
+    #[error("etcdserver: member not found")]
+    MemberNotFound,
+    #[error("etcdserver: lease already exists")]
+    LeaseExists,
+    #[error("etcdserver: can only promote a learner member")]
+    NotLearner,
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    #[error("etcdserver: not leader")]
+    NotLeader,
+    #[error("etcdserver: not capable")]
+    NotCapable,
+    #[error("etcdserver: bad leader transferee")]
+    BadTransferee,
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    #[error("etcdserver: no leader")]
+    NoLeader,
+    #[error("etcdserver: server stopped")]
+    Stopped,
+    #[error("etcdserver: request timed out")]
+    TimedOut,
+    /// The change may or may not have happened.
+    #[error("etcdserver: request timed out, possibly due to previous leader failure")]
+    Unknown,
+    #[error("etcdserver: unhealthy cluster")]
+    Unhealthy,
+    #[error("etcdserver: watch canceled")]
+    WatchCanceled,
+    /// The state on this server could not be read; the text is for the log only.
+    #[error("etcdserver: storage of this member failed")]
+    Storage(String),
+    /// What this server does not offer, and what to use instead.
+    #[error("{0}")]
+    Unimplemented(&'static str),
+}
+
+impl Error {
+    /// The answer to a command is of another kind than the command.
+    pub(crate) fn mismatch() -> Self {
+        Self::Storage("the answer belongs to another command".to_owned())
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::EmptyKey
+            | Self::KeyNotFound
+            | Self::ValueProvided
+            | Self::LeaseProvided
+            | Self::TooManyOperations
+            | Self::DuplicateKey
+            | Self::InvalidSortOption
+            | Self::InvalidCompare
+            | Self::RequestTooLarge
+            | Self::BadMemberUrls
+            | Self::UserEmpty
+            | Self::LoginFailed
+            | Self::InvalidAuthManagement => Code::InvalidArgument,
+            Self::Compacted | Self::FutureRevision | Self::TtlTooLarge => Code::OutOfRange,
+            Self::TooManyRequests => Code::ResourceExhausted,
+            Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
+            Self::LeaseExists
+            | Self::NotLearner
+            | Self::AuthNotEnabled
+            | Self::NotLeader
+            | Self::NotCapable
+            | Self::BadTransferee => Code::FailedPrecondition,
+            Self::PermissionDenied => Code::PermissionDenied,
+            // All of these may be tried again for reads; clients never retry a write on them by themselves.
+            Self::NoLeader | Self::Stopped | Self::TimedOut | Self::Unknown | Self::Unhealthy => Code::Unavailable,
+            Self::WatchCanceled => Code::Cancelled,
+            Self::Storage(_) => Code::Internal,
+            Self::Unimplemented(_) => Code::Unimplemented,
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        if let Error::Storage(detail) = &error {
+            tracing::error!(detail, "the state could not be read");
+        }
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<ProposeError> for Error {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NoLeader(_) => Self::NoLeader,
+            ProposeError::Unknown(_) => Self::Unknown,
+            ProposeError::TooLarge { .. } => Self::RequestTooLarge,
+            ProposeError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoLeader(_) => Self::NoLeader,
+            ReadError::Timeout => Self::TimedOut,
+            ReadError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::NotLeader => Self::NotLeader,
+            TransferError::NoSuchMember(_) => Self::BadTransferee,
+            TransferError::Timeout => Self::TimedOut,
+            TransferError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<holdfast_keyspace::Error> for Error {
+    fn from(error: holdfast_keyspace::Error) -> Self {
+        Self::Storage(error.0)
+    }
+}
+
+impl From<UserError> for Error {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::KeyNotProvided => Self::EmptyKey,
+            UserError::KeyNotFound => Self::KeyNotFound,
+            UserError::ValueProvided => Self::ValueProvided,
+            UserError::LeaseProvided => Self::LeaseProvided,
+            UserError::TooManyOps => Self::TooManyOperations,
+            UserError::DuplicateKey => Self::DuplicateKey,
+            UserError::Compacted => Self::Compacted,
+            UserError::FutureRevision => Self::FutureRevision,
+            UserError::LeaseNotFound => Self::LeaseNotFound,
+            UserError::LeaseExists => Self::LeaseExists,
+            UserError::LeaseTtlTooLarge => Self::TtlTooLarge,
+            UserError::InvalidSortOption => Self::InvalidSortOption,
+            UserError::TooManyRequests => Self::TooManyRequests,
+        }
+    }
+}
+
+impl From<Halt> for Error {
+    fn from(halt: Halt) -> Self {
+        Self::Storage(halt.to_string())
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refused) => refused.into(),
+            Failure::Halt(halt) => halt.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_may_have_happened_is_never_safe_to_retry() {
+        let status = Status::from(Error::from(ProposeError::Unknown("the leader is gone".into())));
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.message(), "etcdserver: request timed out, possibly due to previous leader failure");
+    }
+
+    #[test]
+    fn storage_details_stay_here() {
+        let status = Status::from(Error::Storage("/var/lib/holdfast: checksum".into()));
+        assert!(!status.message().contains("checksum"));
+    }
+}

@@ -1,0 +1,129 @@
+use std::{sync::Arc, time::Duration};
+
+use chainfire_core::{
+    Origin, UserAnswer, UserCommand,
+    lease::{self, ExpiredLease, LeaseExpire, LeaseId},
+};
+use holdfast_service::Stop;
+use tokio::time::sleep;
+
+use super::{Desk, Lessor};
+use crate::{Error, metrics::Metrics, request::request_id, store::Store};
+
+/// Ends leases whose time is over, while this server leads.
+pub(crate) struct Expiry {
+    pub(crate) store: Arc<Store>,
+    pub(crate) lessor: Arc<Lessor>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) metrics: Metrics,
+    /// What a new leader adds to every lease.
+    pub(crate) extension: Duration,
+}
+
+const SCAN: Duration = Duration::from_millis(500);
+
+/// Leases that one scan ends at most, so that a mass expiry leaves room for the clients' writes.
+const SCAN_LEASES: usize = 500;
+
+/// Leases of one log entry. Each takes its keys along, and the entry is applied in one go.
+const ENTRY_LEASES: usize = 50;
+
+const PAGE: usize = 10_000;
+
+impl Expiry {
+    pub(crate) async fn run(self, stop: Stop) {
+        let mut status = self.store.group().status_changes();
+        let mut reigning = None;
+        loop {
+            let (leads, term) = {
+                let status = status.borrow_and_update();
+                (status.is_leader, status.term)
+            };
+            if reigning.is_some_and(|reign| !leads || reign != term) {
+                self.lessor.demote();
+                reigning = None;
+            }
+            if leads && reigning.is_none() {
+                reigning = self.take_over(term).await;
+            }
+            if reigning.is_some() && self.lessor.is_due(term) {
+                self.end_due(term).await;
+            }
+            tokio::select! {
+                () = stop.requested() => break,
+                () = sleep(SCAN) => {}
+                changed = status.changed() => if changed.is_err() { break },
+            }
+        }
+        self.lessor.demote();
+    }
+
+    /// Starts all clocks once it is proven that this server leads, which also means that it has applied everything
+    /// that its predecessors acknowledged.
+    async fn take_over(&self, term: u64) -> Option<u64> {
+        if self.desk.prove(Duration::ZERO).await != Some(term) {
+            return None;
+        }
+        match self.lessor.promote(term, self.extension, || self.load()) {
+            Ok(leases) => {
+                tracing::info!(term, leases, "leading: lease clocks started");
+                Some(term)
+            }
+            Err(error) => {
+                tracing::error!(%error, "leases cannot be read");
+                None
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Vec<(LeaseId, Duration)>, Error> {
+        let view = self.store.view();
+        let mut found: Vec<(LeaseId, Duration)> = Vec::new();
+        loop {
+            let page = lease::leases(&view, found.last().map(|(id, _)| *id), PAGE)?;
+            let more = page.len() == PAGE;
+            let seconds = |ttl: i64| Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
+            found.extend(page.into_iter().map(|(id, lease)| (id, seconds(lease.ttl))));
+            if !more {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn end_due(&self, term: u64) {
+        // A leader that slept through an election must not trust its clock.
+        if self.desk.prove(Duration::ZERO).await != Some(term) {
+            return;
+        }
+        let due = self.lessor.take_due(term, SCAN_LEASES);
+        for part in due.chunks(ENTRY_LEASES) {
+            match self.end(term, part).await {
+                Ok(expired) => {
+                    self.metrics.lease_expired.inc_by(expired);
+                    tracing::debug!(expired, "leases expired");
+                }
+                // They come up again in a few seconds.
+                Err(error) => {
+                    tracing::warn!(%error, leases = part.len(), "leases could not be ended");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Proposes the end of `ids`. The term and the grants are named, so that whatever becomes of the proposal it ends
+    /// only what was meant.
+    async fn end(&self, term: u64, ids: &[LeaseId]) -> Result<u64, Error> {
+        let view = self.store.view();
+        let mut leases = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let Some(lease) = lease::lease(&view, *id)? {
+                leases.push(ExpiredLease { id: *id, granted_at: lease.granted_at });
+            }
+        }
+        let origin = Origin::system("lease-expiry", request_id());
+        let done = self.store.change(origin, UserCommand::LeaseExpire(LeaseExpire { term, leases })).await?;
+        let UserAnswer::LeaseExpire { expired, .. } = done.answer else { return Err(Error::mismatch()) };
+        Ok(expired)
+    }
+}

@@ -1,0 +1,152 @@
+use chainfire_core::{
+    kv::{DeleteRange, Keys, Put, Range, Txn, TxnOp},
+    lease::{self, LeaseId},
+};
+use holdfast_keyspace::Read;
+use iam_client::Identity;
+
+use crate::{Error, KeyAccess, Operation};
+
+/// Asks [`KeyAccess`] for everything that a request touches: nested operations, both branches, the pairs that
+/// `prev_kv` shows, and the keys of a lease that the request can bring to an end.
+pub(crate) struct Permit<'a> {
+    pub(crate) access: &'a dyn KeyAccess,
+    pub(crate) identity: &'a Identity,
+    /// Where the keys of leases are looked up.
+    pub(crate) read: &'a dyn Read,
+}
+
+impl Permit<'_> {
+    pub(crate) fn range(&self, range: &Range) -> Result<(), Error> {
+        self.keys(Operation::Read, &range.keys)
+    }
+
+    pub(crate) fn put(&self, put: &Put) -> Result<(), Error> {
+        let keys = Keys::One(put.key.clone());
+        self.keys(Operation::Write, &keys)?;
+        if put.prev_kv {
+            self.keys(Operation::Read, &keys)?;
+        }
+        // Whoever joins a lease could make its other keys vanish by letting it expire.
+        if put.lease == LeaseId::NONE { Ok(()) } else { self.lease(Operation::Write, put.lease) }
+    }
+
+    pub(crate) fn delete(&self, delete: &DeleteRange) -> Result<(), Error> {
+        self.keys(Operation::Write, &delete.keys)?;
+        if delete.prev_kv { self.keys(Operation::Read, &delete.keys) } else { Ok(()) }
+    }
+
+    pub(crate) fn txn(&self, txn: &Txn) -> Result<(), Error> {
+        for compare in &txn.compare {
+            self.keys(Operation::Read, &compare.keys)?;
+        }
+        for op in txn.success.iter().chain(&txn.failure) {
+            match op {
+                TxnOp::Range(range) => self.range(range)?,
+                TxnOp::Put(put) => self.put(put)?,
+                TxnOp::DeleteRange(delete) => self.delete(delete)?,
+                TxnOp::Txn(inner) => self.txn(inner)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// All keys of a lease. Somebody who may touch every key needs no look at them.
+    pub(crate) fn lease(&self, operation: Operation, id: LeaseId) -> Result<(), Error> {
+        if self.access.allows(self.identity, operation, &[], None) {
+            return Ok(());
+        }
+        for key in lease::keys(self.read, id)? {
+            self.keys(operation, &Keys::One(key))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keys(&self, operation: Operation, keys: &Keys) -> Result<(), Error> {
+        let allows = |start: &[u8], end: Option<&[u8]>| self.access.allows(self.identity, operation, start, end);
+        let allowed = match keys {
+            Keys::One(key) => allows(key, Some(&[key.as_ref(), &[0]].concat())),
+            Keys::From(start) => allows(start, None),
+            // Nothing is inside; whoever asks learns nothing.
+            Keys::Range { start, end } if end <= start => true,
+            Keys::Range { start, end } => allows(start, Some(end)),
+        };
+        if allowed { Ok(()) } else { Err(Error::PermissionDenied) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chainfire_core::{AuthenticatedBy, kv::Compare, kv::Operand, kv::Relation};
+    use holdfast_keyspace::Memory;
+    use iam_client::{Kind, PrincipalId};
+
+    use super::*;
+
+    /// May read `a/` and write `w/`.
+    struct Prefixes;
+
+    impl KeyAccess for Prefixes {
+        fn allows(&self, _: &Identity, operation: Operation, start: &[u8], end: Option<&[u8]>) -> bool {
+            let (from, to): (&[u8], &[u8]) = match operation {
+                Operation::Read => (b"a/", b"a0"),
+                Operation::Write => (b"w/", b"w0"),
+            };
+            start >= from && end.is_some_and(|end| end <= to)
+        }
+    }
+
+    fn permitted(txn: &Txn) -> bool {
+        let identity = Identity {
+            principal: PrincipalId { kind: Kind::User, name: "mira".into() },
+            authenticated_by: AuthenticatedBy::Token,
+            token_id: None,
+            roles: Vec::new(),
+            source: None,
+            request_id: "1".into(),
+        };
+        let read = Memory::new();
+        Permit { access: &Prefixes, identity: &identity, read: &read }.txn(txn).is_ok()
+    }
+
+    fn put(key: &'static [u8], prev_kv: bool) -> TxnOp {
+        TxnOp::Put(Put { key: Bytes::from_static(key), prev_kv, ..Put::default() })
+    }
+
+    fn branch(ops: Vec<TxnOp>) -> Txn {
+        Txn { failure: ops, ..Txn::default() }
+    }
+
+    #[test]
+    fn every_nested_operation_is_asked_for() {
+        assert!(permitted(&branch(vec![TxnOp::Txn(branch(vec![put(b"w/1", false)]))])));
+        assert!(!permitted(&branch(vec![TxnOp::Txn(branch(vec![put(b"x/1", false)]))])));
+    }
+
+    #[test]
+    fn prev_kv_is_a_read() {
+        assert!(!permitted(&branch(vec![put(b"w/1", true)])));
+    }
+
+    #[test]
+    fn compares_are_reads() {
+        let compare = |key: &'static [u8]| Compare {
+            keys: Keys::One(Bytes::from_static(key)),
+            relation: Relation::Equal,
+            operand: Operand::Version(0),
+        };
+        assert!(permitted(&Txn { compare: vec![compare(b"a/1")], ..Txn::default() }));
+        assert!(!permitted(&Txn { compare: vec![compare(b"w/1")], ..Txn::default() }));
+    }
+
+    #[test]
+    fn a_range_must_be_inside_as_a_whole() {
+        let range = |start: &'static [u8], end: &'static [u8]| {
+            TxnOp::Range(Range::of(Keys::from_wire(Bytes::from_static(start), Bytes::from_static(end))))
+        };
+        assert!(permitted(&branch(vec![range(b"a/", b"a0")])));
+        assert!(!permitted(&branch(vec![range(b"a/", b"b")])));
+        assert!(!permitted(&branch(vec![range(b"a/", b"\0")])));
+    }
+}

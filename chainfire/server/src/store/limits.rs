@@ -1,0 +1,24 @@
+/// What one request may ask for at most; etcd's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one proposal.
+    pub request_bytes: usize,
+    /// Compares, and operations of each branch, of one transaction.
+    pub txn_ops: usize,
+}
+
+/// What a message may have beyond [`Limits::request_bytes`] before it is not even read.
+const RECEIVE_SLACK: usize = 512 << 10;
+
+impl Limits {
+    /// The largest message that is read from a client.
+    pub(crate) fn receive_bytes(&self) -> usize {
+        self.request_bytes + RECEIVE_SLACK
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request_bytes: 3 << 19, txn_ops: 128 }
+    }
+}

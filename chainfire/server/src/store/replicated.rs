@@ -1,0 +1,139 @@
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use chainfire_core::{
+    Answer, ClusterError, Command, Envelope, Origin, UserAnswer, UserCommand, UserRefusal,
+    cluster::{self, ClusterAnswer, ClusterCommand},
+    format,
+    kv::{self, Revision},
+};
+use chainfire_raft::{Group, ProposeError, ReadError, Status, Timing, View};
+
+use super::Limits;
+use crate::{ChainfireMachine, Error};
+
+/// Proposes typed commands to the group and reads its state.
+pub(crate) struct Store {
+    pub(super) group: Group<ChainfireMachine>,
+    limits: Limits,
+    timing: Timing,
+}
+
+/// The answer to a user command, with the term of its log entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Done<T> {
+    pub(crate) term: u64,
+    pub(crate) answer: T,
+}
+
+impl Store {
+    pub(crate) fn new(group: Group<ChainfireMachine>, limits: Limits, timing: Timing) -> Self {
+        Self { group, limits, timing }
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(crate) fn group(&self) -> &Group<ChainfireMachine> {
+        &self.group
+    }
+
+    pub(crate) fn machine(&self) -> &Arc<ChainfireMachine> {
+        self.group.machine()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.group.status()
+    }
+
+    /// A consistent view of what this server has applied.
+    pub(crate) fn view(&self) -> View {
+        self.group.state().snapshot()
+    }
+
+    /// Waits until [`Store::view`] shows everything that was acknowledged anywhere before this call.
+    pub(crate) async fn barrier(&self) -> Result<u64, ReadError> {
+        self.group.read_index().await
+    }
+
+    /// The user keyspace's revision on this server.
+    pub(crate) fn revision(&self) -> Result<Revision, Error> {
+        Ok(kv::current_revision(self.group.state())?)
+    }
+
+    /// Replicates a change of the user keyspace.
+    pub(crate) async fn change(&self, origin: Origin, command: UserCommand) -> Result<Done<UserAnswer>, Error> {
+        let command = self.encode(origin, Command::User(command))?;
+        if command.len() > self.limits.request_bytes {
+            return Err(Error::RequestTooLarge);
+        }
+        let committed = self.group.propose(command).await?;
+        match decode(&committed.answer)? {
+            Answer::User(Ok(answer)) => Ok(Done { term: committed.term, answer }),
+            Answer::User(Err(UserRefusal { error, .. })) => Err(error.into()),
+            other => Err(not_an_answer(&other)),
+        }
+    }
+
+    /// Replicates a command about the cluster itself.
+    pub(crate) async fn govern(&self, origin: Origin, command: ClusterCommand) -> Result<ClusterAnswer, Ungoverned> {
+        let command = self.encode(origin, Command::Cluster(command))?;
+        let committed = self.group.propose(command).await.map_err(Error::from)?;
+        match decode(&committed.answer)? {
+            Answer::Cluster(answer) => Ok(answer?),
+            other => Err(not_an_answer(&other).into()),
+        }
+    }
+
+    /// The bytes to propose. A command that not all servers can know yet is not proposed at all.
+    pub(super) fn encode(&self, origin: Origin, command: Command) -> Result<Vec<u8>, Error> {
+        let needed = command.min_level();
+        let level = cluster::state(self.group.state())?.map_or(1, |state| state.feature_level);
+        if needed > level {
+            return Err(Error::NotCapable);
+        }
+        let envelope = Envelope { origin, time_ms: now_ms(), command };
+        format::encode_command(&envelope).map_err(|error| Error::Storage(error.to_string()))
+    }
+
+    /// Proposes encoded bytes and decodes the answer.
+    pub(super) async fn propose(&self, command: Vec<u8>) -> Result<Result<Answer, Error>, ProposeError> {
+        let committed = self.group.propose(command).await?;
+        Ok(decode(&committed.answer))
+    }
+}
+
+/// Why a cluster command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ungoverned {
+    #[error(transparent)]
+    Refused(#[from] ClusterError),
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+fn decode(answer: &[u8]) -> Result<Answer, Error> {
+    format::decode_answer(answer).map_err(|error| Error::Storage(error.to_string()))
+}
+
+fn not_an_answer(answer: &Answer) -> Error {
+    match answer {
+        // The cluster is not founded yet, which takes a leader.
+        Answer::BeforeGenesis => Error::NoLeader,
+        Answer::LevelTooLow { .. } => Error::NotCapable,
+        Answer::User(_) | Answer::System(_) | Answer::Cluster(_) => Error::mismatch(),
+    }
+}
+
+/// What the proposer's clock says. A clock before 1970 is a broken one; 0 says so in the records.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,14 @@
+//! Between etcd's messages and the state machine's types. Requests are checked here and in
+//! [`chainfire_core::kv`]'s `check_*`; nothing past this module sees a wire type.
+
+mod answer;
+mod audit;
+mod header;
+mod request;
+mod watch;
+
+pub(crate) use answer::{delete_response, event, put_response, range_response, txn_response};
+pub(crate) use audit::audit_policy;
+pub(crate) use header::Headers;
+pub(crate) use request::{compact, delete_range, put, range, txn};
+pub(crate) use watch::{WatchCall, watch_call};

@@ -1,0 +1,13 @@
+//! One real server, in a folder and on a port of its own: Raft, RocksDB and gRPC, driven by the generated clients and
+//! by etcd's own command line.
+
+mod auth;
+mod errors;
+mod etcdctl;
+mod kv;
+mod lease;
+mod maintenance;
+mod restart;
+mod support;
+mod txn;
+mod watch;

@@ -1,0 +1,92 @@
+use holdfast_proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
+    MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MoveLeaderRequest, PutRequest,
+    SnapshotRequest, StatusRequest, TxnRequest, request_op::Request,
+};
+use tonic::Code;
+
+use crate::{kv::put, support::TestServer, txn::op};
+
+#[tokio::test]
+async fn status_names_the_leader_and_the_release() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    server.kv().put(put("a", "1")).await?;
+    let status = server.maintenance().status(StatusRequest {}).await?.into_inner();
+    let header = status.header.unwrap_or_default();
+    assert_eq!((status.leader, header.revision), (header.member_id, 2));
+    assert!(status.version.starts_with("3.6."));
+    assert!(status.raft_applied_index > 0 && status.db_size >= status.db_size_in_use);
+    assert!(status.errors.is_empty() && !status.is_learner);
+    Ok(())
+}
+
+#[tokio::test]
+async fn membership_is_read_only() -> anyhow::Result<()> {
+    let server = TestServer::start_with(&["--name=infra0", "--advertise-client-urls=http://10.0.0.1:2379"]).await?;
+    let list = server.cluster().member_list(MemberListRequest::default()).await?.into_inner();
+    assert_eq!(list.header.unwrap_or_default().revision, 0);
+    let [member] = list.members.as_slice() else { anyhow::bail!("{} members", list.members.len()) };
+    assert_eq!(member.name, "infra0");
+    assert_eq!(member.peer_ur_ls, ["http://localhost:2380"]);
+    assert_eq!(member.client_ur_ls, ["http://10.0.0.1:2379"]);
+
+    let mut cluster = server.cluster();
+    let add = MemberAddRequest { peer_ur_ls: vec!["http://10.0.0.2:2380".into()], is_learner: false };
+    let refused = cluster.member_add(add).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "etcdserver: not capable"));
+    let bad = cluster.member_add(MemberAddRequest::default()).await.unwrap_err();
+    assert_eq!(bad.message(), "etcdserver: given member URLs are invalid");
+    let unknown = cluster.member_remove(MemberRemoveRequest { id: 1 }).await.unwrap_err();
+    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "etcdserver: member not found"));
+    let promote = cluster.member_promote(MemberPromoteRequest { id: member.id }).await.unwrap_err();
+    assert_eq!(promote.message(), "etcdserver: can only promote a learner member");
+    Ok(())
+}
+
+#[tokio::test]
+async fn hashes_equal_etcds() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let mut kv = server.kv();
+    for n in 1..=5 {
+        kv.put(put(&format!("k{n}"), &format!("v{n}"))).await?;
+    }
+    let delete = |key: &'static str| DeleteRangeRequest { key: key.into(), ..Default::default() };
+    kv.put(put("k1", "again")).await?;
+    kv.delete_range(delete("k2")).await?;
+    kv.put(put("k2", "back")).await?;
+    kv.delete_range(delete("k3")).await?;
+    kv.delete_range(delete("k3")).await?;
+    server.lease().lease_grant(LeaseGrantRequest { ttl: 600, id: 77 }).await?;
+    kv.put(PutRequest { lease: 77, ..put("leased", "x") }).await?;
+    let success = vec![
+        op(Request::RequestPut(put("t1", "a"))),
+        op(Request::RequestPut(put("t2", "b"))),
+        op(Request::RequestDeleteRange(delete("k4"))),
+    ];
+    kv.txn(TxnRequest { success, ..Default::default() }).await?;
+
+    let mut maintenance = server.maintenance();
+    let fresh = maintenance.hash_kv(HashKvRequest { revision: 0 }).await?.into_inner();
+    assert_eq!((fresh.hash, fresh.compact_revision, fresh.hash_revision), (193_403_643, -1, 12));
+    for (revision, hash) in [(8, 2_374_178_988), (10, 1_608_563_935)] {
+        kv.compact(CompactionRequest { revision, physical: true }).await?;
+        let compacted = maintenance.hash_kv(HashKvRequest { revision: 0 }).await?.into_inner();
+        assert_eq!((compacted.hash, compacted.compact_revision), (hash, revision));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_offered_says_so() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let mut maintenance = server.maintenance();
+    assert!(maintenance.alarm(AlarmRequest::default()).await?.into_inner().alarms.is_empty());
+    assert!(maintenance.defragment(DefragmentRequest {}).await?.into_inner().header.is_none());
+    let snapshot = maintenance.snapshot(SnapshotRequest {}).await.err().map(|status| status.code());
+    assert_eq!(snapshot, Some(Code::Unimplemented));
+    let own = maintenance.status(StatusRequest {}).await?.into_inner().leader;
+    maintenance.move_leader(MoveLeaderRequest { target_id: own }).await?;
+    let stranger = maintenance.move_leader(MoveLeaderRequest { target_id: 1 }).await.unwrap_err();
+    assert_eq!(stranger.message(), "etcdserver: bad leader transferee");
+    Ok(())
+}

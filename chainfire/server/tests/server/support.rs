@@ -1,0 +1,88 @@
+use std::{net::SocketAddr, path::Path};
+
+use chainfire_server::dropin::{Flags, Server, ServerError, Settings};
+use holdfast_proto::etcdserverpb::{
+    auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
+};
+use holdfast_service::Stop;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// A drop-in server in a folder of its own, on a port of its own.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    stop: StopOnDrop,
+    running: JoinHandle<Result<(), ServerError>>,
+    folder: TempDir,
+    channel: Channel,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// With further flags of etcd.
+    pub(crate) async fn start_with(flags: &[&str]) -> anyhow::Result<Self> {
+        Self::open(tempfile::tempdir()?, flags).await
+    }
+
+    /// Stops in good order and starts again on the same data.
+    pub(crate) async fn restart(self) -> anyhow::Result<Self> {
+        self.stop.0.request();
+        self.running.await??;
+        Self::open(self.folder, &[]).await
+    }
+
+    async fn open(folder: TempDir, flags: &[&str]) -> anyhow::Result<Self> {
+        let server = Server::open(settings(folder.path(), flags)?).await?;
+        let address = *server.addresses().first().ok_or_else(|| anyhow::anyhow!("no listener"))?;
+        let stop = Stop::new();
+        let running = tokio::spawn(server.run(stop.clone()));
+        // The port is open already: a connection waits in the listener's queue until the server answers.
+        let channel = Endpoint::new(format!("http://{address}"))?.connect_lazy();
+        Ok(Self { address, stop: StopOnDrop(stop), running, folder, channel })
+    }
+
+    pub(crate) fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone()).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20)
+    }
+
+    pub(crate) fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn watch(&self) -> WatchClient<Channel> {
+        WatchClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn maintenance(&self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn auth(&self) -> AuthClient<Channel> {
+        AuthClient::new(self.channel.clone())
+    }
+}
+
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
+fn settings(folder: &Path, flags: &[&str]) -> anyhow::Result<Settings> {
+    let data_dir = format!("--data-dir={}", folder.display());
+    let own = [data_dir.as_str(), "--listen-client-urls=http://127.0.0.1:0"];
+    let all = own.iter().chain(flags).map(|flag| (*flag).into());
+    let (flags, _) = Flags::parse_from_etcd(all)?;
+    Ok(flags.try_into()?)
+}

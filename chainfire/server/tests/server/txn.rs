@@ -1,0 +1,132 @@
+use holdfast_proto::etcdserverpb::{
+    Compare, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest,
+    compare::{CompareResult, CompareTarget, TargetUnion},
+    request_op::Request,
+    response_op::Response,
+};
+use tonic::Code;
+
+use crate::kv::{get, put};
+use crate::support::TestServer;
+
+pub(crate) fn op(request: Request) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+fn puts(key: &str, value: &str) -> RequestOp {
+    op(Request::RequestPut(put(key, value)))
+}
+
+fn gets(key: &str) -> RequestOp {
+    op(Request::RequestRange(get(key)))
+}
+
+fn deletes(key: &str) -> RequestOp {
+    op(Request::RequestDeleteRange(DeleteRangeRequest { key: key.to_owned().into(), ..Default::default() }))
+}
+
+fn is(key: &str, target: CompareTarget, operand: TargetUnion) -> Compare {
+    Compare {
+        result: CompareResult::Equal.into(),
+        target: target.into(),
+        key: key.to_owned().into(),
+        target_union: Some(operand),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn create_if_absent_happens_once() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let create = TxnRequest {
+        compare: vec![is("a", CompareTarget::Mod, TargetUnion::ModRevision(0))],
+        success: vec![puts("a", "1")],
+        failure: vec![gets("a")],
+    };
+    let first = server.kv().txn(create.clone()).await?.into_inner();
+    assert!(first.succeeded);
+    let second = server.kv().txn(create).await?.into_inner();
+    assert!(!second.succeeded);
+    let Some(Response::ResponseRange(range)) = second.responses.into_iter().find_map(|op| op.response) else {
+        anyhow::bail!("no range in the answer");
+    };
+    assert_eq!(range.count, 1);
+    // Inside a transaction a header has nothing but the revision.
+    let header = range.header.unwrap_or_default();
+    assert_eq!((header.revision, header.cluster_id, header.raft_term), (2, 0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn operations_share_a_revision_and_see_each_other() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let request = TxnRequest { success: vec![puts("a", "1"), gets("a"), puts("b", "2")], ..Default::default() };
+    let answer = server.kv().txn(request).await?.into_inner();
+    assert_eq!(answer.header.unwrap_or_default().revision, 2);
+    let revisions: Vec<i64> = answer
+        .responses
+        .into_iter()
+        .filter_map(|op| match op.response? {
+            Response::ResponseRange(range) => range.kvs.first().map(|kv| kv.mod_revision),
+            Response::ResponsePut(put) => put.header.map(|header| header.revision),
+            Response::ResponseDeleteRange(_) | Response::ResponseTxn(_) => None,
+        })
+        .collect();
+    assert_eq!(revisions, [2, 2, 2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_value_compare_on_a_missing_key_never_holds() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let request = TxnRequest {
+        compare: vec![is("nobody", CompareTarget::Value, TargetUnion::Value("".into()))],
+        ..Default::default()
+    };
+    let answer = server.kv().txn(request).await?.into_inner();
+    assert!(!answer.succeeded);
+    assert_eq!(answer.header.unwrap_or_default().revision, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_branch_writes_a_key_once() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let mut kv = server.kv();
+    for bad in [vec![puts("a", "1"), puts("a", "2")], vec![puts("a", "1"), deletes("a")]] {
+        let error = kv.txn(TxnRequest { success: bad, ..Default::default() }).await.unwrap_err();
+        assert_eq!(error.message(), "etcdserver: duplicate key given in txn request");
+        assert_eq!(error.code(), Code::InvalidArgument);
+    }
+    let twice = TxnRequest { success: vec![deletes("a"), deletes("a")], ..Default::default() };
+    kv.txn(twice).await?;
+    let branches = TxnRequest { success: vec![puts("a", "1")], failure: vec![puts("a", "2")], ..Default::default() };
+    kv.txn(branches).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failing_operation_undoes_the_whole() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let lost = PutRequest { lease: 12345, ..put("b", "2") };
+    let request = TxnRequest { success: vec![puts("a", "1"), op(Request::RequestPut(lost))], ..Default::default() };
+    let error = server.kv().txn(request).await.unwrap_err();
+    assert_eq!(error.message(), "etcdserver: requested lease not found");
+    let found = server.kv().range(get("a")).await?.into_inner();
+    assert_eq!((found.count, found.header.unwrap_or_default().revision), (0, 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn nested_transactions_share_the_budget() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let many = |count: usize| (0..count).map(|n| puts(&format!("k{n}"), "v")).collect::<Vec<_>>();
+    let nested = |count: usize| TxnRequest {
+        success: vec![op(Request::RequestTxn(TxnRequest { success: many(count), ..Default::default() }))],
+        ..Default::default()
+    };
+    server.kv().txn(nested(127)).await?;
+    let error = server.kv().txn(nested(128)).await.unwrap_err();
+    assert_eq!(error.message(), "etcdserver: too many operations in txn request");
+    Ok(())
+}
