@@ -8,7 +8,7 @@ use crate::{Identity, Presented, Refusal};
 /// The one who knows principals and decides: IAM in this process. Denials are recorded by it.
 #[async_trait]
 pub trait Authority: Send + Sync + 'static {
-    /// Establishes who calls.
+    /// Establishes who calls; [`Refusal::Anonymous`] if nothing was presented.
     async fn authenticate(&self, presented: Presented) -> Result<Identity, Refusal>;
 
     /// Decides locally from this server's state; never waits for the network.

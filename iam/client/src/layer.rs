@@ -125,11 +125,7 @@ impl Shared {
         if admission.access == Some(Access::Public) {
             return Ok(None);
         }
-        let presented = admission.presented?;
-        if presented.is_empty() {
-            return Err(Refusal::Anonymous);
-        }
-        let identity = self.authority.authenticate(presented).await?;
+        let identity = self.authority.authenticate(admission.presented?).await?;
         match admission.access {
             None => {
                 // The authority is asked so that the denial is recorded. Without a rule nobody passes, not even an admin.

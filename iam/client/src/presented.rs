@@ -44,7 +44,7 @@ impl Presented {
         Ok(presented)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.bearer.is_none() && self.basic.is_none() && self.certificates.is_empty()
     }
 

@@ -1,1 +1,42 @@
 //! IAM over gRPC and OAuth2, its state in the system store.
+//!
+//! [`Iam`] is opened with the secrets that the start-up contract accepted, runs beside the other services, and is
+//! their [`iam_client::Authority`]. It caches no policy: a decision reads the few records that it is about from the
+//! local state machine, so that a change counts on a server from the entry on that carries it.
+//!
+//! - `genesis`: how the cluster's identity begins, and which servers do not belong.
+//! - `authority`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
+//! - `spool`: the decision log. `recorder`: what goes into it.
+//! - `wire`, `http`: how callers reach it.
+
+mod access;
+mod assertions;
+mod authority;
+mod authority_key;
+mod backoff;
+mod bootstrap;
+mod clock;
+mod credentials;
+mod directory;
+mod enrolment;
+mod error;
+mod files;
+mod genesis;
+mod http;
+mod iam;
+mod metrics;
+mod recorder;
+mod records;
+mod settings;
+mod signing;
+mod spool;
+mod tokens;
+mod wire;
+
+pub use access::{ACCESS_GRPC, ACCESS_HTTP};
+pub use clock::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy};
+pub use error::Error;
+pub use genesis::cached_check;
+pub use iam::{Doors, Iam, Status};
+pub use settings::Settings;
+pub use spool::{SpoolError, SpoolStatus};

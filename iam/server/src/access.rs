@@ -1,0 +1,29 @@
+use iam_client::{Access, Rule};
+
+const ADMIN: Access = Access::Permission { action: "iam.Admin", resource: "iam/*" };
+const READ: Access = Access::Permission { action: "iam.Read", resource: "iam/*" };
+const STATUS: Access = Access::Permission { action: "cluster.Read", resource: "cluster/iam" };
+
+/// IAM's gRPC methods. Where a call is about one principal, the handler decides about that principal.
+pub const ACCESS_GRPC: &[Rule] = &[
+    Rule::new("/iam.v1.Admin/*", ADMIN),
+    Rule::new("/iam.v1.Admin/ListPrincipals", READ),
+    Rule::new("/iam.v1.Admin/ListBindings", READ),
+    Rule::new("/iam.v1.Admin/ListSigningKeys", READ),
+    Rule::new("/iam.v1.Admin/Status", STATUS),
+    Rule::new("/iam.v1.Tokens/*", Access::Authenticated),
+    Rule::new("/iam.v1.Credentials/*", Access::Authenticated),
+    Rule::new("/iam.v1.Authz/Authorize", Access::Authenticated),
+    Rule::new("/iam.v1.Enrollment/CreateJoinToken", Access::Authenticated),
+    // The join token in the request is the credential.
+    Rule::new("/iam.v1.Enrollment/Enroll", Access::Public),
+    Rule::new("/iam.v1.Enrollment/Renew", Access::Authenticated),
+    Rule::new("/iam.v1.Enrollment/ListEnrollments", READ),
+];
+
+/// IAM's HTTP paths. The token endpoint authenticates its clients itself, as OAuth2 says.
+pub const ACCESS_HTTP: &[Rule] = &[
+    Rule::new("/jwks.json", Access::Public),
+    Rule::new("/.well-known/openid-configuration", Access::Public),
+    Rule::new("/oauth2/token", Access::Public),
+];

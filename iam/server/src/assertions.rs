@@ -1,0 +1,113 @@
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+};
+
+use iam_core::{
+    PrincipalId,
+    signing::{Assertion, verify_assertion},
+};
+use parking_lot::Mutex;
+
+use crate::{
+    Error, Iam,
+    recorder::{Call, Event},
+};
+
+/// Assertions that may still be replayed.
+const MAX_SEEN: usize = 100_000;
+
+/// Client assertions that were used here. Each is good once for as long as it lives.
+#[derive(Default)]
+pub(crate) struct SeenAssertions(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<String>,
+    /// Ids by their expiry in Unix seconds.
+    by_expiry: BTreeMap<u64, Vec<String>>,
+}
+
+impl SeenAssertions {
+    /// True the first time.
+    fn first(&self, id: String, expires_s: u64, now_s: u64) -> bool {
+        let mut seen = self.0.lock();
+        let alive = seen.by_expiry.split_off(&now_s);
+        for old in std::mem::replace(&mut seen.by_expiry, alive).into_values().flatten() {
+            seen.ids.remove(&old);
+        }
+        if seen.ids.len() >= MAX_SEEN || !seen.ids.insert(id.clone()) {
+            return false;
+        }
+        seen.by_expiry.entry(expires_s).or_default().push(id);
+        true
+    }
+}
+
+impl Iam {
+    /// The node whose key signed `assertion`; nobody if it proves nothing.
+    pub(crate) async fn assertion_principal(
+        &self,
+        assertion: &str,
+        source: Option<SocketAddr>,
+    ) -> Result<Option<PrincipalId>, Error> {
+        self.0.check_doors()?;
+        let call = Call::anonymous(source, String::new());
+        let principal = match self.check_assertion(assertion)? {
+            Ok(principal) => principal,
+            Err(reason) => {
+                self.0.record_denial(&call, "iam.Authenticate", "iam/assertions", &reason);
+                return Ok(None);
+            }
+        };
+        let event = Event::done("iam.Authenticate", principal.to_string());
+        let call = Call { principal: principal.to_string(), authenticated_by: "certificate", ..call };
+        self.0.record(&call, event).await?;
+        Ok(Some(principal))
+    }
+
+    fn check_assertion(&self, text: &str) -> Result<Result<PrincipalId, String>, Error> {
+        let inner = &self.0;
+        let assertion = match Assertion::parse(text) {
+            Ok(assertion) => assertion,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        let chain: Vec<&[u8]> = assertion.chain.iter().map(Vec::as_slice).collect();
+        let peer = match inner.verify_peer(&chain)? {
+            Ok(peer) => peer,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        let subject = inner.settings.trust_domain.spiffe_id(&peer.principal);
+        let now_ms = inner.now_ms();
+        let (jti, expires_s) = match verify_assertion(text, &peer.key, &subject, &inner.settings.issuer, now_ms) {
+            Ok(checked) => checked,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        // Until the leeway is over too.
+        let until_s = expires_s.saturating_add(iam_core::signing::LEEWAY_S);
+        if jti.is_empty()
+            || jti.len() > 128
+            || !inner.assertions.first(format!("{subject} {jti}"), until_s, now_ms / 1000)
+        {
+            return Ok(Err("the assertion was used before".to_owned()));
+        }
+        match inner.active_principal(&peer.principal)? {
+            Some(_) => Ok(Ok(peer.principal)),
+            None => Ok(Err(format!("{} is unknown or disabled", peer.principal))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assertion_is_good_once_while_it_lives() {
+        let seen = SeenAssertions::default();
+        assert!(seen.first("a".into(), 100, 40));
+        assert!(!seen.first("a".into(), 100, 100));
+        assert!(seen.first("b".into(), 160, 101));
+        assert_eq!(seen.0.lock().ids.len(), 1, "expired ones are forgotten");
+    }
+}

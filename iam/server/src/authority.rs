@@ -1,0 +1,356 @@
+//! Who calls, and whether they may.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chainfire_core::AuthenticatedBy;
+use holdfast_keyspace::KeyRange;
+use iam_client::{Authority, Identity, KeyAccess, Kind, PasswordLogin, Presented, PrincipalId as CallerId, Refusal};
+use iam_core::{
+    PrincipalId,
+    enrol::{Peer, verify_chain},
+    policy::{Caller, Context, KeyRights, Verdict},
+    record::AuthorityState,
+};
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    Error, Iam,
+    directory::Holdings,
+    iam::Inner,
+    recorder::{Call, Event},
+    tokens::BearerFault,
+};
+
+/// The name under which the bootstrap token acts, and logs in where a name is asked for.
+const ADMIN: &str = "admin";
+/// What failed authentications are denied.
+const AUTHENTICATE: &str = "iam.Authenticate";
+
+/// Whom a name and a password belong to.
+enum Known {
+    Bootstrap,
+    Principal(PrincipalId),
+}
+
+#[async_trait]
+impl Authority for Iam {
+    async fn authenticate(&self, presented: Presented) -> Result<Identity, Refusal> {
+        self.0.check_doors()?;
+        let result = self.0.establish(&presented).await;
+        match &result {
+            Ok(_) => self.0.metrics.authenticated.inc(),
+            Err(Refusal::Unauthenticated) => self.0.metrics.failed.inc(),
+            Err(_) => 0,
+        };
+        result
+    }
+
+    fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
+        self.0.authorize(identity, action, resource)
+    }
+
+    fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal> {
+        if self.may_access_keys(identity, access, range)? {
+            return Ok(());
+        }
+        let resource = format!("keys/{}", range.start.escape_ascii());
+        self.0.record_denial(&Call::of(identity), access.action(), &resource, "no right on all of these keys");
+        Err(Refusal::Denied { action: access.action().to_owned(), resource })
+    }
+}
+
+impl Iam {
+    /// Like [`Authority::authorize_keys`], for callers that only want to know: nothing is recorded.
+    pub fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
+        self.0.check_doors()?;
+        let rights: KeyRights = self.0.caller_holdings(identity)?.key_rights()?;
+        Ok(match access {
+            KeyAccess::Read => rights.read.covers(range),
+            KeyAccess::Write => rights.write.covers(range),
+        })
+    }
+}
+
+impl Iam {
+    /// The principal of an access key and its secret.
+    pub(crate) async fn secret_principal(
+        &self,
+        id: &str,
+        secret: &str,
+        source: Option<SocketAddr>,
+    ) -> Result<PrincipalId, Error> {
+        self.0.check_doors()?;
+        match self.0.password(&Call::anonymous(source, String::new()), id, secret).await? {
+            Known::Principal(principal) => Ok(principal),
+            // It needs no other token, and no principal is behind it.
+            Known::Bootstrap => Err(Error::Refused(Refusal::Unauthenticated)),
+        }
+    }
+}
+
+#[async_trait]
+impl PasswordLogin for Iam {
+    async fn login(&self, name: &str, password: &str, source: Option<SocketAddr>) -> Result<String, Refusal> {
+        self.0.check_doors()?;
+        let call = Call::anonymous(source, String::new());
+        match self.0.password(&call, name, password).await? {
+            // The bootstrap token is a bearer token already.
+            Known::Bootstrap => Ok(password.to_owned()),
+            Known::Principal(principal) => {
+                let call = Call {
+                    principal: principal.to_string(),
+                    authenticated_by: AuthenticatedBy::Credential.as_str(),
+                    ..call
+                };
+                let issued = self.0.issue(&call, &principal, self.0.ttl(0)?).await?;
+                Ok(issued.token)
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn establish(&self, presented: &Presented) -> Result<Identity, Refusal> {
+        if let Some(token) = &presented.bearer {
+            return self.bearer(token, presented).await;
+        }
+        if let Some((name, secret)) = &presented.basic {
+            let call = Call::anonymous(presented.source, presented.request_id.clone());
+            return match self.password(&call, name, secret).await? {
+                Known::Bootstrap => Ok(bootstrap(presented)),
+                Known::Principal(id) => self.stored(&id, AuthenticatedBy::Credential, None, presented),
+            };
+        }
+        if !presented.certificates.is_empty() {
+            let peer = self.peer(presented)?;
+            return self.stored(&peer.principal, AuthenticatedBy::Certificate, None, presented);
+        }
+        if self.lab.allow_unauthenticated {
+            let principal = CallerId { kind: Kind::Anonymous, name: "laboratory".to_owned() };
+            let roles = Holdings::admin().role_names();
+            return Ok(identity(principal, AuthenticatedBy::Nothing, None, roles, presented));
+        }
+        Err(Refusal::Anonymous)
+    }
+
+    async fn bearer(&self, token: &str, presented: &Presented) -> Result<Identity, Refusal> {
+        let checked = self.verify_token(token);
+        let fault = match checked.and_then(|verified| Ok((self.token_principal(&verified)?, verified))) {
+            Ok((principal, verified)) => {
+                let jti = Some(verified.claims.jti.clone());
+                return self.stored(&principal, AuthenticatedBy::Token, jti, presented);
+            }
+            Err(fault) => fault,
+        };
+        let call = Call::anonymous(presented.source, presented.request_id.clone());
+        if let BearerFault::Token(iam_core::signing::TokenFault::Malformed) = fault {
+            // Not a JWT: the bootstrap token, or a guess at it.
+            self.bootstrap_token(&call, token, "").await?;
+            return Ok(bootstrap(presented));
+        }
+        self.record_denial(&call, AUTHENTICATE, "iam/tokens", &fault.reason());
+        Err(fault.into())
+    }
+
+    /// Checks a secret that could be guessed.
+    async fn password(&self, call: &Call, name: &str, secret: &str) -> Result<Known, Refusal> {
+        if name == ADMIN && self.settings.dev {
+            self.bootstrap_token(call, secret, ADMIN).await?;
+            return Ok(Known::Bootstrap);
+        }
+        self.check_backoff(call, Some(name))?;
+        let Some(principal) = self.credential_principal(name, secret)? else {
+            self.guessed(call, Some(name), "wrong access key or secret");
+            return Err(Refusal::Unauthenticated);
+        };
+        self.backoff.succeeded(name);
+        let event = Event::done(AUTHENTICATE, format!("access-key/{name}"));
+        self.record(&Call { principal: principal.to_string(), authenticated_by: "credential", ..call.clone() }, event)
+            .await?;
+        Ok(Known::Principal(principal))
+    }
+
+    /// Every use of the bootstrap token is on disk before it has an effect.
+    async fn bootstrap_token(&self, call: &Call, token: &str, name: &str) -> Result<(), Refusal> {
+        self.check_backoff(call, None)?;
+        let expected = self.admin_token.expose_secret().as_bytes();
+        let right = iam_core::secret::equal(token.as_bytes(), expected);
+        if !right {
+            self.guessed(call, None, "malformed token, or a wrong bootstrap token");
+            return Err(Refusal::Unauthenticated);
+        }
+        if !self.bootstrap_enabled()? {
+            self.record_denial(call, AUTHENTICATE, "iam/bootstrap-token", "the bootstrap token is disabled");
+            return Err(Refusal::Unauthenticated);
+        }
+        let resource = if name.is_empty() { "iam/bootstrap-token" } else { "iam/bootstrap-login" };
+        let call = Call {
+            principal: bootstrap_id().to_string(),
+            authenticated_by: AuthenticatedBy::BootstrapToken.as_str(),
+            ..call.clone()
+        };
+        Ok(self.record(&call, Event::done(AUTHENTICATE, resource)).await?)
+    }
+
+    pub(crate) fn check_backoff(&self, call: &Call, name: Option<&str>) -> Result<(), Refusal> {
+        match self.backoff.wait_s(call.source.map(|source| source.ip()), name, self.now_ms()) {
+            Some(retry_after_s) => Err(Refusal::SlowDown { retry_after_s }),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a wrong guess.
+    pub(crate) fn guessed(&self, call: &Call, name: Option<&str>, reason: &str) {
+        self.record_denial(call, AUTHENTICATE, "iam/secrets", reason);
+        if self.backoff.failed(call.source.map(|source| source.ip()), name, self.now_ms()) {
+            self.metrics.slowed.inc();
+            let source = call.source.map(|source| source.ip().to_string());
+            tracing::warn!(source, "somebody guesses secrets; they are slowed down");
+        }
+    }
+
+    fn peer(&self, presented: &Presented) -> Result<Peer, Refusal> {
+        let chain: Vec<&[u8]> = presented.certificates.iter().map(AsRef::as_ref).collect();
+        self.verify_peer(&chain)?.map_err(|fault| {
+            let call = Call::anonymous(presented.source, presented.request_id.clone());
+            self.record_denial(&call, AUTHENTICATE, "iam/certificates", &fault.to_string());
+            Refusal::Unauthenticated
+        })
+    }
+
+    /// Whom a certificate chain names, judged by the authorities in force.
+    pub(crate) fn verify_peer(&self, chain: &[&[u8]]) -> Result<Result<Peer, iam_core::enrol::ChainFault>, Error> {
+        let roots = self.roots()?;
+        let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+        Ok(verify_chain(chain, &roots, &self.settings.trust_domain, self.now_ms()))
+    }
+
+    /// The certificates of all authorities that are trusted now, DER.
+    pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let trust = self.trust()?;
+        let trusted = trust.value.authorities.iter().filter(|authority| authority.state != AuthorityState::Removed);
+        let der = trusted.map(|authority| STANDARD.decode(&authority.certificate));
+        der.collect::<Result<_, _>>().map_err(|error| Error::Corrupt(format!("an authority's certificate: {error}")))
+    }
+
+    /// The identity of a stored principal, if it may act.
+    fn stored(
+        &self,
+        id: &PrincipalId,
+        by: AuthenticatedBy,
+        token_id: Option<String>,
+        presented: &Presented,
+    ) -> Result<Identity, Refusal> {
+        if self.active_principal(id)?.is_none() {
+            let call = Call::anonymous(presented.source, presented.request_id.clone());
+            self.record_denial(&call, AUTHENTICATE, &id.to_string(), "the principal is unknown or disabled");
+            return Err(Refusal::Unauthenticated);
+        }
+        Ok(identity(caller_id(id), by, token_id, self.holdings(id)?.role_names(), presented))
+    }
+
+    pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
+        self.check_doors()?;
+        let verdict = self.decide(identity, action, resource)?;
+        if verdict.allowed {
+            return Ok(());
+        }
+        let reason = match (&verdict.policy, verdict.errors.as_slice()) {
+            (_, [error, ..]) => {
+                tracing::error!(error, action, "a policy could not be evaluated; the call is denied");
+                error.clone()
+            }
+            (Some(policy), []) => format!("forbidden by {policy}"),
+            (None, []) => "nothing permits it".to_owned(),
+        };
+        self.record_denial(&Call::of(identity), action, resource, &reason);
+        Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() })
+    }
+
+    /// What policy says, without consequences.
+    pub(crate) fn decide(&self, identity: &Identity, action: &str, resource: &str) -> Result<Verdict, Error> {
+        let holdings = self.caller_holdings(identity)?;
+        let kind = match identity.principal.kind {
+            Kind::User => "user",
+            Kind::Service => "service",
+            Kind::Node => "node",
+            // Only the laboratory setting gives an anonymous caller any role.
+            Kind::Bootstrap | Kind::Anonymous => "bootstrap",
+        };
+        let name = &identity.principal.name;
+        let caller = Caller { kind, name, roles: &holdings.roles, groups: &holdings.groups };
+        let context = Context { source: identity.source.map(|source| source.ip()), time_ms: self.now_ms() };
+        Ok(self.policies.decide(caller, action, resource, context))
+    }
+
+    /// What the caller holds now, which may differ from what it held when a long call began.
+    pub(crate) fn caller_holdings(&self, identity: &Identity) -> Result<Holdings, Error> {
+        match stored_id(&identity.principal)? {
+            Some(id) => match self.active_principal(&id)? {
+                Some(_) => self.holdings(&id),
+                None => Ok(Holdings::default()),
+            },
+            None => {
+                let admin = match identity.principal.kind {
+                    Kind::Bootstrap => self.bootstrap_enabled()?,
+                    Kind::Anonymous => self.lab.allow_unauthenticated,
+                    Kind::User | Kind::Service | Kind::Node => false,
+                };
+                Ok(if admin { Holdings::admin() } else { Holdings::default() })
+            }
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn anonymous(source: Option<SocketAddr>, request_id: String) -> Self {
+        Self {
+            principal: Kind::Anonymous.as_str().to_owned(),
+            authenticated_by: AuthenticatedBy::Nothing.as_str(),
+            source,
+            token_id: None,
+            request_id,
+        }
+    }
+}
+
+fn identity(
+    principal: CallerId,
+    authenticated_by: AuthenticatedBy,
+    token_id: Option<String>,
+    roles: Vec<String>,
+    presented: &Presented,
+) -> Identity {
+    let request_id = presented.request_id.clone();
+    Identity { principal, authenticated_by, token_id, roles, source: presented.source, request_id }
+}
+
+fn bootstrap_id() -> CallerId {
+    CallerId { kind: Kind::Bootstrap, name: ADMIN.to_owned() }
+}
+
+fn bootstrap(presented: &Presented) -> Identity {
+    identity(bootstrap_id(), AuthenticatedBy::BootstrapToken, None, Holdings::admin().role_names(), presented)
+}
+
+pub(crate) fn caller_id(id: &PrincipalId) -> CallerId {
+    let kind = match id.kind() {
+        iam_core::Kind::User => Kind::User,
+        iam_core::Kind::Service => Kind::Service,
+        iam_core::Kind::Node => Kind::Node,
+    };
+    CallerId { kind, name: id.name().to_owned() }
+}
+
+/// The stored principal that a caller is; none for the bootstrap token and anonymous callers.
+pub(crate) fn stored_id(caller: &CallerId) -> Result<Option<PrincipalId>, Error> {
+    let kind = match caller.kind {
+        Kind::User => iam_core::Kind::User,
+        Kind::Service => iam_core::Kind::Service,
+        Kind::Node => iam_core::Kind::Node,
+        Kind::Bootstrap | Kind::Anonymous => return Ok(None),
+    };
+    Ok(Some(PrincipalId::new(kind, &caller.name)?))
+}

@@ -1,0 +1,139 @@
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use parking_lot::Mutex;
+
+/// Mistakes that cost nothing: people mistype, clients retry.
+const FREE: u32 = 10;
+const LONGEST_MS: u64 = 300_000;
+/// An entry that saw no failure for this long is forgotten.
+const MEMORY_MS: u64 = 900_000;
+const MAX_ENTRIES: usize = 16_384;
+
+/// Slows down who guesses secrets, by source and by the name that is guessed at. It guards only what can be guessed
+/// (passwords and the bootstrap token), so that a neighbour behind the same address with a valid token is not hurt.
+#[derive(Default)]
+pub(crate) struct Backoff(Mutex<HashMap<Key, Entry>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Source(IpAddr),
+    Name(String),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    failures: u32,
+    last_ms: u64,
+    until_ms: u64,
+}
+
+impl Backoff {
+    /// How many seconds to wait, if it is not this caller's turn.
+    pub(crate) fn wait_s(&self, source: Option<IpAddr>, name: Option<&str>, now_ms: u64) -> Option<u32> {
+        let entries = self.0.lock();
+        let until = keys(source, name).filter_map(|key| entries.get(&key)).map(|entry| entry.until_ms).max()?;
+        let wait = until.checked_sub(now_ms).filter(|wait| *wait > 0)?;
+        Some(u32::try_from(wait.div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    /// Counts a failure; true at the one that begins to slow the caller down, which is worth an alert.
+    pub(crate) fn failed(&self, source: Option<IpAddr>, name: Option<&str>, now_ms: u64) -> bool {
+        let mut entries = self.0.lock();
+        let mut alert = false;
+        for key in keys(source, name) {
+            if !entries.contains_key(&key) && entries.len() >= MAX_ENTRIES {
+                make_room(&mut entries, now_ms);
+            }
+            let entry = entries.entry(key).or_default();
+            if now_ms.saturating_sub(entry.last_ms) > MEMORY_MS {
+                *entry = Entry::default();
+            }
+            entry.failures = entry.failures.saturating_add(1);
+            entry.last_ms = now_ms;
+            if let Some(beyond) = entry.failures.checked_sub(FREE) {
+                alert |= beyond == 0;
+                entry.until_ms = now_ms + (1000u64 << beyond.min(16)).min(LONGEST_MS);
+            }
+        }
+        alert
+    }
+
+    /// A right secret clears the name that it belongs to. The source stays: others may be behind it.
+    pub(crate) fn succeeded(&self, name: &str) {
+        self.0.lock().remove(&Key::Name(name.to_owned()));
+    }
+}
+
+fn keys(source: Option<IpAddr>, name: Option<&str>) -> impl Iterator<Item = Key> {
+    source.map(|source| Key::Source(network(source))).into_iter().chain(name.map(|name| Key::Name(name.to_owned())))
+}
+
+/// One customer of IPv6 has a whole /64.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Forgets what is old; if nothing is, the entry with the least failures.
+fn make_room(entries: &mut HashMap<Key, Entry>, now_ms: u64) {
+    entries.retain(|_, entry| now_ms.saturating_sub(entry.last_ms) <= MEMORY_MS);
+    if entries.len() >= MAX_ENTRIES {
+        let least = entries.iter().min_by_key(|(_, entry)| (entry.failures, entry.last_ms)).map(|(key, _)| key.clone());
+        if let Some(key) = least {
+            entries.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    #[test]
+    fn waits_grow_and_end() {
+        let backoff = Backoff::default();
+        for _ in 1..FREE {
+            assert!(!backoff.failed(SOURCE, Some("mira"), 0));
+            assert_eq!(backoff.wait_s(SOURCE, Some("mira"), 0), None);
+        }
+        assert!(backoff.failed(SOURCE, Some("mira"), 0));
+        assert_eq!(backoff.wait_s(SOURCE, None, 0), Some(1));
+        assert_eq!(backoff.wait_s(None, Some("mira"), 0), Some(1));
+        assert_eq!(backoff.wait_s(SOURCE, None, 1000), None);
+        assert!(!backoff.failed(SOURCE, None, 1000));
+        assert_eq!(backoff.wait_s(SOURCE, None, 1000), Some(2));
+        for _ in 0..40 {
+            backoff.failed(SOURCE, None, 1000);
+        }
+        assert_eq!(backoff.wait_s(SOURCE, None, 1000), Some(300));
+        backoff.failed(SOURCE, None, 1000 + MEMORY_MS + 1);
+        assert_eq!(backoff.wait_s(SOURCE, None, 1000 + MEMORY_MS + 1), None);
+    }
+
+    #[test]
+    fn a_right_secret_clears_its_name_only() {
+        let backoff = Backoff::default();
+        for _ in 0..FREE {
+            backoff.failed(SOURCE, Some("mira"), 0);
+        }
+        backoff.succeeded("mira");
+        assert_eq!(backoff.wait_s(None, Some("mira"), 0), None);
+        assert!(backoff.wait_s(SOURCE, None, 0).is_some());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let backoff = Backoff::default();
+        for number in 0..MAX_ENTRIES + 10 {
+            backoff.failed(None, Some(&number.to_string()), 0);
+        }
+        assert_eq!(backoff.0.lock().len(), MAX_ENTRIES);
+    }
+}

@@ -1,0 +1,149 @@
+//! Access keys: sealed at rest, shown once, overlapping by design.
+
+use chainfire_core::system::Expect;
+use iam_client::Identity;
+use iam_core::{
+    PrincipalId,
+    credential::{AccessKeyId, Credential, CredentialSet, mint},
+    record::{AccessKey, key},
+    seal::{Label, Sealed},
+    secret,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, Iam,
+    authority::stored_id,
+    iam::Inner,
+    recorder::{Call, Event},
+    records::{Change, Versioned},
+};
+
+const MAX_NOTE: usize = 256;
+
+/// A new access key.
+pub(crate) struct NewCredential {
+    pub(crate) credential: Credential,
+    pub(crate) secret: Zeroizing<String>,
+    pub(crate) revision: u64,
+}
+
+impl Inner {
+    /// The principal whose live access key `name` has this secret.
+    pub(crate) fn credential_principal(&self, name: &str, presented: &str) -> Result<Option<PrincipalId>, Error> {
+        let Some(id) = AccessKeyId::parse(name) else { return Ok(None) };
+        let Some((principal, set)) = self.credential(&id)? else { return Ok(None) };
+        let right = secret::equal(presented.as_bytes(), self.unseal_credential(&id, &principal)?.as_slice());
+        let may = right && set.value.is_live(&id) && self.active_principal(&principal)?.is_some();
+        Ok(may.then_some(principal))
+    }
+
+    fn credential(&self, id: &AccessKeyId) -> Result<Option<(PrincipalId, Versioned<CredentialSet>)>, Error> {
+        let Some(found) = self.records.get::<AccessKey>(&key::access_key(id))? else { return Ok(None) };
+        let principal = found.value.principal;
+        let set = self.records.get(&key::credentials(&principal))?;
+        Ok(set.map(|set| (principal, set)))
+    }
+
+    fn unseal_credential(&self, id: &AccessKeyId, principal: &PrincipalId) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let principal = principal.to_string();
+        let label = Label { kind: "credential", principal: &principal, key: id.as_str() };
+        let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
+        let sealed = sealed.ok_or_else(|| Error::Corrupt(format!("access key {} has no secret", id.as_str())))?;
+        Ok(self.master.open(label, &sealed.value)?)
+    }
+}
+
+impl Iam {
+    pub(crate) async fn create_credential(
+        &self,
+        by: &Identity,
+        principal: &PrincipalId,
+        note: String,
+    ) -> Result<NewCredential, Error> {
+        self.own_or_admin(by, principal)?;
+        if note.chars().count() > MAX_NOTE || note.chars().any(char::is_control) {
+            return Err(Error::Invalid(format!("a note has at most {MAX_NOTE} printable characters")));
+        }
+        self.0.active_principal(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
+        let (id, secret) = mint(&Zeroizing::new(self.0.random()?));
+        let at = key::credentials(principal);
+        let current = self.0.records.get::<CredentialSet>(&at)?;
+        let (revision, set) = current.map_or((None, CredentialSet::default()), |set| (Some(set.revision), set.value));
+        let next = set.create(id.clone(), note, self.0.now_ms())?;
+        let owner = principal.to_string();
+        let label = Label { kind: "credential", principal: &owner, key: id.as_str() };
+        let sealed = self.0.master.seal(label, secret.as_bytes(), self.0.random()?)?;
+        let change = Change::new("iam.CredentialCreate", format!("access-key/{}", id.as_str()))
+            .expect(key::principal(principal), Expect::Present)
+            .expect(at.clone(), revision.map_or(Expect::Absent, Expect::Revision))
+            .put(at, &next)?
+            .create(key::access_key(&id), &AccessKey { principal: principal.clone() })?
+            .create(key::sealed(label.kind, label.key), &sealed)?;
+        let revision = self.0.records.commit(by.origin(), change).await?;
+        let credential = next.credentials.into_iter().find(|credential| credential.id == id);
+        let credential = credential.ok_or_else(|| Error::Corrupt("a new access key vanished".to_owned()))?;
+        Ok(NewCredential { credential, secret, revision })
+    }
+
+    pub(crate) fn list_credentials(&self, by: &Identity, principal: &PrincipalId) -> Result<Vec<Credential>, Error> {
+        if !is_own(by, principal)? {
+            self.0.authorize(by, "iam.Read", &principal.to_string())?;
+        }
+        let set = self.0.records.get::<CredentialSet>(&key::credentials(principal))?;
+        Ok(set.map(|set| set.value.credentials).unwrap_or_default())
+    }
+
+    pub(crate) async fn revoke_credential(&self, by: &Identity, name: &str, force: bool) -> Result<u64, Error> {
+        let (id, principal, set) = self.find_credential(by, name)?;
+        let next = set.value.revoke(&id, force, self.0.now_ms())?;
+        if next == set.value {
+            return Ok(set.revision);
+        }
+        let change = Change::new("iam.CredentialRevoke", format!("access-key/{name}"))
+            .replace(key::credentials(&principal), set.revision, &next)?
+            .delete(key::access_key(&id))
+            .delete(key::sealed("credential", name));
+        self.0.records.commit(by.origin(), change).await
+    }
+
+    /// The secret again, so that a client can prove that its new key works before the old one goes.
+    pub(crate) async fn credential_secret(&self, by: &Identity, name: &str) -> Result<Zeroizing<String>, Error> {
+        let (id, principal, set) = self.find_credential(by, name)?;
+        if !set.value.is_live(&id) {
+            return Err(Error::NotFound(format!("live access key {name}")));
+        }
+        let secret = self.0.unseal_credential(&id, &principal)?;
+        let secret = String::from_utf8(secret.to_vec())
+            .map_err(|_| Error::Corrupt(format!("access key {name} has a secret that is no text")))?;
+        self.0.record(&Call::of(by), Event::done("iam.CredentialSecretRead", format!("access-key/{name}"))).await?;
+        Ok(Zeroizing::new(secret))
+    }
+
+    /// The caller's own access key, or anybody's for an admin. Who may not see it learns nothing about it.
+    fn find_credential(
+        &self,
+        by: &Identity,
+        name: &str,
+    ) -> Result<(AccessKeyId, PrincipalId, Versioned<CredentialSet>), Error> {
+        let not_found = || Error::NotFound(format!("access key {name:?}"));
+        let id = AccessKeyId::parse(name).ok_or_else(not_found)?;
+        let Some((principal, set)) = self.0.credential(&id)? else {
+            self.0.authorize(by, "iam.Admin", "iam/credentials")?;
+            return Err(not_found());
+        };
+        self.own_or_admin(by, &principal)?;
+        Ok((id, principal, set))
+    }
+
+    fn own_or_admin(&self, by: &Identity, principal: &PrincipalId) -> Result<(), Error> {
+        if !is_own(by, principal)? {
+            self.0.authorize(by, "iam.Admin", &principal.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn is_own(by: &Identity, principal: &PrincipalId) -> Result<bool, Error> {
+    Ok(stored_id(&by.principal)?.as_ref() == Some(principal))
+}

@@ -1,0 +1,220 @@
+//! Principals, groups and bindings. Nothing of it is cached: a decision reads the few records that it is about, which
+//! are exactly as new as the state machine.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use chainfire_core::{Origin, system::Expect};
+use holdfast_keyspace::KeyRange;
+use iam_client::Identity;
+use iam_core::{
+    Kind, PrincipalId, Subject, check_name,
+    policy::{KeyRights, Role},
+    record::{Binding, KeyGrant, Membership, Principal, key},
+};
+
+use crate::{
+    Error, Iam,
+    iam::Inner,
+    records::{Change, Listing},
+};
+
+/// Groups in groups in groups.
+const MAX_DEPTH: usize = 8;
+/// Groups and bindings that one decision looks at.
+const MAX_GROUPS: usize = 256;
+const MAX_BINDINGS: usize = 256;
+const MAX_DISPLAY_NAME: usize = 256;
+const MAX_KEY_GRANTS: usize = 64;
+
+/// Everything that a principal holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holdings {
+    pub(crate) roles: Vec<Role>,
+    pub(crate) groups: Vec<String>,
+    keys: Vec<KeyGrant>,
+}
+
+impl Inner {
+    /// What `principal` holds itself and through groups.
+    pub(crate) fn holdings(&self, principal: &PrincipalId) -> Result<Holdings, Error> {
+        let mut roles = BTreeSet::new();
+        let mut groups = BTreeSet::new();
+        let mut keys = Vec::new();
+        if principal.kind() == Kind::Node {
+            roles.insert(Role::Node);
+        }
+        let mut next = VecDeque::from([(Subject::Principal(principal.clone()), 0)]);
+        while let Some((subject, depth)) = next.pop_front() {
+            let bindings = self.records.list::<Binding>(&key::bindings(&subject), None, MAX_BINDINGS)?;
+            for binding in bindings.values {
+                roles.extend(binding.role);
+                keys.extend(binding.keys);
+            }
+            if depth == MAX_DEPTH {
+                continue;
+            }
+            for membership in self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?.values {
+                if groups.len() < MAX_GROUPS && groups.insert(membership.group.clone()) {
+                    next.push_back((Subject::Group(membership.group), depth + 1));
+                }
+            }
+        }
+        Ok(Holdings { roles: roles.into_iter().collect(), groups: groups.into_iter().collect(), keys })
+    }
+
+    /// The principal, if it exists and may act.
+    pub(crate) fn active_principal(&self, id: &PrincipalId) -> Result<Option<Principal>, Error> {
+        let found = self.records.get::<Principal>(&key::principal(id))?;
+        Ok(found.map(|found| found.value).filter(|principal| !principal.disabled))
+    }
+}
+
+impl Holdings {
+    pub(crate) fn admin() -> Self {
+        Self { roles: vec![Role::Admin], ..Self::default() }
+    }
+
+    pub(crate) fn role_names(&self) -> Vec<String> {
+        self.roles.iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn key_rights(&self) -> Result<KeyRights, Error> {
+        let grants = self.keys.iter().map(|grant| Ok((range(grant)?, grant.read, grant.write)));
+        Ok(KeyRights::new(&self.roles, grants.collect::<Result<Vec<_>, Error>>()?))
+    }
+}
+
+fn range(grant: &KeyGrant) -> Result<KeyRange, Error> {
+    let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(format!("key grant: {error}")));
+    Ok(KeyRange { start: bytes(&grant.start)?, end: grant.end.as_deref().map(bytes).transpose()? })
+}
+
+impl Iam {
+    pub(crate) async fn create_principal(
+        &self,
+        by: &Identity,
+        id: PrincipalId,
+        display_name: String,
+    ) -> Result<(Principal, u64), Error> {
+        if display_name.chars().count() > MAX_DISPLAY_NAME || display_name.chars().any(char::is_control) {
+            return Err(Error::Invalid(format!("a display name has at most {MAX_DISPLAY_NAME} printable characters")));
+        }
+        let principal = Principal { id, display_name, created_ms: self.0.now_ms(), disabled: false };
+        let change = Change::new("iam.PrincipalCreate", principal.id.to_string())
+            .create(key::principal(&principal.id), &principal)?;
+        match self.0.records.commit(by.origin(), change).await {
+            Ok(revision) => Ok((principal, revision)),
+            Err(Error::Conflict { .. }) => Err(Error::Exists(principal.id.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Disables or enables. A disabled principal's tokens, credentials and certificates stop working at once.
+    pub(crate) async fn set_principal(
+        &self,
+        by: &Identity,
+        id: &PrincipalId,
+        disabled: bool,
+    ) -> Result<(Principal, u64), Error> {
+        let at = key::principal(id);
+        let found = self.0.records.get::<Principal>(&at)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+        if found.value.disabled == disabled {
+            return Ok((found.value, found.revision));
+        }
+        let principal = Principal { disabled, ..found.value };
+        let action = if disabled { "iam.PrincipalDisable" } else { "iam.PrincipalEnable" };
+        let change = Change::new(action, id.to_string()).replace(at, found.revision, &principal)?;
+        let revision = self.0.records.commit(by.origin(), change).await?;
+        Ok((principal, revision))
+    }
+
+    pub(crate) fn list_principals(
+        &self,
+        kind: Option<Kind>,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<Principal>, Error> {
+        let prefix = kind.map_or(key::PRINCIPALS.to_owned(), |kind| format!("{}{}/", key::PRINCIPALS, kind.as_str()));
+        self.0.records.list(prefix.as_bytes(), after, limit)
+    }
+
+    pub(crate) async fn add_member(&self, by: &Identity, group: String, member: Subject) -> Result<u64, Error> {
+        check_name(&group)?;
+        if member == Subject::Group(group.clone()) {
+            return Err(Error::Invalid("a group cannot be its own member".to_owned()));
+        }
+        let change = Change::new("iam.MemberAdd", format!("group/{group}"));
+        let change = if let Subject::Principal(id) = &member {
+            change.expect(key::principal(id), Expect::Present)
+        } else {
+            change
+        };
+        let membership = Membership { group, member, created_ms: self.0.now_ms() };
+        let at = key::membership(&membership.member, &membership.group);
+        self.commit_about(by.origin(), change.put(at, &membership)?, &membership.member).await
+    }
+
+    pub(crate) async fn remove_member(&self, by: &Identity, group: &str, member: &Subject) -> Result<u64, Error> {
+        check_name(group)?;
+        let at = key::membership(member, group);
+        let change = Change::new("iam.MemberRemove", format!("group/{group}")).expect(at.clone(), Expect::Present);
+        match self.0.records.commit(by.origin(), change.delete(at)).await {
+            Err(Error::Conflict { .. }) => Err(Error::NotFound(format!("{member} in group/{group}"))),
+            other => other,
+        }
+    }
+
+    /// Creates or replaces the binding of this name.
+    pub(crate) async fn grant(&self, by: &Identity, mut binding: Binding) -> Result<(Binding, u64), Error> {
+        if binding.role.is_none() && binding.keys.is_empty() {
+            return Err(Error::Invalid("a binding gives a role or rights on keys".to_owned()));
+        }
+        if binding.keys.len() > MAX_KEY_GRANTS {
+            return Err(Error::Invalid(format!("a binding has at most {MAX_KEY_GRANTS} key grants")));
+        }
+        for grant in &binding.keys {
+            if range(grant)?.is_empty() || !(grant.read || grant.write) {
+                return Err(Error::Invalid("a key grant names a range with keys in it, and read or write".to_owned()));
+            }
+        }
+        check_name(&binding.name)?;
+        binding.created_ms = self.0.now_ms();
+        let change = Change::new("iam.Grant", format!("{}/{}", binding.subject, binding.name));
+        let change = if let Subject::Principal(id) = &binding.subject {
+            change.expect(key::principal(id), Expect::Present)
+        } else {
+            change
+        };
+        let change = change.put(key::binding(&binding.subject, &binding.name), &binding)?;
+        let revision = self.commit_about(by.origin(), change, &binding.subject).await?;
+        Ok((binding, revision))
+    }
+
+    pub(crate) async fn revoke_grant(&self, by: &Identity, subject: &Subject, name: &str) -> Result<u64, Error> {
+        check_name(name)?;
+        let at = key::binding(subject, name);
+        let change = Change::new("iam.RevokeGrant", format!("{subject}/{name}")).expect(at.clone(), Expect::Present);
+        match self.0.records.commit(by.origin(), change.delete(at)).await {
+            Err(Error::Conflict { .. }) => Err(Error::NotFound(format!("binding {name} of {subject}"))),
+            other => other,
+        }
+    }
+
+    pub(crate) fn list_bindings(
+        &self,
+        subject: Option<&Subject>,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<Binding>, Error> {
+        let prefix = subject.map_or_else(|| key::BINDINGS.as_bytes().to_vec(), key::bindings);
+        self.0.records.list(&prefix, after, limit)
+    }
+
+    /// The only guard of `change` is that `subject` exists.
+    async fn commit_about(&self, origin: Origin, change: Change, subject: &Subject) -> Result<u64, Error> {
+        match self.0.records.commit(origin, change).await {
+            Err(Error::Conflict { .. }) => Err(Error::NotFound(subject.to_string())),
+            other => other,
+        }
+    }
+}

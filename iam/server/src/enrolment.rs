@@ -1,0 +1,236 @@
+//! Nodes come in by join token and certificate request, and renew with the certificate they have.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
+use iam_client::{Identity, Kind as CallerKind};
+use iam_core::{
+    Kind, PrincipalId,
+    enrol::{CertificateRequest, JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
+    record::{Authority, AuthorityState, Enrollment, Principal, key},
+    seal::{Label, Sealed},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, Iam,
+    authority::stored_id,
+    authority_key::{self, Issued},
+    genesis::PLANE,
+    iam::Inner,
+    recorder::Call,
+    records::{Change, Listing, Versioned},
+};
+
+/// Expired enrolments of a node that one renewal takes along.
+const SWEEP: usize = 32;
+
+/// A node's certificate and what it needs to trust the plane.
+#[derive(Debug)]
+pub(crate) struct Certified {
+    /// Leaf first, DER.
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) bundle: Vec<Vec<u8>>,
+    pub(crate) spiffe_id: String,
+    pub(crate) expires_ms: u64,
+}
+
+/// A new join token; its text is shown once.
+pub(crate) struct NewJoinToken {
+    pub(crate) text: Zeroizing<String>,
+    pub(crate) expires_ms: u64,
+}
+
+impl Iam {
+    pub(crate) async fn create_join_token(
+        &self,
+        by: &Identity,
+        node: PrincipalId,
+        ttl_s: u64,
+    ) -> Result<NewJoinToken, Error> {
+        if node.kind() != Kind::Node {
+            return Err(Error::Invalid("a join token is for a node".to_owned()));
+        }
+        self.0.authorize(by, "iam.Enroll", &node.to_string())?;
+        let ttl_ms = match ttl_s.saturating_mul(1000) {
+            0 => MAX_TTL_MS,
+            ttl_ms if ttl_ms <= MAX_TTL_MS => ttl_ms,
+            _ => return Err(Error::Invalid(format!("a join token lives at most {} s", MAX_TTL_MS / 1000))),
+        };
+        let authority = self.0.issuing_authority()?;
+        let hash = hex::decode(&authority.id).ok().and_then(|hash| hash.try_into().ok());
+        let hash = hash.ok_or_else(|| Error::Corrupt("an authority's id is no hash".to_owned()))?;
+        let token =
+            JoinToken::new(node.clone(), hash, Zeroizing::new(self.0.random()?)).map_err(|_| Error::JoinToken)?;
+        let now_ms = self.0.now_ms();
+        let expires_ms = now_ms + ttl_ms;
+        let record = JoinTokenRecord {
+            node: node.clone(),
+            created_ms: now_ms,
+            expires_ms,
+            created_by: by.principal.to_string(),
+            redeemed: None,
+        };
+        let change =
+            Change::new("iam.JoinTokenCreate", node.to_string()).create(key::join_token(&token.id()), &record)?;
+        self.0.records.commit(by.origin(), change).await?;
+        Ok(NewJoinToken { text: token.text(), expires_ms })
+    }
+
+    /// Trades a join token and a request for a certificate. The token is consumed together with the request's key.
+    pub(crate) async fn enroll(&self, call: Call, join_token: &str, request: &[u8]) -> Result<Certified, Error> {
+        self.0.check_doors()?;
+        self.0.check_backoff(&call, None)?;
+        let request = CertificateRequest::parse(request)?;
+        let refuse = |reason: &str| {
+            self.0.guessed(&call, None, &format!("join token: {reason}"));
+            Error::JoinToken
+        };
+        let token = JoinToken::parse(join_token).map_err(|error| refuse(&error.to_string()))?;
+        let id = token.id();
+        let stored = self.0.records.get::<JoinTokenRecord>(&key::join_token(&id))?;
+        let stored = stored.ok_or_else(|| refuse("unknown"))?;
+        let node = &stored.value.node;
+        match stored.value.admit(&request.key_sha256, self.0.now_ms()) {
+            Ok(None) => self.0.redeem(&call, &id, &stored, &request).await,
+            Ok(Some(redeemed)) => self.0.repeat(node, redeemed),
+            Err(error) => {
+                if error == JoinTokenError::OtherKey {
+                    tracing::error!(%node, "a join token is used again with another key: it may be stolen");
+                }
+                Err(refuse(&error.to_string()))
+            }
+        }
+    }
+
+    /// A new certificate for the node that calls.
+    pub(crate) async fn renew(&self, by: &Identity, request: &[u8]) -> Result<Certified, Error> {
+        let node = stored_id(&by.principal)?.filter(|_| by.principal.kind == CallerKind::Node);
+        let node = node.ok_or_else(|| Error::Invalid("only a node renews its certificate".to_owned()))?;
+        let request = CertificateRequest::parse(request)?;
+        let issued = self.0.certify(&node, &request)?;
+        let now_ms = self.0.now_ms();
+        let enrollment = enrollment(&node, &request, &issued, now_ms, None);
+        let mut change = Change::new("iam.CertificateRenew", node.to_string())
+            .expect(key::principal(&node), Expect::Present)
+            .put(key::enrollment(&node, &issued.serial), &enrollment)?;
+        let prefix = format!("{}{node}/", key::ENROLLMENTS);
+        for old in self.0.records.list::<Enrollment>(prefix.as_bytes(), None, SWEEP)?.values {
+            if old.expires_ms < now_ms {
+                change = change.delete(key::enrollment(&node, &old.serial));
+            }
+        }
+        self.0.records.commit(by.origin(), change).await?;
+        self.0.certified(&node, issued.der, issued.expires_ms)
+    }
+
+    pub(crate) fn list_enrollments(&self, after: Option<&[u8]>, limit: usize) -> Result<Listing<Enrollment>, Error> {
+        self.0.records.list(key::ENROLLMENTS.as_bytes(), after, limit)
+    }
+}
+
+impl Inner {
+    async fn redeem(
+        &self,
+        call: &Call,
+        id: &str,
+        stored: &Versioned<JoinTokenRecord>,
+        request: &CertificateRequest,
+    ) -> Result<Certified, Error> {
+        let node = &stored.value.node;
+        let now_ms = self.now_ms();
+        let issued = self.certify(node, request)?;
+        let redeemed = Redemption {
+            key_sha256: request.key_sha256.clone(),
+            at_ms: now_ms,
+            certificate: STANDARD.encode(&issued.der),
+        };
+        let record = JoinTokenRecord { redeemed: Some(redeemed), ..stored.value.clone() };
+        let change =
+            Change::new("iam.Enroll", node.to_string()).replace(key::join_token(id), stored.revision, &record)?.put(
+                key::enrollment(node, &issued.serial),
+                &enrollment(node, request, &issued, now_ms, Some(id.to_owned())),
+            )?;
+        let at = key::principal(node);
+        let change = match self.records.get::<Principal>(&at)? {
+            // A disabled node stays out, whoever still has a join token for it.
+            Some(principal) if principal.value.disabled => return Err(Error::JoinToken),
+            Some(principal) => change.expect(at, Expect::Revision(principal.revision)),
+            None => {
+                let principal =
+                    Principal { id: node.clone(), display_name: String::new(), created_ms: now_ms, disabled: false };
+                change.create(at, &principal)?
+            }
+        };
+        let origin = Origin {
+            principal: node.to_string(),
+            authenticated_by: AuthenticatedBy::JoinToken,
+            source: call.source.map(|source| source.to_string()),
+            token_id: None,
+            request_id: call.request_id.clone(),
+        };
+        self.records.commit(origin, change).await?;
+        self.certified(node, issued.der, issued.expires_ms)
+    }
+
+    /// The certificate of the first answer, which may have been lost on the way.
+    fn repeat(&self, node: &PrincipalId, redeemed: &Redemption) -> Result<Certified, Error> {
+        let der = STANDARD.decode(&redeemed.certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let peer = self.verify_peer(&[&der])?.map_err(|fault| Error::Corrupt(fault.to_string()))?;
+        self.certified(node, der, peer.expires_ms)
+    }
+
+    fn certified(&self, node: &PrincipalId, leaf: Vec<u8>, expires_ms: u64) -> Result<Certified, Error> {
+        let spiffe_id = self.settings.trust_domain.spiffe_id(node);
+        Ok(Certified { chain: vec![leaf], bundle: self.roots()?, spiffe_id, expires_ms })
+    }
+
+    fn certify(&self, node: &PrincipalId, request: &CertificateRequest) -> Result<Issued, Error> {
+        let authority = self.issuing_authority()?;
+        let certificate = STANDARD.decode(&authority.certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let label = Label { kind: "authority", principal: PLANE, key: &authority.id };
+        let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
+        let sealed = sealed.ok_or_else(|| Error::Corrupt("the authority's key is missing".to_owned()))?;
+        let pkcs8 = self.master.open(label, &sealed.value)?;
+        let spiffe_id = self.settings.trust_domain.spiffe_id(node);
+        let validity = (self.now_ms(), self.settings.certificate_ttl);
+        authority_key::certify(&certificate, &pkcs8, &request.public_key, node, &spiffe_id, validity, self.random()?)
+    }
+
+    fn issuing_authority(&self) -> Result<Authority, Error> {
+        let trust = self.trust()?;
+        let issuing = trust.value.authorities.iter().find(|authority| authority.state == AuthorityState::Trusted);
+        issuing.cloned().ok_or_else(|| Error::Corrupt("no authority may issue certificates".to_owned()))
+    }
+
+    /// The trusted roots as PEM.
+    pub(crate) fn trust_pem(&self) -> Result<String, Error> {
+        let mut text = String::new();
+        for der in self.roots()? {
+            text.push_str("-----BEGIN CERTIFICATE-----\n");
+            let base64 = STANDARD.encode(der);
+            for line in base64.as_bytes().chunks(64) {
+                text.push_str(&String::from_utf8_lossy(line));
+                text.push('\n');
+            }
+            text.push_str("-----END CERTIFICATE-----\n");
+        }
+        Ok(text)
+    }
+}
+
+fn enrollment(
+    node: &PrincipalId,
+    request: &CertificateRequest,
+    issued: &Issued,
+    now_ms: u64,
+    join_token_id: Option<String>,
+) -> Enrollment {
+    Enrollment {
+        node: node.clone(),
+        serial: issued.serial.clone(),
+        key_sha256: request.key_sha256.clone(),
+        enrolled_ms: now_ms,
+        expires_ms: issued.expires_ms,
+        join_token_id,
+    }
+}

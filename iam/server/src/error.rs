@@ -1,0 +1,156 @@
+use chainfire_client::StoreError;
+use holdfast_rpc::Kind;
+use iam_client::Refusal;
+use iam_core::{
+    NameError,
+    credential::CredentialError,
+    enrol::RequestError,
+    policy::PolicyError,
+    seal::SealError,
+    signing::{IssueError, KeyError, StepError},
+};
+
+use crate::{clock::EntropyError, spool::SpoolError};
+
+/// Why IAM does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("there is no {0}")]
+    NotFound(String),
+    #[error("{0} exists already")]
+    Exists(String),
+    #[error("somebody else changed it at the same time (revision {found:?}); look and try again")]
+    Conflict { found: Option<u64> },
+    #[error(transparent)]
+    Step(#[from] StepError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("the join token admits nobody")]
+    JoinToken,
+    #[error("the system keyspace is full")]
+    Quota,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("a stored record does not read back")]
+    Corrupt(String),
+    #[error("a sealed secret does not open: {0}")]
+    Seal(#[from] SealError),
+    #[error("the token could not be signed")]
+    Issue(#[from] IssueError),
+    #[error("the certificate could not be issued")]
+    Certificate(String),
+    #[error("a file in the data folder: {0}")]
+    File(#[from] std::io::Error),
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    #[error("the policies do not compile: {0}")]
+    Policy(#[from] PolicyError),
+}
+
+impl Error {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Refused(refusal) => match refusal {
+                Refusal::Anonymous | Refusal::Unauthenticated => Kind::Unauthenticated,
+                Refusal::Denied { .. } => Kind::Denied,
+                Refusal::SlowDown { .. } => Kind::Exhausted,
+                Refusal::Unavailable(_) => Kind::Unavailable,
+            },
+            Self::Name(_) | Self::Invalid(_) | Self::Key(_) | Self::Request(_) => Kind::Invalid,
+            Self::NotFound(_) => Kind::NotFound,
+            Self::Exists(_) | Self::Conflict { .. } => Kind::Conflict,
+            Self::Step(error) => match error {
+                StepError::NotFound(_) => Kind::NotFound,
+                StepError::Duplicate(_) => Kind::Conflict,
+                StepError::Full | StepError::WrongState { .. } | StepError::TooEarly { .. } => Kind::Precondition,
+                StepError::Key(_) => Kind::Invalid,
+            },
+            Self::Credential(error) => match error {
+                CredentialError::NotFound(_) => Kind::NotFound,
+                CredentialError::TooMany | CredentialError::LastLive(_) => Kind::Precondition,
+            },
+            Self::JoinToken => Kind::Unauthenticated,
+            Self::Quota | Self::Spool(SpoolError::Full { .. }) => Kind::Exhausted,
+            Self::Store(error) => match error {
+                StoreError::Unavailable(_) | StoreError::Unknown(_) => Kind::Unavailable,
+                StoreError::Refused(_) => Kind::Precondition,
+                StoreError::Storage(_) => Kind::Internal,
+            },
+            Self::Spool(SpoolError::Failed(_) | SpoolError::Io { .. }) => Kind::Unavailable,
+            Self::Corrupt(_) => Kind::Corrupt,
+            Self::Seal(_)
+            | Self::Issue(_)
+            | Self::Certificate(_)
+            | Self::File(_)
+            | Self::Entropy(_)
+            | Self::Policy(_) => Kind::Internal,
+        }
+    }
+
+    /// The machine-readable word.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.word(),
+            Self::Name(_) => "bad_name",
+            Self::Invalid(_) | Self::Request(_) => "invalid_request",
+            Self::Key(_) => "bad_key",
+            Self::NotFound(_) => "not_found",
+            Self::Exists(_) => "exists",
+            Self::Conflict { .. } => "conflict",
+            Self::Step(_) => "rotation_step",
+            Self::Credential(_) => "credential",
+            Self::JoinToken => "join_token",
+            Self::Quota => "quota",
+            Self::Store(_) => "store",
+            Self::Spool(_) => "decision_log",
+            Self::Corrupt(_) => "corrupt",
+            Self::Seal(_)
+            | Self::Issue(_)
+            | Self::Certificate(_)
+            | Self::File(_)
+            | Self::Entropy(_)
+            | Self::Policy(_) => "internal",
+        }
+    }
+}
+
+impl From<Error> for holdfast_rpc::Error {
+    fn from(error: Error) -> Self {
+        let public = Self::new(error.kind(), error.word(), error.to_string());
+        match error {
+            Error::Corrupt(detail) | Error::Certificate(detail) => public.internal(detail),
+            _ => public,
+        }
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        holdfast_rpc::Error::from(error).into()
+    }
+}
+
+/// For doors that answer with a refusal: what is not about the caller is a service that is not available.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => refusal,
+            error => {
+                tracing::warn!(error = %error, "identity is not available");
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! How the cluster's identity begins, and how a server finds out that it does not belong to it.
+
+use std::{fs, io, path::Path, sync::atomic::Ordering, time::Duration};
+
+use chainfire_core::Origin;
+use holdfast_format::{decode, encode, kind};
+use holdfast_service::Stop;
+use iam_core::{
+    record::{Authorities, Authority, AuthorityState, Bootstrap, Genesis, key},
+    seal::Label,
+    signing::KeyRing,
+};
+use secrecy::ExposeSecret as _;
+use tokio::time::{sleep, timeout};
+
+use crate::{Doors, Error, Iam, authority_key, files, iam::Inner, records::Change};
+
+/// The purpose under which the bootstrap token is hashed.
+pub(crate) const ADMIN_TOKEN: &str = "holdfast bootstrap token";
+/// Whose secrets the plane's own are.
+pub(crate) const PLANE: &str = "system/iam";
+
+const CHECK_FILE: &str = "master-key.check";
+const TRUST_FILE: &str = "iam-ca.pem";
+const CHECK_VERSION: u16 = 1;
+/// How often contact to a quorum is looked for.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Pause before an attempt is repeated.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The master key's check value that an earlier start left in the data folder. A server that has one has seen the
+/// cluster's IAM genesis.
+pub fn cached_check(data: &Path) -> io::Result<Option<String>> {
+    let bytes = match fs::read(data.join(CHECK_FILE)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("{CHECK_FILE}: {reason}"));
+    let frame = decode(kind::MASTER_KEY_CHECK, &bytes).map_err(|error| invalid(error.to_string()))?;
+    if frame.version > CHECK_VERSION {
+        return Err(invalid(format!("version {} is newer than this release", frame.version)));
+    }
+    String::from_utf8(frame.payload.to_vec()).map(Some).map_err(|error| invalid(error.to_string()))
+}
+
+impl Iam {
+    /// Brings identity into service, and keeps looking whether this server still belongs and has a quorum.
+    pub async fn run(self, stop: Stop) {
+        let mut changes = self.0.records.store().changes();
+        loop {
+            let look = async {
+                let open = self.0.settle().await;
+                if open {
+                    self.0.look_for_quorum().await;
+                }
+                open
+            };
+            let open = tokio::select! {
+                () = stop.requested() => return,
+                open = look => open,
+            };
+            tokio::select! {
+                () = stop.requested() => return,
+                () = sleep(if open { HEARTBEAT } else { RETRY }) => {}
+                // Whoever waits for a genesis looks at once; open doors look again at the next heartbeat.
+                changed = changes.changed(), if !open => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// One attempt; true if the doors are open after it.
+    async fn settle(&self) -> bool {
+        let doors = match self.evaluate().await {
+            Ok(doors) => doors,
+            Err(error) => Doors::Starting(Some(error.to_string())),
+        };
+        let open = doors == Doors::Open;
+        let changed = self.doors.send_if_modified(|current| {
+            // Open doors stay open when one look fails: the state that was read before still stands.
+            let keep = *current == doors || (*current == Doors::Open && matches!(doors, Doors::Starting(_)));
+            if !keep {
+                *current = doors.clone();
+            }
+            !keep
+        });
+        if changed {
+            match &doors {
+                Doors::Open => {
+                    tracing::info!(issuer = self.settings.issuer, "identity is open");
+                    self.publish_files();
+                }
+                Doors::Closed(reasons) => {
+                    let reasons = reasons.join("; ");
+                    tracing::error!(reasons, "identity is closed on this server: its environment differs");
+                }
+                Doors::Starting(_) => {}
+            }
+        }
+        open
+    }
+
+    async fn evaluate(&self) -> Result<Doors, Error> {
+        let genesis = match self.genesis.get(&self.records)? {
+            Some(genesis) => genesis,
+            None => {
+                self.begin().await?;
+                match self.genesis.get(&self.records)? {
+                    Some(genesis) => genesis,
+                    None => return Ok(Doors::Starting(Some("the genesis is not applied here yet".to_owned()))),
+                }
+            }
+        };
+        let reasons = self.differences(&genesis.value)?;
+        Ok(if reasons.is_empty() { Doors::Open } else { Doors::Closed(reasons) })
+    }
+
+    /// Proposes this server's environment as the cluster's. Whoever is first wins; the others compare.
+    async fn begin(&self) -> Result<(), Error> {
+        let Some(first_key) = &self.first_key else {
+            return Err(Error::Invalid("there is no genesis yet, and no signing key to begin with".to_owned()));
+        };
+        // Without this a server that is behind would propose a genesis that the cluster has long had.
+        self.records.store().barrier().await?;
+        if self.records.exists(key::GENESIS)? {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        let ring = KeyRing::genesis(first_key.public().clone(), now_ms)?;
+        let first_kid = first_key.public().kid()?;
+        let authority = authority_key::generate(&self.settings.trust_domain, now_ms, self.random()?)?;
+        let genesis = Genesis {
+            created_ms: now_ms,
+            trust_domain: self.settings.trust_domain.as_str().to_owned(),
+            master_key_check: self.master.check(),
+            admin_token_tag: self.master.tag(ADMIN_TOKEN, self.admin_token.expose_secret().as_bytes()),
+            first_kid: first_kid.clone(),
+        };
+        let authorities = Authorities {
+            authorities: vec![Authority {
+                id: authority.id.clone(),
+                certificate: authority.certificate,
+                state: AuthorityState::Trusted,
+                created_ms: now_ms,
+            }],
+        };
+        let signing = Label { kind: "signing-key", principal: PLANE, key: &first_kid };
+        let issuing = Label { kind: "authority", principal: PLANE, key: &authority.id };
+        let change = Change::new("iam.Genesis", "iam/genesis")
+            .create(key::GENESIS.to_vec(), &genesis)?
+            .create(key::RING.to_vec(), &ring)?
+            .create(key::AUTHORITIES.to_vec(), &authorities)?
+            .put(
+                key::sealed(signing.kind, signing.key),
+                &self.master.seal(signing, first_key.pkcs8(), self.random()?)?,
+            )?
+            .put(
+                key::sealed(issuing.kind, issuing.key),
+                &self.master.seal(issuing, &authority.pkcs8, self.random()?)?,
+            )?;
+        let origin = Origin::system("iam", format!("genesis-{}", hex::encode(self.random::<8>()?)));
+        match self.records.commit(origin, change).await {
+            // Somebody else was first.
+            Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every way in which this server's environment is not the cluster's.
+    fn differences(&self, genesis: &Genesis) -> Result<Vec<String>, Error> {
+        let mut reasons = Vec::new();
+        if genesis.trust_domain != self.settings.trust_domain.as_str() {
+            reasons.push(format!(
+                "the trust domain here is {}, the cluster's is {}",
+                self.settings.trust_domain.as_str(),
+                genesis.trust_domain
+            ));
+        }
+        if genesis.master_key_check != self.master.check() {
+            reasons.push("IAM_CRED_MASTER_KEY is not the cluster's; give this server the same key".to_owned());
+            // Everything else is hashed with that key and cannot be compared.
+            return Ok(reasons);
+        }
+        let token = self.admin_token.expose_secret().as_bytes();
+        if self.bootstrap_enabled()? && !self.master.verify_tag(ADMIN_TOKEN, token, &genesis.admin_token_tag) {
+            reasons.push("IAM_ADMIN_TOKEN is not the cluster's; give this server the same token".to_owned());
+        }
+        if let Some(first_key) = &self.first_key {
+            let kid = first_key.public().kid()?;
+            if kid != genesis.first_kid && self.key_ring()?.value.key(&kid).is_none() {
+                reasons.push(
+                    "the signing key here is neither the cluster's first one nor in its key ring; remove it".to_owned(),
+                );
+            }
+        }
+        Ok(reasons)
+    }
+
+    pub(crate) fn bootstrap_enabled(&self) -> Result<bool, Error> {
+        let decided = self.records.get::<Bootstrap>(key::BOOTSTRAP)?;
+        Ok(decided.is_none_or(|bootstrap| bootstrap.value.enabled))
+    }
+
+    async fn look_for_quorum(&self) {
+        if let Ok(Ok(_)) = timeout(HEARTBEAT, self.records.store().barrier()).await {
+            self.contact_ms.store(self.clock.steady_ms(), Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves in the data folder what the next start tests before Raft runs, and the roots for TLS listeners.
+    fn publish_files(&self) {
+        let check = encode(kind::MASTER_KEY_CHECK, CHECK_VERSION, self.master.check().as_bytes());
+        let data = &self.settings.data;
+        let written = files::replace(&data.join(CHECK_FILE), &check).map_err(Error::from);
+        let written = written.and_then(|()| {
+            let bundle = self.trust_pem()?;
+            files::replace(&data.join(TRUST_FILE), bundle.as_bytes()).map_err(Error::from)
+        });
+        if let Err(error) = written {
+            tracing::error!(error = %error, folder = %data.display(), "cannot leave IAM's files for the next start");
+        }
+    }
+}

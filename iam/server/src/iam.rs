@@ -1,0 +1,207 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use chainfire_client::{Applied, SystemStore};
+use iam_client::{DecisionSource, Refusal};
+use iam_core::{
+    policy::Policies,
+    record::{Authorities, Genesis, key},
+    seal::MasterKey,
+    signing::{KeyRing, SigningKey},
+    startup::{Lab, Secrets},
+};
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::{
+    Error, Settings,
+    assertions::SeenAssertions,
+    backoff::Backoff,
+    clock::{Clock, Entropy},
+    metrics::Metrics,
+    records::{Cached, Records, Versioned},
+    settings::millis,
+    spool::{Budget, Spool, SpoolStatus},
+    tokens::VerifiedTokens,
+};
+
+/// Identity on this server. Clones share one state.
+///
+/// [`Iam::open`] never waits for the network; [`Iam::run`] brings it into service as soon as the cluster has its IAM
+/// genesis, and until then every door answers that identity is not available.
+#[derive(Clone)]
+pub struct Iam(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) records: Records,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) master: MasterKey,
+    pub(crate) admin_token: SecretString,
+    /// What the environment brought for genesis.
+    pub(crate) first_key: Option<SigningKey>,
+    pub(crate) lab: Lab,
+    pub(crate) policies: Policies,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) backoff: Backoff,
+    pub(crate) assertions: SeenAssertions,
+    pub(crate) verified: VerifiedTokens,
+    pub(crate) metrics: Metrics,
+    pub(crate) ring: Cached<KeyRing>,
+    pub(crate) authorities: Cached<Authorities>,
+    pub(crate) genesis: Cached<Genesis>,
+    /// The key that signs, unsealed, under its name.
+    pub(crate) signer: Mutex<Option<(String, Arc<SigningKey>)>>,
+    pub(crate) doors: watch::Sender<Doors>,
+    /// When this server last had contact to a quorum, on the steady clock.
+    pub(crate) contact_ms: AtomicU64,
+}
+
+/// Whether this server's doors of identity are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doors {
+    /// The cluster has no IAM genesis yet, as far as this server knows; with the reason, if there is one.
+    Starting(Option<String>),
+    Open,
+    /// This server's environment differs from the cluster's. Its part in Raft goes on.
+    Closed(Vec<String>),
+}
+
+/// What `status` says about identity.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub doors: Doors,
+    pub bootstrap_token_enabled: bool,
+    pub lab: Lab,
+    pub dev: bool,
+    pub issuer: String,
+    pub trust_domain: String,
+    pub applied: Applied,
+    /// Milliseconds since this server last had contact with a quorum.
+    pub stale_ms: u64,
+    pub decisions: SpoolStatus,
+}
+
+impl Iam {
+    /// Opens the decision log and compiles the policies.
+    pub fn open(
+        store: Arc<dyn SystemStore>,
+        secrets: Secrets,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        let policies = Policies::new(&[])?;
+        let budget = Budget { decisions: settings.decision_budget, denials: settings.denial_budget };
+        let spool = Spool::open(&settings.data.join("decisions"), budget, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let contact_ms = AtomicU64::new(clock.steady_ms());
+        Ok(Self(Arc::new(Inner {
+            settings,
+            records: Records::new(store),
+            clock,
+            entropy,
+            master: secrets.master_key,
+            admin_token: secrets.admin_token,
+            first_key: secrets.signing_key,
+            lab: secrets.lab,
+            policies,
+            spool: Arc::new(spool),
+            backoff: Backoff::default(),
+            assertions: SeenAssertions::default(),
+            verified: VerifiedTokens::default(),
+            metrics: Metrics::default(),
+            ring: Cached::new(key::RING),
+            authorities: Cached::new(key::AUTHORITIES),
+            genesis: Cached::new(key::GENESIS),
+            signer: Mutex::new(None),
+            doors: watch::Sender::new(Doors::Starting(None)),
+            contact_ms,
+        })))
+    }
+
+    /// Completes when the doors are open, or closed for good.
+    pub async fn settled(&self) -> Doors {
+        let mut doors = self.0.doors.subscribe();
+        let settled = doors.wait_for(|doors| !matches!(doors, Doors::Starting(_))).await;
+        // The sender lives as long as `self`.
+        settled.map_or(Doors::Starting(None), |doors| doors.clone())
+    }
+
+    pub fn status(&self) -> Result<Status, Error> {
+        let inner = &self.0;
+        Ok(Status {
+            doors: inner.doors.borrow().clone(),
+            bootstrap_token_enabled: inner.bootstrap_enabled()?,
+            lab: inner.lab,
+            dev: inner.settings.dev,
+            issuer: inner.settings.issuer.clone(),
+            trust_domain: inner.settings.trust_domain.as_str().to_owned(),
+            applied: inner.records.applied(),
+            stale_ms: inner.stale_ms(),
+            decisions: inner.spool.status(),
+        })
+    }
+
+    /// The decision log, for its shipper.
+    pub fn decisions(&self) -> Arc<dyn DecisionSource> {
+        Arc::clone(&self.0.spool) as Arc<dyn DecisionSource>
+    }
+
+    /// Adds IAM's metrics to the process's registry.
+    pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.0.metrics.register(registry);
+    }
+}
+
+impl Inner {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    pub(crate) fn stale_ms(&self) -> u64 {
+        self.clock.steady_ms().saturating_sub(self.contact_ms.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Refuses while this server cannot answer about identity.
+    pub(crate) fn check_doors(&self) -> Result<(), Refusal> {
+        match &*self.doors.borrow() {
+            Doors::Open => {}
+            Doors::Starting(None) => return Err(Refusal::Unavailable("IAM is starting".to_owned())),
+            Doors::Starting(Some(reason)) => {
+                return Err(Refusal::Unavailable(format!("IAM is starting: {reason}")));
+            }
+            Doors::Closed(reasons) => {
+                return Err(Refusal::Unavailable(format!(
+                    "this server's identity doors are closed: {}",
+                    reasons.join("; ")
+                )));
+            }
+        }
+        let stale_ms = self.stale_ms();
+        if stale_ms > millis(self.settings.stale_limit) {
+            let seconds = stale_ms / 1000;
+            return Err(Refusal::Unavailable(format!("no contact to a quorum for {seconds} s")));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn key_ring(&self) -> Result<Arc<Versioned<KeyRing>>, Error> {
+        let ring = self.ring.get(&self.records)?;
+        ring.ok_or_else(|| Error::Corrupt("the key ring is missing".to_owned()))
+    }
+
+    pub(crate) fn trust(&self) -> Result<Arc<Versioned<Authorities>>, Error> {
+        let authorities = self.authorities.get(&self.records)?;
+        authorities.ok_or_else(|| Error::Corrupt("the certificate authorities are missing".to_owned()))
+    }
+}

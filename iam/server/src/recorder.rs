@@ -1,0 +1,90 @@
+//! What is written into the decision log, and for whom.
+
+use iam_client::{DecisionRecord, Identity};
+
+use crate::{Error, iam::Inner, spool::Denial};
+
+/// Who calls, as far as the decision log is concerned.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) principal: String,
+    pub(crate) authenticated_by: &'static str,
+    pub(crate) source: Option<std::net::SocketAddr>,
+    pub(crate) token_id: Option<String>,
+    pub(crate) request_id: String,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    action: &'static str,
+    resource: String,
+    token_id: Option<String>,
+}
+
+impl Call {
+    pub(crate) fn of(identity: &Identity) -> Self {
+        Self {
+            principal: identity.principal.to_string(),
+            authenticated_by: identity.authenticated_by.as_str(),
+            source: identity.source,
+            token_id: identity.token_id.clone(),
+            request_id: identity.request_id.clone(),
+        }
+    }
+}
+
+impl Event {
+    pub(crate) fn done(action: &'static str, resource: impl Into<String>) -> Self {
+        Self { action, resource: resource.into(), token_id: None }
+    }
+
+    /// The token that the event is about, where it is not the caller's own.
+    pub(crate) fn token(mut self, jti: &str) -> Self {
+        self.token_id = Some(jti.to_owned());
+        self
+    }
+}
+
+impl Inner {
+    /// Returns when the record is on disk.
+    pub(crate) async fn record(&self, call: &Call, event: Event) -> Result<(), Error> {
+        let record = DecisionRecord {
+            sequence: 0,
+            event_id: String::new(),
+            time_ms: self.now_ms(),
+            principal: call.principal.clone(),
+            authenticated_by: call.authenticated_by.to_owned(),
+            source: call.source.map(|source| source.to_string()),
+            token_id: event.token_id.or_else(|| call.token_id.clone()),
+            request_id: call.request_id.clone(),
+            action: event.action.to_owned(),
+            resource: event.resource,
+            outcome: "done".to_owned(),
+            reason: None,
+            count: 1,
+        };
+        self.spool.append(record).await?;
+        Ok(())
+    }
+
+    /// Counts a denial; never waits.
+    pub(crate) fn record_denial(&self, call: &Call, action: &str, resource: &str, reason: &str) {
+        self.metrics.denied.inc();
+        let denial = Denial {
+            principal: call.principal.clone(),
+            authenticated_by: call.authenticated_by,
+            source: call.source.map(|source| source.ip().to_string()),
+            action: action.to_owned(),
+            resource: shortened(resource),
+            reason: shortened(reason),
+        };
+        self.spool.deny(denial, self.now_ms());
+    }
+}
+
+/// What a caller chose must not fill the log.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
+}

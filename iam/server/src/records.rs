@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use chainfire_client::{Applied, Record as Stored, SystemStore};
+use chainfire_core::{
+    Origin,
+    system::{Expect, Guard, SystemAnswer, SystemCommand, SystemOp, SystemTxn, TxnAnswer},
+};
+use iam_core::record::Record;
+
+use crate::Error;
+
+/// A page is never larger.
+const MAX_PAGE: usize = 1000;
+
+/// IAM's records in the system keyspace. Reads are local.
+#[derive(Clone)]
+pub(crate) struct Records(Arc<dyn SystemStore>);
+
+/// A record and the revision of its last change.
+#[derive(Clone, Debug)]
+pub(crate) struct Versioned<T> {
+    pub(crate) value: T,
+    pub(crate) revision: u64,
+}
+
+/// Some records of a listing, and where to go on.
+pub(crate) struct Listing<T> {
+    pub(crate) values: Vec<T>,
+    /// The last key, if more follow.
+    pub(crate) next: Option<Vec<u8>>,
+}
+
+/// A compare-and-set in the making.
+pub(crate) struct Change {
+    action: &'static str,
+    resource: String,
+    guards: Vec<Guard>,
+    ops: Vec<SystemOp>,
+}
+
+impl Records {
+    pub(crate) fn new(store: Arc<dyn SystemStore>) -> Self {
+        Self(store)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn SystemStore> {
+        &self.0
+    }
+
+    pub(crate) fn applied(&self) -> Applied {
+        self.0.applied()
+    }
+
+    pub(crate) fn get<T: Record>(&self, key: &[u8]) -> Result<Option<Versioned<T>>, Error> {
+        let stored = self.0.get(key)?;
+        stored.map(|stored| Ok(Versioned { value: decode(&stored)?, revision: stored.revision })).transpose()
+    }
+
+    pub(crate) fn exists(&self, key: &[u8]) -> Result<bool, Error> {
+        Ok(self.0.get(key)?.is_some())
+    }
+
+    pub(crate) fn list<T: Record>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<T>, Error> {
+        if after.is_some_and(|after| !after.starts_with(prefix)) {
+            return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
+        }
+        let page = self.0.list(prefix, after, limit.clamp(1, MAX_PAGE))?;
+        let next = page.records.last().filter(|_| page.more).map(|record| record.key.clone());
+        let values = page.records.iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Listing { values, next })
+    }
+
+    /// Commits, and returns the revision that the changed records now carry.
+    pub(crate) async fn commit(&self, origin: Origin, change: Change) -> Result<u64, Error> {
+        let Change { action, resource, guards, ops } = change;
+        let txn = SystemTxn { guards, ops, action: action.to_owned(), resource };
+        match self.0.submit(origin, SystemCommand::Txn(txn)).await? {
+            SystemAnswer::Txn(TxnAnswer::Committed { revision }) => Ok(revision),
+            SystemAnswer::Txn(TxnAnswer::Conflict { found, .. }) => Err(Error::Conflict { found }),
+            SystemAnswer::Txn(TxnAnswer::QuotaExceeded) => Err(Error::Quota),
+            SystemAnswer::Lock(_) => Err(Error::Corrupt("a transaction was answered like a lock".to_owned())),
+        }
+    }
+}
+
+impl Change {
+    pub(crate) fn new(action: &'static str, resource: impl Into<String>) -> Self {
+        Self { action, resource: resource.into(), guards: Vec::new(), ops: Vec::new() }
+    }
+
+    pub(crate) fn expect(mut self, key: Vec<u8>, expect: Expect) -> Self {
+        self.guards.push(Guard { key, expect });
+        self
+    }
+
+    pub(crate) fn put<T: Record>(mut self, key: Vec<u8>, value: &T) -> Result<Self, Error> {
+        let value = value.encode().map_err(|error| Error::Corrupt(error.to_string()))?;
+        self.ops.push(SystemOp::Put { key, value });
+        Ok(self)
+    }
+
+    pub(crate) fn delete(mut self, key: Vec<u8>) -> Self {
+        self.ops.push(SystemOp::Delete { key });
+        self
+    }
+
+    /// The value must not exist yet.
+    pub(crate) fn create<T: Record>(self, key: Vec<u8>, value: &T) -> Result<Self, Error> {
+        self.expect(key.clone(), Expect::Absent).put(key, value)
+    }
+
+    /// The value must be as it was read.
+    pub(crate) fn replace<T: Record>(self, key: Vec<u8>, revision: u64, value: &T) -> Result<Self, Error> {
+        self.expect(key.clone(), Expect::Revision(revision)).put(key, value)
+    }
+}
+
+/// One record, decoded once for each of its revisions. Every read asks the store for the revision, so what it returns
+/// is exactly as new as the state machine.
+pub(crate) struct Cached<T> {
+    key: &'static [u8],
+    last: ArcSwapOption<Versioned<T>>,
+}
+
+impl<T: Record> Cached<T> {
+    pub(crate) fn new(key: &'static [u8]) -> Self {
+        Self { key, last: ArcSwapOption::empty() }
+    }
+
+    pub(crate) fn get(&self, records: &Records) -> Result<Option<Arc<Versioned<T>>>, Error> {
+        let Some(stored) = records.0.get(self.key)? else { return Ok(None) };
+        if let Some(last) = self.last.load_full().filter(|last| last.revision == stored.revision) {
+            return Ok(Some(last));
+        }
+        let fresh = Arc::new(Versioned { value: decode(&stored)?, revision: stored.revision });
+        self.last.store(Some(Arc::clone(&fresh)));
+        Ok(Some(fresh))
+    }
+}
+
+pub(crate) fn decode<T: Record>(stored: &Stored) -> Result<T, Error> {
+    T::decode(&stored.value).map_err(|error| Error::Corrupt(format!("{}: {error}", stored.key.escape_ascii())))
+}

@@ -1,0 +1,68 @@
+use std::{path::PathBuf, time::Duration};
+
+use iam_core::{
+    TrustDomain,
+    signing::{LEEWAY_S, Timing},
+};
+
+/// How IAM runs on this server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `iss` of every token, and the base of the discovery document.
+    pub issuer: String,
+    pub audience: String,
+    pub trust_domain: TrustDomain,
+    /// Development: `admin` may log in with the bootstrap token where a password is asked for.
+    pub dev: bool,
+    /// Gets `decisions/`, `master-key.check` and `iam-ca.pem`.
+    pub data: PathBuf,
+    /// Life of a token that did not ask for another.
+    pub token_ttl: Duration,
+    pub max_token_ttl: Duration,
+    pub certificate_ttl: Duration,
+    /// How long verifiers may keep the published keys.
+    pub jwks_cache: Duration,
+    /// How long this server answers without contact to a quorum.
+    pub stale_limit: Duration,
+    /// How long a retired signing key is kept before it may be purged.
+    pub retirement: Duration,
+    /// Bytes on disk for logins, issues and secret reads that are not shipped yet.
+    pub decision_budget: u64,
+    /// Bytes on disk for denials that are not shipped yet.
+    pub denial_budget: u64,
+}
+
+impl Settings {
+    pub fn new(issuer: impl Into<String>, trust_domain: TrustDomain, data: impl Into<PathBuf>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: "holdfast".to_owned(),
+            trust_domain,
+            dev: false,
+            data: data.into(),
+            token_ttl: Duration::from_secs(3600),
+            max_token_ttl: Duration::from_secs(24 * 3600),
+            certificate_ttl: Duration::from_secs(24 * 3600),
+            jwks_cache: Duration::from_secs(300),
+            stale_limit: Duration::from_secs(300),
+            retirement: Duration::from_secs(24 * 3600),
+            decision_budget: 64 << 20,
+            denial_budget: 8 << 20,
+        }
+    }
+
+    /// The guards of signing-key rotation.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            jwks_cache_ms: millis(self.jwks_cache),
+            max_ttl_ms: millis(self.max_token_ttl),
+            stale_limit_ms: millis(self.stale_limit),
+            leeway_ms: LEEWAY_S * 1000,
+            retirement_ms: millis(self.retirement),
+        }
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

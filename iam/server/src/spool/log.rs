@@ -1,0 +1,195 @@
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use holdfast_format::{from_compact, kind, to_compact};
+use iam_client::DecisionRecord;
+
+use super::{
+    Budget, SpoolError, SpoolStatus,
+    segment::{self, Bytes, Segment},
+};
+use crate::files;
+
+/// A new file begins after this many bytes, so that shipping can free space in pieces.
+const SEGMENT: u64 = 1 << 20;
+const CURSOR: &str = "cursor";
+const CURSOR_VERSION: u16 = 1;
+
+/// The files of the log. Only the writer appends.
+pub(super) struct Log {
+    folder: PathBuf,
+    budget: Budget,
+    /// Oldest first; the last one is being written.
+    segments: Vec<Segment>,
+    file: Option<File>,
+    next: u64,
+    shipped: u64,
+    dropped_denials: u64,
+    /// Set once a write or sync failed: what the disk holds is unknown until a restart reads it.
+    failed: Option<String>,
+}
+
+impl Log {
+    pub(super) fn open(folder: &Path, budget: Budget) -> Result<Self, SpoolError> {
+        let fail = |error: io::Error| SpoolError::Io { path: folder.to_owned(), reason: error.to_string() };
+        fs::create_dir_all(folder).map_err(fail)?;
+        let shipped = read_cursor(&folder.join(CURSOR))?;
+        let mut segments = Segment::list(folder).map_err(fail)?;
+        let newest = segments.len().saturating_sub(1);
+        let mut file = None;
+        for (index, segment) in segments.iter_mut().enumerate() {
+            let content = segment.read().map_err(fail)?;
+            if content.damaged > 0 {
+                tracing::error!(path = %segment.path.display(), stretches = content.damaged, "decision log is damaged");
+            }
+            segment.last = content.records.last().map_or(segment.last, |record| record.sequence);
+            segment.bytes = content.bytes;
+            if index == newest {
+                file = Some(segment.append_from(content.valid).map_err(fail)?);
+            }
+        }
+        let last = segments.last().map_or(0, |segment| segment.last);
+        let next = last.max(shipped) + 1;
+        Ok(Self { folder: folder.to_owned(), budget, segments, file, next, shipped, dropped_denials: 0, failed: None })
+    }
+
+    /// Whether a decision fits into its budget.
+    pub(super) fn admit(&self) -> Result<(), SpoolError> {
+        if let Some(reason) = &self.failed {
+            return Err(SpoolError::Failed(reason.clone()));
+        }
+        let bytes = self.bytes().decisions;
+        if bytes >= self.budget.decisions {
+            return Err(SpoolError::Full { bytes, budget: self.budget.decisions });
+        }
+        Ok(())
+    }
+
+    pub(super) fn admit_denials(&mut self, records: &mut Vec<DecisionRecord>) {
+        if self.failed.is_some() || self.bytes().denials >= self.budget.denials {
+            let dropped: u64 = records.iter().map(|record| record.count).sum();
+            self.dropped_denials = self.dropped_denials.saturating_add(dropped);
+            records.clear();
+        }
+    }
+
+    /// Numbers, writes and syncs `records`. After an error nothing more is written in this life.
+    pub(super) fn append(&mut self, records: &mut [DecisionRecord]) -> Result<(), SpoolError> {
+        let result = self.write(records);
+        if let Err(error) = &result {
+            tracing::error!(error = %error, "the decision log failed; logins and issues are refused until a restart");
+            self.failed = Some(error.to_string());
+        }
+        result.map_err(|error| SpoolError::Failed(error.to_string()))
+    }
+
+    fn write(&mut self, records: &mut [DecisionRecord]) -> io::Result<()> {
+        if self.segments.last().is_none_or(|segment| segment.bytes.total() >= SEGMENT) {
+            let segment = Segment::new(&self.folder, self.next);
+            self.file = Some(segment.append_from(0)?);
+            files::sync_folder(&self.folder)?;
+            self.segments.push(segment);
+        }
+        let (Some(segment), Some(file)) = (self.segments.last_mut(), self.file.as_mut()) else {
+            return Err(io::Error::other("no segment is open"));
+        };
+        let mut buffer = Vec::new();
+        let mut bytes = segment.bytes;
+        for record in records.iter_mut() {
+            record.sequence = self.next;
+            self.next += 1;
+            let frame = segment::encode(record).map_err(io::Error::other)?;
+            bytes.add(record, frame.len() as u64);
+            buffer.extend_from_slice(&frame);
+        }
+        file.write_all(&buffer)?;
+        file.sync_data()?;
+        segment.bytes = bytes;
+        segment.last = self.next - 1;
+        Ok(())
+    }
+
+    /// Records up to `sequence` are safe elsewhere; whole files of them go.
+    pub(super) fn shipped(&mut self, sequence: u64) -> Result<(), SpoolError> {
+        let sequence = sequence.min(self.next - 1);
+        if sequence <= self.shipped {
+            return Ok(());
+        }
+        let path = self.folder.join(CURSOR);
+        let fail = |error: String| SpoolError::Io { path: path.clone(), reason: error };
+        let cursor =
+            to_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &sequence).map_err(|error| fail(error.to_string()))?;
+        files::replace(&path, &cursor).map_err(|error| fail(error.to_string()))?;
+        self.shipped = sequence;
+        while let [oldest, _, ..] = self.segments.as_slice()
+            && oldest.last <= sequence
+        {
+            fs::remove_file(&oldest.path).map_err(|error| fail(error.to_string()))?;
+            self.segments.remove(0);
+        }
+        Ok(())
+    }
+
+    /// Copies of the segments that can hold records after `after`.
+    pub(super) fn segments_after(&self, after: u64) -> Vec<Segment> {
+        self.segments.iter().filter(|segment| segment.last > after).cloned().collect()
+    }
+
+    pub(super) fn dropped_denials(&self) -> u64 {
+        self.dropped_denials
+    }
+
+    pub(super) fn status(&self) -> SpoolStatus {
+        SpoolStatus {
+            newest: self.next - 1,
+            shipped: self.shipped,
+            bytes: self.bytes().total(),
+            budget: self.budget.decisions + self.budget.denials,
+            dropped_denials: self.dropped_denials,
+        }
+    }
+
+    fn bytes(&self) -> Bytes {
+        self.segments.iter().fold(Bytes::default(), |sum, segment| Bytes {
+            decisions: sum.decisions + segment.bytes.decisions,
+            denials: sum.denials + segment.bytes.denials,
+        })
+    }
+}
+
+/// At most `limit` durable records after `after` from `segments`.
+pub(super) fn read(segments: &[Segment], after: u64, limit: usize) -> Result<Vec<Arc<DecisionRecord>>, SpoolError> {
+    let mut found = Vec::new();
+    for segment in segments {
+        let fail = |error: io::Error| SpoolError::Io { path: segment.path.clone(), reason: error.to_string() };
+        let content = match segment.read() {
+            Ok(content) => content,
+            // Shipped and removed since the segments were copied.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(fail(error)),
+        };
+        // What follows `last` may be written and not yet synced.
+        let durable =
+            content.records.into_iter().filter(|record| record.sequence > after && record.sequence <= segment.last);
+        found.extend(durable.take(limit - found.len()));
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn read_cursor(path: &Path) -> Result<u64, SpoolError> {
+    let fail = |reason: String| SpoolError::Io { path: path.to_owned(), reason };
+    match fs::read(path) {
+        Ok(bytes) => {
+            from_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &bytes).map_err(|error| fail(error.to_string()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(fail(error.to_string())),
+    }
+}

@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use iam_client::DecisionRecord;
+use uuid::Builder;
+
+use super::{Shared, SpoolError, Waiting};
+use crate::clock::{Clock, Entropy};
+
+/// How long denials are collected.
+const COLLECT: Duration = Duration::from_secs(1);
+
+/// Everything that waits goes to disk with one sync; whoever comes meanwhile is in the next round.
+pub(super) fn run(shared: &Shared, clock: &dyn Clock, entropy: &dyn Entropy) {
+    let mut last_denials_ms = 0;
+    loop {
+        let (waiting, denials, stop) = {
+            let mut queue = shared.queue.lock();
+            if queue.waiting.is_empty() && !queue.stop {
+                shared.wake.wait_for(&mut queue, COLLECT);
+            }
+            let now_ms = clock.now_ms();
+            let due = queue.stop || now_ms.abs_diff(last_denials_ms) >= 1000;
+            let denials = if due && !queue.denials.is_empty() {
+                last_denials_ms = now_ms;
+                queue.denials.take()
+            } else {
+                Vec::new()
+            };
+            (std::mem::take(&mut queue.waiting), denials, queue.stop)
+        };
+        write(shared, waiting, denials, entropy);
+        if stop && shared.queue.lock().waiting.is_empty() {
+            return;
+        }
+    }
+}
+
+fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord>, entropy: &dyn Entropy) {
+    if waiting.is_empty() && denials.is_empty() {
+        return;
+    }
+    let mut log = shared.log.lock();
+    let (mut records, mut answers) = (Vec::new(), Vec::new());
+    let admitted = log.admit();
+    for one in waiting {
+        match &admitted {
+            Ok(()) => {
+                records.push(one.record);
+                answers.push(one.done);
+            }
+            // Whoever went away does not need the answer; so below.
+            Err(error) => drop(one.done.send(Err(error.clone()))),
+        }
+    }
+    log.admit_denials(&mut denials);
+    records.append(&mut denials);
+    if records.is_empty() {
+        return;
+    }
+    let written = identify(&mut records, entropy).and_then(|()| log.append(&mut records));
+    drop(log);
+    for (record, done) in records.iter().zip(answers) {
+        let _ = done.send(written.clone().map(|()| record.sequence));
+    }
+}
+
+/// Event ids let whoever ships records twice see it.
+fn identify(records: &mut [DecisionRecord], entropy: &dyn Entropy) -> Result<(), SpoolError> {
+    for record in records {
+        let mut random = [0; 16];
+        entropy.fill(&mut random).map_err(|error| SpoolError::Failed(error.to_string()))?;
+        record.event_id = Builder::from_random_bytes(random).into_uuid().to_string();
+    }
+    Ok(())
+}

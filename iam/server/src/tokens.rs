@@ -1,0 +1,251 @@
+//! Issuing, verifying and revoking tokens.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use iam_client::{Identity, Refusal};
+use iam_core::{
+    PrincipalId,
+    record::{RevokedPrincipal, RevokedToken, key},
+    signing::{Audience, Claims, LEEWAY_S, TokenFault, Verified, Verifier, issue},
+};
+use parking_lot::Mutex;
+use ring::digest::{SHA256, digest};
+
+use crate::{
+    Error, Iam,
+    iam::Inner,
+    recorder::{Call, Event},
+    records::Change,
+    settings::millis,
+};
+
+/// Tokens whose signature was checked here.
+const MAX_VERIFIED: usize = 10_000;
+/// Old revocations that one revocation cleans up.
+const SWEEP: usize = 64;
+
+/// A token that was just issued.
+#[derive(Clone)]
+pub(crate) struct Issued {
+    pub(crate) token: String,
+    pub(crate) jti: String,
+    pub(crate) expires_ms: u64,
+}
+
+/// Why a bearer token is nobody's; for the decision log.
+pub(crate) enum BearerFault {
+    Token(TokenFault),
+    Revoked,
+    /// The subject is unknown or disabled.
+    Principal(String),
+    Error(Error),
+}
+
+/// What to revoke.
+pub(crate) enum Revocation {
+    Token(String),
+    Principal(PrincipalId),
+}
+
+/// Signatures that were found good, by the token's hash: checking one costs more than everything else. Whatever can
+/// change (key state, epoch, time, revocation, principal) is looked at again for each call.
+#[derive(Default)]
+pub(crate) struct VerifiedTokens(Mutex<HashMap<[u8; 32], Arc<Verified>>>);
+
+impl Inner {
+    pub(crate) fn verify_token(&self, token: &str) -> Result<Arc<Verified>, BearerFault> {
+        let now_ms = self.now_ms();
+        let ring = self.key_ring().map_err(BearerFault::Error)?;
+        let hash: Option<[u8; 32]> = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
+        let known = hash.and_then(|hash| self.verified.0.lock().get(&hash).cloned());
+        let verified = match known {
+            Some(known) => {
+                let still = ring.value.key(&known.kid).is_some_and(|key| key.state.verifies());
+                if !still {
+                    return Err(BearerFault::Token(TokenFault::RetiredKey(known.kid.clone())));
+                }
+                if known.claims.epoch != ring.value.epoch {
+                    return Err(BearerFault::Token(TokenFault::Epoch));
+                }
+                if known.claims.exp.saturating_add(LEEWAY_S) <= now_ms / 1000 {
+                    return Err(BearerFault::Token(TokenFault::Expired));
+                }
+                known
+            }
+            None => {
+                let settings = &self.settings;
+                let verifier = Verifier { ring: &ring.value, issuer: &settings.issuer, audience: &settings.audience };
+                let fresh = Arc::new(verifier.verify(token, now_ms).map_err(BearerFault::Token)?);
+                if let Some(hash) = hash {
+                    self.verified.remember(hash, &fresh, now_ms / 1000);
+                }
+                fresh
+            }
+        };
+        if self.is_revoked(&verified.claims).map_err(BearerFault::Error)? {
+            return Err(BearerFault::Revoked);
+        }
+        Ok(verified)
+    }
+
+    pub(crate) fn token_principal(&self, verified: &Verified) -> Result<PrincipalId, BearerFault> {
+        let subject = &verified.claims.sub;
+        let principal = self.settings.trust_domain.principal(subject);
+        let principal = principal.ok_or_else(|| BearerFault::Principal(subject.clone()))?;
+        match self.active_principal(&principal).map_err(BearerFault::Error)? {
+            Some(_) => Ok(principal),
+            None => Err(BearerFault::Principal(subject.clone())),
+        }
+    }
+
+    fn is_revoked(&self, claims: &Claims) -> Result<bool, Error> {
+        for id in [&claims.jti, &claims.lin] {
+            if !is_token_id(id) || self.records.exists(&key::revoked_token(id))? {
+                return Ok(true);
+            }
+        }
+        let Some(principal) = self.settings.trust_domain.principal(&claims.sub) else { return Ok(false) };
+        let revoked = self.records.get::<RevokedPrincipal>(&key::revoked_principal(&principal))?;
+        Ok(revoked.is_some_and(|revoked| claims.iat <= revoked.value.not_before_ms / 1000))
+    }
+
+    /// Signs a token for `principal`, which must exist, and records it before anybody has it.
+    pub(crate) async fn issue(&self, call: &Call, principal: &PrincipalId, ttl: Duration) -> Result<Issued, Error> {
+        self.active_principal(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
+        let (signer, ring) = self.signer()?;
+        let now_s = self.now_ms() / 1000;
+        let revoked = self.records.get::<RevokedPrincipal>(&key::revoked_principal(principal))?;
+        // Whole seconds cannot tell a new token from those that were revoked in the same second, so it counts as the
+        // next one's; the leeway covers that.
+        let iat = revoked.map_or(now_s, |revoked| now_s.max(revoked.value.not_before_ms / 1000 + 1));
+        let jti = URL_SAFE_NO_PAD.encode(self.random::<16>()?);
+        let claims = Claims {
+            iss: self.settings.issuer.clone(),
+            sub: self.settings.trust_domain.spiffe_id(principal),
+            aud: Audience::One(self.settings.audience.clone()),
+            iat,
+            nbf: now_s,
+            exp: now_s + ttl.as_secs(),
+            lin: jti.clone(),
+            jti: jti.clone(),
+            roles: self.holdings(principal)?.role_names(),
+            epoch: ring.value.epoch,
+        };
+        let token = issue(&signer, &claims)?;
+        let event = Event::done("iam.TokenIssue", principal.to_string()).token(&jti);
+        self.record(call, event).await?;
+        self.metrics.issued.inc();
+        Ok(Issued { token, jti, expires_ms: claims.exp * 1000 })
+    }
+
+    /// The life that a caller asked for, within the limits.
+    pub(crate) fn ttl(&self, seconds: u64) -> Result<Duration, Error> {
+        let (default, max) = (self.settings.token_ttl, self.settings.max_token_ttl);
+        match Duration::from_secs(seconds) {
+            Duration::ZERO => Ok(default.min(max)),
+            ttl if ttl <= max => Ok(ttl),
+            _ => Err(Error::Invalid(format!("a token lives at most {} s", max.as_secs()))),
+        }
+    }
+}
+
+impl Iam {
+    /// For the caller itself, or for somebody else if the caller may issue tokens.
+    pub(crate) async fn issue_token(
+        &self,
+        by: &Identity,
+        principal: &PrincipalId,
+        ttl_s: u64,
+    ) -> Result<Issued, Error> {
+        if by.principal.to_string() != principal.to_string() {
+            self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
+        }
+        let ttl = self.0.ttl(ttl_s)?;
+        self.0.issue(&Call::of(by), principal, ttl).await
+    }
+
+    /// Revokes for every server, and returns the revision at which they all know.
+    pub(crate) async fn revoke(&self, by: &Identity, what: Revocation) -> Result<u64, Error> {
+        let now_ms = self.0.now_ms();
+        let change = match &what {
+            Revocation::Token(jti) => {
+                if !is_token_id(jti) {
+                    return Err(Error::Invalid("a token is named by its jti".to_owned()));
+                }
+                let until_ms = now_ms + millis(self.0.settings.max_token_ttl) + LEEWAY_S * 1000;
+                let change = Change::new("iam.TokenRevoke", format!("token/{jti}"));
+                change.put(key::revoked_token(jti), &RevokedToken { revoked_ms: now_ms, until_ms })?
+            }
+            Revocation::Principal(principal) => {
+                let change = Change::new("iam.TokenRevoke", principal.to_string());
+                change.put(key::revoked_principal(principal), &RevokedPrincipal { not_before_ms: now_ms })?
+            }
+        };
+        self.0.records.commit(by.origin(), self.sweep(change, now_ms)?).await
+    }
+
+    /// Takes along revocations of tokens that are expired anyway, so that their number stays bounded.
+    fn sweep(&self, mut change: Change, now_ms: u64) -> Result<Change, Error> {
+        // Token ids are random: a random place to begin reaches all of them in time.
+        let begin = key::revoked_token(&URL_SAFE_NO_PAD.encode(self.0.random::<3>()?));
+        let page = self.0.records.store().list(key::REVOKED_TOKENS.as_bytes(), Some(&begin), SWEEP)?;
+        for stored in page.records {
+            let revoked: RevokedToken = crate::records::decode(&stored)?;
+            if revoked.until_ms < now_ms {
+                change = change.delete(stored.key);
+            }
+        }
+        Ok(change)
+    }
+
+    /// The token's claims and principal if it is valid now.
+    pub(crate) fn introspect(&self, token: &str) -> Result<Option<(Arc<Verified>, PrincipalId)>, Error> {
+        let checked = self.0.verify_token(token);
+        match checked.and_then(|verified| Ok((self.0.token_principal(&verified)?, verified))) {
+            Ok((principal, verified)) => Ok(Some((verified, principal))),
+            Err(BearerFault::Error(error)) => Err(error),
+            Err(BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Principal(_)) => Ok(None),
+        }
+    }
+}
+
+impl VerifiedTokens {
+    fn remember(&self, hash: [u8; 32], verified: &Arc<Verified>, now_s: u64) {
+        let mut tokens = self.0.lock();
+        if tokens.len() >= MAX_VERIFIED {
+            tokens.retain(|_, verified| verified.claims.exp > now_s);
+            if tokens.len() >= MAX_VERIFIED {
+                tokens.clear();
+            }
+        }
+        tokens.insert(hash, Arc::clone(verified));
+    }
+}
+
+impl BearerFault {
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Token(fault) => fault.to_string(),
+            Self::Revoked => "revoked".to_owned(),
+            Self::Principal(subject) => format!("{subject} is unknown or disabled"),
+            Self::Error(error) => error.to_string(),
+        }
+    }
+}
+
+impl From<BearerFault> for Refusal {
+    fn from(fault: BearerFault) -> Self {
+        match fault {
+            BearerFault::Error(error) => error.into(),
+            BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Principal(_) => Self::Unauthenticated,
+        }
+    }
+}
+
+/// Token ids are parts of keys.
+fn is_token_id(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}

@@ -1,0 +1,132 @@
+use holdfast_proto::iam as wire;
+use iam_client::{Identity, identity};
+use iam_core::{
+    PrincipalId, Subject,
+    credential::Credential,
+    policy::Role,
+    record::{Binding, Enrollment, KeyGrant, Principal},
+    signing::{KeyRing, RingKey, Timing},
+};
+use tonic::Request;
+
+use crate::{Error, Iam, authority::stored_id, records::Versioned};
+
+const DEFAULT_PAGE: u32 = 100;
+
+/// Who calls, as the layer in front established it.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Identity, Error> {
+    Ok(identity(request.extensions())?.clone())
+}
+
+/// The principal that a request names; the caller itself if it names none.
+pub(super) fn principal_or_caller(text: &str, by: &Identity) -> Result<PrincipalId, Error> {
+    if !text.is_empty() {
+        return Ok(text.parse()?);
+    }
+    stored_id(&by.principal)?.ok_or_else(|| Error::Invalid("name a principal: this caller is none itself".to_owned()))
+}
+
+/// Where a listing goes on and how many it wants.
+pub(super) fn page(page: Option<wire::Page>) -> Result<(Option<Vec<u8>>, usize), Error> {
+    let page = page.unwrap_or_default();
+    let after = match page.token.as_str() {
+        "" => None,
+        token => Some(hex::decode(token).map_err(|_| Error::Invalid("the page token is malformed".to_owned()))?),
+    };
+    let size = if page.size == 0 { DEFAULT_PAGE } else { page.size };
+    Ok((after, usize::try_from(size).unwrap_or(usize::MAX)))
+}
+
+pub(super) fn next_page(next: Option<Vec<u8>>) -> String {
+    next.map(hex::encode).unwrap_or_default()
+}
+
+pub(super) fn principal(iam: &Iam, principal: Principal) -> wire::Principal {
+    wire::Principal {
+        spiffe_id: iam.0.settings.trust_domain.spiffe_id(&principal.id),
+        id: principal.id.to_string(),
+        created_ms: principal.created_ms,
+        disabled: principal.disabled,
+        display_name: principal.display_name,
+    }
+}
+
+pub(super) fn binding(binding: Binding) -> Result<wire::Binding, Error> {
+    let keys = binding.keys.into_iter().map(|grant| {
+        let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(error.to_string()));
+        Ok(wire::KeyGrant {
+            start: bytes(&grant.start)?.into(),
+            end: bytes(grant.end.as_deref().unwrap_or_default())?.into(),
+            read: grant.read,
+            write: grant.write,
+        })
+    });
+    Ok(wire::Binding {
+        subject: binding.subject.to_string(),
+        role: binding.role.map(|role| role.to_string()).unwrap_or_default(),
+        keys: keys.collect::<Result<_, Error>>()?,
+        created_ms: binding.created_ms,
+        name: binding.name,
+    })
+}
+
+/// A binding without name gets its role's, so that granting a role twice is one binding.
+pub(super) fn new_binding(binding: Option<wire::Binding>) -> Result<Binding, Error> {
+    let binding = binding.ok_or_else(|| Error::Invalid("binding is missing".to_owned()))?;
+    let subject: Subject = binding.subject.parse()?;
+    let role = match binding.role.as_str() {
+        "" => None,
+        text => Some(Role::parse(text).ok_or_else(|| Error::Invalid(format!("there is no role {text:?}")))?),
+    };
+    let name = match (binding.name.as_str(), role) {
+        ("", Some(role)) => role.to_string(),
+        ("", None) => "keys".to_owned(),
+        (name, _) => name.to_owned(),
+    };
+    let keys = binding.keys.into_iter().map(|grant| KeyGrant {
+        start: hex::encode(grant.start),
+        end: Some(hex::encode(grant.end)).filter(|end| !end.is_empty()),
+        read: grant.read,
+        write: grant.write,
+    });
+    Ok(Binding { name, subject, role, keys: keys.collect(), created_ms: 0 })
+}
+
+pub(super) fn key_ring(kid: String, ring: &Versioned<KeyRing>, timing: &Timing) -> wire::SigningKeysResponse {
+    let keys = ring.value.keys.iter().map(|key| signing_key(key, timing)).collect();
+    wire::SigningKeysResponse { keys, revision: ring.revision, kid }
+}
+
+fn signing_key(key: &RingKey, timing: &Timing) -> wire::SigningKey {
+    wire::SigningKey {
+        kid: key.kid.clone(),
+        algorithm: key.public.algorithm.as_str().to_owned(),
+        state: key.state.to_string(),
+        added_ms: key.added_ms,
+        activated_ms: key.activated_ms.unwrap_or_default(),
+        superseded_ms: key.superseded_ms.unwrap_or_default(),
+        retired_ms: key.retired_ms.unwrap_or_default(),
+        next_step_ms: key.next_step_ms(timing).unwrap_or_default(),
+    }
+}
+
+pub(super) fn credential(principal: &str, credential: Credential) -> wire::Credential {
+    wire::Credential {
+        access_key_id: credential.id.as_str().to_owned(),
+        principal: principal.to_owned(),
+        created_ms: credential.created_ms,
+        revoked: credential.revoked_ms.is_some(),
+        note: credential.note,
+    }
+}
+
+pub(super) fn enrollment(enrollment: Enrollment) -> wire::EnrollmentEvent {
+    wire::EnrollmentEvent {
+        node: enrollment.node.name().to_owned(),
+        serial: enrollment.serial,
+        key_sha256: enrollment.key_sha256,
+        enrolled_ms: enrollment.enrolled_ms,
+        expires_ms: enrollment.expires_ms,
+        join_token_id: enrollment.join_token_id.unwrap_or_default(),
+    }
+}

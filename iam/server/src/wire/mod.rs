@@ -1,0 +1,32 @@
+//! `iam.v1` over gRPC. Wire types stop here.
+
+mod admin;
+mod authz;
+mod convert;
+mod credentials;
+mod enrollment;
+mod keys;
+mod tokens;
+
+use holdfast_proto::iam::{
+    admin_server::AdminServer, authz_server::AuthzServer, credentials_server::CredentialsServer,
+    enrollment_server::EnrollmentServer, tokens_server::TokensServer,
+};
+use tonic::service::Routes;
+
+use crate::Iam;
+
+/// A request is never larger: the largest field is a PEM or a certificate request.
+const MAX_REQUEST: usize = 256 * 1024;
+
+impl Iam {
+    /// Adds the services of `iam.v1`. Their rules are [`crate::ACCESS_GRPC`].
+    pub fn add_grpc(&self, routes: Routes) -> Routes {
+        routes
+            .add_service(AdminServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(TokensServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(CredentialsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(AuthzServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+    }
+}

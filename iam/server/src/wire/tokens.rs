@@ -1,0 +1,48 @@
+use holdfast_proto::iam::{
+    IntrospectRequest, IntrospectResponse, IssueTokenRequest, IssueTokenResponse, RevokeTokenRequest,
+    RevokeTokenResponse, revoke_token_request::What, tokens_server::Tokens,
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::convert;
+use crate::{Error, Iam, tokens::Revocation};
+
+#[async_trait]
+impl Tokens for Iam {
+    async fn issue(&self, request: Request<IssueTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
+        let by = convert::caller(&request)?;
+        let IssueTokenRequest { principal, ttl_s } = request.into_inner();
+        let principal = convert::principal_or_caller(&principal, &by)?;
+        let issued = self.issue_token(&by, &principal, ttl_s).await?;
+        Ok(Response::new(IssueTokenResponse { token: issued.token, jti: issued.jti, expires_ms: issued.expires_ms }))
+    }
+
+    async fn introspect(&self, request: Request<IntrospectRequest>) -> Result<Response<IntrospectResponse>, Status> {
+        convert::caller(&request)?;
+        let Some((verified, principal)) = self.introspect(&request.into_inner().token)? else {
+            return Ok(Response::new(IntrospectResponse::default()));
+        };
+        let claims = &verified.claims;
+        Ok(Response::new(IntrospectResponse {
+            active: true,
+            roles: self.0.holdings(&principal)?.role_names(),
+            principal: principal.to_string(),
+            spiffe_id: claims.sub.clone(),
+            jti: claims.jti.clone(),
+            kid: verified.kid.clone(),
+            issued_ms: claims.iat.saturating_mul(1000),
+            expires_ms: claims.exp.saturating_mul(1000),
+        }))
+    }
+
+    async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
+        let by = convert::caller(&request)?;
+        let what = match request.into_inner().what {
+            Some(What::Jti(jti)) => Revocation::Token(jti),
+            Some(What::Principal(principal)) => Revocation::Principal(principal.parse().map_err(Error::from)?),
+            None => return Err(Error::Invalid("name a token or a principal".to_owned()).into()),
+        };
+        let revision = self.revoke(&by, what).await?;
+        Ok(Response::new(RevokeTokenResponse { revision }))
+    }
+}

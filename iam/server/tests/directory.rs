@@ -1,0 +1,176 @@
+//! Principals, groups, bindings, credentials: what people administer.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use holdfast_keyspace::KeyRange;
+use holdfast_proto::iam::{
+    AddMemberRequest, AuthorizeRequest, Binding, CreateCredentialRequest, CreatePrincipalRequest,
+    GetCredentialSecretRequest, GrantRequest, KeyGrant, ListBindingsRequest, ListCredentialsRequest,
+    ListPrincipalsRequest, Page, RevokeCredentialRequest, RevokeGrantRequest,
+};
+use iam_client::{Authority, KeyAccess, PasswordLogin, Presented, Refusal};
+use support::{ADMIN_TOKEN, Environment, Plane, with};
+use tonic::Code;
+
+async fn allowed(plane: &Plane, token: &str, action: &str, resource: &str) -> bool {
+    let request = AuthorizeRequest { principal: String::new(), action: action.into(), resource: resource.into() };
+    plane.authz().authorize(with(token, request)).await.unwrap().into_inner().allowed
+}
+
+fn grant(subject: &str, role: &str) -> GrantRequest {
+    GrantRequest { binding: Some(Binding { subject: subject.into(), role: role.into(), ..Binding::default() }) }
+}
+
+#[tokio::test]
+async fn roles_reach_members_through_groups_and_go_at_once() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "").await;
+    assert!(!allowed(&plane, &mira, "config.Publish", "versions/*").await, "default deny");
+    let member =
+        |group: &str, member: &str| with(ADMIN_TOKEN, AddMemberRequest { group: group.into(), member: member.into() });
+    plane.admin().add_member(member("crew", "user/mira")).await.unwrap();
+    plane.admin().add_member(member("harbour", "group/crew")).await.unwrap();
+    plane.admin().add_member(member("crew", "group/harbour")).await.unwrap();
+    plane.admin().grant(with(ADMIN_TOKEN, grant("group/harbour", "operator"))).await.unwrap();
+    assert!(allowed(&plane, &mira, "config.Publish", "versions/*").await);
+    let revoke = RevokeGrantRequest { subject: "group/harbour".into(), name: "operator".into() };
+    plane.admin().revoke_grant(with(ADMIN_TOKEN, revoke.clone())).await.unwrap();
+    assert!(!allowed(&plane, &mira, "config.Publish", "versions/*").await);
+    assert_eq!(plane.admin().revoke_grant(with(ADMIN_TOKEN, revoke)).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn the_layer_keeps_administration_to_admins() {
+    let plane = Plane::start().await;
+    let reader = plane.principal("user/mira", "reader").await;
+    let auditor = plane.principal("user/noor", "auditor").await;
+    let request = CreatePrincipalRequest { id: "user/eve".into(), display_name: String::new() };
+    for token in [&reader, &auditor] {
+        let denied = plane.admin().create_principal(with(token, request.clone())).await.unwrap_err();
+        assert_eq!((denied.code(), denied.message()), (Code::PermissionDenied, "not permitted: iam.Admin on iam/*"));
+    }
+    let anonymous = plane.admin().create_principal(request).await.unwrap_err();
+    assert_eq!(anonymous.code(), Code::Unauthenticated);
+    assert!(plane.admin().list_bindings(with(&auditor, ListBindingsRequest::default())).await.is_ok());
+    assert!(plane.admin().list_bindings(with(&reader, ListBindingsRequest::default())).await.is_err());
+    let about = AuthorizeRequest { principal: "user/noor".into(), action: "kv.Read".into(), resource: "keys/*".into() };
+    assert!(plane.authz().authorize(with(&reader, about.clone())).await.is_err());
+    let answer = plane.authz().authorize(with(ADMIN_TOKEN, about)).await.unwrap().into_inner();
+    assert!(answer.allowed && answer.policy == "builtin-auditor" && answer.revision > 0);
+}
+
+#[tokio::test]
+async fn bad_input_is_named() {
+    let plane = Plane::start().await;
+    for id in ["", "mira", "root/mira", "user/mi ra", "user/../x"] {
+        let request = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+        let refused = plane.admin().create_principal(with(ADMIN_TOKEN, request)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{id}");
+    }
+    plane.principal("user/mira", "").await;
+    let again = CreatePrincipalRequest { id: "user/mira".into(), display_name: String::new() };
+    assert_eq!(plane.admin().create_principal(with(ADMIN_TOKEN, again)).await.unwrap_err().code(), Code::Aborted);
+    for request in [grant("user/mira", "emperor"), grant("user/mira", ""), GrantRequest { binding: None }] {
+        assert_eq!(plane.admin().grant(with(ADMIN_TOKEN, request)).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let ghost = plane.admin().grant(with(ADMIN_TOKEN, grant("user/ghost", "reader"))).await.unwrap_err();
+    assert_eq!(ghost.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn listings_are_paged() {
+    let plane = Plane::start().await;
+    for number in 0..7 {
+        plane.principal(&format!("service/s{number}"), "").await;
+    }
+    plane.principal("user/mira", "").await;
+    let (mut token, mut seen) = (String::new(), BTreeSet::new());
+    loop {
+        let page = Some(Page { size: 3, token });
+        let request = ListPrincipalsRequest { page, kind: "service".into() };
+        let answer = plane.admin().list_principals(with(ADMIN_TOKEN, request)).await.unwrap().into_inner();
+        assert!(answer.principals.len() <= 3);
+        seen.extend(answer.principals.into_iter().map(|principal| principal.id));
+        token = answer.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 7);
+    for token in ["zz", "6162"] {
+        let request = ListPrincipalsRequest { page: Some(Page { size: 3, token: token.into() }), kind: String::new() };
+        let refused = plane.admin().list_principals(with(ADMIN_TOKEN, request)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn keys_are_granted_as_ranges() {
+    let plane = Plane::start().await;
+    let token = plane.principal("service/ci", "").await;
+    let keys = vec![
+        KeyGrant { start: b"/ci/".to_vec().into(), end: b"/ci0".to_vec().into(), read: true, write: true },
+        KeyGrant { start: b"/ci0".to_vec().into(), end: b"/cj".to_vec().into(), read: true, write: false },
+    ];
+    let binding = Binding { subject: "service/ci".into(), keys, ..Binding::default() };
+    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    let identity = plane.bearer(&token).await.unwrap();
+    let check = |access, range: &KeyRange| plane.iam.authorize_keys(&identity, access, range);
+    assert!(check(KeyAccess::Write, &KeyRange::prefix(*b"/ci/")).is_ok());
+    assert!(check(KeyAccess::Read, &KeyRange::between(*b"/ci/", *b"/cj")).is_ok(), "neighbours count together");
+    assert!(check(KeyAccess::Write, &KeyRange::between(*b"/ci/", *b"/cj")).is_err());
+    assert!(matches!(check(KeyAccess::Read, &KeyRange::from(*b"/ci/")), Err(Refusal::Denied { .. })));
+    let admin = plane.bearer(ADMIN_TOKEN).await.unwrap();
+    assert!(plane.iam.authorize_keys(&admin, KeyAccess::Write, &KeyRange::from(Vec::new())).is_ok());
+}
+
+#[tokio::test]
+async fn credentials_overlap() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "reader").await;
+    let noor = plane.principal("user/noor", "reader").await;
+    let create = |note: &str| with(&mira, CreateCredentialRequest { principal: String::new(), note: note.into() });
+    let first = plane.credentials().create(create("laptop")).await.unwrap().into_inner();
+    let first_id = first.credential.unwrap().access_key_id;
+    assert!(first_id.starts_with("HFAK"));
+
+    let basic = |id: &str, secret: &str| Presented { basic: Some((id.into(), secret.into())), ..Presented::default() };
+    let identity = plane.iam.authenticate(basic(&first_id, &first.secret)).await.unwrap();
+    assert_eq!(identity.principal.to_string(), "user/mira");
+    assert_eq!(plane.iam.authenticate(basic(&first_id, "wrong")).await.unwrap_err(), Refusal::Unauthenticated);
+    assert_eq!(plane.iam.authenticate(basic("HFAK0000000000000000", "x")).await.unwrap_err(), Refusal::Unauthenticated);
+
+    let revoke = |id: &str, force| with(&mira, RevokeCredentialRequest { access_key_id: id.into(), force });
+    let last = plane.credentials().revoke(revoke(&first_id, false)).await.unwrap_err();
+    assert_eq!(last.code(), Code::FailedPrecondition);
+    let second = plane.credentials().create(create("new laptop")).await.unwrap().into_inner();
+    let second_id = second.credential.unwrap().access_key_id;
+    let read = |token: &str, id: &str| with(token, GetCredentialSecretRequest { access_key_id: id.into() });
+    let shown = plane.credentials().get_credential_secret(read(&mira, &second_id)).await.unwrap().into_inner();
+    assert_eq!(shown.secret, second.secret);
+    let denied = plane.credentials().get_credential_secret(read(&noor, &second_id)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    let unknown = plane.credentials().get_credential_secret(read(&noor, "HFAK0000000000000000")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::PermissionDenied, "nobody learns which keys exist");
+
+    plane.credentials().revoke(revoke(&first_id, false)).await.unwrap();
+    assert!(plane.iam.authenticate(basic(&first_id, &first.secret)).await.is_err());
+    let token = plane.iam.login(&second_id, &second.secret, None).await.unwrap();
+    assert_eq!(plane.bearer(&token).await.unwrap().principal.to_string(), "user/mira");
+    let list = with(&mira, ListCredentialsRequest::default());
+    let listed = plane.credentials().list(list).await.unwrap().into_inner().credentials;
+    assert_eq!(listed.iter().map(|one| one.revoked).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn admin_logs_in_by_name_only_in_dev() {
+    let plane = Plane::start().await;
+    assert_eq!(plane.iam.login("admin", ADMIN_TOKEN, None).await, Err(Refusal::Unauthenticated));
+    let dev = Plane::with(Environment { dev: true, ..Environment::default() }).await;
+    let token = dev.iam.login("admin", ADMIN_TOKEN, None).await.unwrap();
+    assert_eq!(dev.bearer(&token).await.unwrap().roles, ["admin"]);
+    assert_eq!(dev.iam.login("admin", "wrong", None).await, Err(Refusal::Unauthenticated));
+}

@@ -1,0 +1,163 @@
+//! Tokens from issue to revocation, and the rotation of the keys that sign them.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use holdfast_proto::iam::{
+    AddSigningKeyRequest, DisableBootstrapTokenRequest, IntrospectRequest, IssueTokenRequest, ListSigningKeysRequest,
+    RevokeTokenRequest, SetPrincipalRequest, SigningKeysResponse, StatusRequest, StepSigningKeyRequest,
+    revoke_token_request::What,
+};
+use iam_client::Refusal;
+use support::{ADMIN_TOKEN, Plane, with};
+use tonic::Code;
+
+fn states(answer: &SigningKeysResponse) -> Vec<&str> {
+    answer.keys.iter().map(|key| key.state.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_it_expires() {
+    let plane = Plane::start().await;
+    let token = plane.principal("user/mira", "reader").await;
+    let identity = plane.bearer(&token).await.unwrap();
+    assert_eq!(
+        (identity.principal.to_string().as_str(), identity.roles.as_slice()),
+        ("user/mira", &["reader".to_owned()][..])
+    );
+    let shown =
+        plane.tokens().introspect(with(&token, IntrospectRequest { token: token.clone() })).await.unwrap().into_inner();
+    assert!(shown.active && shown.spiffe_id == "spiffe://harbour.example/user/mira");
+    plane.advance(Duration::from_secs(3600 + 29));
+    assert!(plane.bearer(&token).await.is_ok(), "leeway");
+    plane.advance(Duration::from_secs(1));
+    assert_eq!(plane.bearer(&token).await.unwrap_err(), Refusal::Unauthenticated);
+    let shown = plane.tokens().introspect(with(ADMIN_TOKEN, IntrospectRequest { token })).await.unwrap().into_inner();
+    assert_eq!(shown, Default::default());
+}
+
+#[tokio::test]
+async fn tokens_are_issued_to_oneself_or_by_permission() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "operator").await;
+    plane.principal("service/ci", "").await;
+    let own = IssueTokenRequest { principal: String::new(), ttl_s: 60 };
+    assert!(plane.tokens().issue(with(&mira, own)).await.is_ok());
+    let others = IssueTokenRequest { principal: "service/ci".into(), ttl_s: 0 };
+    let denied = plane.tokens().issue(with(&mira, others)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert_eq!(denied.message(), "not permitted: iam.IssueToken on service/ci");
+    let long = IssueTokenRequest { principal: String::new(), ttl_s: 86_401 };
+    assert_eq!(plane.tokens().issue(with(&mira, long)).await.unwrap_err().code(), Code::InvalidArgument);
+    let ghost = IssueTokenRequest { principal: "user/ghost".into(), ttl_s: 0 };
+    assert_eq!(plane.tokens().issue(with(ADMIN_TOKEN, ghost)).await.unwrap_err().code(), Code::NotFound);
+    let nobody = IssueTokenRequest::default();
+    assert_eq!(plane.tokens().issue(with(ADMIN_TOKEN, nobody)).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn revocation_and_disabling_work_at_once() {
+    let plane = Plane::start().await;
+    let first = plane.principal("user/mira", "").await;
+    let second = plane.token("user/mira").await;
+    let jti = plane.bearer(&first).await.unwrap().token_id.unwrap();
+    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what) });
+    assert!(plane.tokens().revoke(revoke(What::Jti(jti))).await.unwrap().into_inner().revision > 0);
+    assert_eq!(plane.bearer(&first).await.unwrap_err(), Refusal::Unauthenticated);
+    assert!(plane.bearer(&second).await.is_ok());
+    plane.tokens().revoke(revoke(What::Principal("user/mira".into()))).await.unwrap();
+    assert_eq!(plane.bearer(&second).await.unwrap_err(), Refusal::Unauthenticated);
+    let third = plane.token("user/mira").await;
+    assert!(plane.bearer(&third).await.is_ok(), "issued after the revocation, in the same second");
+    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
+    plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
+    assert_eq!(plane.bearer(&third).await.unwrap_err(), Refusal::Unauthenticated);
+}
+
+#[tokio::test]
+async fn signing_keys_rotate_with_overlap() {
+    let plane = Plane::start().await;
+    let old = plane.principal("user/mira", "").await;
+    let rehearsal = AddSigningKeyRequest { dry_run: true, ..Default::default() };
+    plane.admin().add_signing_key(with(ADMIN_TOKEN, rehearsal)).await.unwrap();
+    let add = AddSigningKeyRequest { algorithm: "ES256".into(), ..Default::default() };
+    let added = plane.admin().add_signing_key(with(ADMIN_TOKEN, add)).await.unwrap().into_inner();
+    assert_eq!(states(&added), ["active", "pending"]);
+    let (first, second) = (added.keys[0].kid.clone(), added.kid.clone());
+    let step = |kid: &str| with(ADMIN_TOKEN, StepSigningKeyRequest { kid: kid.into(), ..Default::default() });
+
+    let early = plane.admin().activate_signing_key(step(&second)).await.unwrap_err();
+    assert_eq!(early.code(), Code::FailedPrecondition);
+    assert!(early.message().contains("pending") && early.message().contains("in 300 s"), "{}", early.message());
+    plane.advance(Duration::from_secs(300));
+    let stale = StepSigningKeyRequest { kid: second.clone(), expected_revision: 1, ..Default::default() };
+    assert_eq!(plane.admin().activate_signing_key(with(ADMIN_TOKEN, stale)).await.unwrap_err().code(), Code::Aborted);
+    let active = plane.admin().activate_signing_key(step(&second)).await.unwrap().into_inner();
+    assert_eq!(states(&active), ["verify-only", "active"]);
+    let again = plane.admin().activate_signing_key(step(&second)).await.unwrap().into_inner();
+    assert_eq!(again.revision, active.revision, "repeating changes nothing");
+
+    let new = plane.token("user/mira").await;
+    for token in [&old, &new] {
+        assert!(plane.bearer(token).await.is_ok(), "the overlap");
+    }
+    let header = |token: &str| token.split('.').next().unwrap().to_owned();
+    assert_ne!(header(&old), header(&new));
+
+    let early = plane.admin().retire_signing_key(step(&first)).await.unwrap_err();
+    assert_eq!(early.code(), Code::FailedPrecondition);
+    plane.advance(Duration::from_secs(24 * 3600 + 300 + 30));
+    plane.admin().retire_signing_key(step(&first)).await.unwrap();
+    assert_eq!(plane.admin().purge_signing_key(step(&first)).await.unwrap_err().code(), Code::FailedPrecondition);
+    plane.advance(Duration::from_secs(24 * 3600));
+    plane.admin().purge_signing_key(step(&first)).await.unwrap();
+    plane.admin().purge_signing_key(step(&first)).await.unwrap();
+    let left = plane.admin().list_signing_keys(with(ADMIN_TOKEN, ListSigningKeysRequest {})).await.unwrap();
+    assert_eq!(states(left.get_ref()), ["active"]);
+    assert!(plane.bearer(&plane.token("user/mira").await).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_retired_key_voids_tokens_that_were_seen_before() {
+    let plane = Plane::start().await;
+    let token = plane.principal("user/mira", "").await;
+    assert!(plane.bearer(&token).await.is_ok());
+    let added = plane.admin().add_signing_key(with(ADMIN_TOKEN, Default::default())).await.unwrap().into_inner();
+    let now = StepSigningKeyRequest { kid: added.kid, now: true, ..Default::default() };
+    plane.admin().activate_signing_key(with(ADMIN_TOKEN, now)).await.unwrap();
+    plane.advance(Duration::from_secs(24 * 3600 + 330));
+    let first = StepSigningKeyRequest { kid: added.keys[0].kid.clone(), ..Default::default() };
+    plane.admin().retire_signing_key(with(ADMIN_TOKEN, first)).await.unwrap();
+    assert_eq!(plane.bearer(&token).await.unwrap_err(), Refusal::Unauthenticated);
+}
+
+#[tokio::test]
+async fn the_bootstrap_token_ends_for_good() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "admin").await;
+    let disable = DisableBootstrapTokenRequest { reason: "mira is an admin".into() };
+    plane.admin().disable_bootstrap_token(with(&mira, disable.clone())).await.unwrap();
+    plane.admin().disable_bootstrap_token(with(&mira, disable)).await.unwrap();
+    assert_eq!(plane.bearer(ADMIN_TOKEN).await.unwrap_err(), Refusal::Unauthenticated);
+    let status = plane.admin().status(with(&mira, StatusRequest {})).await.unwrap().into_inner();
+    assert!(!status.bootstrap_token_enabled && status.state == "ready");
+}
+
+#[tokio::test]
+async fn guessers_are_slowed_down_and_tokens_are_not() {
+    let plane = Plane::start().await;
+    let token = plane.principal("user/mira", "reader").await;
+    let request = || StatusRequest {};
+    for _ in 0..10 {
+        let wrong = plane.admin().status(with("a-wrong-guess", request())).await.unwrap_err();
+        assert_eq!((wrong.code(), wrong.message()), (Code::Unauthenticated, "authentication failed"));
+    }
+    let slowed = plane.admin().status(with("a-wrong-guess", request())).await.unwrap_err();
+    assert_eq!(slowed.code(), Code::ResourceExhausted);
+    assert_eq!(plane.admin().status(with(ADMIN_TOKEN, request())).await.unwrap_err().code(), Code::ResourceExhausted);
+    assert!(plane.admin().status(with(&token, request())).await.is_ok());
+    plane.advance(Duration::from_secs(1));
+    assert!(plane.admin().status(with(ADMIN_TOKEN, request())).await.is_ok());
+}
