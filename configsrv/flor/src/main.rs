@@ -1,3 +1,53 @@
-//! The node agent.
+//! The node agent: fetches this node's configuration, activates it under a guard, and goes back by itself when nobody
+//! confirms it.
 
-fn main() {}
+mod activate;
+mod agent;
+#[cfg(test)]
+mod agent_tests;
+mod cli;
+mod clock;
+mod cluster;
+mod commands;
+mod daemon;
+mod disk;
+mod enroll;
+mod error;
+mod home;
+mod ipc;
+mod lock;
+mod machine;
+mod op_lock;
+mod outcome;
+mod server;
+mod store;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use error::Error;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let filter = EnvFilter::try_from_env("FLOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn,flor=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Fails only if it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("flor: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("flor: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

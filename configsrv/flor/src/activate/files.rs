@@ -1,0 +1,154 @@
+use std::{path::Path, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use configsrv_fleet::{
+    Payload,
+    artifact::{Activation, Content, File},
+};
+
+use super::{Hooks, Original, owner};
+use crate::{
+    Error,
+    disk::{Attributes, erase, replace},
+    machine::Failure,
+    store::Store,
+};
+
+/// Brings the machine's files from one payload to another.
+#[derive(Clone)]
+pub(crate) struct Activator {
+    hooks: Arc<dyn Hooks>,
+}
+
+/// In which direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To something new: what is overwritten is kept first.
+    Forward,
+    /// To what was: everything that was kept comes back.
+    Back,
+}
+
+impl Activator {
+    pub(crate) fn new(hooks: Arc<dyn Hooks>) -> Self {
+        Self { hooks }
+    }
+
+    /// Repeating it after a crash ends in the same state.
+    pub(crate) async fn bring(
+        &self,
+        store: &Store,
+        from: Option<&Payload>,
+        to: Option<&Payload>,
+        way: Way,
+    ) -> Result<(), Failure> {
+        let from = from.map_or(&[][..], |payload| &payload.files);
+        let to = to.map_or(&[][..], |payload| &payload.files);
+        if way == Way::Forward {
+            keep(store, from, to).map_err(failed)?;
+        }
+        let mut first_failure = None;
+        let mut note = |outcome: Result<(), Failure>| -> Result<(), Failure> {
+            match (outcome, way) {
+                // On the way back everything is tried: as much as possible of the old state is best.
+                (Err(failure), Way::Back) => {
+                    first_failure.get_or_insert(failure);
+                    Ok(())
+                }
+                (outcome, _) => outcome,
+            }
+        };
+        for file in to {
+            note(write(store, file).map_err(failed))?;
+        }
+        for path in leftovers(store, from, to, way).map_err(failed)? {
+            note(put_back(store, &path).map_err(failed))?;
+        }
+        for hook in hooks(from, to, way) {
+            note(self.hooks.run(hook).await)?;
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+}
+
+/// Notes what the files of `to` are now, unless a payload wrote them.
+fn keep(store: &Store, from: &[File], to: &[File]) -> Result<(), Error> {
+    let mut originals = store.originals()?;
+    let before = originals.clone();
+    for file in to.iter().filter(|file| find(from, &file.path).is_none()) {
+        if originals.knows(&file.path) {
+            continue;
+        }
+        let path = Path::new(&file.path);
+        let read = |error| Error::file(path, &error);
+        let original = match store.disk().attributes(path).map_err(read)? {
+            None => Original::Absent,
+            Some(attributes) => {
+                let bytes = store.disk().read(path).map_err(read)?.unwrap_or_default();
+                Original::file(attributes, &bytes)
+            }
+        };
+        originals.note(&file.path, original);
+    }
+    if originals == before { Ok(()) } else { store.save_originals(&originals) }
+}
+
+fn write(store: &Store, file: &File) -> Result<(), Error> {
+    let path = Path::new(&file.path);
+    let bytes = match &file.content {
+        Content::Text(text) => text.as_bytes().to_vec(),
+        Content::Base64(text) => {
+            STANDARD.decode(text).map_err(|error| Error::Untrusted(format!("{}: {error}", file.path)))?
+        }
+    };
+    let mode = u32::from_str_radix(&file.mode, 8)
+        .map_err(|_| Error::Untrusted(format!("{}: mode {} is not octal", file.path, file.mode)))?;
+    let owner = file.owner.as_deref().map(|owner| owner::resolve(store.disk(), owner)).transpose()?;
+    replace(store.disk(), path, &bytes, Attributes { mode, owner }).map_err(|error| Error::file(path, &error))
+}
+
+/// Files that `to` does not have and that must not stay as they are.
+fn leftovers(store: &Store, from: &[File], to: &[File], way: Way) -> Result<Vec<String>, Error> {
+    let mut paths: Vec<String> = from.iter().map(|file| file.path.clone()).collect();
+    if way == Way::Back {
+        paths.extend(store.originals()?.iter().map(|(path, _)| path.to_owned()));
+    }
+    paths.retain(|path| find(to, path).is_none());
+    paths.sort();
+    paths.dedup();
+    Ok(paths)
+}
+
+/// What was there before any payload, or nothing.
+fn put_back(store: &Store, path: &str) -> Result<(), Error> {
+    let kept = store.originals()?.get(path).map(Original::content).transpose()?.flatten();
+    let path = Path::new(path);
+    let done = match kept {
+        Some((attributes, bytes)) => replace(store.disk(), path, &bytes, attributes),
+        None => erase(store.disk(), path),
+    };
+    done.map_err(|error| Error::file(path, &error))
+}
+
+/// Each once, in file order: hooks of what differs, or all of them on the way back, where nobody can say how far the
+/// way there went. A file that goes runs the hook that it came with.
+fn hooks<'a>(from: &'a [File], to: &'a [File], way: Way) -> Vec<&'a Activation> {
+    let changed = to.iter().filter(|file| way == Way::Back || find(from, &file.path) != Some(*file));
+    let gone = from.iter().filter(|file| find(to, &file.path).is_none());
+    let mut hooks: Vec<&Activation> = Vec::new();
+    for hook in changed.chain(gone).filter_map(|file| file.activate.as_ref()) {
+        if !hooks.contains(&hook) {
+            hooks.push(hook);
+        }
+    }
+    hooks
+}
+
+fn find<'a>(files: &'a [File], path: &str) -> Option<&'a File> {
+    files.iter().find(|file| file.path == path)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn failed(error: Error) -> Failure {
+    Failure(error.to_string())
+}

@@ -1,0 +1,85 @@
+use std::{process::Stdio, time::Duration};
+
+use async_trait::async_trait;
+use configsrv_fleet::artifact::Activation;
+use tokio::{process::Command, time::timeout};
+
+use crate::machine::Failure;
+
+/// How long a program may take to accept its new file.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A program that exits with this has understood its configuration and refuses it.
+const CONFIG_REJECTED: i32 = 78;
+const SHOWN: usize = 500;
+
+/// Tells programs of their new files.
+#[async_trait]
+pub(crate) trait Hooks: Send + Sync {
+    async fn run(&self, hook: &Activation) -> Result<(), Failure>;
+}
+
+/// Runs real commands, without a shell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Commands;
+
+#[async_trait]
+impl Hooks for Commands {
+    async fn run(&self, hook: &Activation) -> Result<(), Failure> {
+        let words = words(hook);
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(Failure("an activation names no program".into()));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let shown = words.join(" ");
+        match timeout(PATIENCE, command.output()).await {
+            Err(_) => Err(Failure(format!("{shown}: not done after {} s", PATIENCE.as_secs()))),
+            Ok(Err(error)) => Err(Failure(format!("{shown}: {error}"))),
+            Ok(Ok(output)) if output.status.success() => Ok(()),
+            Ok(Ok(output)) => {
+                let said = tail(&output.stderr);
+                let how = match output.status.code() {
+                    Some(CONFIG_REJECTED) => "refused its configuration".to_owned(),
+                    _ => output.status.to_string(),
+                };
+                Err(Failure(format!("{shown}: {how}{}{said}", if said.is_empty() { "" } else { ": " })))
+            }
+        }
+    }
+}
+
+fn words(hook: &Activation) -> Vec<&str> {
+    match hook {
+        Activation::Reload(unit) => vec!["systemctl", "reload", "--", unit],
+        Activation::Restart(unit) => vec!["systemctl", "restart", "--", unit],
+        Activation::Run(words) => words.iter().map(String::as_str).collect(),
+    }
+}
+
+/// The end of what a program said.
+fn tail(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    let start = text.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
+    text.get(start..).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(words: &[&str]) -> Activation {
+        Activation::Run(words.iter().map(|&word| word.to_owned()).collect())
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_what_the_program_said() {
+        assert_eq!(Commands.run(&run(&["true"])).await, Ok(()));
+        let Err(Failure(reason)) = Commands.run(&run(&["sh", "-c", "echo no such port >&2; exit 78"])).await else {
+            panic!("the hook failed")
+        };
+        assert!(reason.ends_with("refused its configuration: no such port"), "{reason}");
+        assert!(Commands.run(&run(&["/nowhere/at-all"])).await.is_err());
+        assert!(Commands.run(&run(&[])).await.is_err());
+    }
+}

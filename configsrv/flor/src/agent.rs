@@ -1,0 +1,299 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use configsrv_fleet::{
+    Payload, Signer, Version,
+    diff::{Change, Class, classify},
+};
+
+use crate::{
+    Error,
+    activate::{Activator, Way},
+    clock::Clock,
+    cluster::Cluster,
+    machine::{Effect, Event, Failure, Offer, Pending, Phase, Told, World, step},
+    outcome::{Outcome, StatusView, SyncRequest},
+    server::{Intent, Offered, Report, Server},
+    store::Store,
+    verify::{Verified, verify},
+};
+
+/// Runs the state machine on a machine: loads the world, performs effects, asks and tells the server. It remembers
+/// nothing between calls, so that a daemon and single commands can take turns under the lock.
+#[derive(Clone)]
+pub(crate) struct Agent {
+    cluster: Cluster,
+    store: Store,
+    activator: Activator,
+    server: Arc<dyn Server>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        cluster: Cluster,
+        store: Store,
+        activator: Activator,
+        server: Arc<dyn Server>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { cluster, store, activator, server, clock }
+    }
+
+    /// Brings whatever an earlier run left to a good end, and rolls back what was not confirmed in time.
+    pub(crate) async fn recover(&self) -> Result<World, Error> {
+        let mut world = self.store.load()?;
+        self.drive(&mut world, Event::Boot).await?;
+        self.drive(&mut world, Event::Tick).await?;
+        Ok(world)
+    }
+
+    /// Fetches, verifies, stages and activates; or only looks.
+    pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
+        let mut world = self.recover().await?;
+        let have = match &world.pending {
+            Some(pending) if !request.supersede && !request.dry_run => {
+                return Err(Error::State(format!(
+                    "version {} is waiting for its confirmation; confirm it, wait, or use --supersede",
+                    pending.to.version
+                )));
+            }
+            Some(_) => None,
+            None => world.state.confirmed.map(|confirmed| confirmed.version),
+        };
+        let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
+        let Offered::Artifact(bytes) = self.server.fetch(have, intent).await? else {
+            let version = have.unwrap_or(Version::NONE);
+            return Ok(Outcome::Unchanged { version });
+        };
+        let verified = verify(&bytes, &self.cluster, self.trusted(&world))?;
+        let change = self.change(&world, &verified)?;
+        let offer = offer(&verified, &change, request);
+        // Judged before anything is staged.
+        let effects = step(&world, Event::Offer(offer.clone()), &self.clock.now())?;
+        if request.dry_run {
+            return Ok(Outcome::Available {
+                version: offer.to.version,
+                active: world.active().map(|active| active.version),
+                class: change.class,
+                changes: change.reasons,
+                update: !effects.is_empty(),
+            });
+        }
+        if effects.is_empty() {
+            return Ok(Outcome::Unchanged { version: offer.to.version });
+        }
+        if verified.first_contact {
+            tracing::info!(signers = ?verified.envelope.payload.trust.authorized_mgmt_signers, "pinning the first signers");
+        }
+        self.store.stage(&verified.sealed)?;
+        self.drive(&mut world, Event::Offer(offer.clone())).await?;
+        self.outcome_of(&world, &offer)
+    }
+
+    /// Confirms what is pending, after showing that the server is reachable through it.
+    pub(crate) async fn confirm(&self, version: Option<Version>) -> Result<Outcome, Error> {
+        let mut world = self.recover().await?;
+        let effects = step(&world, Event::Confirm(version), &self.clock.now());
+        let effects = effects.map_err(|refusal| self.explain(&world, refusal.into()))?;
+        let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
+            return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
+        };
+        self.server.prove(pending.to, report(&world, &Told::Pending)).await?;
+        self.drive(&mut world, Event::Confirm(Some(pending.to.version))).await?;
+        Ok(Outcome::Confirmed { version: pending.to.version, already: false })
+    }
+
+    /// Goes back to the confirmed version now.
+    pub(crate) async fn cancel(&self) -> Result<Outcome, Error> {
+        let mut world = self.recover().await?;
+        let version = world.pending.as_ref().map(|pending| pending.to.version);
+        self.drive(&mut world, Event::Cancel).await.map_err(|error| self.explain(&world, error))?;
+        let active = world.active().map(|active| active.version);
+        Ok(Outcome::Cancelled { version: version.unwrap_or(Version::NONE), active })
+    }
+
+    /// Milliseconds until something must happen by itself; `None` when nothing is pending.
+    pub(crate) async fn tick(&self) -> Result<Option<u64>, Error> {
+        let mut world = self.store.load()?;
+        self.drive(&mut world, Event::Tick).await?;
+        Ok(self.left_ms(&world))
+    }
+
+    /// What the disk says, without touching it.
+    pub(crate) fn status(&self) -> Result<StatusView, Error> {
+        let world = self.store.load()?;
+        Ok(StatusView::of(&self.cluster, &world, self.left_ms(&world)))
+    }
+
+    fn left_ms(&self, world: &World) -> Option<u64> {
+        world.pending.as_ref()?.guard.as_ref().map(|guard| guard.left_ms(&self.clock.now()))
+    }
+
+    /// Feeds an event, performs what it demands, and feeds what that results in.
+    async fn drive(&self, world: &mut World, event: Event) -> Result<(), Error> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in step(world, event, &self.clock.now())? {
+                let result = self.perform(world, &effect).await?;
+                world.apply(&effect);
+                if let Effect::Tell(told) = &effect {
+                    self.tell(world, told).await;
+                }
+                events.extend(result);
+            }
+        }
+        Ok(())
+    }
+
+    async fn perform(&self, world: &World, effect: &Effect) -> Result<Option<Event>, Error> {
+        match effect {
+            Effect::SaveState(state) => self.store.save_state(state)?,
+            Effect::SavePending(pending) => {
+                log(world, pending);
+                self.store.save_pending(pending)?;
+            }
+            Effect::ClearPending => self.store.clear_pending()?,
+            Effect::Point(version) => self.store.point(*version)?,
+            Effect::DropOriginals => self.store.drop_originals()?,
+            Effect::Sweep { keep } => self.store.sweep(keep)?,
+            Effect::Activate { from, to } => {
+                return Ok(Some(Event::Activated(self.bring(*from, Some(*to), Way::Forward).await)));
+            }
+            Effect::Restore { from, to } => {
+                return Ok(Some(Event::Restored(self.bring(Some(*from), *to, Way::Back).await)));
+            }
+            Effect::Tell(_) => {}
+        }
+        Ok(None)
+    }
+
+    async fn bring(&self, from: Option<Version>, to: Option<Version>, way: Way) -> Result<(), Failure> {
+        let payload = |version: Option<Version>| -> Result<Option<Payload>, Error> {
+            let Some(version) = version else { return Ok(None) };
+            Ok(Some(self.store.artifact(version)?.open()?.payload))
+        };
+        let target = payload(to).map_err(|error| Failure(error.to_string()))?;
+        // On the way back the set that failed may be damaged; what was kept of the files is enough.
+        let origin = match payload(from) {
+            Ok(origin) => origin,
+            Err(error) if way == Way::Back => {
+                tracing::warn!(%error, "going back without the version that failed");
+                None
+            }
+            Err(error) => return Err(Failure(error.to_string())),
+        };
+        self.activator.bring(&self.store, origin.as_ref(), target.as_ref(), way).await
+    }
+
+    /// Reports are for information: the node goes on without them.
+    async fn tell(&self, world: &World, told: &Told) {
+        if let Err(error) = self.server.report(&report(world, told)).await {
+            tracing::debug!(%error, "the server was not told");
+        }
+    }
+
+    fn trusted<'a>(&'a self, world: &'a World) -> &'a [Signer] {
+        if world.state.signers.is_empty() { &self.cluster.signers } else { &world.state.signers }
+    }
+
+    /// What becoming `verified` would mean for what runs now.
+    fn change(&self, world: &World, verified: &Verified) -> Result<Change, Error> {
+        let Some(active) = world.active() else {
+            return Ok(Change {
+                class: Class::Structural,
+                reasons: vec!["the first configuration of this node".into()],
+            });
+        };
+        if active.digest == verified.sealed.payload_digest() {
+            return Ok(Change { class: Class::Noop, reasons: Vec::new() });
+        }
+        let running = self.store.artifact(active.version)?.open()?;
+        Ok(classify(&running.payload, &verified.envelope.payload))
+    }
+
+    fn outcome_of(&self, world: &World, offer: &Offer) -> Result<Outcome, Error> {
+        let version = offer.to.version;
+        if let Some(pending) = world.pending.as_ref().filter(|pending| pending.to == offer.to) {
+            let deadline_ms = pending.guard.as_ref().map(|guard| guard.deadline_wall_ms).unwrap_or_default();
+            return Ok(Outcome::Pending {
+                version,
+                class: pending.class,
+                deadline_ms,
+                left_ms: self.left_ms(world).unwrap_or_default(),
+                back_to: pending.from.map(|from| from.version),
+            });
+        }
+        if world.state.confirmed == Some(offer.to) {
+            return Ok(Outcome::Committed { version, class: offer.class });
+        }
+        let reason = world.state.rejection(&offer.to).map(|rejected| rejected.reason.clone()).unwrap_or_default();
+        let now = world.active().map_or("nothing".to_owned(), |active| format!("version {}", active.version));
+        match &world.state.degraded {
+            Some(degraded) => {
+                Err(Error::RolledBack(format!("version {version} failed: {degraded}; running {now}, DEGRADED")))
+            }
+            None => {
+                Err(Error::RolledBack(format!("version {version} failed and was rolled back: {reason}; running {now}")))
+            }
+        }
+    }
+
+    /// A refusal because nothing is pending, with what became of it.
+    fn explain(&self, world: &World, error: Error) -> Error {
+        match (&error, &world.state.last) {
+            (Error::State(text), Some(last)) if world.pending.is_none() => {
+                Error::State(format!("{text}: version {} was {}", last.version, last.result))
+            }
+            _ => error,
+        }
+    }
+}
+
+fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
+    Offer {
+        to: crate::machine::Target { version: verified.sealed.version(), digest: verified.sealed.payload_digest() },
+        class: change.class,
+        signers: verified.envelope.payload.trust.authorized_mgmt_signers.clone(),
+        window: request.window(),
+        supersede: request.supersede,
+        retry_rejected: request.retry_rejected,
+    }
+}
+
+fn report(world: &World, told: &Told) -> Report {
+    let (result, reason) = match told {
+        Told::Acknowledged => ("acknowledged", None),
+        Told::Pending => ("pending", None),
+        Told::Confirmed => ("confirmed", None),
+        Told::Adopted => ("adopted", None),
+        Told::RolledBack { reason, .. } => ("rolled_back", Some(reason.clone())),
+        Told::Degraded { reason, .. } => ("degraded", Some(reason.clone())),
+    };
+    let pending = world.pending.as_ref();
+    Report {
+        offered: world.state.offered,
+        active: world.active().map(|active| active.version),
+        pending: pending.map(|pending| pending.to.version),
+        confirmed: world.state.confirmed.map(|confirmed| confirmed.version),
+        rolled_back: world.state.rejected.last().map(|rejected| rejected.target.version),
+        digest: pending.map(|pending| pending.to.digest).or(world.active().map(|active| active.digest)),
+        deadline_ms: pending.and_then(|pending| pending.guard.as_ref()).map(|guard| guard.deadline_wall_ms),
+        result: Some(result),
+        reason,
+        nonce: None,
+    }
+}
+
+/// Transitions, and not every write of what is left of a window.
+fn log(world: &World, pending: &Pending) {
+    let before = world.pending.as_ref().map(|pending| &pending.phase);
+    if before == Some(&pending.phase) {
+        return;
+    }
+    let version = pending.to.version;
+    match &pending.phase {
+        Phase::Activating => tracing::info!(%version, class = %pending.class, "activating"),
+        Phase::Guarded => tracing::info!(%version, "active, waiting for its confirmation"),
+        Phase::RollingBack { reason, .. } => tracing::warn!(%version, reason, "rolling back"),
+    }
+}

@@ -1,0 +1,128 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use configsrv_fleet::{Span, Version};
+
+/// Exit codes: 0 done, 1 unexpected, 2 usage, 4 an update is available (--dry-run --exit-code), 5 replay refused,
+/// 6 signature, trust or schema, 7 server unreachable (try again), 8 nothing pending or already pending, 9 the new
+/// version failed or was not confirmed and is rolled back.
+#[derive(Debug, Parser)]
+#[command(name = "flor", version, about = "The node agent", after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Where the agent keeps its state [default: /var/lib/flor if it exists, else ~/.flor].
+    #[arg(long, global = true, env = "FLOR_HOME")]
+    pub home: Option<PathBuf>,
+    /// Which cluster, when this machine is enrolled in several.
+    #[arg(long, global = true, env = "FLOR_CLUSTER")]
+    pub cluster: Option<String>,
+    /// How results are printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 unexpected, 2 usage, 4 update available (--dry-run --exit-code), 5 replay \
+    refused, 6 not trusted, 7 unreachable, 8 nothing or something else pending, 9 rolled back.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Join a cluster with a join token.
+    Enroll(Enroll),
+    /// Fetch and activate this node's current version, or finish a sync that is pending.
+    Sync(Sync),
+    /// Show what runs, what is pending and what happened last.
+    Status {
+        /// The same as -o json.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The daemon.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Hold a slot of a lock group while a command runs.
+    Lock(Lock),
+    /// Show the version of this program.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Watch over pending versions, and serve the other commands over a socket.
+    Run {
+        /// Who starts a sync.
+        #[arg(long, value_enum, default_value_t = SyncMode::Manual)]
+        sync: SyncMode,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SyncMode {
+    /// Only `flor sync`.
+    Manual,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Enroll {
+    /// A file with the join token; without it, FLOR_JOIN_TOKEN is read.
+    #[arg(long)]
+    pub join_token_file: Option<PathBuf>,
+    /// The API address of a server, e.g. https://hub:2379.
+    #[arg(long)]
+    pub api: String,
+    /// The HTTP address of a server, e.g. https://hub:8080; several in the order in which they are tried.
+    #[arg(long = "server", required = true)]
+    pub servers: Vec<String>,
+    /// Authorities of the servers' TLS certificates, PEM. Required for https.
+    #[arg(long)]
+    pub ca_file: Option<PathBuf>,
+    /// A name for this cluster on this machine [default: the trust domain].
+    #[arg(long = "as")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// How long the new version waits for its confirmation before this node goes back; 0 asks for none.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub commit_timeout: Span,
+    /// Only show what would happen.
+    #[arg(long, conflicts_with_all = ["confirm", "cancel", "supersede"])]
+    pub dry_run: bool,
+    /// With --dry-run: exit with 4 when an update is available.
+    #[arg(long, requires = "dry_run")]
+    pub exit_code: bool,
+    /// Keep the pending version for good; a number demands that it is that version.
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["cancel", "supersede"])]
+    pub confirm: Option<Option<Version>>,
+    /// Go back from the pending version now.
+    #[arg(long, conflicts_with = "supersede")]
+    pub cancel: bool,
+    /// Replace a pending version; the way back stays the same, the time begins anew.
+    #[arg(long)]
+    pub supersede: bool,
+    /// Try a content again that failed here before.
+    #[arg(long)]
+    pub retry_rejected: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    #[arg(long, default_value = "default")]
+    pub group: String,
+    /// Who holds [default: the node's name].
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Ask again until there is a slot.
+    #[arg(long)]
+    pub wait: bool,
+    /// What to run while the slot is held.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}

@@ -1,0 +1,179 @@
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
+
+use configsrv_fleet::Version;
+use holdfast_service::Stop;
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::{
+    Error,
+    activate::{Activator, Commands},
+    agent::Agent,
+    cli::{self, Cli, Command, Format},
+    clock::SystemClock,
+    cluster::Cluster,
+    daemon,
+    disk::RealDisk,
+    enroll,
+    home::{Home, Layout},
+    ipc::{self, Answer, Request},
+    lock,
+    op_lock::OpLock,
+    outcome::{Outcome, SyncRequest},
+    server::{Credentials, HttpServer},
+    store::Store,
+};
+
+const UPDATE_AVAILABLE: u8 = 4;
+/// How often a waiting command looks whether somebody confirmed.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Runs one command; its exit code.
+pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
+    let home = Home::find(cli.home.clone())?;
+    let cluster = cli.cluster.as_deref();
+    match cli.command {
+        Command::Version => {
+            println!("flor {}", env!("CARGO_PKG_VERSION"));
+            Ok(0)
+        }
+        Command::Enroll(arguments) => {
+            let enrolled = enroll::enroll(&home, &arguments).await?;
+            print(cli.output, &enrolled)?;
+            Ok(0)
+        }
+        Command::Sync(arguments) => sync(&home.cluster(cluster)?, cli.output, &arguments).await,
+        Command::Status { json } => {
+            let format = if json { Format::Json } else { cli.output };
+            status(&home.cluster(cluster)?, format).await
+        }
+        Command::Agent(cli::Agent::Run { sync: cli::SyncMode::Manual }) => {
+            let layout = home.cluster(cluster)?;
+            let stop = Stop::new();
+            tokio::spawn(holdfast_service::on_signal(stop.clone()));
+            daemon::run(agent(&layout)?, layout, stop).await?;
+            Ok(0)
+        }
+        Command::Lock(arguments) => {
+            let layout = home.cluster(cluster)?;
+            lock::run(&Cluster::load(&RealDisk, &layout)?, server(&layout)?, &arguments).await
+        }
+    }
+}
+
+async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<u8, Error> {
+    let window_ms = arguments.commit_timeout.as_secs().saturating_mul(1000);
+    let request = match &arguments.confirm {
+        Some(version) => Request::Confirm { version: *version },
+        None if arguments.cancel => Request::Cancel,
+        None => Request::Sync(SyncRequest {
+            window_ms,
+            dry_run: arguments.dry_run,
+            supersede: arguments.supersede,
+            retry_rejected: arguments.retry_rejected,
+        }),
+    };
+    let outcome = match ipc::ask(layout, &request).await? {
+        Some(Answer::Done(outcome)) => outcome,
+        Some(Answer::Failed(error)) => return Err(error),
+        Some(Answer::Status(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
+        None => return without_daemon(layout, format, request, arguments.exit_code).await,
+    };
+    print(format, &outcome)?;
+    Ok(code(&outcome, arguments.exit_code))
+}
+
+/// Works on the state directly. Nobody else watches the deadline then, so this command does.
+async fn without_daemon(layout: &Layout, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
+    let agent = agent(layout)?;
+    let outcome = {
+        let _turn = OpLock::acquire(layout).await?;
+        match request {
+            Request::Sync(request) => agent.sync(&request).await?,
+            Request::Confirm { version } => agent.confirm(version).await?,
+            Request::Cancel => agent.cancel().await?,
+            Request::Status => return Err(Error::Unexpected("status is another command".into())),
+        }
+    };
+    print(format, &outcome)?;
+    match outcome {
+        Outcome::Pending { version, .. } => watch(layout, &agent, version, format).await,
+        outcome => Ok(code(&outcome, exit_code)),
+    }
+}
+
+/// Stays until the version is confirmed elsewhere, replaced, or rolled back here.
+async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format) -> Result<u8, Error> {
+    loop {
+        sleep(LOOK).await;
+        let view = agent.status()?;
+        match &view.pending {
+            Some(pending) if pending.version == version => {
+                if pending.seconds_left == Some(0)
+                    && let Some(_turn) = OpLock::try_acquire(layout)?
+                {
+                    agent.tick().await?;
+                }
+            }
+            _ if view.confirmed >= Some(version) => {
+                print(format, &Outcome::Confirmed { version, already: false })?;
+                return Ok(0);
+            }
+            Some(_) => return Err(Error::State(format!("version {version} was replaced by another sync"))),
+            None => {
+                let reason = view.rejected.last().map(|rejected| rejected.reason.clone()).unwrap_or_default();
+                return Err(Error::RolledBack(format!("version {version} is rolled back: {reason}")));
+            }
+        }
+    }
+}
+
+async fn status(layout: &Layout, format: Format) -> Result<u8, Error> {
+    let view = match ipc::ask(layout, &Request::Status).await? {
+        Some(Answer::Status(view)) => *view,
+        Some(Answer::Failed(error)) => return Err(error),
+        Some(Answer::Done(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
+        None => {
+            let agent = agent(layout)?;
+            // Whoever looks also puts in order what a killed agent left, unless somebody is at it.
+            if let Some(_turn) = OpLock::try_acquire(layout)? {
+                agent.recover().await?;
+            }
+            agent.status()?
+        }
+    };
+    print(format, &view)?;
+    Ok(0)
+}
+
+fn agent(layout: &Layout) -> Result<Agent, Error> {
+    let disk = Arc::new(RealDisk);
+    let cluster = Cluster::load(disk.as_ref(), layout)?;
+    let store = Store::new(disk, layout.clone(), cluster.node.clone());
+    let activator = Activator::new(Arc::new(Commands));
+    Ok(Agent::new(cluster, store, activator, Arc::new(server(layout)?), Arc::new(SystemClock)))
+}
+
+fn server(layout: &Layout) -> Result<HttpServer, Error> {
+    let cluster = Cluster::load(&RealDisk, layout)?;
+    let credentials = Credentials::load(&RealDisk, layout, &cluster)?;
+    HttpServer::new(cluster, credentials, env::var_os("FLOR_TOKEN_FILE").map(PathBuf::from))
+}
+
+fn code(outcome: &Outcome, exit_code: bool) -> u8 {
+    match outcome {
+        Outcome::Available { update: true, .. } if exit_code => UPDATE_AVAILABLE,
+        _ => 0,
+    }
+}
+
+fn print<T: Serialize + std::fmt::Display>(format: Format, value: &T) -> Result<(), Error> {
+    match format {
+        Format::Text => println!("{value}"),
+        Format::Json => {
+            let text = serde_json::to_string(value).map_err(|error| Error::Unexpected(error.to_string()))?;
+            println!("{text}");
+        }
+    }
+    Ok(())
+}

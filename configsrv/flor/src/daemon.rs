@@ -1,0 +1,126 @@
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+use holdfast_service::Stop;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Error,
+    agent::Agent,
+    home::Layout,
+    ipc::{self, Answer, Request},
+    op_lock::OpLock,
+};
+
+/// How often the daemon looks even though nothing is said to be pending: a command that found no daemon may have
+/// changed that.
+const IDLE: Duration = Duration::from_secs(60);
+/// While something is pending, what is left is written down this often.
+const PENDING: Duration = Duration::from_secs(10);
+/// After a failure to roll back, e.g. because the disk is full.
+const RETRY: Duration = Duration::from_secs(5);
+/// A command whose line does not come in this time is dropped.
+const LINE: Duration = Duration::from_secs(5);
+
+/// Watches over what is pending, and does what commands ask over the socket, until `stop`.
+pub(crate) async fn run(agent: Agent, layout: Layout, stop: Stop) -> Result<(), Error> {
+    let listener = listen(&layout).await?;
+    let mut next = {
+        let _turn = OpLock::acquire(&layout).await?;
+        agent.recover().await?;
+        due(agent.tick().await)
+    };
+    tracing::info!(socket = %layout.socket().display(), "agent is running");
+    let (wake, mut woken) = mpsc::channel::<()>(1);
+    loop {
+        tokio::select! {
+            () = stop.requested() => break,
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    tokio::spawn(serve(agent.clone(), layout.clone(), stream, wake.clone()));
+                }
+            }
+            _ = woken.recv() => next = Instant::now(),
+            () = sleep_until(next) => next = watch(&agent, &layout).await,
+        }
+    }
+    let _ = fs::remove_file(layout.socket());
+    Ok(())
+}
+
+/// Rolls back what is overdue, and says when to look again.
+async fn watch(agent: &Agent, layout: &Layout) -> Instant {
+    match OpLock::try_acquire(layout) {
+        Ok(Some(_turn)) => due(agent.tick().await),
+        // Whoever is at work writes its own deadline down.
+        Ok(None) => Instant::now() + Duration::from_millis(100),
+        Err(error) => {
+            tracing::error!(%error, "the state cannot be locked");
+            Instant::now() + RETRY
+        }
+    }
+}
+
+fn due(left: Result<Option<u64>, Error>) -> Instant {
+    let wait = match left {
+        Ok(None) => IDLE,
+        Ok(Some(left_ms)) => Duration::from_millis(left_ms).min(PENDING),
+        Err(error) => {
+            tracing::error!(%error, "the agent's state could not be brought in order");
+            RETRY
+        }
+    };
+    Instant::now() + wait
+}
+
+/// Binds the socket, in place of one that a killed daemon left.
+async fn listen(layout: &Layout) -> Result<UnixListener, Error> {
+    let path = layout.socket();
+    if UnixStream::connect(&path).await.is_ok() {
+        return Err(Error::State("an agent is running already".into()));
+    }
+    let failed = |error| Error::file(&path, &error);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn serve(agent: Agent, layout: Layout, mut stream: UnixStream, wake: mpsc::Sender<()>) {
+    let request = match tokio::time::timeout(LINE, ipc::read::<Request>(&mut stream)).await {
+        Ok(Ok(Some(request))) => request,
+        Ok(Ok(None)) | Err(_) => return,
+        Ok(Err(error)) => {
+            let _ = ipc::write(&mut stream, &Answer::Failed(error)).await;
+            return;
+        }
+    };
+    let answer = answer(&agent, &layout, request).await.unwrap_or_else(Answer::Failed);
+    // The deadline may have moved, also when the command failed.
+    let _ = wake.try_send(());
+    if let Err(error) = ipc::write(&mut stream, &answer).await {
+        tracing::debug!(%error, "a command did not wait for its answer");
+    }
+}
+
+async fn answer(agent: &Agent, layout: &Layout, request: Request) -> Result<Answer, Error> {
+    if let Request::Status = request {
+        let mut view = agent.status()?;
+        view.daemon = true;
+        return Ok(Answer::Status(Box::new(view)));
+    }
+    let _turn = OpLock::acquire(layout).await?;
+    let outcome = match request {
+        Request::Sync(request) => agent.sync(&request).await?,
+        Request::Confirm { version } => agent.confirm(version).await?,
+        Request::Cancel => agent.cancel().await?,
+        Request::Status => return Err(Error::Unexpected("status is answered without a turn".into())),
+    };
+    Ok(Answer::Done(outcome))
+}

@@ -1,0 +1,216 @@
+use std::{env, fmt, fs, path::Path};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use configsrv_fleet::{SpiffeId, Subject};
+use holdfast_proto::iam::{EnrollRequest, EnrollResponse, enrollment_client::EnrollmentClient};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use crate::{
+    Error,
+    cli::Enroll,
+    cluster::Cluster,
+    disk::{Attributes, Disk, RealDisk, replace},
+    home::{Home, Layout},
+};
+
+const PUBLIC: Attributes = Attributes { mode: 0o644, owner: None };
+
+/// What a join token says about the cluster: whose token it is, and by which key its authority is known.
+struct JoinToken {
+    text: String,
+    node: String,
+    authority: [u8; 32],
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Enrolled {
+    spiffe_id: String,
+    folder: String,
+}
+
+/// Makes a key, has it certified, and writes down whom to trust and whom to ask.
+pub(crate) async fn enroll(home: &Home, arguments: &Enroll) -> Result<Enrolled, Error> {
+    let token = JoinToken::read(arguments.join_token_file.as_deref())?;
+    let servers_ca = match &arguments.ca_file {
+        Some(path) => Some(fs::read_to_string(path).map_err(|error| Error::file(path, &error))?),
+        None => None,
+    };
+    let channel = connect(&arguments.api, servers_ca.as_deref())?;
+    // The key lies on disk before the token is spent: a repetition asks for the same key, as the server demands.
+    let name = arguments.name.clone().unwrap_or_else(|| token.node.clone());
+    let waiting = home.cluster(Some(&format!(".enrolling-{name}")))?;
+    let key = key(&waiting, &token.node)?;
+    let request = EnrollRequest { join_token: token.text.clone(), csr_der: request(&key)?.into() };
+    let answer = EnrollmentClient::new(channel).enroll(request).await.map_err(|status| refused(&status))?.into_inner();
+    let identity = check(&token, &answer)?;
+    let Subject::Node(node) = identity.subject().clone() else {
+        return Err(Error::Untrusted(format!("{identity} is not a node")));
+    };
+    let cluster =
+        Cluster { cluster: identity.cluster().clone(), node, urls: arguments.servers.clone(), signers: Vec::new() };
+    let scope = arguments.name.clone().unwrap_or_else(|| identity.cluster().to_string());
+    let layout = home.cluster(Some(&scope))?;
+    write(&layout, &cluster, &key, &answer, servers_ca.as_deref())?;
+    let _ = fs::remove_dir_all(waiting.folder());
+    Ok(Enrolled { spiffe_id: identity.to_string(), folder: layout.folder().display().to_string() })
+}
+
+impl JoinToken {
+    fn read(file: Option<&Path>) -> Result<Self, Error> {
+        let text = match file {
+            Some(path) => fs::read_to_string(path).map_err(|error| Error::file(path, &error))?,
+            None => env::var("FLOR_JOIN_TOKEN")
+                .map_err(|_| Error::Usage("no join token: name a file, or set FLOR_JOIN_TOKEN".into()))?,
+        };
+        Self::parse(text.trim()).ok_or_else(|| Error::Usage("this is not a join token".into()))
+    }
+
+    /// `hfjoin.NODE.HASH.SECRET`; a node's name may contain dots.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("hfjoin.")?.rsplitn(3, '.');
+        let (_secret, hash, node) = (parts.next()?, parts.next()?, parts.next()?);
+        let authority = URL_SAFE_NO_PAD.decode(hash).ok()?.try_into().ok()?;
+        Some(Self { text: text.to_owned(), node: node.to_owned(), authority })
+    }
+}
+
+fn connect(url: &str, servers_ca: Option<&str>) -> Result<Channel, Error> {
+    let unusable = |error: tonic::transport::Error| Error::Usage(format!("{url}: {error}"));
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
+    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let endpoint = match (endpoint.uri().scheme_str(), servers_ca) {
+        (Some("https"), Some(pem)) => {
+            endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))).map_err(unusable)?
+        }
+        (Some("https"), None) => {
+            return Err(Error::Usage("--ca-file is required for https: it says which server may get the token".into()));
+        }
+        // The join token would be readable on the way.
+        _ if !loopback => return Err(Error::Usage(format!("{url}: a join token is sent over https only"))),
+        _ => endpoint,
+    };
+    Ok(endpoint.connect_lazy())
+}
+
+/// The key of an enrolment that was cut off, or a new one.
+fn key(waiting: &Layout, node: &str) -> Result<KeyPair, Error> {
+    let path = waiting.key(node);
+    if let Some(bytes) = RealDisk.read(&path).map_err(|error| Error::file(&path, &error))? {
+        let text = String::from_utf8_lossy(&bytes);
+        return KeyPair::from_pem(&text).map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())));
+    }
+    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|error| Error::Unexpected(error.to_string()))?;
+    put(&path, key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
+    Ok(key)
+}
+
+/// A certificate request without names: the server decides who this is.
+fn request(key: &KeyPair) -> Result<Vec<u8>, Error> {
+    let failed = |error: rcgen::Error| Error::Unexpected(error.to_string());
+    let request = CertificateParams::default().serialize_request(key).map_err(failed)?;
+    Ok(request.der().to_vec())
+}
+
+/// The answer is believed because its authority is the one that the join token knows, and because it certified this
+/// node's name.
+fn check(token: &JoinToken, answer: &EnrollResponse) -> Result<SpiffeId, Error> {
+    let untrusted = |why: &str| Error::Untrusted(format!("the answer to the enrolment is not believed: {why}"));
+    let mut authority = None;
+    for der in &answer.ca_bundle {
+        let certificate = X509Certificate::from_der(der).map_err(|_| untrusted("no certificate"))?.1;
+        if digest(&SHA256, certificate.public_key().raw).as_ref() == token.authority {
+            authority = Some(certificate);
+        }
+    }
+    let authority = authority.ok_or_else(|| untrusted("its authority is not the one in the join token"))?;
+    let chain: Vec<X509Certificate<'_>> = answer
+        .certificate_chain
+        .iter()
+        .map(|der| X509Certificate::from_der(der).map(|(_, certificate)| certificate))
+        .collect::<Result<_, _>>()
+        .map_err(|_| untrusted("no certificate"))?;
+    for (at, certificate) in chain.iter().enumerate() {
+        let issuer = chain.get(at + 1).unwrap_or(&authority);
+        if certificate.verify_signature(Some(issuer.public_key())).is_err() {
+            return Err(untrusted("its chain does not lead to the authority"));
+        }
+    }
+    if chain.is_empty() {
+        return Err(untrusted("no certificate"));
+    }
+    let identity: SpiffeId = answer.spiffe_id.parse().map_err(|_| untrusted("no SPIFFE id"))?;
+    match identity.subject() {
+        Subject::Node(node) if node.as_str() == token.node => Ok(identity),
+        _ => Err(untrusted("it names another node")),
+    }
+}
+
+fn write(
+    layout: &Layout,
+    cluster: &Cluster,
+    key: &KeyPair,
+    answer: &EnrollResponse,
+    servers_ca: Option<&str>,
+) -> Result<(), Error> {
+    let leaf = cluster.node.as_str();
+    let chain: String = answer.certificate_chain.iter().map(|der| pem(der)).collect();
+    let mut authorities: String = answer.ca_bundle.iter().map(|der| pem(der)).collect();
+    authorities.push_str(servers_ca.unwrap_or_default());
+    put(&layout.key(leaf), key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
+    put(&layout.certificate(leaf), chain.as_bytes(), PUBLIC)?;
+    put(&layout.authorities(), authorities.as_bytes(), PUBLIC)?;
+    // Last: with it the enrolment is complete.
+    cluster.save(&RealDisk, layout)
+}
+
+fn put(path: &Path, bytes: &[u8], attributes: Attributes) -> Result<(), Error> {
+    replace(&RealDisk, path, bytes, attributes).map_err(|error| Error::file(path, &error))
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+fn refused(status: &tonic::Status) -> Error {
+    match status.code() {
+        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable(status.message().to_owned()),
+        _ => Error::Untrusted(format!("the server refused: {}", status.message())),
+    }
+}
+
+impl fmt::Display for Enrolled {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "enrolled as {}; state is in {}", self.spiffe_id, self.folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn join_tokens_name_the_node_and_the_authority() {
+        let hash = URL_SAFE_NO_PAD.encode([7; 32]);
+        let token = JoinToken::parse(&format!("hfjoin.pier2.rack.{hash}.secret")).unwrap();
+        assert_eq!((token.node.as_str(), token.authority), ("pier2.rack", [7; 32]));
+        for text in ["", "hfjoin", "hfjoin.pier2.short.secret", &format!("other.pier2.{hash}.secret")] {
+            assert!(JoinToken::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_travel_over_tls_or_not_at_all() {
+        assert!(connect("https://hub:2379", None).is_err());
+        assert!(connect("http://hub:2379", None).is_err());
+    }
+}

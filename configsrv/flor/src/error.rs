@@ -1,0 +1,73 @@
+use std::{io, path::Path};
+
+use configsrv_fleet::{ArtifactError, ArtifactErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Refusal;
+
+/// Why a command ends without success. Scripts tell the cases apart by the exit code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", content = "message", rename_all = "snake_case")]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Unexpected(String),
+    #[error("{0}")]
+    Usage(String),
+    /// Older than what is confirmed here, or the same number with other content.
+    #[error("{0}")]
+    Replay(String),
+    /// Signature, trust, schema, addressee.
+    #[error("{0}")]
+    Untrusted(String),
+    /// Worth another try.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    State(String),
+    #[error("{0}")]
+    RolledBack(String),
+}
+
+impl Error {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unexpected(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Replay(_) => 5,
+            Self::Untrusted(_) => 6,
+            Self::Unreachable(_) => 7,
+            Self::State(_) => 8,
+            Self::RolledBack(_) => 9,
+        }
+    }
+
+    /// A file operation that failed.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        Self::Unexpected(format!("{}: {error}", path.display()))
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::Replay { .. } | Refusal::SameNumber(_) => Self::Replay(text),
+            Refusal::AlreadyPending { .. }
+            | Refusal::Rejected { .. }
+            | Refusal::NothingPending
+            | Refusal::OtherPending { .. }
+            | Refusal::Expired(_) => Self::State(text),
+        }
+    }
+}
+
+impl From<ArtifactError> for Error {
+    fn from(error: ArtifactError) -> Self {
+        match error.kind() {
+            ArtifactErrorKind::Malformed
+            | ArtifactErrorKind::Schema
+            | ArtifactErrorKind::Trust
+            | ArtifactErrorKind::Addressee => Self::Untrusted(error.to_string()),
+        }
+    }
+}

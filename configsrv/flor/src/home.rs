@@ -1,0 +1,145 @@
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use configsrv_fleet::{NodeName, Version};
+
+use crate::Error;
+
+/// Where the agent keeps what: one folder a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    root: PathBuf,
+    /// Set when the user chose the place: then sockets live there too.
+    chosen: bool,
+}
+
+/// The files of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    folder: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Home {
+    /// `$FLOR_HOME`, else `/var/lib/flor` if there is one, else `~/.flor`.
+    pub(crate) fn find(chosen: Option<PathBuf>) -> Result<Self, Error> {
+        if let Some(root) = chosen {
+            return Ok(Self { root, chosen: true });
+        }
+        let system = PathBuf::from("/var/lib/flor");
+        if system.is_dir() {
+            return Ok(Self { root: system, chosen: false });
+        }
+        let user = env::var_os("HOME").ok_or_else(|| Error::Usage("neither FLOR_HOME nor HOME is set".into()))?;
+        Ok(Self { root: PathBuf::from(user).join(".flor"), chosen: false })
+    }
+
+    /// The named cluster, or the only one.
+    pub(crate) fn cluster(&self, name: Option<&str>) -> Result<Layout, Error> {
+        match name {
+            Some(name) => Ok(self.layout(name)),
+            None => self.only_cluster(),
+        }
+    }
+
+    fn only_cluster(&self) -> Result<Layout, Error> {
+        let entries = fs::read_dir(self.root.join("clusters")).map_err(|_| self.not_enrolled())?;
+        let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        match (names.next(), names.next()) {
+            (Some(name), None) => Ok(self.layout(&name)),
+            (None, _) => Err(self.not_enrolled()),
+            (Some(_), Some(_)) => {
+                Err(Error::Usage("this machine is enrolled in several clusters: name one with --cluster".into()))
+            }
+        }
+    }
+
+    fn not_enrolled(&self) -> Error {
+        Error::State(format!("this machine is not enrolled: nothing in {}; use flor enroll", self.root.display()))
+    }
+
+    fn layout(&self, name: &str) -> Layout {
+        let folder = self.root.join("clusters").join(name);
+        let runtime = if self.chosen {
+            folder.join("run")
+        } else {
+            let base = env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/run"), PathBuf::from);
+            base.join("flor").join(name)
+        };
+        Layout { folder, runtime }
+    }
+}
+
+impl Layout {
+    #[cfg(test)]
+    pub(crate) fn at(folder: &str) -> Self {
+        Self { folder: PathBuf::from(folder), runtime: PathBuf::from(folder).join("run") }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Cluster, node and servers; enrolment writes it.
+    pub(crate) fn cluster(&self) -> PathBuf {
+        self.folder.join("cluster.json")
+    }
+
+    /// The authorities that this node trusts.
+    pub(crate) fn authorities(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    pub(crate) fn certificate(&self, leaf: &str) -> PathBuf {
+        self.folder.join("certs").join(format!("{leaf}.crt"))
+    }
+
+    pub(crate) fn key(&self, leaf: &str) -> PathBuf {
+        self.folder.join("certs").join(format!("{leaf}.key"))
+    }
+
+    /// One line: the version that runs.
+    pub(crate) fn pointer(&self) -> PathBuf {
+        self.folder.join("artifacts/current")
+    }
+
+    pub(crate) fn sets(&self) -> PathBuf {
+        self.folder.join("artifacts/sets")
+    }
+
+    pub(crate) fn set(&self, version: Version) -> PathBuf {
+        self.sets().join(format!("v{version}"))
+    }
+
+    pub(crate) fn artifact(&self, version: Version, node: &NodeName) -> PathBuf {
+        self.set(version).join(format!("{node}.json"))
+    }
+
+    fn agent(&self) -> PathBuf {
+        self.folder.join("state/agent")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.agent().join("state")
+    }
+
+    pub(crate) fn pending(&self) -> PathBuf {
+        self.agent().join("pending")
+    }
+
+    /// What files were before the change under way touched them.
+    pub(crate) fn originals(&self) -> PathBuf {
+        self.agent().join("originals")
+    }
+
+    /// Held by whoever changes something.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.agent().join("lock")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.runtime.join("agent.sock")
+    }
+}

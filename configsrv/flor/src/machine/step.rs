@@ -1,0 +1,276 @@
+use std::time::Duration;
+
+use configsrv_fleet::{Signer, Version, diff::Class};
+
+use super::{AgentState, Guard, Now, Pending, Phase, Target, World, boot};
+
+/// How much of a window may pass before what is left is written down again.
+const WRITE_DOWN_MS: u64 = 10_000;
+
+/// What may happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A verified and staged artifact is to become active.
+    Offer(Offer),
+    /// How [`Effect::Activate`] ended.
+    Activated(Result<(), Failure>),
+    /// How [`Effect::Restore`] ended.
+    Restored(Result<(), Failure>),
+    /// Somebody proved that the node is well: this version, or whichever is pending.
+    Confirm(Option<Version>),
+    /// Back to the old version now.
+    Cancel,
+    /// Time passed.
+    Tick,
+    /// The agent looks at the disk for the first time.
+    Boot,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub to: Target,
+    pub class: Class,
+    pub signers: Vec<Signer>,
+    /// Without a window the version is confirmed as soon as it is active.
+    pub window: Option<Duration>,
+    /// Replaces a change that is under way; the way back stays the same.
+    pub supersede: bool,
+    /// Tries a content again that failed here before.
+    pub retry_rejected: bool,
+}
+
+/// Why files or hooks did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure(pub String);
+
+/// What must be done, in order. A crash between two of them loses nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    SaveState(AgentState),
+    SavePending(Pending),
+    ClearPending,
+    /// Flips the pointer.
+    Point(Option<Version>),
+    /// Writes the files of `to` and runs the hooks of what differs from `from`; then [`Event::Activated`].
+    Activate {
+        from: Option<Version>,
+        to: Version,
+    },
+    /// Brings the files back from `from` to `to`; then [`Event::Restored`].
+    Restore {
+        from: Version,
+        to: Option<Version>,
+    },
+    /// Forgets what files were before a change touched them.
+    DropOriginals,
+    /// Removes all staged sets but these.
+    Sweep {
+        keep: Vec<Version>,
+    },
+    /// Tells the server, if it listens.
+    Tell(Told),
+}
+
+/// The transition that the server is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Before anything is touched, so that a lost network does not swallow it.
+    Acknowledged,
+    Pending,
+    Confirmed,
+    Adopted,
+    RolledBack {
+        version: Version,
+        reason: String,
+    },
+    Degraded {
+        version: Version,
+        reason: String,
+    },
+}
+
+/// Why an event does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("version {version} is waiting for its confirmation; confirm it, wait, or use --supersede")]
+    AlreadyPending { version: Version },
+    #[error("version {offered} is older than version {confirmed}, which this node has confirmed: refused as a replay")]
+    Replay { offered: Version, confirmed: Version },
+    #[error("version {0} has other content than the version {0} that this node has confirmed")]
+    SameNumber(Version),
+    #[error("version {version} has the content that failed here ({reason}); --retry-rejected tries it again")]
+    Rejected { version: Version, reason: String },
+    #[error("nothing is waiting for a confirmation")]
+    NothingPending,
+    #[error("version {pending} is waiting for its confirmation, not version {asked}")]
+    OtherPending { pending: Version, asked: Version },
+    #[error("the window for version {0} is over: it is being rolled back")]
+    Expired(Version),
+}
+
+/// What `event` demands in `world`. No effects means that all is as it should be.
+pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>, Refusal> {
+    match event {
+        Event::Offer(offer) => take(world, offer, now),
+        Event::Activated(outcome) => Ok(activated(world, outcome, now)),
+        Event::Restored(outcome) => Ok(restored(world, outcome, now)),
+        Event::Confirm(version) => confirm(world, version, now),
+        Event::Cancel => cancel(world),
+        Event::Tick => Ok(tick(world, now)),
+        Event::Boot => Ok(boot::recover(world, now)),
+    }
+}
+
+fn take(world: &World, offer: Offer, now: &Now) -> Result<Vec<Effect>, Refusal> {
+    let state = &world.state;
+    if let Some(confirmed) = state.confirmed {
+        if offer.to.version < confirmed.version {
+            return Err(Refusal::Replay { offered: offer.to.version, confirmed: confirmed.version });
+        }
+        if offer.to.version == confirmed.version && offer.to.digest != confirmed.digest {
+            return Err(Refusal::SameNumber(offer.to.version));
+        }
+    }
+    match &world.pending {
+        Some(pending) if !offer.supersede || matches!(pending.phase, Phase::RollingBack { .. }) => {
+            return Err(Refusal::AlreadyPending { version: pending.to.version });
+        }
+        None if state.confirmed == Some(offer.to) => return Ok(Vec::new()),
+        _ => {}
+    }
+    if let (Some(rejected), false) = (state.rejection(&offer.to), offer.retry_rejected) {
+        return Err(Refusal::Rejected { version: offer.to.version, reason: rejected.reason.clone() });
+    }
+    let before = world.active();
+    let pending = Pending {
+        // The way back always leads to what was confirmed.
+        from: world.pending.as_ref().map_or(state.confirmed, |pending| pending.from),
+        to: offer.to,
+        class: offer.class,
+        signers: offer.signers,
+        guard: offer.window.map(|window| Guard::new(window, now)),
+        phase: Phase::Activating,
+    };
+    let offered = AgentState { offered: state.offered.max(Some(offer.to.version)), ..state.clone() };
+    let mut effects = vec![Effect::SaveState(offered.clone())];
+    if world.pending.is_none() && state.degraded.is_none() {
+        effects.push(Effect::DropOriginals);
+    }
+    if world.pending.is_none() && state.confirmed.is_some_and(|confirmed| confirmed.digest == offer.to.digest) {
+        // Nothing but the number changes: there is nothing to confirm.
+        let pending = Pending { guard: None, ..pending };
+        effects.extend([Effect::SavePending(pending.clone()), Effect::Point(Some(offer.to.version))]);
+        effects.extend(commit(&offered, &pending, now, Told::Adopted, "adopted"));
+        return Ok(effects);
+    }
+    let to = offer.to.version;
+    effects.extend([
+        Effect::SavePending(pending),
+        Effect::Tell(Told::Acknowledged),
+        Effect::Point(Some(to)),
+        Effect::Activate { from: before.map(|before| before.version), to },
+    ]);
+    Ok(effects)
+}
+
+fn activated(world: &World, outcome: Result<(), Failure>, now: &Now) -> Vec<Effect> {
+    let Some(pending) = &world.pending else { return Vec::new() };
+    match outcome {
+        Err(Failure(reason)) => roll_back(pending, reason, true),
+        Ok(()) if pending.guard.is_none() => commit(&world.state, pending, now, Told::Confirmed, "committed"),
+        Ok(()) => {
+            vec![Effect::SavePending(Pending { phase: Phase::Guarded, ..pending.clone() }), Effect::Tell(Told::Pending)]
+        }
+    }
+}
+
+fn confirm(world: &World, version: Option<Version>, now: &Now) -> Result<Vec<Effect>, Refusal> {
+    let Some(pending) = &world.pending else {
+        let confirmed = world.state.confirmed.map(|confirmed| confirmed.version);
+        return if version.is_some() && version == confirmed { Ok(Vec::new()) } else { Err(Refusal::NothingPending) };
+    };
+    let target = pending.to.version;
+    if let Some(asked) = version.filter(|asked| *asked != target) {
+        return Err(Refusal::OtherPending { pending: target, asked });
+    }
+    let expired = pending.guard.as_ref().is_some_and(|guard| guard.left_ms(now) == 0);
+    if expired || pending.phase != Phase::Guarded {
+        return Err(Refusal::Expired(target));
+    }
+    Ok(commit(&world.state, pending, now, Told::Confirmed, "confirmed"))
+}
+
+fn cancel(world: &World) -> Result<Vec<Effect>, Refusal> {
+    match &world.pending {
+        None => Err(Refusal::NothingPending),
+        Some(Pending { phase: Phase::RollingBack { .. }, .. }) => Ok(Vec::new()),
+        Some(pending) => Ok(roll_back(pending, "cancelled by the operator".to_owned(), true)),
+    }
+}
+
+fn tick(world: &World, now: &Now) -> Vec<Effect> {
+    let Some(pending) = &world.pending else { return Vec::new() };
+    let (Phase::Guarded, Some(guard)) = (&pending.phase, &pending.guard) else { return Vec::new() };
+    let left = guard.left_ms(now);
+    if left == 0 {
+        return roll_back(pending, "not confirmed in time".to_owned(), true);
+    }
+    if guard.remaining_ms.saturating_sub(left) < WRITE_DOWN_MS {
+        return Vec::new();
+    }
+    vec![Effect::SavePending(Pending { guard: Some(guard.written_down(now)), ..pending.clone() })]
+}
+
+/// The end of a good change: the mark moves first, the record of the change goes last.
+fn commit(state: &AgentState, pending: &Pending, now: &Now, told: Told, word: &str) -> Vec<Effect> {
+    let mut state =
+        AgentState { confirmed: Some(pending.to), signers: pending.signers.clone(), degraded: None, ..state.clone() };
+    state.rejected.retain(|rejected| rejected.target.digest != pending.to.digest);
+    state.note(word, pending.to.version, now.wall_ms);
+    let keep = [Some(pending.to.version), pending.from.map(|from| from.version)].into_iter().flatten().collect();
+    vec![
+        Effect::SaveState(state),
+        Effect::ClearPending,
+        Effect::DropOriginals,
+        Effect::Sweep { keep },
+        Effect::Tell(told),
+    ]
+}
+
+/// The way back. It is durable that it has begun before anything is touched, so that no confirmation overtakes it.
+pub(super) fn roll_back(pending: &Pending, reason: String, reject: bool) -> Vec<Effect> {
+    let to = pending.from.map(|from| from.version);
+    vec![
+        Effect::SavePending(Pending { phase: Phase::RollingBack { reason, reject }, ..pending.clone() }),
+        Effect::Point(to),
+        Effect::Restore { from: pending.to.version, to },
+    ]
+}
+
+/// The end of the way back. It ends in the old version even when that one fails: going back and forth helps nobody.
+fn restored(world: &World, outcome: Result<(), Failure>, now: &Now) -> Vec<Effect> {
+    let Some(pending) = &world.pending else { return Vec::new() };
+    let Phase::RollingBack { reason, reject } = &pending.phase else { return Vec::new() };
+    let version = pending.to.version;
+    let mut state = world.state.clone();
+    if *reject {
+        state.reject(pending.to, reason, now.wall_ms);
+    }
+    state.note("rolled back", version, now.wall_ms);
+    let keep = pending.from.map(|from| from.version).into_iter().collect();
+    match outcome {
+        Ok(()) => vec![
+            Effect::SaveState(state),
+            Effect::ClearPending,
+            Effect::DropOriginals,
+            Effect::Sweep { keep },
+            Effect::Tell(Told::RolledBack { version, reason: reason.clone() }),
+        ],
+        Err(Failure(failure)) => {
+            let reason = format!("{reason}; and the way back failed: {failure}");
+            state.degraded = Some(reason.clone());
+            // What files were before stays, for the next change or for a person.
+            vec![Effect::SaveState(state), Effect::ClearPending, Effect::Tell(Told::Degraded { version, reason })]
+        }
+    }
+}

@@ -1,0 +1,128 @@
+use configsrv_fleet::{Digest, Signer, Version, diff::Class};
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, Guard};
+
+/// How many rejected contents are remembered.
+const MOST_REJECTED: usize = 32;
+
+/// A version and what it contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub version: Version,
+    pub digest: Digest,
+}
+
+/// Everything durable: what is confirmed, what is under way, and where the pointer points.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct World {
+    pub state: AgentState,
+    pub pending: Option<Pending>,
+    /// The version that runs.
+    pub current: Option<Version>,
+}
+
+/// What the agent knows for sure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgentState {
+    /// The last version that was confirmed or needed no confirmation. Nothing older is accepted: this is the
+    /// high-water mark, which a version under guard does not move.
+    pub confirmed: Option<Target>,
+    /// Whose signatures count: pinned at enrolment or with the first artifact, moved by confirmed ones.
+    #[serde(default)]
+    pub signers: Vec<Signer>,
+    /// The newest version that was offered and verified.
+    #[serde(default)]
+    pub offered: Option<Version>,
+    /// Contents that this node went back from, the newest last.
+    #[serde(default)]
+    pub rejected: Vec<Rejected>,
+    /// Set when the way back failed too, until a version is confirmed.
+    #[serde(default)]
+    pub degraded: Option<String>,
+    #[serde(default)]
+    pub last: Option<LastChange>,
+}
+
+/// A content that was tried here and failed. Version numbers come and go; what failed is the content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rejected {
+    pub target: Target,
+    pub reason: String,
+    pub at_ms: u64,
+}
+
+/// What the last sync came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastChange {
+    pub result: String,
+    pub version: Version,
+    pub at_ms: u64,
+}
+
+/// A change under way. It is on disk before anything is touched, and goes last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    /// What was confirmed before and is gone back to; nothing on a node's first sync.
+    pub from: Option<Target>,
+    pub to: Target,
+    pub class: Class,
+    /// Whose signatures count once this is confirmed.
+    pub signers: Vec<Signer>,
+    /// Absent when no confirmation is asked for.
+    pub guard: Option<Guard>,
+    pub phase: Phase,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub(crate) enum Phase {
+    Activating,
+    /// Active, waiting for its confirmation.
+    Guarded,
+    /// On the way back, which nothing turns round. `reject` says whether the content is to blame.
+    RollingBack {
+        reason: String,
+        reject: bool,
+    },
+}
+
+impl World {
+    /// What `effect` makes of the world, once it is done.
+    pub(crate) fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::SaveState(state) => self.state = state.clone(),
+            Effect::SavePending(pending) => self.pending = Some(pending.clone()),
+            Effect::ClearPending => self.pending = None,
+            Effect::Point(version) => self.current = *version,
+            Effect::Activate { .. }
+            | Effect::Restore { .. }
+            | Effect::DropOriginals
+            | Effect::Sweep { .. }
+            | Effect::Tell(_) => {}
+        }
+    }
+
+    /// What runs now, under guard or not.
+    pub(crate) fn active(&self) -> Option<Target> {
+        let pending = self.pending.as_ref().filter(|pending| self.current == Some(pending.to.version));
+        pending.map(|pending| pending.to).or(self.state.confirmed)
+    }
+}
+
+impl AgentState {
+    pub(crate) fn rejection(&self, target: &Target) -> Option<&Rejected> {
+        self.rejected.iter().find(|rejected| rejected.target.digest == target.digest)
+    }
+
+    pub(super) fn reject(&mut self, target: Target, reason: &str, at_ms: u64) {
+        self.rejected.retain(|rejected| rejected.target.digest != target.digest);
+        self.rejected.push(Rejected { target, reason: reason.to_owned(), at_ms });
+        let excess = self.rejected.len().saturating_sub(MOST_REJECTED);
+        self.rejected.drain(..excess);
+    }
+
+    pub(super) fn note(&mut self, result: &str, version: Version, at_ms: u64) {
+        self.last = Some(LastChange { result: result.to_owned(), version, at_ms });
+    }
+}

@@ -1,0 +1,206 @@
+use std::{fmt, time::Duration};
+
+use configsrv_fleet::{Version, diff::Class};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cluster::Cluster,
+    machine::{LastChange, Phase, Rejected, World},
+};
+
+/// What a sync is asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SyncRequest {
+    /// 0: no confirmation is asked for.
+    pub window_ms: u64,
+    pub dry_run: bool,
+    pub supersede: bool,
+    pub retry_rejected: bool,
+}
+
+/// How a command ended well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Unchanged {
+        version: Version,
+    },
+    /// A dry run's answer.
+    Available {
+        version: Version,
+        active: Option<Version>,
+        class: Class,
+        changes: Vec<String>,
+        update: bool,
+    },
+    /// Active, and waiting for a confirmation.
+    Pending {
+        version: Version,
+        class: Class,
+        deadline_ms: u64,
+        left_ms: u64,
+        back_to: Option<Version>,
+    },
+    /// Active without waiting.
+    Committed {
+        version: Version,
+        class: Class,
+    },
+    Confirmed {
+        version: Version,
+        already: bool,
+    },
+    Cancelled {
+        version: Version,
+        active: Option<Version>,
+    },
+}
+
+/// What `flor status` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatusView {
+    pub cluster: String,
+    pub node: String,
+    pub active: Option<Version>,
+    pub confirmed: Option<Version>,
+    pub offered: Option<Version>,
+    pub pending: Option<PendingView>,
+    pub degraded: Option<String>,
+    pub last: Option<LastChange>,
+    pub rejected: Vec<Rejected>,
+    /// Whether a daemon answered.
+    pub daemon: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PendingView {
+    pub version: Version,
+    pub class: Class,
+    pub back_to: Option<Version>,
+    pub deadline_ms: Option<u64>,
+    pub seconds_left: Option<u64>,
+    pub phase: PhaseView,
+}
+
+/// How far a pending version is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PhaseView {
+    Activating,
+    Active,
+    RollingBack,
+}
+
+impl SyncRequest {
+    pub(crate) fn window(&self) -> Option<Duration> {
+        (self.window_ms > 0).then(|| Duration::from_millis(self.window_ms))
+    }
+}
+
+impl StatusView {
+    pub(crate) fn of(cluster: &Cluster, world: &World, left_ms: Option<u64>) -> Self {
+        let pending = world.pending.as_ref().map(|pending| PendingView {
+            version: pending.to.version,
+            class: pending.class,
+            back_to: pending.from.map(|from| from.version),
+            deadline_ms: pending.guard.as_ref().map(|guard| guard.deadline_wall_ms),
+            seconds_left: left_ms.map(|left| left.div_ceil(1000)),
+            phase: match pending.phase {
+                Phase::Activating => PhaseView::Activating,
+                Phase::Guarded => PhaseView::Active,
+                Phase::RollingBack { .. } => PhaseView::RollingBack,
+            },
+        });
+        Self {
+            cluster: cluster.cluster.to_string(),
+            node: cluster.node.to_string(),
+            active: world.active().map(|active| active.version),
+            confirmed: world.state.confirmed.map(|confirmed| confirmed.version),
+            offered: world.state.offered,
+            pending,
+            degraded: world.state.degraded.clone(),
+            last: world.state.last.clone(),
+            rejected: world.state.rejected.clone(),
+            daemon: false,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged { version: Version::NONE } => write!(out, "nothing to do"),
+            Self::Unchanged { version } => write!(out, "version {version} is active: nothing to do"),
+            Self::Available { version, update: false, .. } => write!(out, "version {version} is active: up to date"),
+            Self::Available { version, active, class, changes, .. } => {
+                let active = Running(*active);
+                write!(out, "version {version} is available; active: {active}; change: {class}")?;
+                changes.iter().try_for_each(|change| write!(out, "\n  {change}"))
+            }
+            Self::Pending { version, class, left_ms, back_to, .. } => write!(
+                out,
+                "version {version} is active ({class}); in {} this node goes back to {}, unless flor sync --confirm",
+                humantime::format_duration(Duration::from_secs(left_ms.div_ceil(1000))),
+                Running(*back_to)
+            ),
+            Self::Committed { version, class } => write!(out, "version {version} is active ({class})"),
+            Self::Confirmed { version, already: false } => write!(out, "version {version} is confirmed"),
+            Self::Confirmed { version, already: true } => write!(out, "version {version} was confirmed before"),
+            Self::Cancelled { version, active } => {
+                write!(out, "version {version} is rolled back; active: {}", Running(*active))
+            }
+        }
+    }
+}
+
+impl fmt::Display for StatusView {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "node      {} of {}", self.node, self.cluster)?;
+        writeln!(out, "active    {}", Running(self.active))?;
+        writeln!(out, "confirmed {}", Running(self.confirmed))?;
+        if let Some(pending) = &self.pending {
+            writeln!(out, "pending   {pending}")?;
+        }
+        if let Some(rejected) = self.rejected.last() {
+            writeln!(out, "rejected  version {}: {}", rejected.target.version, rejected.reason)?;
+        }
+        if let Some(degraded) = &self.degraded {
+            writeln!(out, "DEGRADED  {degraded}")?;
+        }
+        if let Some(last) = &self.last {
+            writeln!(out, "last      version {} {}", last.version, last.result)?;
+        }
+        write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" })
+    }
+}
+
+impl fmt::Display for PendingView {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.seconds_left.map(|left| humantime::format_duration(Duration::from_secs(left)));
+        match (self.phase, left) {
+            (PhaseView::RollingBack, _) => write!(out, "version {}, being rolled back", self.version),
+            (PhaseView::Activating | PhaseView::Active, Some(left)) => write!(
+                out,
+                "version {} ({}); goes back to {} in {left}, unless flor sync --confirm",
+                self.version,
+                self.class,
+                Running(self.back_to)
+            ),
+            (PhaseView::Activating | PhaseView::Active, None) => {
+                write!(out, "version {} ({})", self.version, self.class)
+            }
+        }
+    }
+}
+
+/// A version that runs, or none.
+struct Running(Option<Version>);
+
+impl fmt::Display for Running {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(version) => write!(out, "version {version}"),
+            None => out.write_str("no configuration"),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use configsrv_fleet::Version;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
+
+use super::{
+    Credentials, Intent, Offered, Problem, Receipt, Report, Server,
+    token::{self, Discovery, Grant},
+};
+use crate::{Error, cluster::Cluster, machine::Target};
+
+const CONNECT: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(30);
+/// Reports are worth little waiting: the next one says more.
+const REPORT: Duration = Duration::from_secs(5);
+/// A token is renewed this long before its end.
+const RENEW_BEFORE_S: u64 = 30;
+/// More than any artifact has.
+const LARGEST: usize = 5 << 20;
+
+/// The servers' own HTTP, over TLS with this node's certificate, or in plaintext with a token.
+pub(crate) struct HttpServer {
+    cluster: Cluster,
+    credentials: Credentials,
+    /// A bearer token in a file takes the place of the certificate.
+    token_file: Option<PathBuf>,
+    client: Client,
+    token: Mutex<Option<Token>>,
+}
+
+struct Token {
+    text: String,
+    /// Of which server.
+    url: String,
+    good_until_s: u64,
+}
+
+/// A refusal in the words of the lock's protocol.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Locked {
+    kind: String,
+    value: String,
+}
+
+impl HttpServer {
+    pub(crate) fn new(cluster: Cluster, credentials: Credentials, token_file: Option<PathBuf>) -> Result<Self, Error> {
+        let client = client(&credentials)?;
+        Ok(Self { cluster, credentials, token_file, client, token: Mutex::new(None) })
+    }
+
+    /// Asks one server after the other until one answers; any answer is one.
+    async fn ask<F>(&self, client: &Client, prepare: F) -> Result<Response, Error>
+    where
+        F: Fn(&Client, &str) -> RequestBuilder + Send + Sync,
+    {
+        let mut last = Error::State("cluster.json names no server".into());
+        for url in &self.cluster.urls {
+            let url = url.trim_end_matches('/');
+            let outcome = async {
+                let request = prepare(client, url);
+                let request = match self.bearer(client, url).await? {
+                    Some(token) => request.bearer_auth(token),
+                    None => request,
+                };
+                request.send().await.map_err(|error| unreachable(url, &error))
+            };
+            match outcome.await {
+                // A server that cannot answer now is as good as none while there are others.
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    last = problem(response).await;
+                }
+                Ok(response) => return Ok(response),
+                Err(error @ Error::Unreachable(_)) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// The token to show, where no certificate is shown.
+    async fn bearer(&self, client: &Client, url: &str) -> Result<Option<String>, Error> {
+        if let Some(path) = &self.token_file {
+            let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, &error))?;
+            return Ok(Some(text.trim().to_owned()));
+        }
+        if url.starts_with("https:") {
+            return Ok(None);
+        }
+        let mut token = self.token.lock().await;
+        let now_s = now_s();
+        if let Some(token) = token.as_ref().filter(|token| token.url == url && now_s < token.good_until_s) {
+            return Ok(Some(token.text.clone()));
+        }
+        let grant = self.grant(client, url, now_s).await?;
+        let text = grant.access_token.clone();
+        let good_until_s = now_s.saturating_add(grant.expires_in).saturating_sub(RENEW_BEFORE_S);
+        *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until_s });
+        Ok(Some(text))
+    }
+
+    async fn grant(&self, client: &Client, url: &str, now_s: u64) -> Result<Grant, Error> {
+        let Some(identity) = self.credentials.identity() else {
+            return Err(Error::State("this node has no certificate: enrol it".into()));
+        };
+        let discovery = client.get(format!("{url}/.well-known/openid-configuration"));
+        let discovery: Discovery = json(send(url, discovery).await?).await?;
+        let form = token::form(identity, self.cluster.spiffe_id().as_str(), &discovery.issuer, now_s)?;
+        let request = client
+            .post(format!("{url}/oauth2/token"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+        json(send(url, request).await?).await
+    }
+
+    /// One request of the lock's protocol. Only 200 is success.
+    pub(crate) async fn fleetlock(&self, path: &str, body: &serde_json::Value) -> Result<(), Error> {
+        let response = self
+            .ask(&self.client, |client, url| {
+                client.post(format!("{url}{path}")).header("fleet-lock-protocol", "true").json(body)
+            })
+            .await?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let Locked { kind, value } = response.json().await.unwrap_or_default();
+        let text = format!("{kind}: {value}");
+        if status == StatusCode::LOCKED {
+            Err(Error::State(text))
+        } else {
+            Err(Error::Unexpected(format!("{status} {text}")))
+        }
+    }
+
+    async fn post_report(&self, client: &Client, report: &Report) -> Result<Receipt, Error> {
+        let path = format!("/nodes/{}/status", self.cluster.node);
+        let response =
+            self.ask(client, |client, url| client.post(format!("{url}{path}")).timeout(REPORT).json(report)).await?;
+        json(response).await
+    }
+}
+
+#[async_trait]
+impl Server for HttpServer {
+    async fn fetch(&self, have: Option<Version>, intent: Intent) -> Result<Offered, Error> {
+        let have = have.map(|have| format!("?have={have}")).unwrap_or_default();
+        let path = format!("/artifact/{}{have}", self.cluster.node);
+        let response = self
+            .ask(&self.client, |client, url| {
+                let request = client.get(format!("{url}{path}"));
+                match intent {
+                    Intent::Sync => request,
+                    Intent::DryRun => request.header("flor-sync-intent", "dry-run"),
+                }
+            })
+            .await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Offered::Nothing);
+        }
+        Ok(Offered::Artifact(body(response).await?))
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), Error> {
+        self.post_report(&self.client, report).await.map(|_| ())
+    }
+
+    async fn prove(&self, target: Target, report: Report) -> Result<(), Error> {
+        // A client of its own has no connection from before the activation.
+        let fresh = client(&self.credentials)?;
+        let nonce = token::nonce()?;
+        let report = Report { nonce: Some(nonce.clone()), ..report };
+        let receipt = self.post_report(&fresh, &report).await?;
+        if receipt.nonce.as_ref() != Some(&nonce) || receipt.version != Some(target.version) {
+            return Err(Error::Unreachable("something answered, but not to what was asked: not confirmed".into()));
+        }
+        match receipt.digest {
+            Some(published) if published != target.digest => Err(Error::Untrusted(format!(
+                "the server published version {} with digest {published}, this node runs {}",
+                target.version, target.digest
+            ))),
+            // A server that was restored from a backup may not know the version any more; it is reached all the same.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn client(credentials: &Credentials) -> Result<Client, Error> {
+    Client::builder()
+        .tls_backend_preconfigured(credentials.tls()?)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .timeout(REQUEST)
+        .build()
+        .map_err(|error| Error::Unexpected(error.to_string()))
+}
+
+async fn send(url: &str, request: RequestBuilder) -> Result<Response, Error> {
+    request.send().await.map_err(|error| unreachable(url, &error))
+}
+
+async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
+    let bytes = body(response).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::Unreachable(format!("the answer is not understood: {error}")))
+}
+
+/// The body of a success, in bounds; anything else is an error.
+async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
+    if !response.status().is_success() {
+        return Err(problem(response).await);
+    }
+    let url = response.url().to_string();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&url, &error))? {
+        if bytes.len() + chunk.len() > LARGEST {
+            return Err(Error::Untrusted(format!("the answer is longer than {LARGEST} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// A refusal in this agent's words.
+async fn problem(response: Response) -> Error {
+    let status = response.status();
+    let Problem { error, message } = response.json().await.unwrap_or_default();
+    let text = if message.is_empty() { format!("the server answered {status}") } else { message };
+    match (status, error.as_str()) {
+        (StatusCode::NOT_FOUND, "unknown_node") => Error::State(format!("{text}; what runs here stays as it is")),
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Error::Untrusted(format!("{status}: {text}")),
+        (StatusCode::TOO_MANY_REQUESTS, _) => Error::Unreachable(text),
+        _ if status.is_server_error() => Error::Unreachable(text),
+        _ => Error::Unexpected(text),
+    }
+}
+
+fn unreachable(url: &str, error: &reqwest::Error) -> Error {
+    let mut text = format!("{url}: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    Error::Unreachable(text)
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,82 @@
+//! The config server as the agent needs it.
+
+mod http;
+mod tls;
+mod token;
+
+use async_trait::async_trait;
+use configsrv_fleet::{Digest, Version};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use http::HttpServer;
+pub(crate) use tls::Credentials;
+
+use crate::{Error, machine::Target};
+
+#[async_trait]
+pub(crate) trait Server: Send + Sync {
+    /// This node's current artifact, unless it is the one that the node has.
+    async fn fetch(&self, have: Option<Version>, intent: Intent) -> Result<Offered, Error>;
+
+    /// Says how far this node is.
+    async fn report(&self, report: &Report) -> Result<(), Error>;
+
+    /// Shows that the server is reached over a connection that is opened now, and that it published `target` for this
+    /// node. The report says what runs meanwhile.
+    async fn prove(&self, target: Target, report: Report) -> Result<(), Error>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Sync,
+    DryRun,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// The server has what the node has.
+    Nothing,
+    Artifact(Vec<u8>),
+}
+
+/// A report on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+}
+
+/// The server's answer to a report.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Receipt {
+    nonce: Option<String>,
+    version: Option<Version>,
+    digest: Option<Digest>,
+}
+
+/// The body of every refusal.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Problem {
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    message: String,
+}

@@ -1,0 +1,80 @@
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+};
+
+use crate::{Error, cluster::Cluster, disk::Disk, home::Layout};
+
+/// Whom this node trusts, and what it shows of itself.
+pub(crate) struct Credentials {
+    roots: Vec<CertificateDer<'static>>,
+    identity: Option<NodeIdentity>,
+}
+
+pub(crate) struct NodeIdentity {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl Credentials {
+    pub(crate) fn load(disk: &dyn Disk, layout: &Layout, cluster: &Cluster) -> Result<Self, Error> {
+        let roots = match pem(disk, &layout.authorities())? {
+            Some(bytes) => certificates(&layout.authorities(), &bytes)?,
+            None => Vec::new(),
+        };
+        let (certificate, key) = (layout.certificate(cluster.node.as_str()), layout.key(cluster.node.as_str()));
+        let identity = match (pem(disk, &certificate)?, pem(disk, &key)?) {
+            (Some(chain), Some(bytes)) => Some(NodeIdentity {
+                chain: certificates(&certificate, &chain)?,
+                key: PrivatePkcs8KeyDer::from_pem_slice(&bytes).map_err(|_| damaged(&key))?,
+            }),
+            _ => None,
+        };
+        Ok(Self { roots, identity })
+    }
+
+    pub(crate) fn identity(&self) -> Option<&NodeIdentity> {
+        self.identity.as_ref()
+    }
+
+    /// The TLS settings of one connection pool.
+    pub(crate) fn tls(&self) -> Result<ClientConfig, Error> {
+        let mut roots = RootCertStore::empty();
+        for root in &self.roots {
+            roots.add(root.clone()).map_err(|error| Error::Unexpected(format!("ca.crt: {error}")))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::Unexpected(error.to_string()))?
+            .with_root_certificates(roots);
+        match &self.identity {
+            None => Ok(builder.with_no_client_auth()),
+            Some(identity) => builder
+                .with_client_auth_cert(identity.chain.clone(), PrivateKeyDer::Pkcs8(identity.key.clone_key()))
+                .map_err(|error| Error::Unexpected(format!("this node's certificate: {error}"))),
+        }
+    }
+}
+
+impl NodeIdentity {
+    /// PKCS #8.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.secret_pkcs8_der()
+    }
+}
+
+fn pem(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    disk.read(path).map_err(|error| Error::file(path, &error))
+}
+
+fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().map_err(|_| damaged(path))
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::Unexpected(format!("{} is not PEM of the expected kind", path.display()))
+}

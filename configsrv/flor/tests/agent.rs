@@ -1,0 +1,365 @@
+//! The real binary against a real server: what an operator types, what the node ends up with, how it exits.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[path = "../../server/tests/support/mod.rs"]
+mod support;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Output, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, extract::State, routing::get};
+use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
+use iam_client::IamLayer;
+use serde_json::{Value, json};
+use support::{Rules, Signer, Tree, file, operator, service};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+};
+use tower::ServiceExt as _;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node: a folder, and the binary.
+struct Node {
+    folder: TempDir,
+    urls: Vec<String>,
+}
+
+impl Node {
+    fn new(address: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = folder.path().join("home/clusters/quay.test");
+        fs::create_dir_all(&cluster).unwrap();
+        let urls = vec![format!("http://{address}")];
+        let text = json!({ "cluster": "quay.test", "node": "pier2", "urls": urls }).to_string();
+        fs::write(cluster.join("cluster.json"), text).unwrap();
+        fs::write(folder.path().join("token"), "node:pier2\n").unwrap();
+        Self { folder, urls }
+    }
+
+    /// A file that activations write.
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.folder.path().join(name)).ok()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flor"));
+        command
+            .args(arguments)
+            .env("FLOR_HOME", self.folder.path().join("home"))
+            .env("FLOR_TOKEN_FILE", self.folder.path().join("token"))
+            .env_remove("FLOR_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn flor(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    #[track_caller]
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    async fn status(&self) -> Value {
+        let output = self.flor(&["status", "--json"]).await;
+        assert_eq!(code(&output), 0, "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let status = self.status().await;
+            if holds(&status) {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited for {what}: {status}");
+        }
+    }
+
+    async fn daemon(&self) -> Child {
+        let child = self.spawn(&["agent", "run"]);
+        self.until("the daemon", |status| status["daemon"] == true).await;
+        child
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("home/clusters/quay.test/run/agent.sock")
+    }
+}
+
+/// The config server with its access control, on a port of its own.
+async fn serve() -> (SocketAddr, ConfigService) {
+    let (service, _store) = service(Settings::default());
+    let app = router(service.clone()).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
+    (listen(app).await, service)
+}
+
+async fn listen(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// A server under somebody else's control: it serves whatever it is told.
+async fn impostor() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    let served: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let serve = |State(served): State<Arc<Mutex<Vec<u8>>>>| async move { served.lock().unwrap().clone() };
+    let app = Router::new().route("/artifact/{node}", get(serve)).with_state(Arc::clone(&served));
+    (listen(app).await, served)
+}
+
+async fn publish(address: SocketAddr, tree: &Tree<'_>, base_version: u64) {
+    let response = post(address, "/publish", tree.body(base_version)).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+/// One request as the operator.
+async fn post(address: SocketAddr, path: &str, body: String) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        support::OPERATOR,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+/// One node's file `shop` with this text.
+fn tree<'a>(version: u64, signer: &'a Signer, node: &Node, text: &str) -> Tree<'a> {
+    Tree::new(version, signer).nodes(vec![("pier2", json!([file(&node.path("shop"), text)]))])
+}
+
+#[track_caller]
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[track_caller]
+fn exits(output: &Output, expected: i32) -> String {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(code(output), expected, "{said}");
+    said
+}
+
+async fn finish(mut child: Child) -> Output {
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    Output { status, ..output }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_daemon_the_command_itself_keeps_watch() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+
+    let look = node.flor(&["sync", "--dry-run", "--exit-code"]).await;
+    assert!(exits(&look, 4).contains("version 1 is available"));
+    assert_eq!(node.text("shop"), None);
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+    exits(&node.flor(&["sync", "--dry-run", "--exit-code"]).await, 0);
+    assert!(exits(&node.flor(&["sync"]).await, 0).contains("nothing to do"));
+
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    let waiting = node.spawn(&["sync", "--commit-timeout", "5m"]);
+    node.until("version 2 to be active", |status| status["pending"]["phase"] == "active").await;
+    assert_eq!(node.text("shop").as_deref(), Some("two"));
+    exits(&node.flor(&["sync"]).await, 8);
+    exits(&node.flor(&["sync", "--confirm=1"]).await, 8);
+    exits(&node.flor(&["sync", "--confirm"]).await, 0);
+    exits(&finish(waiting).await, 0);
+    exits(&node.flor(&["sync", "--confirm"]).await, 8);
+    exits(&node.flor(&["sync", "--confirm=2"]).await, 0);
+    let status = node.status().await;
+    assert_eq!((&status["active"], &status["confirmed"], &status["pending"]), (&json!(2), &json!(2), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_knows_how_far_the_node_is() {
+    let (address, service) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let request = http::Request::builder().uri("/nodes/pier2").extension(operator()).body(Body::empty()).unwrap();
+    let answer = router(service).oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let view: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(view["fetched"]["version"], 1, "{view}");
+    assert_eq!((&view["reported"]["confirmed"], &view["reported"]["result"]), (&json!(1), &json!("confirmed")));
+    assert_eq!(view["stale"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_confirms_and_the_old_state_comes_back() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    let said = exits(&node.flor(&["sync", "--commit-timeout", "1s"]).await, 9);
+    assert!(said.contains("goes back to version 1") && said.contains("not confirmed in time"), "{said}");
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+    let status = node.status().await;
+    assert_eq!((&status["active"], &status["rejected"][0]["target"]["version"]), (&json!(1), &json!(2)));
+    let said = exits(&node.flor(&["sync"]).await, 8);
+    assert!(said.contains("--retry-rejected"), "{said}");
+    exits(&node.flor(&["sync", "--retry-rejected", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("two"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_keeps_the_deadline() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    let _daemon = node.daemon().await;
+    exits(&node.flor(&["agent", "run"]).await, 8);
+    exits(&node.flor(&["sync", "--commit-timeout", "5m"]).await, 0);
+    exits(&node.flor(&["sync", "--confirm"]).await, 0);
+
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "1s"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("two"));
+    node.until("the way back", |status| status["pending"].is_null()).await;
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+
+    publish(address, &tree(3, &signer, &node, "three"), 2).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "5m"]).await, 0);
+    exits(&node.flor(&["sync", "--cancel"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_inside_the_window_it_goes_back_at_the_next_start() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+
+    // The deadline passes while nothing runs: the next command goes back.
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    let mut daemon = node.daemon().await;
+    exits(&node.flor(&["sync", "--commit-timeout", "1s"]).await, 0);
+    daemon.kill().await.unwrap();
+    assert!(node.socket().exists(), "it was killed, not stopped");
+    node.until("the way back", |status| status["pending"].is_null() && status["daemon"] == false).await;
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+
+    // A new daemon continues what is left of the window, and keeps its end.
+    publish(address, &tree(3, &signer, &node, "three"), 2).await;
+    let mut daemon = node.daemon().await;
+    exits(&node.flor(&["sync", "--commit-timeout", "2s"]).await, 0);
+    daemon.kill().await.unwrap();
+    let mut daemon = node.daemon().await;
+    node.until("the way back", |status| status["pending"].is_null()).await;
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+
+    // A waiting command that is killed leaves the same.
+    publish(address, &tree(4, &signer, &node, "four"), 3).await;
+    daemon.kill().await.unwrap();
+    let mut waiting = node.spawn(&["sync", "--commit-timeout", "1s"]);
+    node.until("version 4 to be pending or gone", |status| {
+        status["pending"]["version"] == 4 || status["rejected"].to_string().contains(r#""version":4"#)
+    })
+    .await;
+    waiting.kill().await.unwrap();
+    node.until("the way back", |status| status["pending"].is_null()).await;
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_trusted_is_not_staged() {
+    let (address, served) = impostor().await;
+    let (node, signer, other) = (Node::new(address), Signer::new("primary"), Signer::new("other"));
+    let serve = |bytes: Vec<u8>| *served.lock().unwrap() = bytes;
+    let artifact = |tree: &Tree<'_>| tree.artifacts()[0].bytes().to_vec();
+    let sync = ["sync", "--commit-timeout", "0"];
+    let first = artifact(&tree(5, &signer, &node, "five"));
+    serve(first.clone());
+    exits(&node.flor(&sync).await, 0);
+
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let six = artifact(&tree(6, &signer, &node, "six"));
+    for (what, bytes, expected) in [
+        ("another content", text(&six).replace("\"text\":\"six\"", "\"text\":\"sex\"").into_bytes(), 6),
+        ("another number", text(&six).replace("\"version\":6}", "\"version\":7}").into_bytes(), 6),
+        ("another signer", artifact(&tree(6, &other, &node, "six")), 6),
+        ("another node", artifact(&Tree::new(6, &signer).nodes(vec![("pier3", json!([]))])), 6),
+        (
+            "a newer schema",
+            text(&six).replace("\"schema_version\":\"1.0\"", "\"schema_version\":\"2.0\"").into_bytes(),
+            6,
+        ),
+        ("no JSON", b"<html>".to_vec(), 6),
+        ("an older version", artifact(&tree(4, &signer, &node, "four")), 5),
+        ("the same number", artifact(&tree(5, &signer, &node, "5")), 5),
+    ] {
+        serve(bytes);
+        let said = exits(&node.flor(&sync).await, expected);
+        assert_eq!(node.text("shop").as_deref(), Some("five"), "{what}: {said}");
+    }
+    let sets = fs::read_dir(node.folder.path().join("home/clusters/quay.test/artifacts/sets")).unwrap();
+    assert_eq!(sets.count(), 1, "nothing was staged");
+    serve(six);
+    exits(&node.flor(&sync).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("six"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_do_not_answer_are_worth_another_try() {
+    let (address, _) = serve().await;
+    let node = Node::new(address);
+    assert!(exits(&node.flor(&["sync"]).await, 7).contains("nothing has been published"));
+    assert_eq!(node.urls.len(), 1);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    exits(&Node::new(closed).flor(&["sync"]).await, 7);
+    exits(&node.flor(&["sync", "--confirm"]).await, 8);
+    exits(&node.flor(&["sync", "--commit-timeout", "soon"]).await, 2);
+    exits(&node.flor(&["sync", "--dry-run", "--confirm"]).await, 2);
+    exits(&node.flor(&["version"]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_run_and_their_failure_goes_back() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    let with_hook = |version: u64, text: &str, hook: &str| {
+        let mut shop = file(&node.path("shop"), text);
+        shop["activate"] = json!({ "run": ["sh", "-c", hook] });
+        Tree::new(version, &signer).nodes(vec![("pier2", json!([shop]))])
+    };
+    let note = format!("cat {} >> {}", node.path("shop"), node.path("seen"));
+    publish(address, &with_hook(1, "one", &note), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(node.text("seen").as_deref(), Some("one"));
+    publish(address, &with_hook(2, "two", "echo no such port >&2; exit 78"), 1).await;
+    let said = exits(&node.flor(&["sync"]).await, 9);
+    assert!(said.contains("refused its configuration: no such port"), "{said}");
+    assert_eq!((node.text("shop").as_deref(), node.text("seen").as_deref()), (Some("one"), Some("oneone")));
+}
