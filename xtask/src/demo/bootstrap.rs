@@ -29,11 +29,13 @@ fn bootstrap(world: &mut World) -> Result<()> {
         world.screen.fact(&format!("{} is ready: API {api}, HTTP {http}, SQL {sql}", server.name()));
     }
 
+    world.point_at_a_running_server()?;
     let api = world.endpoints()?.api;
     world.screen.command(&format!("curl http://{api}/health"));
     let health = http::request(&api, "GET", "/health", &[], "")?;
     world.screen.answer(&health.body);
-    ensure(health.status == 200, "the API door is healthy")
+    ensure(health.status == 200, "the API door is healthy")?;
+    world.tell("florctl", "iam status")
 }
 
 fn typed(world: &World, server: &Server) -> String {

@@ -26,6 +26,7 @@ fn take_turns(world: &mut World) -> Result<()> {
     ensure(refused.status == 423, "the second machine has to wait")?;
     world.screen.fact("the second has to wait, and its log says why");
 
+    world.tell("florctl", "lock who")?;
     let again = ask(world, "pre-reboot", FIRST)?;
     ensure(again.status == 200, "asking again is no harm")?;
     let released = ask(world, "steady-state", FIRST)?;

@@ -4,8 +4,13 @@
 //! that person would type, and checks that what it tells is true.
 
 mod bootstrap;
+mod fleet;
+mod history;
 mod http;
+mod keys;
 mod locks;
+mod nodes;
+mod outage;
 mod program;
 mod screen;
 mod world;
@@ -42,7 +47,22 @@ struct Step {
 }
 
 /// The whole walk, in order.
-const WALK: &[&[Step]] = &[bootstrap::STEPS, locks::STEPS];
+fn steps(servers: usize) -> impl Iterator<Item = &'static Step> {
+    let (death, back): (&[Step], &[Step]) = if servers > 1 { (outage::DEATH, outage::RETURN) } else { (&[], &[]) };
+    let groups = [
+        bootstrap::STEPS,
+        fleet::FIRST,
+        nodes::JOIN,
+        death,
+        fleet::SECOND,
+        nodes::CHANGE,
+        locks::STEPS,
+        keys::STEPS,
+        back,
+        history::STEPS,
+    ];
+    groups.into_iter().flatten()
+}
 
 pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
     native::ensure()?;
@@ -62,7 +82,7 @@ fn walk(layout: &Layout, arguments: &Arguments) -> Result<()> {
     }
     let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir()?;
     let mut world = World::new(layout, folder.path(), arguments.servers.parse()?, Arc::clone(&interrupted))?;
-    for step in WALK.iter().copied().flatten() {
+    for step in steps(world.server_count) {
         world.screen.step(step.title);
         if let Err(error) = (step.run)(&mut world) {
             if interrupted.load(Ordering::Relaxed) {

@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use holdfast_testkit::{Binaries, Endpoints, Process, Server};
 
-use super::{program::Program, screen::Screen};
+use super::{
+    program::{Ended, Program},
+    screen::Screen,
+};
 use crate::layout::Layout;
 
 /// For whatever takes an election, a restart or a first compilation of a query.
@@ -30,6 +33,8 @@ pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     /// Agents of nodes, by node.
     pub(crate) agents: Vec<(String, Process)>,
+    /// The data folder of the server that `florctl` talks to.
+    pointed_at: PathBuf,
     tools: PathBuf,
     interrupted: Arc<AtomicBool>,
 }
@@ -55,6 +60,7 @@ impl World {
             server_count,
             servers: Vec::new(),
             agents: Vec::new(),
+            pointed_at: PathBuf::new(),
             tools: layout.bin(),
             interrupted,
         })
@@ -82,10 +88,42 @@ impl World {
         })
     }
 
+    /// `florctl`, pointed at a server that runs.
+    pub(crate) fn florctl(&self) -> Program {
+        self.program("florctl").environment("HOLDFAST_DEV_DIR", self.pointed_at.clone())
+    }
+
+    /// Has `florctl` talk to a server that runs, and shows how a person would.
+    pub(crate) fn point_at_a_running_server(&mut self) -> Result<()> {
+        let mut running = self.servers.iter_mut().filter_map(|server| server.is_running().then_some(server));
+        self.pointed_at = running.next().context("no server runs")?.launch().data.clone();
+        self.screen.command(&format!("export HOLDFAST_DEV_DIR=$PWD/{}", self.short(&self.pointed_at).display()));
+        Ok(())
+    }
+
+    /// Runs one of our programs, shows it and what it says; it must succeed.
+    pub(crate) fn tell(&self, name: &str, words: &str) -> Result<()> {
+        let program = if name == "florctl" { self.florctl() } else { self.program(name) };
+        self.tell_program(program.words(words), 0).map(drop)
+    }
+
+    /// Runs a program, shows it and what it says; it must end with this code.
+    pub(crate) fn tell_program(&self, program: Program, code: i32) -> Result<Ended> {
+        self.screen.command(&program.shown());
+        let ended = program.run()?.expect(code)?;
+        self.screen.answer(&ended.said());
+        Ok(ended)
+    }
+
+    /// Where the running servers listen.
+    pub(crate) fn running(&mut self) -> Result<Vec<Endpoints>> {
+        let running = self.servers.iter_mut().filter_map(|server| server.is_running().then_some(server));
+        running.map(|server| server.endpoints()).collect()
+    }
+
     /// Where a server that runs listens: the first one that was not killed.
     pub(crate) fn endpoints(&mut self) -> Result<Endpoints> {
-        let mut running = self.servers.iter_mut().filter_map(|server| server.is_running().then_some(server));
-        running.next().context("no server runs")?.endpoints()
+        self.running()?.into_iter().next().context("no server runs")
     }
 
     pub(crate) fn admin_token(&self) -> Result<String> {
