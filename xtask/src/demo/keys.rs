@@ -44,8 +44,7 @@ fn rotate(world: &mut World) -> Result<()> {
 
 fn keys(world: &World) -> Result<Vec<Value>> {
     let listed = world.florctl().words("iam key list").quietly("-o json").run()?.expect(0)?.json()?;
-    let keys = listed.as_array().or_else(|| listed["keys"].as_array());
-    keys.cloned().context("florctl lists no keys")
+    listed["keys"].as_array().cloned().context("florctl lists no keys")
 }
 
 fn active(keys: &[Value]) -> Option<String> {
