@@ -6,6 +6,7 @@
 
 mod error;
 mod listener;
+mod presented;
 mod tls;
 
 pub use error::{Error, Kind};

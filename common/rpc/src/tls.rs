@@ -15,10 +15,14 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use crate::presented::PresentedCertificates;
+
 /// Whether clients show certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     None,
+    /// Shown by who has one, and only possession of the key is checked here; IAM judges the certificate.
+    Presented,
     /// Verified against these roots when shown; callers may use tokens instead.
     Optional(PathBuf),
     Required(PathBuf),
@@ -96,7 +100,7 @@ impl ServerTls {
 /// Modification times of all files; a missing file is a value too, so that its return is noticed.
 fn stamp(files: &TlsFiles) -> Vec<Option<SystemTime>> {
     let roots = match &files.client_auth {
-        ClientAuth::None => None,
+        ClientAuth::None | ClientAuth::Presented => None,
         ClientAuth::Optional(path) | ClientAuth::Required(path) => Some(path),
     };
     [Some(&files.cert), Some(&files.key), roots]
@@ -128,6 +132,7 @@ fn verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let (path, optional) = match auth {
         ClientAuth::None => return Ok(Arc::new(NoClientAuth)),
+        ClientAuth::Presented => return Ok(Arc::new(PresentedCertificates::new())),
         ClientAuth::Optional(path) => (path, true),
         ClientAuth::Required(path) => (path, false),
     };
@@ -138,7 +143,7 @@ fn verifier(
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let builder = if optional { builder.allow_unauthenticated() } else { builder };
-    Ok(builder.build().map_err(|error| invalid(error.to_string()))?)
+    builder.build().map_err(|error| invalid(error.to_string()))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

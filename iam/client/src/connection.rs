@@ -1,5 +1,9 @@
 use std::{net::SocketAddr, sync::Arc};
 
+/// Names a request in logs, audit rows and its answer; the layer puts it into the extensions of every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
 /// What the listener knows of a connection. It inserts this into the extensions of every request.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionInfo {

@@ -15,7 +15,9 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
 
-use crate::{Access, AccessTable, Authority, ConnectionInfo, Identity, Presented, Refusal, Rule, Style, path};
+use crate::{
+    Access, AccessTable, Authority, ConnectionInfo, Identity, Presented, Refusal, RequestId, Rule, Style, path,
+};
 
 /// Ties an answer to logs, traces and audit rows.
 const REQUEST_ID: &str = "x-request-id";
@@ -81,6 +83,7 @@ where
         let request_id = shared.request_id();
         // An identity in the extensions can only be ours.
         request.extensions_mut().remove::<Identity>();
+        request.extensions_mut().insert(RequestId(request_id.clone()));
         let admitted = shared.admission(&request, &request_id);
         Box::pin(async move {
             let mut response = match shared.admit(admitted).await {

@@ -18,7 +18,7 @@ mod response;
 
 pub use access::{Access, AccessTable, Rule};
 pub use authority::{Authority, KeyAccess, PasswordLogin};
-pub use connection::ConnectionInfo;
+pub use connection::{ConnectionInfo, RequestId};
 pub use decision::{DecisionRecord, DecisionSource};
 pub use identity::{Identity, Kind, PrincipalId, identity};
 pub use layer::{IamLayer, IamService};

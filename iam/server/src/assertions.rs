@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, HashSet},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use iam_core::{
     PrincipalId,
@@ -46,22 +43,17 @@ impl SeenAssertions {
 
 impl Iam {
     /// The node whose key signed `assertion`; nobody if it proves nothing.
-    pub(crate) async fn assertion_principal(
-        &self,
-        assertion: &str,
-        source: Option<SocketAddr>,
-    ) -> Result<Option<PrincipalId>, Error> {
+    pub(crate) async fn assertion_principal(&self, assertion: &str, call: &Call) -> Result<Option<PrincipalId>, Error> {
         self.0.check_doors()?;
-        let call = Call::anonymous(source, String::new());
         let principal = match self.check_assertion(assertion)? {
             Ok(principal) => principal,
             Err(reason) => {
-                self.0.record_denial(&call, "iam.Authenticate", "iam/assertions", &reason);
+                self.0.record_denial(call, "iam.Authenticate", "iam/assertions", &reason);
                 return Ok(None);
             }
         };
         let event = Event::done("iam.Authenticate", principal.to_string());
-        let call = Call { principal: principal.to_string(), authenticated_by: "certificate", ..call };
+        let call = Call { principal: principal.to_string(), authenticated_by: "certificate", ..call.clone() };
         self.0.record(&call, event).await?;
         Ok(Some(principal))
     }

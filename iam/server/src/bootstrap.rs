@@ -1,4 +1,4 @@
-use iam_client::Identity;
+use iam_client::{Identity, Kind};
 use iam_core::{
     PrincipalId,
     record::{Bootstrap, key},
@@ -17,6 +17,11 @@ impl Iam {
     pub(crate) async fn disable_bootstrap_token(&self, by: &Identity, reason: String) -> Result<u64, Error> {
         if reason.is_empty() || reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("give a reason of at most {MAX_REASON} printable characters")));
+        }
+        if by.principal.kind == Kind::Bootstrap {
+            return Err(Error::Precondition(
+                "an admin of your own must disable the bootstrap token; that proves that there is one".to_owned(),
+            ));
         }
         let bootstrap =
             Bootstrap { enabled: false, changed_ms: self.0.now_ms(), changed_by: by.principal.to_string(), reason };

@@ -3,7 +3,7 @@
 use chainfire_core::system::Expect;
 use iam_client::Identity;
 use iam_core::{
-    PrincipalId,
+    Kind, PrincipalId,
     credential::{AccessKeyId, Credential, CredentialSet, mint},
     record::{AccessKey, key},
     seal::{Label, Sealed},
@@ -62,6 +62,10 @@ impl Iam {
         note: String,
     ) -> Result<NewCredential, Error> {
         self.own_or_admin(by, principal)?;
+        if principal.kind() == Kind::Node {
+            // A node proves itself with its certificate; a secret would outlive its enrolment.
+            return Err(Error::Invalid("a node has a certificate and gets no access key".to_owned()));
+        }
         if note.chars().count() > MAX_NOTE || note.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("a note has at most {MAX_NOTE} printable characters")));
         }

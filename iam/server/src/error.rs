@@ -21,6 +21,8 @@ pub enum Error {
     Name(#[from] NameError),
     #[error("{0}")]
     Invalid(String),
+    #[error("{0}")]
+    Precondition(String),
     #[error("there is no {0}")]
     NotFound(String),
     #[error("{0} exists already")]
@@ -69,6 +71,7 @@ impl Error {
                 Refusal::Unavailable(_) => Kind::Unavailable,
             },
             Self::Name(_) | Self::Invalid(_) | Self::Key(_) | Self::Request(_) => Kind::Invalid,
+            Self::Precondition(_) => Kind::Precondition,
             Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) | Self::Conflict { .. } => Kind::Conflict,
             Self::Step(error) => match error {
@@ -106,6 +109,7 @@ impl Error {
             Self::Name(_) => "bad_name",
             Self::Invalid(_) | Self::Request(_) => "invalid_request",
             Self::Key(_) => "bad_key",
+            Self::Precondition(_) => "precondition",
             Self::NotFound(_) => "not_found",
             Self::Exists(_) => "exists",
             Self::Conflict { .. } => "conflict",

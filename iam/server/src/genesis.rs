@@ -79,8 +79,9 @@ impl Inner {
         };
         let open = doors == Doors::Open;
         let changed = self.doors.send_if_modified(|current| {
-            // Open doors stay open when one look fails: the state that was read before still stands.
-            let keep = *current == doors || (*current == Doors::Open && matches!(doors, Doors::Starting(_)));
+            // A look that fails says nothing new: what was decided before stands.
+            let decided = !matches!(current, Doors::Starting(_));
+            let keep = *current == doors || (decided && matches!(doors, Doors::Starting(_)));
             if !keep {
                 *current = doors.clone();
             }

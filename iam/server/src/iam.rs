@@ -146,6 +146,11 @@ impl Iam {
         })
     }
 
+    /// How new the state is that this server decides on.
+    pub fn applied(&self) -> Applied {
+        self.0.records.applied()
+    }
+
     /// The decision log, for its shipper.
     pub fn decisions(&self) -> Arc<dyn DecisionSource> {
         Arc::clone(&self.0.spool) as Arc<dyn DecisionSource>

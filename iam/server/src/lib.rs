@@ -5,7 +5,7 @@
 //! local state machine, so that a change counts on a server from the entry on that carries it.
 //!
 //! - `genesis`: how the cluster's identity begins, and which servers do not belong.
-//! - `authority`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
+//! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
 
@@ -17,6 +17,7 @@ mod backoff;
 mod bootstrap;
 mod clock;
 mod credentials;
+mod decide;
 mod directory;
 mod enrolment;
 mod error;

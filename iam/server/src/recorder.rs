@@ -1,6 +1,7 @@
 //! What is written into the decision log, and for whom.
 
-use iam_client::{DecisionRecord, Identity};
+use http::Extensions;
+use iam_client::{ConnectionInfo, DecisionRecord, Identity, RequestId};
 
 use crate::{Error, iam::Inner, spool::Denial};
 
@@ -23,6 +24,13 @@ pub(crate) struct Event {
 }
 
 impl Call {
+    /// A caller of a public door.
+    pub(crate) fn public(extensions: &Extensions) -> Self {
+        let source = extensions.get::<ConnectionInfo>().and_then(|connection| connection.source);
+        let request_id = extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        Self::anonymous(source, request_id)
+    }
+
     pub(crate) fn of(identity: &Identity) -> Self {
         Self {
             principal: identity.principal.to_string(),

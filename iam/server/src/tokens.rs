@@ -14,6 +14,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::{
     Error, Iam,
+    authority::stored_id,
     iam::Inner,
     recorder::{Call, Event},
     records::Change,
@@ -100,7 +101,8 @@ impl Inner {
     }
 
     fn is_revoked(&self, claims: &Claims) -> Result<bool, Error> {
-        for id in [&claims.jti, &claims.lin] {
+        let lineage = Some(&claims.lin).filter(|lin| **lin != claims.jti);
+        for id in std::iter::once(&claims.jti).chain(lineage) {
             if !is_token_id(id) || self.records.exists(&key::revoked_token(id))? {
                 return Ok(true);
             }
@@ -158,15 +160,22 @@ impl Iam {
         principal: &PrincipalId,
         ttl_s: u64,
     ) -> Result<Issued, Error> {
-        if by.principal.to_string() != principal.to_string() {
+        if stored_id(&by.principal)?.as_ref() != Some(principal) {
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
         }
         let ttl = self.0.ttl(ttl_s)?;
         self.0.issue(&Call::of(by), principal, ttl).await
     }
 
-    /// Revokes for every server, and returns the revision at which they all know.
+    /// Revokes the caller's own tokens, or for an admin anybody's, on every server; returns the revision of the change.
     pub(crate) async fn revoke(&self, by: &Identity, what: Revocation) -> Result<u64, Error> {
+        let own = match &what {
+            Revocation::Token(jti) => by.token_id.as_ref() == Some(jti),
+            Revocation::Principal(principal) => stored_id(&by.principal)?.as_ref() == Some(principal),
+        };
+        if !own {
+            self.0.authorize(by, "iam.Admin", "iam/tokens")?;
+        }
         let now_ms = self.0.now_ms();
         let change = match &what {
             Revocation::Token(jti) => {

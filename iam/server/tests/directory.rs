@@ -174,3 +174,15 @@ async fn admin_logs_in_by_name_only_in_dev() {
     assert_eq!(dev.bearer(&token).await.unwrap().roles, ["admin"]);
     assert_eq!(dev.iam.login("admin", "wrong", None).await, Err(Refusal::Unauthenticated));
 }
+
+#[tokio::test]
+async fn anonymous_admins_exist_only_in_the_laboratory() {
+    let plane = Plane::start().await;
+    assert_eq!(plane.iam.authenticate(Presented::default()).await.unwrap_err(), Refusal::Anonymous);
+    let lax = Plane::with(Environment { dev: true, allow_unauthenticated: true, ..Environment::default() }).await;
+    let anybody = lax.iam.authenticate(Presented::default()).await.unwrap();
+    assert_eq!(anybody.principal.to_string(), "anonymous/laboratory");
+    assert!(lax.iam.authorize(&anybody, "iam.Admin", "iam/*").is_ok());
+    assert!(plane.iam.authorize(&anybody, "iam.Admin", "iam/*").is_err());
+    assert!(lax.iam.status().unwrap().lab.allow_unauthenticated);
+}

@@ -77,6 +77,23 @@ async fn revocation_and_disabling_work_at_once() {
 }
 
 #[tokio::test]
+async fn only_admins_revoke_what_is_not_theirs() {
+    let plane = Plane::start().await;
+    let (mira, noor) = (plane.principal("user/mira", "operator").await, plane.principal("user/noor", "").await);
+    let jti = plane.bearer(&noor).await.unwrap().token_id.unwrap();
+    for what in [What::Jti(jti.clone()), What::Principal("user/noor".into())] {
+        let request = with(&mira, RevokeTokenRequest { what: Some(what) });
+        assert_eq!(plane.tokens().revoke(request).await.unwrap_err().code(), Code::PermissionDenied);
+    }
+    plane.tokens().revoke(with(&noor, RevokeTokenRequest { what: Some(What::Jti(jti)) })).await.unwrap();
+    assert!(plane.bearer(&noor).await.is_err());
+    for what in [None, Some(What::Jti("../x".into())), Some(What::Principal("x".into()))] {
+        let request = with(ADMIN_TOKEN, RevokeTokenRequest { what });
+        assert_eq!(plane.tokens().revoke(request).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
 async fn signing_keys_rotate_with_overlap() {
     let plane = Plane::start().await;
     let old = plane.principal("user/mira", "").await;
@@ -138,6 +155,8 @@ async fn the_bootstrap_token_ends_for_good() {
     let plane = Plane::start().await;
     let mira = plane.principal("user/mira", "admin").await;
     let disable = DisableBootstrapTokenRequest { reason: "mira is an admin".into() };
+    let itself = plane.admin().disable_bootstrap_token(with(ADMIN_TOKEN, disable.clone())).await.unwrap_err();
+    assert_eq!(itself.code(), Code::FailedPrecondition, "nobody locks everybody out");
     plane.admin().disable_bootstrap_token(with(&mira, disable.clone())).await.unwrap();
     plane.admin().disable_bootstrap_token(with(&mira, disable)).await.unwrap();
     assert_eq!(plane.bearer(ADMIN_TOKEN).await.unwrap_err(), Refusal::Unauthenticated);

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use axum::{
-    Extension, Json,
+    Json,
     body::Bytes,
     extract::State,
     response::{IntoResponse, Response},
@@ -11,8 +11,9 @@ use chainfire_core::AuthenticatedBy;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request::Parts,
 };
-use iam_client::{ConnectionInfo, Refusal};
+use iam_client::Refusal;
 use iam_core::PrincipalId;
 use serde_json::json;
 
@@ -35,25 +36,14 @@ enum Client {
 }
 
 /// `client_credentials` with an access key (HTTP Basic or in the form) or with a signed assertion (RFC 7523).
-pub(super) async fn token(
-    State(iam): State<Iam>,
-    connection: Option<Extension<ConnectionInfo>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let source = connection.and_then(|Extension(connection)| connection.source);
-    match grant(&iam, source, &headers, &body).await {
+pub(super) async fn token(State(iam): State<Iam>, parts: Parts, body: Bytes) -> Response {
+    match grant(&iam, &Call::public(&parts.extensions), &parts.headers, &body).await {
         Ok(answer) => answer,
         Err(error) => error.into_response(),
     }
 }
 
-async fn grant(
-    iam: &Iam,
-    source: Option<std::net::SocketAddr>,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Response, OauthError> {
+async fn grant(iam: &Iam, call: &Call, headers: &HeaderMap, body: &[u8]) -> Result<Response, OauthError> {
     let form = form(headers, body)?;
     match form.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
@@ -62,24 +52,16 @@ async fn grant(
     }
     let (principal, by) = match client(headers, &form)? {
         Client::Assertion(assertion) => {
-            let principal = iam.assertion_principal(&assertion, source).await?;
+            let principal = iam.assertion_principal(&assertion, call).await?;
             (principal.ok_or(OauthError::InvalidClient)?, AuthenticatedBy::Certificate)
         }
-        Client::Secret { id, secret } => {
-            (iam.secret_principal(&id, &secret, source).await?, AuthenticatedBy::Credential)
-        }
+        Client::Secret { id, secret } => (iam.secret_principal(&id, &secret, call).await?, AuthenticatedBy::Credential),
     };
-    issue(iam, &principal, by, source).await
+    issue(iam, &principal, by, call).await
 }
 
-async fn issue(
-    iam: &Iam,
-    principal: &PrincipalId,
-    by: AuthenticatedBy,
-    source: Option<std::net::SocketAddr>,
-) -> Result<Response, OauthError> {
-    let anonymous = Call::anonymous(source, String::new());
-    let call = Call { principal: principal.to_string(), authenticated_by: by.as_str(), ..anonymous };
+async fn issue(iam: &Iam, principal: &PrincipalId, by: AuthenticatedBy, call: &Call) -> Result<Response, OauthError> {
+    let call = Call { principal: principal.to_string(), authenticated_by: by.as_str(), ..call.clone() };
     let ttl = iam.0.ttl(0)?;
     let issued = iam.0.issue(&call, principal, ttl).await?;
     let answer = json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": ttl.as_secs() });

@@ -2,7 +2,6 @@ use holdfast_proto::iam::{
     CreateJoinTokenRequest, CreateJoinTokenResponse, EnrollRequest, EnrollResponse, ListEnrollmentsRequest,
     ListEnrollmentsResponse, RenewRequest, enrollment_server::Enrollment,
 };
-use iam_client::ConnectionInfo;
 use iam_core::{Kind, PrincipalId};
 use tonic::{Request, Response, Status, async_trait};
 
@@ -23,9 +22,9 @@ impl Enrollment for Iam {
     }
 
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
-        let source = request.extensions().get::<ConnectionInfo>().and_then(|connection| connection.source);
+        let call = Call::public(request.extensions());
         let EnrollRequest { join_token, csr_der } = request.into_inner();
-        let certified = self.enroll(Call::anonymous(source, String::new()), &join_token, &csr_der).await?;
+        let certified = self.enroll(call, &join_token, &csr_der).await?;
         Ok(Response::new(certified.into()))
     }
 

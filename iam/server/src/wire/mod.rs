@@ -21,7 +21,7 @@ const MAX_REQUEST: usize = 256 * 1024;
 
 impl Iam {
     /// Adds the services of `iam.v1`. Their rules are [`crate::ACCESS_GRPC`].
-    pub fn add_grpc(&self, routes: Routes) -> Routes {
+    pub fn add_to(&self, routes: Routes) -> Routes {
         routes
             .add_service(AdminServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(TokensServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))

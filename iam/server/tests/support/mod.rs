@@ -64,6 +64,7 @@ pub(crate) struct Environment {
     pub(crate) signing_key: Option<String>,
     pub(crate) master_key: String,
     pub(crate) dev: bool,
+    pub(crate) allow_unauthenticated: bool,
 }
 
 impl Default for Environment {
@@ -73,6 +74,7 @@ impl Default for Environment {
             signing_key: Some(SIGNING_KEY.into()),
             master_key: MASTER_KEY.into(),
             dev: false,
+            allow_unauthenticated: false,
         }
     }
 }
@@ -173,6 +175,7 @@ pub(crate) fn open(
         "IAM_ADMIN_TOKEN" => Some(environment.admin_token.clone()),
         "IAM_SIGNING_KEY" => environment.signing_key.clone(),
         "IAM_CRED_MASTER_KEY" => Some(environment.master_key.clone()),
+        "IAM_ALLOW_UNAUTHENTICATED_ADMIN" => Some(environment.allow_unauthenticated.to_string()),
         _ => None,
     };
     let has_genesis = environment.signing_key.is_none();
@@ -191,7 +194,7 @@ pub(crate) fn open(
 pub(crate) fn api(iam: &Iam) -> Router {
     let source: SocketAddr = "192.0.2.7:40000".parse().unwrap();
     let rules = ACCESS_GRPC.iter().chain(ACCESS_HTTP).copied();
-    iam.add_grpc(Routes::default())
+    iam.add_to(Routes::default())
         .into_axum_router()
         .merge(iam.http())
         .layer(IamLayer::new(Arc::new(iam.clone()), rules))
