@@ -1,0 +1,158 @@
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use configsrv_fleet::{NodeName, Span};
+
+/// `florctl iam`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Iam {
+    /// Who the token says that you are.
+    Whoami,
+    /// Whether the doors are open, and if not, why.
+    Status,
+    #[command(subcommand)]
+    Principal(Principal),
+    /// Give a role to a principal or a group.
+    Grant {
+        /// user/mira, service/ci, node/pier2 or group/ops.
+        subject: String,
+        /// admin, operator, auditor, node or reader.
+        role: String,
+    },
+    /// List who holds which role.
+    Grants {
+        /// Only of this principal or group.
+        subject: Option<String>,
+    },
+    #[command(subcommand)]
+    Token(Token),
+    #[command(subcommand)]
+    Credential(Credential),
+    /// The keys that sign tokens.
+    #[command(subcommand)]
+    Key(Key),
+    /// Tokens by which nodes enrol.
+    #[command(subcommand)]
+    JoinToken(JoinToken),
+}
+
+/// Who may be somebody.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Principal {
+    /// Add a principal.
+    Create {
+        /// user/mira, service/ci or node/pier2.
+        id: String,
+        /// A name for people.
+        #[arg(long, default_value = "")]
+        display_name: String,
+    },
+    /// List all.
+    List {
+        /// user, service or node.
+        #[arg(long, default_value = "")]
+        kind: String,
+    },
+    /// Let it in no longer.
+    Disable { id: String },
+    /// Let it in again.
+    Enable { id: String },
+}
+
+/// Bearer tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Issue a token for yourself, or for another principal if you may.
+    Issue {
+        /// user/mira, service/ci [default: yourself].
+        #[arg(default_value = "")]
+        principal: String,
+        /// How long it lasts [default: as the servers are set].
+        #[arg(long, default_value = "0")]
+        ttl: Span,
+        /// Write the token to this file, readable by you alone, instead of showing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Make one token useless, or all of a principal until now.
+    Revoke {
+        /// The token's id.
+        #[arg(long, required_unless_present = "principal", conflicts_with = "principal")]
+        jti: Option<String>,
+        #[arg(long)]
+        principal: Option<String>,
+    },
+}
+
+/// Access keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credential {
+    /// Make an access key and its secret.
+    Create {
+        /// [default: yourself]
+        #[arg(default_value = "")]
+        principal: String,
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Write the secret to this file, readable by you alone, instead of showing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List access keys, without their secrets.
+    List {
+        #[arg(default_value = "")]
+        principal: String,
+    },
+    /// Make an access key useless.
+    Revoke {
+        access_key_id: String,
+        /// Also the last one of its principal.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// List the keys and when their next step is possible.
+    List,
+    /// Add a key; it is published before it signs.
+    Add {
+        /// EdDSA or ES256.
+        #[arg(long, default_value = "EdDSA")]
+        algorithm: String,
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Sign with this key from now on.
+    Activate {
+        kid: String,
+        /// Without waiting for the verifiers' caches.
+        #[arg(long)]
+        now: bool,
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Stop accepting what this key signed.
+    Retire {
+        kid: String,
+        #[arg(long)]
+        now: bool,
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JoinToken {
+    /// Make a token by which one node enrols once.
+    Create {
+        node: NodeName,
+        /// At most an hour.
+        #[arg(long, default_value = "1h")]
+        ttl: Span,
+        /// Write the token to this file, readable by you alone, instead of showing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,102 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use configsrv_fleet::{NodeName, Subject};
+
+use crate::failure::Failure;
+
+use super::{Repository, SubjectKind};
+
+/// `florctl ca`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ca {
+    /// Make the authority: its certificate goes to the repository, its key to --keys. Once for a cluster.
+    Init {
+        #[command(flatten)]
+        keys: Keys,
+        /// Days that the authority lasts.
+        #[arg(long, default_value_t = 3650)]
+        days: u32,
+    },
+    /// Make keys and certificates, and record them in enrollment.log.
+    Issue {
+        #[command(flatten)]
+        keys: Keys,
+        /// For every signer and principal of the repository that has none.
+        #[arg(long, conflicts_with_all = ["kind", "name"])]
+        missing: bool,
+        #[command(flatten)]
+        holder: Holder,
+    },
+    /// Certify the key of a PKCS #10 request, and record it in enrollment.log.
+    Sign {
+        /// The request, PEM.
+        csr: PathBuf,
+        #[command(flatten)]
+        keys: Keys,
+        #[command(flatten)]
+        holder: Holder,
+        /// Where the certificate goes [default: the standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Record in enrollment.log that a holder's certificates count no longer.
+    Revoke {
+        #[command(flatten)]
+        repository: Repository,
+        #[command(flatten)]
+        holder: Holder,
+        #[arg(long)]
+        reason: String,
+        /// Who does it.
+        #[arg(long, env = "USER", default_value = "operator")]
+        operator: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Keys {
+    #[command(flatten)]
+    pub(crate) repository: Repository,
+    /// The folder for private keys, outside of the repository.
+    #[arg(long, env = "FLORCTL_KEYS", value_name = "DIR")]
+    pub(crate) keys: PathBuf,
+    /// Who does it, for the log.
+    #[arg(long, env = "USER", default_value = "operator")]
+    pub(crate) operator: String,
+}
+
+/// Whose certificate.
+#[derive(Args, Debug)]
+pub(crate) struct Holder {
+    #[arg(long, value_enum)]
+    kind: Option<SubjectKind>,
+    #[arg(long)]
+    name: Option<String>,
+    /// The host, for a service with `scope: node`.
+    #[arg(long, value_name = "NODE")]
+    on: Option<NodeName>,
+    /// Days that the certificate lasts [default: as cluster.yaml says; 365 for signers].
+    #[arg(long)]
+    pub(crate) days: Option<u32>,
+}
+
+impl Holder {
+    pub(crate) fn subject(&self) -> Result<Subject, Failure> {
+        let (Some(kind), Some(name)) = (self.kind, &self.name) else {
+            return Err(Failure::usage("--kind and --name say whose certificate it is"));
+        };
+        if self.on.is_some() && kind != SubjectKind::Service {
+            return Err(Failure::usage("--on is for services"));
+        }
+        let invalid = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
+        Ok(match kind {
+            SubjectKind::User => Subject::User(name.parse().map_err(|error| invalid(&error))?),
+            SubjectKind::Node => Subject::Node(name.parse().map_err(|error| invalid(&error))?),
+            SubjectKind::Signer => Subject::Signer(name.parse().map_err(|error| invalid(&error))?),
+            SubjectKind::Service => {
+                Subject::Service { node: self.on.clone(), service: name.parse().map_err(|error| invalid(&error))? }
+            }
+        })
+    }
+}

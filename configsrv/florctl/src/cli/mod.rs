@@ -1,0 +1,264 @@
+//! What can be typed.
+
+mod identity;
+mod keys;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use configsrv_fleet::{NodeName, Version};
+
+use crate::output::Format;
+
+pub(crate) use self::{
+    identity::{Credential, Iam, JoinToken, Key, Principal, Token},
+    keys::{Ca, Holder, Keys},
+};
+
+const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \
+    3 the repository has errors   4 there are differences (diff --exit-code)\n  \
+    5 version conflict   6 signature, key or schema not accepted\n  \
+    7 unreachable, try again   8 not in this state";
+
+/// Validate, compile, publish and watch a fleet's configuration; manage identities, locks and history.
+#[derive(Debug, Parser)]
+#[command(name = "florctl", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// How results are printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the servers are. A token comes from the variable HOLDFAST_TOKEN or a file, never from the command line.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Servers")]
+pub(crate) struct Connection {
+    /// The API (gRPC): http://127.0.0.1:2379.
+    #[arg(long, global = true, env = "HOLDFAST_API", value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// The HTTP interface: http://127.0.0.1:8080.
+    #[arg(long, global = true, env = "HOLDFAST_HTTP", value_name = "URL")]
+    pub(crate) http: Option<String>,
+    /// Certificates of the authority that the servers' certificates are checked against, PEM.
+    #[arg(long, global = true, env = "HOLDFAST_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// A file with the bearer token.
+    #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The folder of a `holdfast serve --dev`: its addresses and its admin token.
+    #[arg(long, global = true, env = "HOLDFAST_DEV_DIR", value_name = "DIR")]
+    pub(crate) dev_dir: Option<PathBuf>,
+    /// Settings, with the fields api, http, ca and token_file [default: ~/.config/florctl/config.yaml].
+    #[arg(long, global = true, env = "FLORCTL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check the repository against every rule.
+    Validate(Repository),
+    /// Make the artifact of every node, for the next version.
+    Compile(Compile),
+    /// Show what a publish would change: who gains and loses access, which nodes restart.
+    Diff(Diff),
+    /// Compile again on top of what the servers have, when somebody else published first.
+    Rebase(Compile),
+    /// Give the compiled tree to the servers.
+    Publish(Publish),
+    /// List what was published.
+    Versions {
+        /// At most so many, newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show which version every node has.
+    Fleet(Fleet),
+    /// Show one node.
+    Node { name: NodeName },
+    /// The cluster's certificate authority, on this machine.
+    #[command(subcommand)]
+    Ca(Ca),
+    /// What the servers know about enrolled nodes.
+    #[command(subcommand)]
+    Enrollment(Enrollment),
+    /// Principals, roles, tokens, keys.
+    #[command(subcommand)]
+    Iam(Iam),
+    /// Ask the history of changes, in SQL.
+    #[command(args_conflicts_with_subcommands = true)]
+    History(History),
+    /// Reboot locks.
+    #[command(subcommand)]
+    Lock(Lock),
+    /// Print completions for a shell.
+    Completions { shell: Shell },
+}
+
+/// Which files make the fleet.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Repository {
+    /// The fleet repository.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) repo: PathBuf,
+    /// Only these files or globs, relative to the repository; may be repeated.
+    #[arg(short = 'f', long = "file", value_name = "GLOB")]
+    pub(crate) files: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Compile {
+    #[command(flatten)]
+    pub(crate) repository: Repository,
+    /// Print this node's artifact and write nothing.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<NodeName>,
+    /// Private key of a signer in cluster.yaml, PEM. Without it the tree cannot be published.
+    #[arg(long, env = "FLORCTL_SIGN_KEY", value_name = "FILE")]
+    pub(crate) sign_key: Option<PathBuf>,
+    /// The time that is stamped, RFC 3339 [default: SOURCE_DATE_EPOCH, else now].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) generated_at: Option<String>,
+    /// Compile although it would lock operators or nodes out.
+    #[arg(long)]
+    pub(crate) allow_lockout: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) repository: Repository,
+    /// Compare with what the servers have instead of the compiled tree.
+    #[arg(long)]
+    pub(crate) published: bool,
+    /// End with 4 if there are differences.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Publish {
+    #[command(flatten)]
+    pub(crate) repository: Repository,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// The version that the servers must have [default: the one that they have].
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) base_version: Option<Version>,
+    /// A note for the history.
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+    /// Publish although it would lock operators or nodes out.
+    #[arg(long)]
+    pub(crate) allow_lockout: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fleet {
+    /// Compare with this version [default: the current one].
+    #[arg(long)]
+    pub(crate) version: Option<Version>,
+    /// Only nodes that do not have it.
+    #[arg(long)]
+    pub(crate) stale: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Enrollment {
+    /// Add the servers' enrolments to enrollment.log.
+    Pull(Repository),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    #[command(subcommand)]
+    pub(crate) command: Option<HistoryCommand>,
+    #[command(flatten)]
+    pub(crate) query: Option<Query>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HistoryCommand {
+    /// Run one read-only statement.
+    Query(Query),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Query {
+    /// The statement: "SELECT * FROM audit LIMIT 20".
+    pub(crate) sql: String,
+    /// Answer from one server, without a quorum.
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// At most so many rows.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) limit: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lock {
+    /// Show the groups, their slots and how many are taken.
+    Status,
+    /// Show who holds slots, and since when.
+    Who {
+        /// Only this group.
+        group: Option<String>,
+    },
+    /// Take a slot away from a holder.
+    Release {
+        group: String,
+        id: String,
+        /// Why; it is recorded.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Grant no new slots of a group.
+    Freeze {
+        group: String,
+        /// Why; holders-to-be see it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Grant slots again.
+    Unfreeze {
+        group: String,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// The kinds that have certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SubjectKind {
+    User,
+    Service,
+    Node,
+    /// A key that signs artifacts.
+    Signer,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn history_takes_a_statement_with_or_without_the_verb() {
+        for words in [&["florctl", "history", "SELECT 1"][..], &["florctl", "history", "query", "SELECT 1"]] {
+            let Command::History(history) = Cli::try_parse_from(words).unwrap().command else { panic!("{words:?}") };
+            let HistoryCommand::Query(query) = history.command.or(history.query.map(HistoryCommand::Query)).unwrap();
+            assert_eq!(query.sql, "SELECT 1");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+use std::{fs, path::Path};
+
+use configsrv_fleet::{
+    SpiffeId, Subject,
+    ca::Authority,
+    enrollment::{Entry, Kind},
+    provision::{entry, file_stem, issue_missing},
+};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::{
+    cli::{Ca, Holder, Keys},
+    failure::{Code, Failure},
+    output::{self, Format},
+    progress,
+    workspace::{Workspace, write_private},
+};
+
+const CA_KEY: &str = "ca.key";
+const SIGNER_DAYS: u32 = 365;
+
+pub(super) fn run(command: &Ca, output: Format) -> Result<Code, Failure> {
+    match command {
+        Ca::Init { keys, days } => init(keys, *days, output)?,
+        Ca::Issue { keys, missing: true, .. } => missing(keys, output)?,
+        Ca::Issue { keys, missing: false, holder } => issue(keys, holder, output)?,
+        Ca::Sign { csr, keys, holder, out } => sign(csr, keys, holder, out.as_deref(), output)?,
+        Ca::Revoke { repository, holder, reason, operator } => {
+            revoke(&Workspace::open(repository)?, holder, reason, operator, output)?;
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn init(keys: &Keys, days: u32, output: Format) -> Result<(), Failure> {
+    let workspace = Workspace::open(&keys.repository)?;
+    let folder = keys_folder(&workspace, &keys.keys)?;
+    let cluster = workspace.cluster()?;
+    let certificate = workspace.inside(&ca_path(&workspace)?)?;
+    if certificate.exists() {
+        let message = format!("{} exists: the cluster has its authority", certificate.display());
+        return Err(Failure::new(Code::State, message).hint("a new authority means new certificates for everybody"));
+    }
+    let (_, issued) = Authority::create(&cluster, OffsetDateTime::now_utc(), days)?;
+    let key = folder.join(CA_KEY);
+    write_private(&key, &issued.key_pem)?;
+    write_public(&certificate, &issued.certificate_pem)?;
+    let value = json!({ "cluster": cluster, "certificate": certificate, "key": key });
+    output.print(&value, || {
+        format!(
+            "authority of {cluster}: {}\nits key: {} (keep it offline; whoever has it is the cluster)",
+            certificate.display(),
+            key.display()
+        )
+    })
+}
+
+fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
+    let workspace = Workspace::open(&keys.repository)?;
+    let folder = keys_folder(&workspace, &keys.keys)?;
+    let authority = authority(&workspace, &folder)?;
+    let made = issue_missing(&workspace.repo, &authority, OffsetDateTime::now_utc(), &keys.operator)?;
+    // The log first: a certificate that nobody knows of is worse than a line without its file.
+    workspace.append_log(&made.log_lines)?;
+    let bar = progress::bar(made.holders.len(), "writing");
+    let mut written: Vec<Value> = Vec::new();
+    for holder in &made.holders {
+        let stem = holder.file_stem();
+        let certificate = match &holder.repository_path {
+            Some(path) => workspace.inside(path)?,
+            None => folder.join(format!("{stem}.crt")),
+        };
+        replace_private(&folder.join(format!("{stem}.key")), &holder.issued.key_pem)?;
+        write_public(&certificate, &holder.issued.certificate_pem)?;
+        written.push(json!({ "subject": holder.subject.to_string(), "certificate": certificate }));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    output.print(&json!({ "issued": written, "keys": folder }), || match made.holders.as_slice() {
+        [] => "everybody has a certificate".to_owned(),
+        holders => {
+            let names: Vec<String> = holders.iter().map(|holder| format!("  {}\n", holder.subject)).collect();
+            format!("{}{} certificates, keys in {}", names.concat(), holders.len(), folder.display())
+        }
+    })
+}
+
+fn issue(keys: &Keys, holder: &Holder, output: Format) -> Result<(), Failure> {
+    let subject = holder.subject()?;
+    let workspace = Workspace::open(&keys.repository)?;
+    let folder = keys_folder(&workspace, &keys.keys)?;
+    let authority = authority(&workspace, &folder)?;
+    let now = OffsetDateTime::now_utc();
+    let issued = authority.issue(&subject, now, days(&workspace, holder, &subject))?;
+    record(&workspace, &authority, &subject, &issued.certificate, now, &keys.operator)?;
+    let stem = file_stem(&subject);
+    let (key, certificate) = (folder.join(format!("{stem}.key")), folder.join(format!("{stem}.crt")));
+    replace_private(&key, &issued.key_pem)?;
+    write_public(&certificate, &issued.certificate_pem)?;
+    if let Some(path) = signer_path(&workspace, &subject) {
+        write_public(&workspace.inside(&path)?, &issued.certificate_pem)?;
+    }
+    let value = json!({ "subject": subject.to_string(), "key": key, "certificate": certificate });
+    output.print(&value, || format!("{subject}: {} and {}", key.display(), certificate.display()))
+}
+
+fn sign(csr: &Path, keys: &Keys, holder: &Holder, out: Option<&Path>, output: Format) -> Result<(), Failure> {
+    let subject = holder.subject()?;
+    let workspace = Workspace::open(&keys.repository)?;
+    let folder = keys_folder(&workspace, &keys.keys)?;
+    let authority = authority(&workspace, &folder)?;
+    let request = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
+    let now = OffsetDateTime::now_utc();
+    let (pem, certificate) = authority.sign(&request, &subject, now, days(&workspace, holder, &subject))?;
+    record(&workspace, &authority, &subject, &certificate, now, &keys.operator)?;
+    if let Some(path) = signer_path(&workspace, &subject) {
+        write_public(&workspace.inside(&path)?, &pem)?;
+    }
+    match out {
+        None => output::write(pem.as_bytes()),
+        Some(path) => {
+            write_public(path, &pem)?;
+            let value = json!({ "subject": subject.to_string(), "certificate": path });
+            output.print(&value, || format!("{subject}: {}", path.display()))
+        }
+    }
+}
+
+fn revoke(workspace: &Workspace, holder: &Holder, reason: &str, operator: &str, output: Format) -> Result<(), Failure> {
+    let subject = holder.subject()?;
+    let id = SpiffeId::new(&workspace.cluster()?, subject.clone());
+    let mut log = workspace.repo.log.clone().unwrap_or_default();
+    let mut lines = String::new();
+    let mut revoked = Vec::new();
+    while let Some(valid) = log.valid(&id).cloned() {
+        revoked.push(valid.fingerprint_sha256);
+        lines += &log.append(Entry {
+            ts: OffsetDateTime::now_utc(),
+            event: Kind::Revoke,
+            spiffe_id: id.clone(),
+            fingerprint_sha256: valid.fingerprint_sha256,
+            serial: valid.serial,
+            not_after: valid.not_after,
+            operator: operator.to_owned(),
+            reason: Some(reason.to_owned()),
+        })?;
+    }
+    if revoked.is_empty() {
+        return Err(Failure::new(Code::State, format!("enrollment.log has no valid certificate of {subject}")));
+    }
+    workspace.append_log(&lines)?;
+    output.print(&json!({ "subject": subject.to_string(), "revoked": revoked }), || {
+        format!(
+            "{subject}: {} revoked in the log. It takes effect when {subject} is out of the YAML (or has a new \
+             certificate) and the next version is published and synced.",
+            revoked.len()
+        )
+    })
+}
+
+fn record(
+    workspace: &Workspace,
+    authority: &Authority,
+    subject: &Subject,
+    certificate: &configsrv_fleet::pki::Certificate,
+    now: OffsetDateTime,
+    operator: &str,
+) -> Result<(), Failure> {
+    let id = SpiffeId::new(authority.cluster(), subject.clone());
+    let mut log = workspace.repo.log.clone().unwrap_or_default();
+    workspace.append_log(&log.append(entry(certificate, id, now, operator))?)
+}
+
+fn days(workspace: &Workspace, holder: &Holder, subject: &Subject) -> u32 {
+    holder.days.unwrap_or_else(|| match subject {
+        Subject::Signer(_) => SIGNER_DAYS,
+        Subject::User(_) | Subject::Service { .. } | Subject::Node(_) => {
+            workspace.repo.cluster.as_ref().map_or(90, |cluster| cluster.cert_validity_days)
+        }
+    })
+}
+
+/// Where cluster.yaml wants the certificate of a signer.
+fn signer_path(workspace: &Workspace, subject: &Subject) -> Option<String> {
+    let Subject::Signer(name) = subject else { return None };
+    let signers = workspace.repo.cluster.iter().flat_map(|cluster| &cluster.signers);
+    let signer = signers.into_iter().find(|signer| signer.name.value == name.as_str())?;
+    signer.cert.as_ref().map(|path| path.value.clone())
+}
+
+fn ca_path(workspace: &Workspace) -> Result<String, Failure> {
+    let path = workspace.repo.cluster.as_ref().and_then(|cluster| cluster.ca_cert.as_ref());
+    let path = path.ok_or_else(|| Failure::new(Code::Findings, "cluster.yaml has no crypto.ca_cert"))?;
+    Ok(path.value.clone())
+}
+
+fn authority(workspace: &Workspace, folder: &Path) -> Result<Authority, Failure> {
+    let hint = "`florctl ca init` makes an authority";
+    let certificate = workspace.inside(&ca_path(workspace)?)?;
+    let pem = fs::read_to_string(&certificate).map_err(|error| Failure::file(&certificate, &error).hint(hint))?;
+    let key = folder.join(CA_KEY);
+    let key_pem = fs::read_to_string(&key).map(Zeroizing::new);
+    let key_pem = key_pem.map_err(|error| Failure::file(&key, &error).hint(hint))?;
+    Ok(Authority::open(&pem, &key_pem)?)
+}
+
+/// The folder for keys, made if need be; never a part of the repository, which is committed and shared.
+fn keys_folder(workspace: &Workspace, folder: &Path) -> Result<std::path::PathBuf, Failure> {
+    let made = || {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(folder)?;
+        Ok((folder.canonicalize()?, workspace.root.canonicalize()?))
+    };
+    let (keys, root) = made().map_err(|error: std::io::Error| Failure::file(folder, &error))?;
+    if keys.starts_with(&root) {
+        let message = format!("{} is inside of the repository", folder.display());
+        return Err(Failure::usage(message).hint("private keys are never committed: choose a folder elsewhere"));
+    }
+    Ok(folder.to_owned())
+}
+
+fn write_public(path: &Path, pem: &str) -> Result<(), Failure> {
+    let write = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, pem)
+    };
+    write().map_err(|error| Failure::file(path, &error))
+}
+
+/// A renewed key takes the place of the old one at once, so that a crash leaves one of the two.
+fn replace_private(path: &Path, pem: &str) -> Result<(), Failure> {
+    let next = path.with_extension("key.new");
+    if next.exists() {
+        fs::remove_file(&next).map_err(|error| Failure::file(&next, &error))?;
+    }
+    write_private(&next, pem)?;
+    fs::rename(&next, path).map_err(|error| Failure::file(path, &error))
+}

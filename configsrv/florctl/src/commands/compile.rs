@@ -1,0 +1,82 @@
+use configsrv_fleet::{Compiled, NodeName, Outcome, Tree, Version};
+use serde_json::json;
+
+use crate::{
+    cli::Compile,
+    failure::{Code, Failure},
+    output::{self, Format},
+    progress,
+    remote::Http,
+    settings::Settings,
+    workspace::{Workspace, generated_at, stamp},
+};
+
+pub(super) fn run(options: &Compile, output: Format) -> Result<Code, Failure> {
+    compile_above(options, Version::NONE, output)
+}
+
+/// The same, with a number above what the servers have.
+pub(super) async fn rebase(options: &Compile, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let current = Http::new(settings)?.versions(1).await?.current;
+    compile_above(options, current, output)
+}
+
+fn compile_above(options: &Compile, above: Version, output: Format) -> Result<Code, Failure> {
+    let workspace = Workspace::open(&options.repository)?;
+    let previous = workspace.compiled()?;
+    let key = options.sign_key.as_deref().map(|path| workspace.signing_key(path)).transpose()?;
+    let stamp = stamp(generated_at(options.generated_at.as_deref())?, key.as_ref(), above);
+    let working = progress::spinner("compiling");
+    let compiled = workspace.compile(previous.as_ref(), &stamp, options.allow_lockout);
+    working.finish_and_clear();
+    let compiled = compiled?;
+    if let Some(node) = &options.node {
+        return print_one(&compiled.tree, node);
+    }
+    compiled.tree.write(&workspace.compiled_folder())?;
+    report(&compiled, output)?;
+    Ok(Code::Done)
+}
+
+fn print_one(tree: &Tree, node: &NodeName) -> Result<Code, Failure> {
+    let artifact = tree.artifacts().get(node).ok_or_else(|| Failure::usage(format!("there is no node \"{node}\"")))?;
+    let mut bytes = artifact.bytes().to_vec();
+    bytes.push(b'\n');
+    output::write(&bytes)?;
+    Ok(Code::Done)
+}
+
+fn report(compiled: &Compiled, output: Format) -> Result<(), Failure> {
+    let tree = &compiled.tree;
+    let manifest = tree.manifest()?;
+    let value = json!({
+        "version": tree.version(),
+        "tree_digest": manifest.tree_digest,
+        "nodes": tree.artifacts().len(),
+        "outcome": match compiled.outcome {
+            Outcome::Unchanged => "unchanged",
+            Outcome::Signed => "signed",
+            Outcome::Stamped => "stamped",
+        },
+        "changed": compiled.changed,
+        "removed": compiled.removed,
+        "signed_by": tree.signer(),
+    });
+    output.print(&value, || {
+        let version = tree.version();
+        let what = match compiled.outcome {
+            Outcome::Unchanged => format!("version {version}, unchanged"),
+            Outcome::Signed => format!("version {version}, now signed"),
+            Outcome::Stamped => format!(
+                "version {version} for {} nodes; {} changed, {} removed",
+                tree.artifacts().len(),
+                compiled.changed.len(),
+                compiled.removed.len()
+            ),
+        };
+        match tree.signer() {
+            Some(signer) => format!("{what}\nsigned by {signer}"),
+            None => format!("{what}\nnot signed: --sign-key signs it, and only a signed tree can be published"),
+        }
+    })
+}

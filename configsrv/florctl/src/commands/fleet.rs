@@ -1,0 +1,86 @@
+use configsrv_fleet::NodeName;
+use serde_json::json;
+
+use crate::{
+    cli::Fleet,
+    failure::{Code, Failure},
+    output::{Format, Table, moment, or_dash},
+    remote::{Http, Node},
+    settings::Settings,
+};
+
+pub(super) async fn run(options: &Fleet, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let (version, mut nodes) = Http::new(settings)?.nodes(options.version).await?;
+    let (all, stale) = (nodes.len(), nodes.iter().filter(|node| node.stale).count());
+    if options.stale {
+        nodes.retain(|node| node.stale);
+    }
+    let value = json!({ "version": version, "nodes": nodes, "stale": stale, "total": all });
+    output.print(&value, || {
+        let mut table = Table::new(&["NODE", "STATE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED"]);
+        for node in &nodes {
+            let reported = node.reported.as_ref();
+            table.row([
+                node.name.clone(),
+                state(node),
+                or_dash(node.fetched.as_ref().map(|fetch| fetch.version)),
+                or_dash(reported.and_then(|status| status.active)),
+                or_dash(reported.and_then(|status| status.pending)),
+                or_dash(reported.and_then(|status| status.confirmed)),
+                moment(reported.map(|status| status.reported_ms)),
+            ]);
+        }
+        format!("{table}{} of {all} nodes have version {version}", all - stale)
+    })?;
+    Ok(Code::Done)
+}
+
+/// One word for a person who looks down the column.
+fn state(node: &Node) -> String {
+    let reported = node.reported.as_ref();
+    let troubled = reported.and_then(|status| status.result.as_deref());
+    match troubled {
+        Some(word @ ("rolled_back" | "rejected" | "degraded")) => word.replace('_', " "),
+        _ if !node.published => "not published".to_owned(),
+        _ if reported.is_some_and(|status| status.pending.is_some()) => "pending".to_owned(),
+        _ if node.stale => "stale".to_owned(),
+        _ => "current".to_owned(),
+    }
+}
+
+pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let node = Http::new(settings)?.node(name).await?;
+    output.print(&node, || {
+        let mut lines = vec![("node", node.name.clone()), ("state", state(&node))];
+        if let Some(fetch) = &node.fetched {
+            lines.push(("fetched", format!("version {} at {}", fetch.version, moment(Some(fetch.at_ms)))));
+        }
+        if let Some(fetch) = &node.looked_at {
+            lines.push(("looked at", format!("version {} at {}", fetch.version, moment(Some(fetch.at_ms)))));
+        }
+        if let Some(status) = &node.reported {
+            lines.extend([
+                ("reported", moment(Some(status.reported_ms))),
+                ("offered", or_dash(status.offered)),
+                ("active", or_dash(status.active)),
+                ("pending", or_dash(status.pending)),
+                ("confirmed", or_dash(status.confirmed)),
+            ]);
+            for (what, value) in [
+                ("confirm until", status.deadline_ms.map(|deadline| moment(Some(deadline)))),
+                ("rolled back", status.rolled_back.map(|version| version.to_string())),
+                ("result", status.result.clone()),
+                ("reason", status.reason.clone()),
+                ("digest", status.digest.map(|digest| digest.to_string())),
+            ] {
+                lines.extend(value.map(|value| (what, value)));
+            }
+        }
+        let mut table = Table::new(&[]);
+        for (what, value) in lines {
+            table.row([what.to_owned(), value]);
+        }
+        table.to_string().trim_start_matches('\n').to_owned()
+    })?;
+    Ok(Code::Done)
+}

@@ -1,0 +1,106 @@
+//! Identities, over the servers' gRPC interface.
+
+mod keys;
+mod principals;
+mod secrets;
+
+use std::path::Path;
+
+use holdfast_proto::iam::{IntrospectRequest, StatusRequest, admin_client::AdminClient, tokens_client::TokensClient};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::Iam,
+    failure::{Code, Failure},
+    output::{Format, Table, moment},
+    remote::{Channel, connect, refused},
+    settings::Settings,
+    workspace::write_private,
+};
+
+const PAGE: u32 = 500;
+
+pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let channel = connect(settings).await?;
+    match command {
+        Iam::Whoami => whoami(channel, settings, output).await?,
+        Iam::Status => status(channel, output).await?,
+        Iam::Principal(command) => principals::principal(command, channel, output).await?,
+        Iam::Grant { subject, role } => principals::grant(subject, role, channel, output).await?,
+        Iam::Grants { subject } => principals::grants(subject, channel, output).await?,
+        Iam::Token(command) => secrets::token(command, channel, output).await?,
+        Iam::Credential(command) => secrets::credential(command, channel, output).await?,
+        Iam::JoinToken(command) => secrets::join_token(command, channel, output).await?,
+        Iam::Key(command) => keys::run(command, channel, output).await?,
+    }
+    Ok(Code::Done)
+}
+
+async fn whoami(channel: Channel, settings: &Settings, output: Format) -> Result<(), Failure> {
+    let request = IntrospectRequest { token: settings.token()?.to_owned() };
+    let answer = TokensClient::new(channel).introspect(request).await.map_err(refused)?.into_inner();
+    let value = json!({
+        "active": answer.active,
+        "principal": answer.principal,
+        "spiffe_id": answer.spiffe_id,
+        "roles": answer.roles,
+        "jti": answer.jti,
+        "expires_ms": answer.expires_ms,
+    });
+    output.print(&value, || {
+        if !answer.active {
+            return "the token is not accepted".to_owned();
+        }
+        let mut table = Table::new(&["PRINCIPAL", "ROLES", "TOKEN ENDS"]);
+        table.row([answer.principal.clone(), answer.roles.join(" "), moment(Some(answer.expires_ms))]);
+        table.to_string()
+    })
+}
+
+async fn status(channel: Channel, output: Format) -> Result<(), Failure> {
+    let status = AdminClient::new(channel).status(StatusRequest {}).await.map_err(refused)?.into_inner();
+    let value = json!({
+        "state": status.state,
+        "reasons": status.reasons,
+        "issuer": status.issuer,
+        "trust_domain": status.trust_domain,
+        "bootstrap_token_enabled": status.bootstrap_token_enabled,
+        "dev": status.dev,
+        "applied_index": status.applied_index,
+        "stale_ms": status.stale_ms,
+    });
+    output.print(&value, || {
+        let mut table = Table::new(&["STATE", "ISSUER", "TRUST DOMAIN", "BOOTSTRAP TOKEN", "DEV"]);
+        table.row([
+            status.state.clone(),
+            status.issuer.clone(),
+            status.trust_domain.clone(),
+            if status.bootstrap_token_enabled { "enabled" } else { "disabled" }.to_owned(),
+            if status.dev { "yes" } else { "no" }.to_owned(),
+        ]);
+        let reasons: String = status.reasons.iter().map(|reason| format!("{reason}\n")).collect();
+        format!("{table}{reasons}")
+    })
+}
+
+/// Shows a secret, or writes it to a file that only its owner can read and says so instead.
+fn hand_over(
+    secret: &str,
+    field: &str,
+    mut value: Value,
+    out: Option<&Path>,
+    output: Format,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    match out {
+        Some(path) => {
+            write_private(path, &format!("{secret}\n"))?;
+            value[field] = json!({ "file": path });
+            output.print(&value, || format!("{}written to {}", text(), path.display()))
+        }
+        None => {
+            value[field] = json!(secret);
+            output.print(&value, || format!("{}{secret}", text()))
+        }
+    }
+}

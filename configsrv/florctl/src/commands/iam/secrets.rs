@@ -1,0 +1,92 @@
+use holdfast_proto::iam::{
+    CreateCredentialRequest, CreateJoinTokenRequest, IssueTokenRequest, ListCredentialsRequest,
+    RevokeCredentialRequest, RevokeTokenRequest, credentials_client::CredentialsClient,
+    enrollment_client::EnrollmentClient, revoke_token_request::What, tokens_client::TokensClient,
+};
+use serde_json::{Value, json};
+
+use super::hand_over;
+use crate::{
+    cli::{Credential, JoinToken, Token},
+    failure::Failure,
+    output::{Format, Table, moment},
+    remote::{Channel, refused},
+};
+
+pub(super) async fn token(command: Token, channel: Channel, output: Format) -> Result<(), Failure> {
+    let mut client = TokensClient::new(channel);
+    match command {
+        Token::Issue { principal, ttl, out } => {
+            let request = IssueTokenRequest { principal, ttl_s: ttl.as_secs() };
+            let answer = client.issue(request).await.map_err(refused)?.into_inner();
+            let value = json!({ "jti": answer.jti, "expires_ms": answer.expires_ms });
+            // Alone on the standard output, so that a shell can take it.
+            hand_over(&answer.token, "token", value, out.as_deref(), output, String::new)
+        }
+        Token::Revoke { jti, principal } => {
+            let what = match (jti, principal) {
+                (Some(jti), _) => What::Jti(jti),
+                (None, Some(principal)) => What::Principal(principal),
+                (None, None) => return Err(Failure::usage("--jti or --principal says what to revoke")),
+            };
+            let answer = client.revoke(RevokeTokenRequest { what: Some(what) }).await.map_err(refused)?.into_inner();
+            output.print(&json!({ "revision": answer.revision }), || "revoked".to_owned())
+        }
+    }
+}
+
+pub(super) async fn credential(command: Credential, channel: Channel, output: Format) -> Result<(), Failure> {
+    let mut client = CredentialsClient::new(channel);
+    match command {
+        Credential::Create { principal, note, out } => {
+            let request = CreateCredentialRequest { principal, note };
+            let answer = client.create(request).await.map_err(refused)?.into_inner();
+            let made = answer.credential.unwrap_or_default();
+            let value = json!({ "access_key_id": made.access_key_id, "principal": made.principal });
+            let text = || format!("access key {} of {}, secret ", made.access_key_id, made.principal);
+            hand_over(&answer.secret, "secret", value, out.as_deref(), output, text)
+        }
+        Credential::List { principal } => {
+            let request = ListCredentialsRequest { principal };
+            let found = client.list(request).await.map_err(refused)?.into_inner().credentials;
+            let value: Vec<Value> = found
+                .iter()
+                .map(|credential| {
+                    json!({
+                        "access_key_id": credential.access_key_id,
+                        "principal": credential.principal,
+                        "created_ms": credential.created_ms,
+                        "revoked": credential.revoked,
+                        "note": credential.note,
+                    })
+                })
+                .collect();
+            output.print(&value, || {
+                let mut table = Table::new(&["ACCESS KEY", "PRINCIPAL", "CREATED", "STATE", "NOTE"]);
+                for credential in &found {
+                    table.row([
+                        credential.access_key_id.clone(),
+                        credential.principal.clone(),
+                        moment(Some(credential.created_ms)),
+                        if credential.revoked { "revoked" } else { "valid" }.to_owned(),
+                        credential.note.clone(),
+                    ]);
+                }
+                table.to_string()
+            })
+        }
+        Credential::Revoke { access_key_id, force } => {
+            let request = RevokeCredentialRequest { access_key_id, force };
+            let answer = client.revoke(request).await.map_err(refused)?.into_inner();
+            output.print(&json!({ "revision": answer.revision }), || "revoked".to_owned())
+        }
+    }
+}
+
+pub(super) async fn join_token(command: JoinToken, channel: Channel, output: Format) -> Result<(), Failure> {
+    let JoinToken::Create { node, ttl, out } = command;
+    let request = CreateJoinTokenRequest { node: node.to_string(), ttl_s: ttl.as_secs() };
+    let answer = EnrollmentClient::new(channel).create_join_token(request).await.map_err(refused)?.into_inner();
+    let value = json!({ "node": node, "expires_ms": answer.expires_ms });
+    hand_over(&answer.join_token, "join_token", value, out.as_deref(), output, String::new)
+}

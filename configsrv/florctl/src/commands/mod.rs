@@ -1,0 +1,49 @@
+//! One module for each command.
+
+mod ca;
+mod compile;
+mod diff;
+mod enrollment;
+mod fleet;
+mod history;
+mod iam;
+mod lock;
+mod publish;
+mod validate;
+mod versions;
+
+use clap::CommandFactory as _;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::{Code, Failure},
+    settings::Settings,
+};
+
+/// Runs the command and says how to end.
+pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
+    let Cli { output, connection, command } = cli;
+    let settings = || Settings::resolve(&connection);
+    match command {
+        Command::Validate(repository) => validate::run(&repository, output),
+        Command::Compile(options) => compile::run(&options, output),
+        Command::Diff(options) => {
+            let settings = options.published.then(settings).transpose()?;
+            diff::run(&options, settings.as_ref(), output).await
+        }
+        Command::Rebase(options) => compile::rebase(&options, &settings()?, output).await,
+        Command::Publish(options) => publish::run(&options, &settings()?, output).await,
+        Command::Versions { limit } => versions::run(limit, &settings()?, output).await,
+        Command::Fleet(options) => fleet::run(&options, &settings()?, output).await,
+        Command::Node { name } => fleet::one(&name, &settings()?, output).await,
+        Command::Ca(command) => ca::run(&command, output),
+        Command::Enrollment(command) => enrollment::run(&command, &settings()?, output).await,
+        Command::Iam(command) => iam::run(command, &settings()?, output).await,
+        Command::History(options) => history::run(options, &settings()?, output).await,
+        Command::Lock(command) => lock::run(command, &settings()?, output).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "florctl", &mut std::io::stdout());
+            Ok(Code::Done)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::Path,
+    process::Command,
+};
+
+use configsrv_fleet::{Tree, TreeDiff, Version, compile::payloads};
+use serde_json::json;
+
+use super::diff;
+use crate::{
+    cli::Publish,
+    failure::{Code, Failure},
+    output::Format,
+    remote::Http,
+    settings::Settings,
+    workspace::{Workspace, check_lockout},
+};
+
+pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let workspace = Workspace::open(&options.repository)?;
+    let tree = publishable(&workspace)?;
+    let new = tree.payloads()?;
+    let http = Http::new(settings)?;
+    let served = http.published(&new).await?;
+    let base = options.base_version.unwrap_or(served.version);
+    in_order(tree.version(), base, served.version)?;
+    let delta = TreeDiff::between(&served.payloads, &new);
+    if tree.version() > served.version {
+        check_lockout(&served.payloads, &tree, options.allow_lockout)?;
+        eprint!("version {} on top of {}:\n{}", tree.version(), served.version, diff::to_text(&delta));
+        for ending in near_end(&workspace) {
+            eprintln!("{ending}");
+        }
+        confirm(options.yes)?;
+    }
+    let commit = git_commit(&workspace.root);
+    let admitted = http.publish(&tree, base, options.note.as_deref(), commit.as_deref()).await?;
+    let value = json!({
+        "published": admitted,
+        "base_version": base,
+        "diff": diff::to_json(&format!("published version {}", served.version), &delta),
+    });
+    output.print(&value, || {
+        if admitted.unchanged {
+            format!("version {} was published already", admitted.version)
+        } else {
+            format!(
+                "published version {} for {} nodes; they take it at their next sync",
+                admitted.version, admitted.nodes
+            )
+        }
+    })?;
+    Ok(Code::Done)
+}
+
+/// The compiled tree, if it is what the YAML says now and is signed.
+fn publishable(workspace: &Workspace) -> Result<Tree, Failure> {
+    let tree = workspace
+        .compiled()?
+        .ok_or_else(|| Failure::new(Code::State, "nothing is compiled").hint("run florctl compile --sign-key FILE"))?;
+    let mut expected = payloads(&workspace.fleet()?)?;
+    for (node, artifact) in tree.artifacts() {
+        let same = match expected.remove(node) {
+            Some(payload) => payload.digest()? == artifact.payload_digest(),
+            None => false,
+        };
+        if !same {
+            return Err(outdated());
+        }
+    }
+    if !expected.is_empty() {
+        return Err(outdated());
+    }
+    if !tree.is_signed() {
+        return Err(Failure::new(Code::NotTrusted, "the compiled tree is not signed")
+            .hint("run florctl compile --sign-key FILE"));
+    }
+    for artifact in tree.artifacts().values() {
+        artifact.verify(&artifact.announced_signers()?)?;
+    }
+    Ok(tree)
+}
+
+fn outdated() -> Failure {
+    Failure::new(Code::State, "the repository changed since it was compiled").hint("run florctl compile again")
+}
+
+fn in_order(ours: Version, base: Version, served: Version) -> Result<(), Failure> {
+    let rebase = "florctl rebase compiles on top of the current version";
+    if base != served {
+        let message = format!("the servers have version {served}, not {base}");
+        return Err(Failure::new(Code::Conflict, message).hint(rebase));
+    }
+    if ours < served {
+        let message = format!("the servers have version {served}; the compiled tree is version {ours}");
+        return Err(Failure::new(Code::Conflict, message).hint(rebase));
+    }
+    Ok(())
+}
+
+/// Warnings about certificates, which are easily forgotten until they end.
+fn near_end(workspace: &Workspace) -> Vec<String> {
+    let findings = workspace.findings();
+    findings.iter().filter(|finding| finding.rule == configsrv_fleet::Rule::V22).map(ToString::to_string).collect()
+}
+
+fn confirm(yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("nobody is there to be asked").hint("--yes publishes without asking"));
+    }
+    eprint!("publish? [y/N] ");
+    io::stderr().flush().map_err(Failure::unexpected)?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(Failure::unexpected)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Code::State, "not published")),
+    }
+}
+
+/// The commit that the repository is at, if it is in Git.
+fn git_commit(root: &Path) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--verify", "HEAD"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}

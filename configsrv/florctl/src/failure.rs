@@ -1,0 +1,157 @@
+use std::{fmt, path::Path, process::ExitCode};
+
+use configsrv_fleet::{
+    ArtifactError, ArtifactErrorKind,
+    ca::AuthorityError,
+    compile::{CompileError, TreeError},
+    provision::ProvisionError,
+    repo::SourceError,
+};
+use serde_json::json;
+
+/// What a program that called this one can decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Done, or nothing to do.
+    Done = 0,
+    Unexpected = 1,
+    Usage = 2,
+    /// The repository has errors.
+    Findings = 3,
+    /// There are differences, and `--exit-code` was given.
+    Differs = 4,
+    /// The servers have another version than expected.
+    Conflict = 5,
+    /// A signature, a key or a schema is not accepted.
+    NotTrusted = 6,
+    /// Nobody answers; worth trying again.
+    Unreachable = 7,
+    /// Not in this state.
+    State = 8,
+}
+
+/// Why a command did not do what it was asked to, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Code {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unexpected => "failed",
+            Self::Usage => "usage",
+            Self::Findings => "invalid_repository",
+            Self::Differs => "differs",
+            Self::Conflict => "version_conflict",
+            Self::NotTrusted => "not_trusted",
+            Self::Unreachable => "unreachable",
+            Self::State => "wrong_state",
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn unexpected(message: impl fmt::Display) -> Self {
+        Self::new(Code::Unexpected, message.to_string())
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// A file that could not be read or written.
+    pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
+        Self::new(Code::Unexpected, format!("{}: {error}", path.display()))
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        json!({ "error": self.code.word(), "message": self.message, "hint": self.hint }).to_string()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(out, "\n  {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self::unexpected(error).hint("--repo names the fleet repository; it is the current folder by default")
+    }
+}
+
+impl From<ArtifactError> for Failure {
+    fn from(error: ArtifactError) -> Self {
+        let code = match error.kind() {
+            ArtifactErrorKind::Malformed | ArtifactErrorKind::Addressee => Code::Unexpected,
+            ArtifactErrorKind::Schema | ArtifactErrorKind::Trust => Code::NotTrusted,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TreeError> for Failure {
+    fn from(error: TreeError) -> Self {
+        Self::unexpected(error).hint("the compiled tree is committed: Git has the last good one")
+    }
+}
+
+impl From<CompileError> for Failure {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Artifact(error) => error.into(),
+            CompileError::Tree(error) => error.into(),
+            error @ (CompileError::Node { .. }
+            | CompileError::NoAddress { .. }
+            | CompileError::TooManyNodes(_)
+            | CompileError::VersionsExhausted(_)) => Self::unexpected(error),
+        }
+    }
+}
+
+impl From<AuthorityError> for Failure {
+    fn from(error: AuthorityError) -> Self {
+        Self::unexpected(error)
+    }
+}
+
+impl From<ProvisionError> for Failure {
+    fn from(error: ProvisionError) -> Self {
+        Self::unexpected(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::unexpected(error)
+    }
+}

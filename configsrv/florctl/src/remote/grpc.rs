@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use tonic::{
+    Code as GrpcCode, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
+
+use crate::{
+    failure::{Code, Failure},
+    settings::Settings,
+};
+
+const CONNECT: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// A connection to the API that says who calls.
+pub(crate) type Channel = InterceptedService<tonic::transport::Channel, Bearer>;
+
+#[derive(Clone)]
+pub(crate) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+pub(crate) async fn connect(settings: &Settings) -> Result<Channel, Failure> {
+    let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", settings.token()?)
+        .parse()
+        .map_err(|_| Failure::usage("the token has characters that no token has"))?;
+    bearer.set_sensitive(true);
+    let wrong = |error: tonic::transport::Error| Failure::usage(format!("{}: {error}", settings.api));
+    let mut endpoint = Endpoint::from_shared(settings.api.clone()).map_err(wrong)?;
+    endpoint = endpoint.connect_timeout(CONNECT).timeout(REQUEST);
+    if settings.api.starts_with("https://") {
+        let pem = settings.ca.as_ref().ok_or_else(|| {
+            Failure::usage("the API has TLS, and no authority is known to check it against")
+                .hint("--ca (or HOLDFAST_CA) names the certificates")
+        })?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        endpoint = endpoint.tls_config(tls).map_err(wrong)?;
+    }
+    let channel = endpoint.connect().await.map_err(|error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Failure::new(Code::Unreachable, format!("{}: {cause}", settings.api))
+            .hint("--api (or HOLDFAST_API) says where the servers are")
+    })?;
+    Ok(InterceptedService::new(channel, Bearer(bearer)))
+}
+
+/// What a refusal means for the caller of this program.
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+pub(crate) fn refused(status: Status) -> Failure {
+    let message = status.message().to_owned();
+    match status.code() {
+        GrpcCode::Unavailable | GrpcCode::DeadlineExceeded | GrpcCode::ResourceExhausted => {
+            Failure::new(Code::Unreachable, message)
+        }
+        GrpcCode::Aborted | GrpcCode::AlreadyExists => Failure::new(Code::Conflict, message),
+        GrpcCode::FailedPrecondition => Failure::new(Code::State, message),
+        GrpcCode::Unauthenticated => {
+            Failure::unexpected(message).hint("the token is wrong or has ended: HOLDFAST_TOKEN or --token-file")
+        }
+        GrpcCode::PermissionDenied => Failure::unexpected(message).hint("florctl iam whoami says who you are here"),
+        GrpcCode::Unimplemented => {
+            Failure::unexpected(message).hint("the servers are of another release, or this is not their API")
+        }
+        GrpcCode::Ok
+        | GrpcCode::Cancelled
+        | GrpcCode::Unknown
+        | GrpcCode::InvalidArgument
+        | GrpcCode::NotFound
+        | GrpcCode::OutOfRange
+        | GrpcCode::Internal
+        | GrpcCode::DataLoss => Failure::unexpected(message),
+    }
+}

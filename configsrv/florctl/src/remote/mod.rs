@@ -1,0 +1,9 @@
+//! The servers, as this program sees them.
+
+mod grpc;
+mod http;
+mod wire;
+
+pub(crate) use grpc::{Channel, connect, refused};
+pub(crate) use http::Http;
+pub(crate) use wire::{LockGroup, Node, Released};

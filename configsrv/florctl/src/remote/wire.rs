@@ -1,0 +1,104 @@
+//! The JSON of the HTTP interface. Unknown members are ignored: newer servers may say more.
+
+use configsrv_fleet::{Digest, Version};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) error: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct VersionPage {
+    pub(crate) current: Version,
+    pub(crate) versions: Vec<Published>,
+    #[serde(default)]
+    pub(crate) more: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Published {
+    pub(crate) version: Version,
+    pub(crate) tree_digest: Digest,
+    pub(crate) nodes: u32,
+    pub(crate) published_ms: u64,
+    pub(crate) published_by: String,
+    pub(crate) note: Option<String>,
+    pub(crate) git_commit: Option<String>,
+    #[serde(default)]
+    pub(crate) pruned: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct NodePage {
+    pub(crate) version: Version,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) more: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) published: bool,
+    pub(crate) stale: bool,
+    pub(crate) fetched: Option<Fetch>,
+    pub(crate) looked_at: Option<Fetch>,
+    pub(crate) reported: Option<Status>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Fetch {
+    pub(crate) version: Version,
+    pub(crate) at_ms: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Status {
+    pub(crate) offered: Option<Version>,
+    pub(crate) active: Option<Version>,
+    pub(crate) pending: Option<Version>,
+    pub(crate) confirmed: Option<Version>,
+    pub(crate) rolled_back: Option<Version>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) deadline_ms: Option<u64>,
+    pub(crate) result: Option<String>,
+    pub(crate) reason: Option<String>,
+    #[serde(default)]
+    pub(crate) reported_ms: u64,
+}
+
+/// The answer to a publish.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Admitted {
+    pub(crate) version: Version,
+    pub(crate) tree_digest: Digest,
+    pub(crate) nodes: usize,
+    pub(crate) unchanged: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct LockGroups {
+    pub(crate) groups: Vec<LockGroup>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct LockGroup {
+    pub(crate) group: String,
+    pub(crate) slots_in_force: u32,
+    pub(crate) frozen: Option<String>,
+    pub(crate) holders: Vec<LockHolder>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct LockHolder {
+    pub(crate) id: String,
+    pub(crate) granted_at_ms: u64,
+    pub(crate) last_seen_ms: u64,
+    pub(crate) grant: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Released {
+    pub(crate) held: bool,
+}

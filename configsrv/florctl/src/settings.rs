@@ -1,0 +1,151 @@
+use std::{
+    env, fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    cli::Connection,
+    failure::{Code, Failure},
+};
+
+const DEFAULT_API: &str = "http://127.0.0.1:2379";
+const DEFAULT_HTTP: &str = "http://127.0.0.1:8080";
+
+/// Where the servers are and as whom to speak to them. The nearer source wins: option or variable, the folder of a
+/// development server, the settings file, the default.
+pub(crate) struct Settings {
+    pub(crate) api: String,
+    pub(crate) http: String,
+    /// PEM.
+    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) token: Option<Zeroizing<String>>,
+}
+
+/// The settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    api: Option<String>,
+    http: Option<String>,
+    ca: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+}
+
+/// What a development server writes about itself.
+#[derive(Debug, Deserialize)]
+struct Endpoints {
+    api: String,
+    http: String,
+}
+
+impl Settings {
+    pub(crate) fn resolve(options: &Connection) -> Result<Self, Failure> {
+        let file = File::read(options.config.as_deref())?;
+        let dev = options.dev_dir.as_deref().map(Endpoints::read).transpose()?;
+        let pick = |option: &Option<String>, dev: Option<String>, file: Option<String>, default: &str| {
+            let url = option.clone().or(dev).or(file).unwrap_or_else(|| default.to_owned());
+            url.trim_end_matches('/').to_owned()
+        };
+        let (dev_api, dev_http) =
+            dev.map(|dev| (format!("http://{}", dev.api), format!("http://{}", dev.http))).unzip();
+        let ca = options.ca.clone().or(file.ca);
+        let dev_token = options.dev_dir.as_deref().map(|dir| dir.join("admin.token"));
+        let token_file = options.token_file.clone().or(dev_token).or(file.token_file);
+        let settings = Self {
+            api: pick(&options.api, dev_api, file.api, DEFAULT_API),
+            http: pick(&options.http, dev_http, file.http, DEFAULT_HTTP),
+            ca: ca.map(|path| fs::read(&path).map_err(|error| Failure::file(&path, &error))).transpose()?,
+            token: token(token_file.as_deref())?,
+        };
+        for url in [&settings.api, &settings.http] {
+            check_url(url, settings.token.is_some())?;
+        }
+        Ok(settings)
+    }
+
+    pub(crate) fn token(&self) -> Result<&str, Failure> {
+        self.token.as_ref().map(|token| token.as_str()).ok_or_else(|| {
+            Failure::new(Code::Usage, "no token: the servers need to know who you are")
+                .hint("set HOLDFAST_TOKEN, or name a file with --token-file (--dev-dir for a development server)")
+        })
+    }
+}
+
+impl File {
+    /// The file that was named must exist; the one at the usual place need not.
+    fn read(named: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = named.map(Path::to_owned).or_else(usual_place) else { return Ok(Self::default()) };
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_saphyr::from_str(&text)
+                .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.without_snippet()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Self::default()),
+            Err(error) => Err(Failure::file(&path, &error)),
+        }
+    }
+}
+
+impl Endpoints {
+    fn read(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join("endpoints.json");
+        let bytes = fs::read(&path).map_err(|error| {
+            Failure::file(&path, &error).hint("--dev-dir is the data folder of a running `holdfast serve --dev`")
+        })?;
+        serde_json::from_slice(&bytes).map_err(|error| Failure::unexpected(format!("{}: {error}", path.display())))
+    }
+}
+
+fn usual_place() -> Option<PathBuf> {
+    let base = env::var_os("XDG_CONFIG_HOME")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))?;
+    Some(base.join("florctl/config.yaml"))
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
+    if let Ok(token) = env::var("HOLDFAST_TOKEN")
+        && !token.is_empty()
+    {
+        return Ok(Some(Zeroizing::new(token.trim().to_owned())));
+    }
+    let Some(path) = file else { return Ok(None) };
+    let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| Failure::file(path, &error))?;
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
+/// A token on a network without TLS belongs to everybody there.
+fn check_url(url: &str, with_token: bool) -> Result<(), Failure> {
+    let parsed: http::Uri = url.parse().map_err(|error| Failure::usage(format!("{url}: not a URL: {error}")))?;
+    let (Some(scheme), Some(host)) = (parsed.scheme_str(), parsed.host()) else {
+        return Err(Failure::usage(format!("{url}: expected http://HOST:PORT or https://HOST:PORT")));
+    };
+    let host = host.trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match scheme {
+        "https" => Ok(()),
+        "http" if local || !with_token => Ok(()),
+        "http" => Err(Failure::usage(format!("{url}: a token is not sent without TLS; use https://"))),
+        _ => Err(Failure::usage(format!("{url}: expected http:// or https://"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_do_not_travel_in_the_clear() {
+        assert!(check_url("http://127.0.0.1:8080", true).is_ok());
+        assert!(check_url("http://[::1]:8080", true).is_ok());
+        assert!(check_url("http://localhost:8080", true).is_ok());
+        assert!(check_url("https://plane.test:8080", true).is_ok());
+        assert!(check_url("http://plane.test:8080", false).is_ok());
+        assert!(check_url("http://plane.test:8080", true).is_err());
+        assert!(check_url("plane.test:8080", false).is_err());
+        assert!(check_url("ftp://plane.test", false).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! What works without a server, as an operator types it.
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod desk;
+
+use std::fs;
+
+use desk::Desk;
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_why() {
+    let desk = Desk::bare();
+    let said = desk.run("validate --frobnicate").expect(2);
+    assert!(said.err.contains("--frobnicate"), "{said:?}");
+    desk.run("frobnicate").expect(2);
+    desk.run("compile --node Pier2").expect(2);
+    desk.run("ca issue --kind user").expect(2);
+    desk.run("").expect(2);
+    let help = desk.run("--help").expect(0).out;
+    for word in ["validate", "compile", "publish", "rebase", "fleet", "history", "Exit codes"] {
+        assert!(help.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn a_new_cluster_takes_two_commands() {
+    let desk = Desk::bare();
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("error[V2]") && said.out.contains("florctl ca init"), "{said:?}");
+    desk.run("ca init").expect(0);
+    let said = desk.run("ca issue --missing -o json").expect(0).json();
+    assert_eq!(said["issued"].as_array().unwrap().len(), 1 + 5 + 5 + 2, "signer, nodes, services, users");
+    desk.run("validate").expect(0);
+
+    // Nothing private is in the repository, and keys are their owner's alone.
+    let inside = fs::read_dir(desk.repo()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(inside.into_iter().all(|name| !name.to_string_lossy().ends_with(".key")));
+    for key in ["ca.key", "management-plane-primary.key", "user-mira.key", "service-pier2-shell.key"] {
+        let metadata = fs::metadata(desk.keys().join(key)).unwrap();
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600, "{key}");
+        assert!(metadata.len() > 0);
+    }
+
+    // Both are safe to repeat.
+    desk.run("ca init").expect(8);
+    let said = desk.run("ca issue --missing").expect(0);
+    assert_eq!(said.out, "everybody has a certificate\n");
+}
+
+#[test]
+fn keys_are_not_put_into_the_repository() {
+    let desk = Desk::bare();
+    let said = desk.run("ca init --keys ./keys").expect(2);
+    assert!(said.err.contains("never committed"), "{said:?}");
+}
+
+#[test]
+fn findings_have_their_places() {
+    let desk = Desk::new();
+    desk.edit("users.yaml", "[clerk]", "[baker]");
+    desk.edit("services.yaml", "at: pier3", "at: pier4");
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("users.yaml:4:20: error[V10]: there is no role \"baker\""), "{said:?}");
+    assert!(said.out.contains("services.yaml:28:9: error[V5]: there is no node \"pier4\""), "{said:?}");
+    assert!(said.out.contains("2 errors"), "{said:?}");
+
+    let findings = desk.run("validate -o json").expect(3).json();
+    assert_eq!(findings["errors"], 2);
+    let found = findings["findings"].as_array().unwrap().iter().find(|finding| finding["rule"] == "V5").unwrap();
+    assert_eq!((&found["file"], &found["line"], &found["column"]), (&"services.yaml".into(), &28.into(), &9.into()));
+
+    fs::write(desk.repo().join("broken.yaml"), "nodes:\n  a: {\n").unwrap();
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("broken.yaml:2:6: error[V1]:"), "{said:?}");
+    // Compile refuses for the same reasons.
+    let said = desk.run("compile").expect(3);
+    assert!(said.err.contains("error[V10]") && said.err.contains("3 errors"), "{said:?}");
+    assert!(!desk.repo().join(".flor").exists());
+}
+
+#[test]
+fn compile_writes_a_tree_once() {
+    let desk = Desk::new();
+    let key = desk.sign_key();
+    let compile = format!("compile --sign-key {} -o json", key.display());
+    let said = desk.run(&compile).expect(0).json();
+    assert_eq!((&said["version"], &said["outcome"], &said["nodes"]), (&1.into(), &"stamped".into(), &5.into()));
+    let hub = desk.read(".flor/compiled/hub.json");
+    assert!(hub.ends_with("}\n") && hub.contains("\"version\":1"));
+    assert!(desk.read(".flor/compiled/manifest.json").contains("tree_digest"));
+
+    let said = desk.run(&compile).expect(0).json();
+    assert_eq!(said["outcome"], "unchanged");
+    assert_eq!(desk.read(".flor/compiled/hub.json"), hub);
+
+    desk.edit("roles.yaml", "clerk: { allow: [shop] }", "clerk: { allow: [shop, data] }");
+    let said = desk.run(&compile).expect(0).json();
+    assert_eq!(said["version"], 2);
+    assert_eq!(said["changed"], serde_json::json!(["pier3", "tomas-pad"]));
+}
+
+#[test]
+fn the_time_that_is_stamped_can_be_chosen() {
+    let desk = Desk::new();
+    let one = desk.run("compile --node hub --generated-at 2026-01-05T08:00:00Z").expect(0).out;
+    assert!(one.starts_with("{\"generated_at\":\"2026-01-05T08:00:00Z\""), "{one}");
+    let two = desk.command("compile --node hub", &[("SOURCE_DATE_EPOCH", "1767600000")]).expect(0).out;
+    assert_eq!(one, two);
+    assert!(!desk.repo().join(".flor").exists(), "--node only prints");
+    desk.run("compile --generated-at yesterday").expect(2);
+    desk.run("compile --node pier9").expect(2);
+}
+
+#[test]
+fn only_a_signer_s_key_signs() {
+    let desk = Desk::new();
+    let said = desk.run(&format!("compile --sign-key {}", desk.keys().join("user-mira.key").display())).expect(6);
+    assert!(said.err.contains("not the key of a signer"), "{said:?}");
+    let said = desk.run("compile").expect(0);
+    assert!(said.out.contains("not signed"), "{said:?}");
+    let said = desk.run(&format!("compile --sign-key {}", desk.sign_key().display())).expect(0);
+    assert!(said.out.contains("version 1, now signed"), "{said:?}");
+}
+
+#[test]
+fn diff_says_who_gains_and_what_restarts() {
+    let desk = Desk::new();
+    desk.run("compile").expect(0);
+    let said = desk.run("diff --exit-code").expect(0);
+    assert!(said.out.contains("no difference"), "{said:?}");
+    desk.edit("roles.yaml", "clerk: { allow: [shop] }", "clerk: { allow: [shop, data] }");
+    desk.edit("roles.yaml", "[shop, data, ops]", "[shop, data]");
+    let said = desk.run("diff --exit-code").expect(4);
+    assert_eq!(
+        said.out,
+        "compared with compiled version 1:\n\
+         + user/tomas gains service/ledger on pier3\n\
+         - user/mira loses service/pier2/shell on pier2\n\
+         ~ mira-pad (acl-only): what local principals may dial changed\n\
+         ~ pier2, pier3 (acl-only): who may reach local services changed\n\
+         ~ tomas-pad (structural): service/ledger on pier3 is a new peer\n\
+         1 node restarts its data plane\n"
+    );
+    let value = desk.run("diff -o json").expect(0).json();
+    assert_eq!(value["restarts"], serde_json::json!(["tomas-pad"]));
+    assert_eq!(value["access"]["gained"][0]["who"], "spiffe://quay.test/user/tomas");
+}
+
+#[test]
+fn a_lockout_needs_to_be_said_aloud() {
+    let desk = Desk::new();
+    desk.run(&format!("compile --sign-key {}", desk.sign_key().display())).expect(0);
+    // The only operator has no device any more.
+    desk.edit("users.yaml", "nodes: [mira-pad]", "nodes: []");
+    let said = desk.run("compile").expect(3);
+    assert!(said.err.contains("error[V23]") && said.err.contains("--allow-lockout"), "{said:?}");
+    let said = desk.run("compile --allow-lockout").expect(0);
+    assert!(said.err.contains("warning[V23]"), "{said:?}");
+}
+
+#[test]
+fn requests_are_signed_and_revocations_show() {
+    let desk = Desk::new();
+    desk.edit("users.yaml", "  tomas:", "  timo: { roles: [clerk], nodes: [tomas-pad] }\n  tomas:");
+    desk.run("validate").expect(3);
+    let issued = desk.run("ca issue --kind user --name timo").expect(0);
+    assert!(issued.out.contains("user-timo.key"), "{issued:?}");
+    desk.run("validate").expect(0);
+    desk.run("ca revoke --kind user --name timo --reason lost").expect(0);
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("error[V4]: user/timo"), "{said:?}");
+    desk.run("ca revoke --kind user --name timo --reason again").expect(8);
+    assert!(desk.read("enrollment.log").contains("\"reason\":\"lost\""));
+
+    fs::write(desk.repo().join("garbage.csr"), "x").unwrap();
+    desk.run("ca sign garbage.csr --kind node --name hub").expect(1);
+}
+
+#[test]
+fn a_renewed_signer_replaces_its_certificate() {
+    let desk = Desk::new();
+    let before = desk.read("certs/management-planes/primary.crt");
+    desk.run("ca issue --kind signer --name primary").expect(0);
+    assert_ne!(desk.read("certs/management-planes/primary.crt"), before);
+    desk.run("validate").expect(0);
+}
+
+#[test]
+fn certificates_do_not_leave_the_repository() {
+    let desk = Desk::bare();
+    desk.edit("cluster.yaml", "certs/management-planes/primary.crt", "../primary.crt");
+    desk.run("ca init").expect(0);
+    let said = desk.run("ca issue --missing").expect(3);
+    assert!(said.err.contains("leaves the repository"), "{said:?}");
+}
+
+#[test]
+fn completions_are_printed() {
+    let said = Desk::bare().run("completions bash").expect(0);
+    assert!(said.out.contains("_florctl"));
+}

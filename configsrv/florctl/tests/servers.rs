@@ -1,0 +1,82 @@
+//! What is said when servers are missing or not to be trusted.
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod desk;
+
+use std::{fs, net::TcpListener};
+
+use desk::Desk;
+
+/// A port where nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn nobody_answers() {
+    let desk = Desk::bare();
+    let url = nobody();
+    let variables = [("HOLDFAST_HTTP", url.as_str()), ("HOLDFAST_API", url.as_str()), ("HOLDFAST_TOKEN", "t")];
+    for words in ["versions", "fleet", "node hub", "lock status", "iam whoami", "history query select"] {
+        let said = desk.command(words, &variables).expect(7);
+        assert!(said.err.contains(&url) && said.err.contains("HOLDFAST_"), "{said:?}");
+        let said = desk.command(&format!("{words} -o json"), &variables).expect(7);
+        let value: serde_json::Value = serde_json::from_str(&said.err).unwrap();
+        assert_eq!(value["error"], "unreachable");
+    }
+}
+
+#[test]
+fn a_token_is_needed_and_comes_from_a_file_or_a_variable() {
+    let desk = Desk::bare();
+    let said = desk.run("versions").expect(2);
+    assert!(said.err.contains("HOLDFAST_TOKEN"), "{said:?}");
+    desk.run("versions --token secret").expect(2);
+    let file = desk.repo().join("token");
+    fs::write(&file, "t\n").unwrap();
+    desk.run(&format!("versions --token-file {} --http {}", file.display(), nobody())).expect(7);
+    desk.run("versions --token-file none").expect(1);
+}
+
+#[test]
+fn a_token_does_not_travel_in_the_clear() {
+    let desk = Desk::bare();
+    let said = desk.command("versions --http http://plane.test:8080", &[("HOLDFAST_TOKEN", "t0ps3cret")]).expect(2);
+    assert!(said.err.contains("TLS") && !said.err.contains("t0ps3cret"), "{said:?}");
+    desk.command("versions --http plane", &[("HOLDFAST_TOKEN", "t")]).expect(2);
+    let said = desk.command("iam status --api https://127.0.0.1:1", &[("HOLDFAST_TOKEN", "t")]).expect(2);
+    assert!(said.err.contains("--ca"), "{said:?}");
+}
+
+#[test]
+fn settings_come_from_a_file_too() {
+    let desk = Desk::bare();
+    let url = nobody();
+    let folder = desk.repo().join("../.config/florctl");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(desk.repo().join("token"), "t").unwrap();
+    fs::write(folder.join("config.yaml"), format!("http: {url}\ntoken_file: token\n")).unwrap();
+    let said = desk.run("versions").expect(7);
+    assert!(said.err.contains(&url), "{said:?}");
+    fs::write(folder.join("config.yaml"), "htp: x\n").unwrap();
+    let said = desk.run("versions").expect(2);
+    assert!(said.err.contains("htp"), "{said:?}");
+}
+
+#[test]
+fn publish_looks_before_it_calls() {
+    let desk = Desk::new();
+    let url = nobody();
+    let variables = [("HOLDFAST_HTTP", url.as_str()), ("HOLDFAST_TOKEN", "t")];
+    let said = desk.command("publish --yes", &variables).expect(8);
+    assert!(said.err.contains("florctl compile"), "{said:?}");
+    desk.run("compile").expect(0);
+    let said = desk.command("publish --yes", &variables).expect(6);
+    assert!(said.err.contains("--sign-key"), "{said:?}");
+    desk.run(&format!("compile --sign-key {}", desk.sign_key().display())).expect(0);
+    desk.command("publish --yes", &variables).expect(7);
+    desk.edit("nodes.yaml", "tier: data", "tier: archive");
+    let said = desk.command("publish --yes", &variables).expect(8);
+    assert!(said.err.contains("changed since"), "{said:?}");
+}
