@@ -1,1 +1,21 @@
-fn main() {}
+//! `holdfast`: the control-plane server. It reads configuration and assembles the roles; what they do is in their own
+//! crates.
+
+mod cli;
+mod config;
+mod dev;
+mod peer_ca;
+mod plane;
+mod secrets;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // One provider for all TLS of the process; mixing providers fails at run time.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("holdfast: another TLS provider is already installed");
+        return ExitCode::FAILURE;
+    }
+    cli::run()
+}

@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -24,7 +24,8 @@ pub enum LoggingError {
 pub fn init(filter: &str, format: Format) -> Result<(), LoggingError> {
     let parsed = EnvFilter::try_new(filter)
         .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
-    let lines = fmt().with_env_filter(parsed).with_writer(io::stderr);
+    let colours = io::stderr().is_terminal();
+    let lines = fmt().with_env_filter(parsed).with_ansi(colours).with_writer(io::stderr);
     match format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().try_init(),

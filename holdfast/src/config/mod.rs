@@ -7,20 +7,20 @@ mod validate;
 
 use std::{fmt, fs, path::Path};
 
-pub use fragment::Fragment;
-pub use settings::{Doors, FleetLockAuth, Log, Member, PeerTls, SecretFiles, Settings, Timing};
-pub use validate::{Flags, validate};
+pub(crate) use fragment::Fragment;
+pub(crate) use settings::{Doors, FleetLockAuth, Member, SecretFiles, Settings};
+pub(crate) use validate::{Flags, validate};
 
 /// One thing that is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The setting, in the file's dotted form.
-    pub setting: String,
-    pub problem: String,
+    pub(crate) setting: String,
+    pub(crate) problem: String,
 }
 
 impl Finding {
-    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { setting: setting.into(), problem: problem.into() }
     }
 }
@@ -32,7 +32,7 @@ impl fmt::Display for Finding {
 }
 
 /// Reads a configuration file; a syntax error names line and column.
-pub fn read(path: &Path) -> Result<Fragment, Finding> {
+pub(crate) fn read(path: &Path) -> Result<Fragment, Finding> {
     let here = || path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| Finding::new(here(), format!("cannot be read: {error}")))?;
     serde_saphyr::from_str(&text).map_err(|error| Finding::new(here(), error.to_string()))

@@ -7,57 +7,58 @@ use super::fragment::SecretText;
 
 /// Everything the server needs to know, validated.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    pub dev: bool,
-    pub data_dir: PathBuf,
-    pub name: String,
-    pub members: Vec<Member>,
-    pub doors: Doors,
-    pub tls: Option<TlsFiles>,
-    pub peer_tls: Option<PeerTls>,
-    pub secret_files: SecretFiles,
-    pub signing_key: Option<SecretText>,
-    pub allow_unauthenticated_admin: bool,
-    pub issuer: Option<String>,
-    pub trust_domain: String,
-    pub fleetlock_auth: FleetLockAuth,
-    pub fleetlock_slots: u32,
-    pub timing: Timing,
-    pub log: Log,
+pub(crate) struct Settings {
+    pub(crate) dev: bool,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) name: String,
+    pub(crate) members: Vec<Member>,
+    pub(crate) doors: Doors,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) peer_tls: Option<PeerTls>,
+    pub(crate) secret_files: SecretFiles,
+    pub(crate) signing_key: Option<SecretText>,
+    pub(crate) allow_unauthenticated_admin: bool,
+    /// `iss` of all tokens; none on a server alone, which takes the URL of its HTTP door.
+    pub(crate) issuer: Option<String>,
+    pub(crate) trust_domain: String,
+    pub(crate) fleetlock_auth: FleetLockAuth,
+    pub(crate) fleetlock_slots: u32,
+    pub(crate) timing: Timing,
+    pub(crate) log: Log,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub name: String,
-    pub peer: String,
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) peer: String,
 }
 
 /// Where the four doors listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doors {
-    pub api: SocketAddr,
-    pub http: SocketAddr,
-    pub sql: SocketAddr,
-    pub peer: SocketAddr,
+pub(crate) struct Doors {
+    pub(crate) api: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) sql: SocketAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerTls {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub ca: PathBuf,
+pub(crate) struct PeerTls {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretFiles {
-    pub admin_token: Option<PathBuf>,
-    pub signing_key: Option<PathBuf>,
-    pub master_key: Option<PathBuf>,
+pub(crate) struct SecretFiles {
+    pub(crate) admin_token: Option<PathBuf>,
+    pub(crate) signing_key: Option<PathBuf>,
+    pub(crate) master_key: Option<PathBuf>,
 }
 
 /// How FleetLock clients prove themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FleetLockAuth {
+pub(crate) enum FleetLockAuth {
     None,
     Basic,
     Token,
@@ -65,13 +66,13 @@ pub enum FleetLockAuth {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    pub heartbeat: Duration,
-    pub election: Duration,
+pub(crate) struct Timing {
+    pub(crate) heartbeat: Duration,
+    pub(crate) election: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    pub filter: String,
-    pub format: Format,
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: Format,
 }

@@ -16,13 +16,13 @@ use super::{
 
 /// What the command line adds to the file.
 #[derive(Clone, Debug, Default)]
-pub struct Flags {
-    pub dev: bool,
-    pub data_dir: PathBuf,
-    pub api: Option<String>,
-    pub http: Option<String>,
-    pub sql: Option<String>,
-    pub peer: Option<String>,
+pub(crate) struct Flags {
+    pub(crate) dev: bool,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) api: Option<String>,
+    pub(crate) http: Option<String>,
+    pub(crate) sql: Option<String>,
+    pub(crate) peer: Option<String>,
 }
 
 const API: u16 = 2379;
@@ -31,10 +31,10 @@ const HTTP: u16 = 8080;
 const SQL: u16 = 5433;
 
 /// Checks everything and returns either settings or all findings.
-pub fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>> {
+pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>> {
     let mut findings = Vec::new();
     let doors = doors(flags, &file.listen, &mut findings);
-    let (name, members) = members(flags.dev, file.name, file.members, &doors, &mut findings);
+    let (name, members) = members(flags.dev, file.name, file.members, &mut findings);
     let peer_tls = file.peer_tls.map(|tls| PeerTls { cert: tls.cert, key: tls.key, ca: tls.ca });
     if members.len() > 1 && peer_tls.is_none() {
         findings.push(Finding::new(
@@ -55,6 +55,7 @@ pub fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>>
     }
     let fleetlock_auth = fleetlock_auth(flags.dev, file.fleetlock.client_auth.as_deref(), &mut findings);
     let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
+    let issuer = issuer(flags.dev, file.iam.issuer, &trust_domain, members.len(), &mut findings);
     let timing = timing(file.raft.heartbeat_ms, file.raft.election_ms, &mut findings);
     let log = log(flags.dev, file.log.filter, file.log.format.as_deref(), &mut findings);
     if !findings.is_empty() {
@@ -75,7 +76,7 @@ pub fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>>
         },
         signing_key: file.authn.internal_token.signing_key,
         allow_unauthenticated_admin: file.admin.allow_unauthenticated,
-        issuer: file.iam.issuer,
+        issuer,
         trust_domain,
         fleetlock_auth,
         fleetlock_slots: file.fleetlock.default_slots.unwrap_or(1),
@@ -108,14 +109,14 @@ fn members(
     dev: bool,
     name: Option<String>,
     listed: Vec<MemberFragment>,
-    doors: &Doors,
     findings: &mut Vec<Finding>,
 ) -> (String, Vec<Member>) {
     let members: Vec<_> =
         listed.into_iter().map(|member| Member { name: member.name, peer: member.peer }).collect();
     if members.is_empty() && dev {
+        // A server alone never dials this address; it stays the same when the system chooses other ports.
         let name = name.unwrap_or_else(|| "dev".to_owned());
-        return (name.clone(), vec![Member { name, peer: doors.peer.to_string() }]);
+        return (name.clone(), vec![Member { name, peer: format!("127.0.0.1:{PEER}") }]);
     }
     if !matches!(members.len(), 1 | 3 | 5) {
         findings.push(Finding::new("members", format!("list 1, 3 or 5 servers, not {}", members.len())));
@@ -195,6 +196,32 @@ fn trust_domain(dev: bool, chosen: Option<String>, findings: &mut Vec<Finding>) 
     }
 }
 
+/// All servers must sign with the same `iss`. A server alone may derive it from its own HTTP door.
+fn issuer(
+    dev: bool,
+    chosen: Option<String>,
+    trust_domain: &str,
+    servers: usize,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    match chosen {
+        Some(url) if url.starts_with("https://") || (dev && url.starts_with("http://")) => Some(url),
+        Some(url) => {
+            findings.push(Finding::new("iam.issuer", format!("{url:?} is not an https URL")));
+            None
+        }
+        None if servers <= 1 => None,
+        None if dev => Some(format!("https://{trust_domain}")),
+        None => {
+            findings.push(Finding::new(
+                "iam.issuer",
+                "several servers need one https URL under which clients reach their HTTP doors",
+            ));
+            None
+        }
+    }
+}
+
 fn timing(heartbeat_ms: Option<u64>, election_ms: Option<u64>, findings: &mut Vec<Finding>) -> Timing {
     let heartbeat = heartbeat_ms.unwrap_or(100);
     let election = election_ms.unwrap_or(1_000);
@@ -223,7 +250,7 @@ fn log(dev: bool, filter: Option<String>, format: Option<&str>, findings: &mut V
             Format::Text
         }
     };
-    Log { filter: filter.unwrap_or_else(|| "info".to_owned()), format }
+    Log { filter: filter.unwrap_or_else(|| "info,openraft=warn".to_owned()), format }
 }
 
 #[cfg(test)]
@@ -279,6 +306,7 @@ log: {format: xml}
                 "admin.allow_unauthenticated",
                 "fleetlock.client_auth",
                 "iam.trust_domain",
+                "iam.issuer",
                 "raft",
                 "log.format"
             ]
