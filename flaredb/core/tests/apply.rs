@@ -1,5 +1,7 @@
 //! Commands on a state: what they change, what they refuse, and that a refusal leaves no trace.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use flaredb_core::{
     Answer, Author, Catalog, ColumnType, Command, Envelope, Ingest, Migrate, MigrationSet, Phase, SqlState, TableName,
     Value, ValueRef, apply, audit,

@@ -1,6 +1,8 @@
 //! Every stored format of the first release, byte by byte. Newer code must read these fixtures for ever; a test that
 //! fails here means that a released format was changed instead of getting a new version.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use flaredb_core::{
     Answer, Author, ColumnType, Command, Envelope, Ingest, Migrate, MigrationRecord, MigrationSet, Phase, Refusal,
     SqlState, Table, TableName, Value, apply,

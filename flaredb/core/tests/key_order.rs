@@ -1,5 +1,7 @@
 //! Keys sort as their values do, come back as they went in, and ranges of keys hold exactly the rows that they should.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use flaredb_core::{
     ColumnType, Table, TableName, Value,
     catalog::{Column, SchemaVersion, TableId},

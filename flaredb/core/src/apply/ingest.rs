@@ -24,7 +24,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, index: u64, ingest: &Ingest) -> Res
             let message = format!("a row has {} values for {} columns", values.len(), places.len());
             return Err(Refusal::new(SqlState::SyntaxError, message).into());
         }
-        insert(state, &table, row::complete(&table, &places, values.clone())?)?;
+        insert(state, &table, &row::complete(&table, &places, values.clone())?)?;
     }
     let rows = ingest.rows.len() as u64;
     let record = CursorRecord {
@@ -43,16 +43,16 @@ pub(super) fn require_table(state: &Overlay<'_>, name: &TableName) -> Result<Tab
 }
 
 /// Adds a complete row; its key must be free.
-pub(super) fn insert(state: &mut Overlay<'_>, table: &Table, row: Vec<Value>) -> Result<(), Failure> {
+pub(super) fn insert(state: &mut Overlay<'_>, table: &Table, row: &[Value]) -> Result<(), Failure> {
     // A complete row has a value of the right type in every key column.
-    let Some(key) = key::encode(table, &row) else {
+    let Some(key) = key::encode(table, row) else {
         return Err(Damage::content("a row's key", format!("a row of {} has no key", table.name)).into());
     };
     if state.get(ROWS, &key)?.is_some() {
         let message = format!("duplicate key: {} has a row with this primary key", table.name);
         return Err(Refusal::new(SqlState::UniqueViolation, message).into());
     }
-    let value = row::encode(table, &row)?;
+    let value = row::encode(table, row)?;
     state.put(ROWS, key, value);
     Ok(())
 }

@@ -90,7 +90,7 @@ fn record(
         .filter_map(|(name, value)| Some((table.place(name)?, value)))
         .unzip::<usize, _, Vec<_>, Vec<_>>();
     let complete = row::complete(&table, &places, values)?;
-    insert(state, &table, complete)
+    insert(state, &table, &complete)
 }
 
 fn create_schema(state: &mut Overlay<'_>, create: &CreateSchema) -> Result<(), Failure> {

@@ -1,0 +1,57 @@
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use iam_client::{Authority, Identity, Presented, Refusal};
+
+/// How a user and a password become an identity, and what that identity may do.
+#[async_trait]
+pub trait SqlLogin: Send + Sync + 'static {
+    /// Establishes who logs in. The password must not outlive the call.
+    async fn login(&self, user: &str, password: &str, source: SocketAddr) -> Result<Identity, Refusal>;
+
+    /// Whether `identity` may do `action` to `resource` now.
+    fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
+}
+
+/// Logins through the process's [`Authority`]: a password that looks like a token is one, and must be the user's own;
+/// any other is a secret.
+pub struct AuthorityLogin {
+    authority: Arc<dyn Authority>,
+    counter: AtomicU64,
+}
+
+impl AuthorityLogin {
+    pub fn new(authority: Arc<dyn Authority>) -> Self {
+        Self { authority, counter: AtomicU64::new(1) }
+    }
+}
+
+#[async_trait]
+impl SqlLogin for AuthorityLogin {
+    async fn login(&self, user: &str, password: &str, source: SocketAddr) -> Result<Identity, Refusal> {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let mut presented =
+            Presented { source: Some(source), request_id: format!("sql-{source}-{number}"), ..Presented::default() };
+        let is_token = password.starts_with("eyJ") && password.split('.').count() == 3;
+        if is_token {
+            presented.bearer = Some(password.to_owned());
+        } else {
+            presented.basic = Some((user.to_owned(), password.to_owned()));
+        }
+        let identity = self.authority.authenticate(presented).await?;
+        if is_token && user != identity.principal.name && user != identity.principal.to_string() {
+            return Err(Refusal::Unauthenticated);
+        }
+        Ok(identity)
+    }
+
+    fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
+        self.authority.authorize(identity, action, resource)
+    }
+}
