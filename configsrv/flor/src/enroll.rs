@@ -208,6 +208,46 @@ mod tests {
         }
     }
 
+    /// An authority, and its certificate for a node's key.
+    fn certified() -> (Vec<u8>, Vec<u8>) {
+        let authority_key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&authority_key).unwrap();
+        let issuer = rcgen::Issuer::new(params, authority_key);
+        let leaf = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let leaf = CertificateParams::default().signed_by(&leaf, &issuer).unwrap();
+        (authority.der().to_vec(), leaf.der().to_vec())
+    }
+
+    #[test]
+    fn only_the_authority_of_the_token_is_believed() {
+        let ((authority, leaf), (other, foreign)) = (certified(), certified());
+        let key = |der: &[u8]| {
+            let certificate = X509Certificate::from_der(der).unwrap().1;
+            URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate.public_key().raw))
+        };
+        let token = JoinToken::parse(&format!("hfjoin.pier2.{}.secret", key(&authority))).unwrap();
+        let answer = |chain: &[u8], bundle: &[u8], id: &str| EnrollResponse {
+            certificate_chain: vec![chain.to_vec().into()],
+            ca_bundle: vec![bundle.to_vec().into()],
+            spiffe_id: id.to_owned(),
+            ..EnrollResponse::default()
+        };
+        let pier2 = "spiffe://quay.test/node/pier2";
+        assert_eq!(check(&token, &answer(&leaf, &authority, pier2)).unwrap().as_str(), pier2);
+        for (what, answer) in [
+            ("another authority", answer(&foreign, &other, pier2)),
+            ("another authority's certificate", answer(&foreign, &authority, pier2)),
+            ("another node", answer(&leaf, &authority, "spiffe://quay.test/node/pier3")),
+            ("a user", answer(&leaf, &authority, "spiffe://quay.test/user/pier2")),
+            ("no certificate", answer(b"x", &authority, pier2)),
+            ("an empty chain", EnrollResponse { certificate_chain: Vec::new(), ..answer(&leaf, &authority, pier2) }),
+        ] {
+            assert!(matches!(check(&token, &answer), Err(Error::Untrusted(_))), "{what}");
+        }
+    }
+
     #[test]
     fn tokens_travel_over_tls_or_not_at_all() {
         assert!(connect("https://hub:2379", None).is_err());
