@@ -32,6 +32,6 @@ pub use genesis::{Founder, Founding};
 pub use group::{Committed, Desk, Group};
 pub use id::{GroupId, Incarnation, Position, RaftId, Slot};
 pub use machine::{Applied, Halt, Machine};
-pub use node::{Node, is_new};
+pub use node::Node;
 pub use state::{OwnedScan, StateDb, View};
 pub use status::Status;

@@ -1,9 +1,4 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_proto::peer::peer_server::PeerServer;
 use holdfast_rpc::{ClientAuth, ServerTls, TlsFiles};
@@ -229,9 +224,4 @@ async fn flush_now_and_then(state: StateDb, every: Duration, closing: Stop) {
             Err(_) => return,
         }
     }
-}
-
-/// Whether a data folder has been used by a server before.
-pub fn is_new(data_dir: &Path) -> bool {
-    !data_dir.join("identity").exists()
 }

@@ -1,5 +1,8 @@
 //! Three servers over mutual TLS: what was acknowledged stays, whoever dies.
 
+// A failed unwrap is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::{
@@ -14,10 +17,16 @@ fn leader(servers: &[Server]) -> usize {
     eventually(|| servers.iter().position(|server| server.status().is_leader))
 }
 
-/// Writes and returns the pair that must be there from now on.
+/// Writes and returns the pair that must be there from now on. A write of unknown outcome is written again, as a
+/// client would: setting a pair twice is setting it once.
 fn write(server: &Server, number: u32) -> (String, String) {
     let (key, value) = (format!("key{number:03}"), format!("value{number}"));
-    let committed = server.propose(format!("{key}={value}")).unwrap();
+    let committed = loop {
+        match server.propose(format!("{key}={value}")) {
+            Err(ProposeError::Unknown(_)) => {}
+            proposed => break proposed.unwrap(),
+        }
+    };
     assert_eq!(committed.answer.len(), 8);
     (key, value)
 }
@@ -31,9 +40,10 @@ fn acknowledged_writes_survive_the_leader() {
     for number in 0..20 {
         expected.push(write(&servers[follower], number));
     }
-    // The effects of a write through a follower are published there when it returns.
-    let published = servers[follower].group().machine().published.lock().unwrap().len();
-    assert_eq!(published, 21);
+    // The effects of a write through a follower are published there when it returns, in log order.
+    let published = servers[follower].group().machine().published.lock().unwrap().clone();
+    assert!(published.is_sorted_by_key(|(at, _)| at.index));
+    assert_eq!(published.last().map(|(_, effect)| effect.as_str()), Some("key019=value19"));
 
     let dead = leader(&servers);
     let survivor = if dead == 0 { 1 } else { 0 };
@@ -50,7 +60,7 @@ fn acknowledged_writes_survive_the_leader() {
     expected.push(write(&servers[dead], 40));
     for server in &servers {
         assert_eq!(server.pairs(), expected);
-        assert_eq!(server.count(), expected.len() as u64);
+        assert!(server.count() >= expected.len() as u64);
     }
     assert_eq!(servers[survivor].node().cluster_id(), servers[dead].node().cluster_id());
 

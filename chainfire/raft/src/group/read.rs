@@ -29,7 +29,7 @@ impl<M: Machine> Group<M> {
             let known = match self.leader().await {
                 Some(leader) if leader == self.inner.own => {
                     *reason = None;
-                    self.read_index_here().await
+                    self.read_index_when_open().await
                 }
                 Some(leader) => self.read_index_there(leader).await,
                 None => Err("no server leads the group".into()),
@@ -40,6 +40,14 @@ impl<M: Machine> Group<M> {
             }
             self.something_new().await;
         }
+    }
+
+    /// As the leader, once there is something to read.
+    async fn read_index_when_open(&self) -> Result<u64, String> {
+        if !*self.inner.open.borrow() {
+            return Err("the cluster's first command is not committed yet".into());
+        }
+        self.read_index_here().await
     }
 
     /// As the leader; the error says why another try is needed.
@@ -73,7 +81,7 @@ impl<M: Machine> Group<M> {
         if self.inner.stop.is_requested() {
             return ReadIndexAnswerV1::Stopped;
         }
-        match timeout(self.inner.timing.election_max, self.read_index_here()).await {
+        match timeout(self.inner.timing.election_max, self.read_index_when_open()).await {
             Ok(Ok(index)) => ReadIndexAnswerV1::Index(index),
             Ok(Err(reason)) => ReadIndexAnswerV1::NoLeader(reason),
             Err(_) => ReadIndexAnswerV1::Timeout,

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     flusher::{Flusher, Waiter},
     key::{self, Meta},
+    wal,
 };
 use crate::{Error, FatalHook, GroupId, format::decode_entry, types::Entry, types::TypeConfig};
 
@@ -38,14 +39,19 @@ impl Waiter for Synced {
 
 impl LogDb {
     pub(crate) fn open(path: &Path, fatal: FatalHook) -> Result<Self, Error> {
-        let families = [key::ENTRIES, key::META].map(|name| ColumnFamilyDescriptor::new(name, table_options()));
-        let db = DB::open_cf_descriptors(&database_options(), path, families).map_err(|error| Error::Corrupt {
+        let corrupt = |found: String| Error::Corrupt {
             path: path.to_owned(),
             message: format!(
-                "the Raft log cannot be opened: {error}. If it is damaged, do not delete it: this server has \
+                "the Raft log cannot be opened: {found}. If it is damaged, do not delete it: this server has \
                  acknowledged what is in it. Give the slot its place back from the other servers, or restore a backup"
             ),
-        })?;
+        };
+        if let Some(damage) = wal::damage(path).map_err(Error::io(path))? {
+            return Err(corrupt(damage));
+        }
+        let families = [key::ENTRIES, key::META].map(|name| ColumnFamilyDescriptor::new(name, table_options()));
+        let db = DB::open_cf_descriptors(&database_options(), path, families);
+        let db = db.map_err(|error| corrupt(error.to_string()))?;
         let db = Arc::new(db);
         let synced = Arc::clone(&db);
         let sync = move || synced.flush_wal(true).map_err(|error| error.to_string());

@@ -7,6 +7,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod wal;
 
 pub(crate) use db::LogDb;
 pub(crate) use store::{Durable, LogStore};

@@ -130,19 +130,22 @@ async fn a_torn_tail_is_tolerated() {
 
 #[tokio::test]
 async fn damage_in_the_middle_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    {
-        let mut log = open(dir.path()).unwrap();
-        fill(&mut log, 3000).await;
+    // A log of many blocks, and one that has not filled its first.
+    for count in [3000, 100] {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let mut log = open(dir.path()).unwrap();
+            fill(&mut log, count).await;
+        }
+        let wal = write_ahead_log(dir.path());
+        let middle = fs::metadata(&wal).unwrap().len() / 2;
+        let mut file = fs::OpenOptions::new().write(true).open(&wal).unwrap();
+        file.seek(SeekFrom::Start(middle)).unwrap();
+        file.write_all(&[0x55; 16]).unwrap();
+        drop(file);
+        let error = open(dir.path()).err().unwrap();
+        assert!(matches!(&error, Error::Corrupt { message, .. } if message.contains("cannot be opened")), "{error}");
     }
-    let wal = write_ahead_log(dir.path());
-    let middle = fs::metadata(&wal).unwrap().len() / 2;
-    let mut file = fs::OpenOptions::new().write(true).open(&wal).unwrap();
-    file.seek(SeekFrom::Start(middle)).unwrap();
-    file.write_all(&[0x55; 16]).unwrap();
-    drop(file);
-    let error = open(dir.path()).err().unwrap();
-    assert!(matches!(&error, Error::Corrupt { message, .. } if message.contains("cannot be opened")), "{error}");
 }
 
 #[tokio::test]

@@ -1,4 +1,8 @@
-use std::{io, sync::Arc};
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -89,6 +93,12 @@ impl<M: Machine> Applier<M> {
         Ok(())
     }
 
+    /// A machine that panics must not leave openraft waiting for ever.
+    fn apply_guarded(&mut self, batch: Vec<Pending>) -> io::Result<()> {
+        let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply_batch(batch)));
+        applied.unwrap_or_else(|_| Err(io::Error::other("the state machine panicked")))
+    }
+
     async fn apply_all<S>(&mut self, mut entries: S) -> io::Result<()>
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
@@ -102,11 +112,11 @@ impl<M: Machine> Applier<M> {
             }
             batch.push((entry, responder));
             if batch.len() >= BATCH_ENTRIES || bytes >= BATCH_BYTES {
-                self.apply_batch(std::mem::take(&mut batch))?;
+                self.apply_guarded(std::mem::take(&mut batch))?;
                 bytes = 0;
             }
         }
-        self.apply_batch(batch)
+        self.apply_guarded(batch)
     }
 
     async fn install(&mut self, data: SnapshotData) -> io::Result<()> {

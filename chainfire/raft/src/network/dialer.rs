@@ -147,15 +147,31 @@ impl Dialer {
     }
 }
 
-/// What the status says about the request's fate. The server answers these codes before it does anything.
+/// What the status says about the request's fate.
 fn classify(status: &Status) -> CallError {
     let text = status.message().to_owned();
+    if never_connected(status) {
+        return CallError::NotSent(text);
+    }
     match status.code() {
+        // The server answers these codes before it does anything.
         Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument | Code::Unimplemented => {
             CallError::Refused(text)
         }
         _ => CallError::Lost(text),
     }
+}
+
+/// Whether a kept connection was lost and its replacement did not come about.
+fn never_connected(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error with its causes: tonic's own text is only "transport error".

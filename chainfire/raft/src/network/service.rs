@@ -131,7 +131,9 @@ impl PeerService {
         let group = self.admit(extensions, &first)?;
         let vote = Vote::from(body::<SnapshotV1>(&first)?.vote);
         let _one = self.receiving.try_acquire().map_err(|_| Status::resource_exhausted("receiving another one"))?;
-        let mut incoming = group.receive().map_err(Status::internal)?;
+        let receiver = Arc::clone(&group);
+        let incoming = tokio::task::spawn_blocking(move || receiver.receive()).await;
+        let mut incoming = incoming.map_err(|error| Status::internal(error.to_string()))?.map_err(Status::internal)?;
         let complete = loop {
             let frame = next(&mut messages).await?.body;
             let accepted = tokio::task::spawn_blocking(move || incoming.accept(&frame)).await;

@@ -9,6 +9,8 @@ mod generation;
 mod incoming;
 mod meta;
 mod outgoing;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use db::StateDb;

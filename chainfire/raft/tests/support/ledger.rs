@@ -11,10 +11,10 @@ const COUNT: Table = Table("count");
 
 /// A map with a counter. `key=value` sets, everything else is the first command or nonsense and only counted.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// Effects in the order of their publication.
-    pub published: Mutex<Vec<(Position, String)>>,
-    pub restored: AtomicU64,
+    pub(crate) published: Mutex<Vec<(Position, String)>>,
+    pub(crate) restored: AtomicU64,
 }
 
 impl Machine for Ledger {
@@ -44,13 +44,13 @@ impl Machine for Ledger {
 }
 
 /// How many commands have been applied.
-pub fn count(state: &dyn Read) -> Result<u64, Halt> {
+pub(crate) fn count(state: &dyn Read) -> Result<u64, Halt> {
     let stored = state.get(COUNT, b"all")?;
     Ok(stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
 /// All pairs in order.
-pub fn pairs(state: &dyn Read) -> Vec<(String, String)> {
+pub(crate) fn pairs(state: &dyn Read) -> Vec<(String, String)> {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let scan = state.scan(PAIRS, KeyRange::all(), Order::Ascending);
     scan.map(|pair| pair.map(|(key, value)| (text(key), text(value))).unwrap()).collect()

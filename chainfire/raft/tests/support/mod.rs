@@ -1,11 +1,11 @@
 //! A small machine, and servers that can be killed: each has a runtime of its own, which is torn down with everything
 //! on it.
 
-// Every test file is a crate of its own and uses a part of this.
-#![allow(dead_code)]
+// Every test file is a crate of its own and uses a part of this; a failed unwrap is a failed test.
+#![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 mod ledger;
 mod server;
 
-pub use ledger::Ledger;
-pub use server::{Plan, Server, eventually};
+pub(crate) use ledger::Ledger;
+pub(crate) use server::{Plan, Server, eventually};

@@ -1,0 +1,139 @@
+//! Snapshots arrive whole or not at all.
+
+use bytes::Bytes;
+use holdfast_keyspace::{KeyRange, Order, Read as _, Table};
+use rocksdb::WriteBatch;
+use tempfile::TempDir;
+
+use super::{Incoming, Meta, Outgoing, Progress, StateDb, incoming};
+use crate::types::LogId;
+
+const ONE: Table = Table("one");
+const TWO: Table = Table("two");
+const TABLES: &[Table] = &[ONE, TWO];
+
+fn empty() -> (TempDir, StateDb) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path().join("state"), TABLES).unwrap();
+    (dir, state)
+}
+
+/// A state of several chunks.
+fn filled() -> (TempDir, StateDb) {
+    let (dir, state) = empty();
+    let generation = state.generation();
+    let mut batch = WriteBatch::default();
+    for number in 0..20_u32 {
+        batch.put_cf(&generation.table(ONE).unwrap(), number.to_be_bytes(), vec![7; 50_000]);
+        batch.put_cf(&generation.table(TWO).unwrap(), number.to_be_bytes(), b"two");
+    }
+    let meta = Meta { applied: Some(LogId::new_term_index(2, 40)), first_command: Some(1), ..Meta::default() };
+    meta.write(&generation, &mut batch).unwrap();
+    generation.write(batch).unwrap();
+    (dir, state)
+}
+
+fn frames(state: &StateDb) -> Vec<Bytes> {
+    let mut outgoing = Outgoing::new(state.snapshot()).unwrap();
+    std::iter::from_fn(|| outgoing.next_frame().unwrap()).collect()
+}
+
+fn receive(state: &StateDb, frames: &[Bytes]) -> Result<Progress, incoming::Error> {
+    let mut incoming: Box<Incoming> = state.receive().unwrap();
+    for frame in frames {
+        match incoming.accept(frame)? {
+            Progress::More(more) => incoming = more,
+            complete @ Progress::Complete(_) => return Ok(complete),
+        }
+    }
+    Ok(Progress::More(incoming))
+}
+
+fn content(state: &StateDb, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
+    state.scan(table, KeyRange::all(), Order::Ascending).map(Result::unwrap).collect()
+}
+
+fn generations(dir: &TempDir) -> usize {
+    let entries = std::fs::read_dir(dir.path().join("state")).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().file_name() != "active").count()
+}
+
+#[test]
+fn a_whole_snapshot_replaces_the_state_for_good() {
+    let ((_source_dir, source), (dir, target)) = (filled(), empty());
+    let frames = frames(&source);
+    assert!(frames.len() > 4, "{}", frames.len());
+    let Ok(Progress::Complete(verified)) = receive(&target, &frames) else { panic!("not complete") };
+    // Until it is installed, nothing has changed.
+    assert!(content(&target, ONE).is_empty());
+    target.install(*verified).unwrap();
+    assert_eq!(target.durable(), 41);
+    for table in [ONE, TWO] {
+        assert_eq!(content(&target, table), content(&source, table));
+    }
+    assert_eq!(generations(&dir), 1, "the old state is gone");
+    drop(target);
+    let reopened = StateDb::open(dir.path().join("state"), TABLES).unwrap();
+    assert_eq!(content(&reopened, ONE), content(&source, ONE));
+    assert_eq!(reopened.applied(), 40);
+}
+
+#[test]
+fn a_damaged_or_partial_snapshot_leaves_nothing() {
+    let ((_source_dir, source), (dir, target)) = (filled(), empty());
+    let whole = frames(&source);
+    let end = whole.len() - 1;
+    let mut flipped = whole.clone();
+    let mut bytes = flipped[2].to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    flipped[2] = bytes.into();
+    let mut swapped = whole.clone();
+    swapped.swap(1, 2);
+    let without_one = [&whole[..1], &whole[2..]].concat();
+    let two_headers = [&whole[..1], &whole[..]].concat();
+    for wrong in [&flipped[..], &swapped, &without_one, &two_headers, &whole[1..], &whole[end..]] {
+        assert!(receive(&target, wrong).is_err());
+    }
+    // Cut short: it is never complete.
+    assert!(matches!(receive(&target, &whole[..end]), Ok(Progress::More(_))));
+    assert_eq!(generations(&dir), 1, "what was received is removed");
+    assert!(content(&target, ONE).is_empty());
+}
+
+#[test]
+fn a_crash_while_receiving_leaves_the_old_state() {
+    let (dir, state) = filled();
+    state.flush().unwrap();
+    drop(state);
+    std::fs::create_dir(dir.path().join("state/generation-7")).unwrap();
+    let state = StateDb::open(dir.path().join("state"), TABLES).unwrap();
+    assert_eq!(content(&state, TWO).len(), 20);
+    assert_eq!(generations(&dir), 1);
+}
+
+#[test]
+fn a_view_does_not_move() {
+    let (_dir, state) = filled();
+    let view = state.snapshot();
+    let generation = state.generation();
+    let mut batch = WriteBatch::default();
+    batch.delete_cf(&generation.table(TWO).unwrap(), 3_u32.to_be_bytes());
+    generation.write(batch).unwrap();
+    assert_eq!(state.get(TWO, &3_u32.to_be_bytes()).unwrap(), None);
+    assert_eq!(view.get(TWO, &3_u32.to_be_bytes()).unwrap().as_deref(), Some(&b"two"[..]));
+    let keys = |order| -> Vec<u32> {
+        let range = KeyRange::between(2_u32.to_be_bytes(), 6_u32.to_be_bytes());
+        let scan = view.clone().into_scan(TWO, range.clone(), order);
+        let owned: Vec<_> = scan.map(|pair| u32::from_be_bytes(pair.unwrap().0.try_into().unwrap())).collect();
+        let borrowed = view.scan(TWO, range, order);
+        assert!(borrowed.map(|pair| u32::from_be_bytes(pair.unwrap().0.try_into().unwrap())).eq(owned.clone()));
+        owned
+    };
+    assert_eq!(keys(Order::Ascending), [2, 3, 4, 5]);
+    assert_eq!(keys(Order::Descending), [5, 4, 3, 2]);
+    // Larger than a page, in both directions.
+    for order in [Order::Ascending, Order::Descending] {
+        assert_eq!(view.clone().into_scan(ONE, KeyRange::all(), order).count(), 20);
+    }
+}
