@@ -101,7 +101,7 @@ fn identity(store: &Arc<MemoryStore>, data: &TempDir, address: SocketAddr) -> Ia
     let secrets = evaluate(&inputs).unwrap();
     let domain = TrustDomain::new("quay.test").unwrap();
     let settings = iam_server::Settings::new(format!("http://{address}"), domain, data.path());
-    let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy));
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     Iam::open(Arc::clone(store) as _, secrets, settings, clock, entropy).unwrap()
 }
 
