@@ -78,6 +78,9 @@ impl Inner {
             Err(error) => Doors::Starting(Some(error.to_string())),
         };
         let open = doors == Doors::Open;
+        if !matches!(doors, Doors::Starting(_)) {
+            self.metrics.open.set(i64::from(open));
+        }
         let changed = self.doors.send_if_modified(|current| {
             // A look that fails says nothing new: what was decided before stands.
             let decided = !matches!(current, Doors::Starting(_));

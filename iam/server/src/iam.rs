@@ -99,6 +99,11 @@ impl Iam {
         let budget = Budget { decisions: settings.decision_budget, denials: settings.denial_budget };
         let spool = Spool::open(&settings.data.join("decisions"), budget, Arc::clone(&clock), Arc::clone(&entropy))?;
         let contact_ms = AtomicU64::new(clock.steady_ms());
+        let metrics = Metrics::default();
+        if secrets.lab.allow_unauthenticated {
+            metrics.unauthenticated_admin.set(1);
+            tracing::warn!("anonymous callers are admins: a laboratory setting");
+        }
         Ok(Self(Arc::new(Inner {
             settings,
             records: Records::new(store),
@@ -113,7 +118,7 @@ impl Iam {
             backoff: Backoff::default(),
             assertions: SeenAssertions::default(),
             verified: VerifiedTokens::default(),
-            metrics: Metrics::default(),
+            metrics,
             ring: Cached::new(key::RING),
             authorities: Cached::new(key::AUTHORITIES),
             genesis: Cached::new(key::GENESIS),

@@ -1,4 +1,7 @@
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
 
 /// What IAM counts.
 #[derive(Default)]
@@ -8,6 +11,10 @@ pub(crate) struct Metrics {
     pub(crate) denied: Counter,
     pub(crate) issued: Counter,
     pub(crate) slowed: Counter,
+    /// 1 while this server answers about identity.
+    pub(crate) open: Gauge,
+    /// 1 while anonymous callers are admins.
+    pub(crate) unauthenticated_admin: Gauge,
 }
 
 impl Metrics {
@@ -17,6 +24,12 @@ impl Metrics {
         registry.register("authentication_failures", "Calls with credentials that failed", self.failed.clone());
         registry.register("denials", "Calls that were refused, failed authentications included", self.denied.clone());
         registry.register("tokens_issued", "Tokens issued", self.issued.clone());
+        registry.register("open", "1 while this server answers about identity", self.open.clone());
+        registry.register(
+            "unauthenticated_admin",
+            "1 while anonymous callers are admins: a laboratory setting",
+            self.unauthenticated_admin.clone(),
+        );
         registry.register("guessers_slowed", "Sources and names that reached the back-off", self.slowed.clone());
     }
 }

@@ -193,3 +193,91 @@ fn read_cursor(path: &Path) -> Result<u64, SpoolError> {
         Err(error) => Err(fail(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Budget = Budget { decisions: 1 << 30, denials: 1 << 30 };
+
+    fn records(count: usize, outcome: &str) -> Vec<DecisionRecord> {
+        let record = DecisionRecord {
+            sequence: 0,
+            event_id: "e".into(),
+            time_ms: 1,
+            principal: "user/mira".into(),
+            authenticated_by: "token".into(),
+            source: None,
+            token_id: None,
+            request_id: "r".into(),
+            action: "iam.TokenIssue".into(),
+            resource: "x".repeat(200),
+            outcome: outcome.into(),
+            reason: None,
+            count: 1,
+        };
+        vec![record; count]
+    }
+
+    #[test]
+    fn files_go_when_they_are_shipped_and_numbers_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        for _ in 0..3 {
+            log.append(&mut records(3000, "done")).unwrap();
+        }
+        assert_eq!(log.segments.len(), 3);
+        let found = read(&log.segments_after(2999), 2999, 4).unwrap();
+        assert_eq!(found.iter().map(|record| record.sequence).collect::<Vec<_>>(), [3000, 3001, 3002, 3003]);
+        log.shipped(2999).unwrap();
+        assert_eq!(log.segments.len(), 3, "one record of the first file is missing elsewhere");
+        log.shipped(3000).unwrap();
+        assert_eq!(log.segments.len(), 2);
+        log.shipped(100).unwrap();
+        log.shipped(u64::MAX).unwrap();
+        assert_eq!((log.segments.len(), log.shipped), (1, 9000));
+        let before = log.status();
+        drop(log);
+        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        assert_eq!(log.status(), before);
+        log.append(&mut records(1, "done")).unwrap();
+        assert_eq!(log.status().newest, 9001);
+    }
+
+    #[test]
+    fn numbers_go_on_after_the_files_are_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        log.append(&mut records(5, "done")).unwrap();
+        log.shipped(5).unwrap();
+        let path = log.segments[0].path.clone();
+        drop(log);
+        fs::remove_file(path).unwrap();
+        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        log.append(&mut records(1, "done")).unwrap();
+        assert_eq!(read(&log.segments_after(0), 0, 9).unwrap()[0].sequence, 6);
+    }
+
+    #[test]
+    fn denials_and_decisions_do_not_eat_each_others_budget() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path(), Budget { decisions: 1000, denials: 1000 }).unwrap();
+        log.append(&mut records(3, "denied")).unwrap();
+        let mut more = records(2, "denied");
+        log.admit_denials(&mut more);
+        assert_eq!((more.len(), log.dropped_denials()), (0, 2));
+        assert_eq!(log.admit(), Ok(()));
+        log.append(&mut records(3, "done")).unwrap();
+        assert!(matches!(log.admit(), Err(SpoolError::Full { budget: 1000, .. })));
+    }
+
+    #[test]
+    fn the_cursor_of_the_first_release_is_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CURSOR);
+        fs::write(&path, b"HF\x04\x05\x00\x01\x00\x00\x00\x02\x7b\xc0\x24\x3a\xac\x02").unwrap();
+        assert_eq!(read_cursor(&path).unwrap(), 300);
+        let cursor = to_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &300u64).unwrap();
+        assert_eq!(cursor, fs::read(&path).unwrap());
+    }
+}
