@@ -45,7 +45,8 @@ pub(crate) struct ListenFragment {
 pub(crate) struct TlsFragment {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
-    /// Roots for client certificates; without it the doors ask for none.
+    /// Roots that client certificates must chain to at the handshake. Without it any certificate may be shown, and
+    /// IAM alone decides who it is.
     pub(crate) client_ca: Option<PathBuf>,
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     let tls = file.tls.map(|tls| TlsFiles {
         cert: tls.cert,
         key: tls.key,
-        client_auth: tls.client_ca.map_or(ClientAuth::None, ClientAuth::Optional),
+        client_auth: tls.client_ca.map_or(ClientAuth::Presented, ClientAuth::Optional),
     });
     if tls.is_none() {
         require_loopback(&doors, &mut findings);

@@ -81,8 +81,8 @@ impl Plane {
         let decisions = DecisionStream::new(&settings.name, &node.id().incarnation().to_string());
         spawn_history(&mut tasks, &history, &chainfire, &iam, decisions);
         spawn_services(&mut tasks, &iam, &config);
-        let api = routers::api(&chainfire, &iam, &config, &history, &metrics)?;
-        let http = routers::http(&iam, &config, settings.fleetlock_auth, &metrics);
+        let api = routers::api(&chainfire, &iam, &config, &history, &metrics, settings.dev)?;
+        let http = routers::http(&iam, &config, settings.fleetlock_auth, &metrics, settings.dev);
         spawn_doors(&mut tasks, doors, api, http, &history, &iam, settings.dev);
 
         let ready = async {

@@ -16,9 +16,41 @@ use tower::ServiceBuilder;
 use super::bridges::IamDoors;
 use crate::config::FleetLockAuth;
 
+/// The gRPC services that this server answers, for reflection: the descriptors hold more.
+const SERVED: &[&str] = &[
+    "etcdserverpb.Auth",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.KV",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Maintenance",
+    "etcdserverpb.Watch",
+    "holdfast.chainfire.v1.Admin",
+    "configsrv.v1.ConfigService",
+    "flaredb.v1.Flaredb",
+    "iam.v1.Admin",
+    "iam.v1.Authz",
+    "iam.v1.Credentials",
+    "iam.v1.Enrollment",
+    "iam.v1.Tokens",
+    "grpc.health.v1.Health",
+];
+
+/// What each gRPC route demands.
+const GRPC_RULES: &[&[Rule]] = &[
+    COMMON,
+    chainfire_server::ACCESS,
+    iam_server::ACCESS_GRPC,
+    configsrv_server::ACCESS_GRPC,
+    flaredb_server::ACCESS,
+];
+
+/// Metrics tell much about a fleet; only the lab shows them to everybody.
+const METRICS: &[Rule] =
+    &[Rule::new("/metrics", Access::Permission { action: "cluster.Read", resource: "cluster/metrics" })];
+const LAB_METRICS: &[Rule] = &[Rule::new("/metrics", Access::Public)];
+
 /// Routes that belong to no service.
 const COMMON: &[Rule] = &[
-    Rule::new("/metrics", Access::Permission { action: "cluster.Read", resource: "cluster/metrics" }),
     Rule::new("/grpc.health.v1.Health/*", Access::Public),
     // Reflection shows interfaces, never data; tools ask it before they can log in.
     Rule::new("/grpc.reflection.v1.ServerReflection/*", Access::Public),
@@ -32,23 +64,17 @@ pub(super) fn api(
     config: &ConfigService,
     history: &flaredb_server::Flaredb,
     metrics: &Metrics,
+    dev: bool,
 ) -> anyhow::Result<Router> {
     let doors = IamDoors::new(iam.clone());
     let services = iam.add_to(chainfire.routes(doors.for_chainfire()));
     let services = services.add_service(history.grpc()).add_service(configsrv_server::grpc(config.clone()));
     let router = with_reflection(services)?.merge(chainfire.http()).merge(metrics_page(metrics));
-    let rules = [
-        COMMON,
-        chainfire_server::ACCESS,
-        iam_server::ACCESS_GRPC,
-        configsrv_server::ACCESS_GRPC,
-        flaredb_server::ACCESS,
-    ];
-    Ok(guarded(router, iam, &rules))
+    Ok(guarded(router, iam, GRPC_RULES.iter().copied().chain([metrics_rules(dev)])))
 }
 
 /// The services behind the HTTP door.
-pub(super) fn http(iam: &Iam, config: &ConfigService, locks: FleetLockAuth, metrics: &Metrics) -> Router {
+pub(super) fn http(iam: &Iam, config: &ConfigService, locks: FleetLockAuth, metrics: &Metrics, dev: bool) -> Router {
     let router =
         configsrv_server::router(config.clone()).merge(iam.http()).merge(metrics_page(metrics));
     let lock_rules = match locks {
@@ -57,12 +83,17 @@ pub(super) fn http(iam: &Iam, config: &ConfigService, locks: FleetLockAuth, metr
             configsrv_server::ACCESS_FLEETLOCK_AUTHENTICATED
         }
     };
-    guarded(router, iam, &[COMMON, iam_server::ACCESS_HTTP, configsrv_server::ACCESS_HTTP, lock_rules])
+    let rules = [COMMON, iam_server::ACCESS_HTTP, configsrv_server::ACCESS_HTTP, lock_rules, metrics_rules(dev)];
+    guarded(router, iam, rules)
 }
 
-fn guarded(router: Router, iam: &Iam, rules: &[&[Rule]]) -> Router {
+fn metrics_rules(dev: bool) -> &'static [Rule] {
+    if dev { LAB_METRICS } else { METRICS }
+}
+
+fn guarded(router: Router, iam: &Iam, rules: impl IntoIterator<Item = &'static [Rule]>) -> Router {
     let authority: Arc<dyn Authority> = Arc::new(iam.clone());
-    let rules = rules.iter().flat_map(|rules| rules.iter().copied());
+    let rules = rules.into_iter().flatten().copied();
     let layers = ServiceBuilder::new().map_request(with_connection).layer(IamLayer::new(authority, rules));
     // A fallback inside the layer: an unknown path is refused like any path without a rule.
     Router::new().fallback_service(layers.service(router))
@@ -79,9 +110,10 @@ fn with_connection(mut request: Request<Body>) -> Request<Body> {
 
 fn with_reflection(services: Routes) -> anyhow::Result<Router> {
     let reflection = || {
-        tonic_reflection::server::Builder::configure()
+        let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(holdfast_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        SERVED.iter().fold(builder, |builder, service| builder.with_service_name(*service))
     };
     let (_, health) = tonic_health::server::health_reporter();
     Ok(services
@@ -95,4 +127,34 @@ fn metrics_page(metrics: &Metrics) -> Router {
     let metrics = metrics.clone();
     Router::new()
         .route("/metrics", get(move || async move { ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], metrics.encode()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    /// Default deny makes a forgotten rule a dead method, and a forgotten service an invisible one.
+    #[test]
+    fn every_served_method_has_a_rule() {
+        let files = FileDescriptorSet::decode(holdfast_proto::DESCRIPTORS).unwrap().file;
+        let mut methods = 0;
+        for file in &files {
+            for service in &file.service {
+                let name = format!("{}.{}", file.package(), service.name());
+                if !SERVED.contains(&name.as_str()) {
+                    continue;
+                }
+                for method in &service.method {
+                    let path = format!("/{name}/{}", method.name());
+                    let rules = GRPC_RULES.iter().flat_map(|rules| rules.iter());
+                    assert!(rules.clone().any(|rule| rule.matches(&path)), "{path} has no rule");
+                    methods += 1;
+                }
+            }
+        }
+        assert!(methods > 50, "{methods} methods");
+    }
 }
