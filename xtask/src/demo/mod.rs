@@ -16,6 +16,7 @@ mod screen;
 mod world;
 
 use std::{
+    env,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,6 +26,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use holdfast_testkit::Binaries;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use self::world::World;
@@ -65,23 +67,28 @@ fn steps(servers: usize) -> impl Iterator<Item = &'static Step> {
 }
 
 pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
+    // Binaries of another build can be shown, too.
+    if let Some(folder) = env::var_os("HOLDFAST_BIN_DIR") {
+        return walk(layout, &Binaries::in_folder(folder), arguments);
+    }
     native::ensure()?;
     test::build(layout)?;
-    walk(layout, arguments)
+    walk(layout, &Binaries::in_folder(layout.binaries()), arguments)
 }
 
-/// The walk with binaries that are there already, ending after it.
+/// The walk with binaries that are built already, ending after it.
 pub(crate) fn once(layout: &Layout, servers: &str) -> Result<()> {
-    walk(layout, &Arguments { once: true, servers: servers.to_owned() })
+    let arguments = Arguments { once: true, servers: servers.to_owned() };
+    walk(layout, &Binaries::in_folder(layout.binaries()), &arguments)
 }
 
-fn walk(layout: &Layout, arguments: &Arguments) -> Result<()> {
+fn walk(layout: &Layout, binaries: &Binaries, arguments: &Arguments) -> Result<()> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
     }
     let folder = tempfile::Builder::new().prefix("holdfast-demo-").tempdir()?;
-    let mut world = World::new(layout, folder.path(), arguments.servers.parse()?, Arc::clone(&interrupted))?;
+    let mut world = World::new(layout, binaries, folder.path(), arguments.servers.parse()?, Arc::clone(&interrupted))?;
     for step in steps(world.server_count) {
         world.screen.step(step.title);
         if let Err(error) = (step.run)(&mut world) {

@@ -42,11 +42,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(
         layout: &Layout,
+        binaries: &Binaries,
         folder: &Path,
         server_count: usize,
         interrupted: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let binaries = Binaries::in_folder(layout.binaries());
         for name in ["holdfast", "florctl", "flor"] {
             if !binaries.path(name).is_file() {
                 bail!("{} is not there; build the workspace first", binaries.path(name).display());
@@ -56,7 +56,7 @@ impl World {
             screen: Screen::new(),
             tree: layout.root().to_owned(),
             folder: folder.to_owned(),
-            binaries,
+            binaries: binaries.clone(),
             server_count,
             servers: Vec::new(),
             agents: Vec::new(),
