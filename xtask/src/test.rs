@@ -35,6 +35,7 @@ pub(crate) fn steps(layout: &Layout, steps: &mut Steps, ready: bool, clients: Cl
     });
     steps.run_after(built, "proofs", || proofs::short(layout));
     steps.run_after(built, "demo", || demo::once(layout, "1"));
+    steps.run_after(built, "demo with three servers", || demo::once(layout, "3"));
 }
 
 /// Builds every binary, with the features of a build of the whole workspace: a narrower selection would compile

@@ -171,6 +171,11 @@ impl Server {
         Ok(text.trim().to_owned())
     }
 
+    /// The process id of the present or last run.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Whether a process is there; it may be starting.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| matches!(process.ended(), Ok(None)))

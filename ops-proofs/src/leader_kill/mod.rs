@@ -17,7 +17,7 @@ use self::{
     writers::{Outcome, Writers},
 };
 use crate::{
-    etcd::{self, Member},
+    etcd::{self, Change, Member},
     history::History,
     lane::{Check, Run},
     result::Setting,
@@ -110,7 +110,7 @@ async fn drive(run: &Run<'_>, cluster: &mut Cluster) -> Result<()> {
 
     let last_revision = any.revision().await?;
     let hashes = agreed_hashes(&members, last_revision).await?;
-    let changes = any.history(first_revision, last_revision).await?;
+    let changes = agreed_history(&members, first_revision, last_revision).await?;
     eventually("the audit history to be complete", async || {
         Ok(history.newest_revision().await?.filter(|newest| *newest >= last_revision))
     })
@@ -217,6 +217,22 @@ async fn agreed_hashes(members: &[Member], revision: i64) -> Result<BTreeMap<Str
         bail!("the members disagree at revision {revision}: {hashes:?}");
     }
     Ok(hashes)
+}
+
+/// Every change between two revisions, told alike by all members.
+async fn agreed_history(members: &[Member], first: i64, last: i64) -> Result<Vec<Change>> {
+    let mut agreed: Option<Vec<Change>> = None;
+    for member in members {
+        let told = member.history(first, last).await.with_context(|| format!("{}'s watch", member.name()))?;
+        match &agreed {
+            Some(before) if *before != told => {
+                bail!("{} tells another history than the members before it", member.name())
+            }
+            Some(_) => {}
+            None => agreed = Some(told),
+        }
+    }
+    agreed.context("no members")
 }
 
 async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {

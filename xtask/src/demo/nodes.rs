@@ -1,12 +1,15 @@
 //! Machines of the fleet: joining, taking over a version, going back by themselves.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use holdfast_testkit::Process;
 use serde_json::Value;
 
-use super::{Step, screen::ensure, world::World};
+use super::{Step, program::Program, screen::ensure, world::World};
 
 pub(super) const JOIN: &[Step] = &[
     Step { title: "Two machines join with a token each", run: join },
@@ -56,6 +59,13 @@ fn take_over(world: &mut World) -> Result<()> {
         let status = status(world, node)?;
         ensure(status["confirmed"] == 1 && status["pending"].is_null(), "version 1 is confirmed")?;
     }
+    // Whatever the version wrote lies under this folder; see the step that began the fleet.
+    let written = files(&world.folder.join("machine"))?;
+    ensure(!written.is_empty(), "the version's files are written")?;
+    for file in written {
+        let program = Program::new(Path::new("/bin/cat"), &world.folder);
+        world.tell_program(program.argument(world.short(&file)), 0)?;
+    }
     world.tell("florctl", "fleet")?;
     world.screen.fact("both run version 1, and the servers know it");
     Ok(())
@@ -91,7 +101,22 @@ fn confirm(world: &mut World) -> Result<()> {
     world.tell("florctl", "fleet")
 }
 
-fn flor(world: &World, node: &str) -> super::program::Program {
+/// Every file under a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(files(&entry.path())?);
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn flor(world: &World, node: &str) -> Program {
     world.program("flor").words(&format!("--home nodes/{node}"))
 }
 

@@ -13,9 +13,10 @@ pub(super) const RETURN: &[Step] = &[Step { title: "The killed server comes back
 fn kill(world: &mut World) -> Result<()> {
     let leader = world.wait("a leader", || leader(world))?;
     let server = world.servers.iter_mut().find(|server| server.name() == leader).context("no such server")?;
+    let id = server.id().unwrap_or_default();
     server.kill()?;
     let dead = Instant::now();
-    world.screen.command(&format!("kill -9 $(pidof {leader})"));
+    world.screen.command(&format!("kill -9 {id}  # {leader}"));
     let next = world.wait("another leader", || self::leader(world))?;
     world.screen.fact(&format!("{leader} is dead; {next} leads after {} ms", dead.elapsed().as_millis()));
     world.point_at_a_running_server()
