@@ -36,7 +36,7 @@ impl Workspace {
         validate(&self.repo, OffsetDateTime::now_utc())
     }
 
-    /// The fleet, if the repository has no errors; findings go to the standard error.
+    /// The fleet, if the repository has no errors; they go to the standard error.
     pub(crate) fn fleet(&self) -> Result<Fleet, Failure> {
         let findings = self.findings();
         refuse_errors(&findings)?;
@@ -85,6 +85,9 @@ impl Workspace {
         stamp: &Stamp<'_>,
         allow_lockout: bool,
     ) -> Result<Compiled, Failure> {
+        for finding in self.findings().iter().filter(|finding| !finding.is_error()) {
+            eprintln!("{finding}");
+        }
         let compiled = compile(&self.fleet()?, previous, stamp)?;
         if let Some(previous) = previous {
             check_lockout(&previous.payloads()?, &compiled.tree, allow_lockout)?;
@@ -117,12 +120,10 @@ impl Workspace {
     }
 }
 
-/// Ends with code 3 if there is an error among `findings`; prints all of them.
-pub(crate) fn refuse_errors(findings: &[Finding]) -> Result<(), Failure> {
-    for finding in findings {
-        eprintln!("{finding}");
-    }
-    match findings.iter().filter(|finding| finding.is_error()).count() {
+/// Ends with code 3 if there is an error among `findings`, and prints the errors.
+fn refuse_errors(findings: &[Finding]) -> Result<(), Failure> {
+    let errors = findings.iter().filter(|finding| finding.is_error());
+    match errors.inspect(|finding| eprintln!("{finding}")).count() {
         0 => Ok(()),
         1 => Err(Failure::new(Code::Findings, "the repository has an error")),
         count => Err(Failure::new(Code::Findings, format!("the repository has {count} errors"))),

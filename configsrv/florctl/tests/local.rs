@@ -196,7 +196,10 @@ fn certificates_do_not_leave_the_repository() {
 }
 
 #[test]
-fn completions_are_printed() {
-    let said = Desk::bare().run("completions bash").expect(0);
-    assert!(said.out.contains("_florctl"));
+fn completions_and_manual_are_printed() {
+    let desk = Desk::bare();
+    assert!(desk.run("completions bash").expect(0).out.contains("_florctl"));
+    assert!(desk.run("man").expect(0).out.contains(".TH florctl 1"));
+    desk.run("man --out pages").expect(0);
+    assert!(desk.read("pages/florctl-ca-issue.1").contains("missing"));
 }

@@ -97,6 +97,12 @@ pub(crate) enum Command {
     Lock(Lock),
     /// Print completions for a shell.
     Completions { shell: Shell },
+    /// Print the manual page, or write one for every command to a folder.
+    Man {
+        /// The folder.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Which files make the fleet.
@@ -190,7 +196,7 @@ pub(crate) enum HistoryCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct Query {
-    /// The statement: "SELECT * FROM audit LIMIT 20".
+    /// The statement: "SELECT time, actor, action FROM audit.events ORDER BY time DESC LIMIT 20".
     pub(crate) sql: String,
     /// Answer from one server, without a quorum.
     #[arg(long)]

@@ -33,6 +33,9 @@ pub(super) async fn run(command: Lock, settings: &Settings, output: Format) -> R
 
 fn status(groups: &[LockGroup], output: Format) -> Result<(), Failure> {
     output.print(&groups, || {
+        if groups.is_empty() {
+            return "no group has been used yet".to_owned();
+        }
         let mut table = Table::new(&["GROUP", "SLOTS", "TAKEN", "FROZEN"]);
         for group in groups {
             table.row([

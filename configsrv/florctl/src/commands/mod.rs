@@ -12,11 +12,14 @@ mod publish;
 mod validate;
 mod versions;
 
+use std::path::Path;
+
 use clap::CommandFactory as _;
 
 use crate::{
     cli::{Cli, Command},
     failure::{Code, Failure},
+    output,
     settings::Settings,
 };
 
@@ -42,8 +45,29 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::History(options) => history::run(options, &settings()?, output).await,
         Command::Lock(command) => lock::run(command, &settings()?, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "florctl", &mut std::io::stdout());
-            Ok(Code::Done)
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "florctl", &mut text);
+            output::write(&text).map(|()| Code::Done)
+        }
+        Command::Man { out } => manual(out.as_deref()),
+    }
+}
+
+fn manual(folder: Option<&Path>) -> Result<Code, Failure> {
+    let command = Cli::command();
+    match folder {
+        Some(folder) => {
+            let write = || {
+                std::fs::create_dir_all(folder)?;
+                clap_mangen::generate_to(command, folder)
+            };
+            write().map_err(|error| Failure::file(folder, &error))?;
+        }
+        None => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(command).render(&mut text).map_err(Failure::unexpected)?;
+            output::write(&text)?;
         }
     }
+    Ok(Code::Done)
 }

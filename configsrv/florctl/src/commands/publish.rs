@@ -22,13 +22,17 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let tree = publishable(&workspace)?;
     let new = tree.payloads()?;
     let http = Http::new(settings)?;
-    let served = http.published(&new).await?;
-    let base = options.base_version.unwrap_or(served.version);
-    in_order(tree.version(), base, served.version)?;
-    let delta = TreeDiff::between(&served.payloads, &new);
-    if tree.version() > served.version {
-        check_lockout(&served.payloads, &tree, options.allow_lockout)?;
-        eprint!("version {} on top of {}:\n{}", tree.version(), served.version, diff::to_text(&delta));
+    let served = http.versions(1).await?.current;
+    let base = options.base_version.unwrap_or(served);
+    in_order(tree.version(), base, served)?;
+    let mut delta = None;
+    // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
+    if tree.version() > served {
+        let before = http.published(&new).await?.payloads;
+        check_lockout(&before, &tree, options.allow_lockout)?;
+        let found = TreeDiff::between(&before, &new);
+        eprint!("version {} on top of {served}:\n{}", tree.version(), diff::to_text(&found));
+        delta = Some(found);
         for ending in near_end(&workspace) {
             eprintln!("{ending}");
         }
@@ -39,7 +43,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let value = json!({
         "published": admitted,
         "base_version": base,
-        "diff": diff::to_json(&format!("published version {}", served.version), &delta),
+        "diff": delta.map(|delta| diff::to_json(&format!("published version {served}"), &delta)),
     });
     output.print(&value, || {
         if admitted.unchanged {

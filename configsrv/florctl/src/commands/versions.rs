@@ -8,6 +8,9 @@ use crate::{
 pub(super) async fn run(limit: u32, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let page = Http::new(settings)?.versions(limit.clamp(1, 200)).await?;
     output.print(&page, || {
+        if page.versions.is_empty() {
+            return "nothing is published yet".to_owned();
+        }
         let mut table = Table::new(&["VERSION", "PUBLISHED", "BY", "NODES", "COMMIT", "NOTE"]);
         for version in &page.versions {
             let current = if version.version == page.current { "*" } else { "" };

