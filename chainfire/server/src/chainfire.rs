@@ -13,9 +13,11 @@ use holdfast_service::{Failure, Tasks};
 use tonic::service::Routes;
 
 use crate::{
-    AutoCompaction, ChainfireMachine, Directory, Doors, Error, Limits,
+    AutoCompaction, ChainfireMachine, Doors, Error, Limits,
     api::{Etcd, Parts},
-    background, http,
+    background,
+    directory::Directory,
+    http,
     lease::{Desk, Expiry, Keeper, Lessor},
     members::Members,
     metrics::{Metrics, Sampled},
@@ -127,8 +129,9 @@ impl Chainfire {
         self.store.group()
     }
 
-    pub fn directory(&self) -> &Directory {
-        &self.directory
+    /// The fixed membership with etcd's ids.
+    pub fn members(&self) -> &Members {
+        self.directory.members()
     }
 
     /// Starts what goes on in the background. With the stop, watch streams end.
@@ -138,7 +141,7 @@ impl Chainfire {
             tasks.spawn(name, Failure::IsLogged, async move {
                 task.await;
                 Ok::<_, Infallible>(())
-            })
+            });
         };
         let expiry = Expiry {
             store: self.store.clone(),

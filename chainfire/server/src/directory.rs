@@ -15,7 +15,7 @@ use crate::{Error, members::Members, request::request_id, store::Store};
 
 /// Who the members are, and where clients reach them. Peer URLs come from the configuration; each member publishes
 /// its own client URLs in the system keyspace, because the others are not configured with them.
-pub struct Directory {
+pub(crate) struct Directory {
     members: Members,
     store: Arc<Store>,
     /// This member's.

@@ -34,7 +34,6 @@ pub use access::{ACCESS, KeyAccess, LoginError, Open, Operation, PasswordLogin};
 pub use api::Doors;
 pub use background::AutoCompaction;
 pub use chainfire::{Chainfire, Config, Foundation};
-pub use directory::Directory;
 pub use error::Error;
 pub use machine::ChainfireMachine;
 pub use members::{ClusterId, Member, MemberId, Members};

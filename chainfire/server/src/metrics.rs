@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Directory, store::Store, version, watch::Hub};
+use crate::{directory::Directory, store::Store, version, watch::Hub};
 
 /// What this crate counts. Clones share the counts.
 #[derive(Clone, Debug, Default)]

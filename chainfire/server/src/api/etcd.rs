@@ -14,7 +14,7 @@ use iam_client::{Identity, Kind, PrincipalId};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
 use crate::{
-    Directory, Error, KeyAccess, Operation, PasswordLogin, lease::Keeper, metrics::Metrics, permit::Permit,
+    Error, KeyAccess, Operation, PasswordLogin, directory::Directory, lease::Keeper, metrics::Metrics, permit::Permit,
     request::request_id, store::Store, watch::Hub, wire::Headers,
 };
 

@@ -44,7 +44,15 @@ pub enum ServerError {
 }
 
 impl Server {
+    /// Opens the ports and the data that `settings` name.
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
+        let alone = settings.cluster.members.len() == 1;
+        let peers = if alone { unused().await? } else { bind(&settings.listen_peers).await?.0 };
+        Self::open_with(settings, peers).await
+    }
+
+    /// The same with a peer port that is open already.
+    pub async fn open_with(settings: Settings, peers: TcpListener) -> Result<Self, ServerError> {
         let tls = settings.client_tls.clone().map(|files| ServerTls::load(files, &[b"h2", b"http/1.1"])).transpose()?;
         let mut doors = Vec::new();
         let clients = settings.listen_clients.iter().map(|url| (url, true));
@@ -52,8 +60,6 @@ impl Server {
             let (listener, address) = bind(url).await?;
             doors.push(Door { listener, address, tls: tls.clone().filter(|_| url.secure), clients });
         }
-        let peers =
-            if settings.cluster.members.len() == 1 { unused().await? } else { bind(&settings.listen_peers).await?.0 };
 
         let node = NodeConfig {
             tls: settings.peer_tls,

@@ -40,23 +40,23 @@ const RETRY: Duration = Duration::from_secs(3);
 const SPACING: Duration = Duration::from_micros(1_500);
 
 impl Clock {
-    /// All leases with their whole time and `extension` on top: what this leader cannot know is how much of it its
-    /// predecessor had already given away.
-    pub(crate) fn promoted(
+    /// Takes over the leases of a predecessor, with their whole time and `extension` on top: what a new leader cannot
+    /// know is how much of it was already given away. Leases that are known already are newer.
+    pub(crate) fn adopt(
+        &mut self,
         now: Instant,
         leases: impl IntoIterator<Item = (LeaseId, Duration)>,
         extension: Duration,
-    ) -> Self {
-        let mut sorted: Vec<_> = leases.into_iter().map(|(id, ttl)| (ttl, id)).collect();
+    ) {
+        let unknown = leases.into_iter().filter(|(id, _)| !self.leases.contains_key(id));
+        let mut sorted: Vec<_> = unknown.map(|(id, ttl)| (ttl, id)).collect();
         sorted.sort_unstable();
-        let mut clock = Self::default();
         let mut free = now;
         for (ttl, id) in sorted {
             let deadline = later(now, ttl + extension).max(free);
             free = deadline + SPACING;
-            clock.set(id, Running { ttl, deadline, next: deadline });
+            self.set(id, Running { ttl, deadline, next: deadline });
         }
-        clock
     }
 
     pub(crate) fn granted(&mut self, now: Instant, id: LeaseId, ttl: Duration) {
@@ -180,10 +180,20 @@ mod tests {
         let t0 = Instant::now();
         let election = Duration::from_secs(1);
         let leases = (1..=2_000).map(|id| (LeaseId(id), TTL));
-        let mut clock = Clock::promoted(t0, leases, election);
+        let mut clock = Clock::default();
+        clock.adopt(t0, leases, election);
         assert!(!clock.is_due(t0 + TTL + election - MS));
         let in_the_first_second = clock.take_due(t0 + TTL + election * 2, 2_000).len();
         assert!((600..=700).contains(&in_the_first_second), "{in_the_first_second}");
+    }
+
+    #[test]
+    fn a_lease_that_was_granted_meanwhile_is_not_adopted() {
+        let t0 = Instant::now();
+        let mut clock = Clock::default();
+        clock.granted(t0, A, TTL);
+        clock.adopt(t0, [(A, TTL * 5)], TTL);
+        assert_eq!(clock.remaining(t0, A), Some(TTL));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use chainfire_core::{
-    Origin, UserAnswer, UserCommand,
+    Halt, Origin, UserAnswer, UserCommand,
     lease::{self, ExpiredLease, LeaseExpire, LeaseId},
 };
+use holdfast_keyspace::Read;
 use holdfast_service::Stop;
 use tokio::time::sleep;
 
@@ -64,28 +65,21 @@ impl Expiry {
         if self.desk.prove(Duration::ZERO).await != Some(term) {
             return None;
         }
-        match self.lessor.promote(term, self.extension, || self.load()) {
-            Ok(leases) => {
-                tracing::info!(term, leases, "leading: lease clocks started");
+        self.lessor.promote(term);
+        let view = self.store.view();
+        match tokio::task::spawn_blocking(move || load(&view)).await {
+            Ok(Ok(leases)) => {
+                tracing::info!(term, leases = leases.len(), "leading: lease clocks started");
+                self.lessor.promoted(term, leases, self.extension);
                 Some(term)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "leases cannot be read");
+                None
             }
             Err(error) => {
                 tracing::error!(%error, "leases cannot be read");
                 None
-            }
-        }
-    }
-
-    fn load(&self) -> Result<Vec<(LeaseId, Duration)>, Error> {
-        let view = self.store.view();
-        let mut found: Vec<(LeaseId, Duration)> = Vec::new();
-        loop {
-            let page = lease::leases(&view, found.last().map(|(id, _)| *id), PAGE)?;
-            let more = page.len() == PAGE;
-            let seconds = |ttl: i64| Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
-            found.extend(page.into_iter().map(|(id, lease)| (id, seconds(lease.ttl))));
-            if !more {
-                return Ok(found);
             }
         }
     }
@@ -125,5 +119,19 @@ impl Expiry {
         let done = self.store.change(origin, UserCommand::LeaseExpire(LeaseExpire { term, leases })).await?;
         let UserAnswer::LeaseExpire { expired, .. } = done.answer else { return Err(Error::mismatch()) };
         Ok(expired)
+    }
+}
+
+/// All leases of a state with their times.
+fn load(read: &dyn Read) -> Result<Vec<(LeaseId, Duration)>, Halt> {
+    let mut found: Vec<(LeaseId, Duration)> = Vec::new();
+    loop {
+        let page = lease::leases(read, found.last().map(|(id, _)| *id), PAGE)?;
+        let more = page.len() == PAGE;
+        let seconds = |ttl: i64| Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
+        found.extend(page.into_iter().map(|(id, lease)| (id, seconds(lease.ttl))));
+        if !more {
+            return Ok(found);
+        }
     }
 }

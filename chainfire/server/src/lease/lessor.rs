@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +22,8 @@ pub(crate) struct Lessor {
 struct Reign {
     term: u64,
     clock: Clock,
+    /// Leases that ended while the others were being read from the state; none once that is done.
+    ended_meanwhile: Option<HashSet<LeaseId>>,
 }
 
 /// This server does not lead in the term it was asked about.
@@ -28,19 +31,19 @@ struct Reign {
 pub(crate) struct NotPrimary;
 
 impl Lessor {
-    /// Starts all clocks. `load` reads the leases from the state; it runs under the lock, so that no grant or end
-    /// that is applied meanwhile is missed.
-    pub(crate) fn promote<E>(
-        &self,
-        term: u64,
-        extension: Duration,
-        load: impl FnOnce() -> Result<Vec<(LeaseId, Duration)>, E>,
-    ) -> Result<usize, E> {
+    /// Begins to keep clocks. The leases of before are still to be read from the state, which
+    /// [`Lessor::promoted`] brings; until then nobody is answered.
+    pub(crate) fn promote(&self, term: u64) {
+        *self.reign.lock() = Some(Reign { term, clock: Clock::default(), ended_meanwhile: Some(HashSet::new()) });
+    }
+
+    /// Starts the clocks of `leases`, which were read after [`Lessor::promote`], except of those that ended since.
+    pub(crate) fn promoted(&self, term: u64, leases: Vec<(LeaseId, Duration)>, extension: Duration) {
         let mut reign = self.reign.lock();
-        let leases = load()?;
-        let count = leases.len();
-        *reign = Some(Reign { term, clock: Clock::promoted(Instant::now(), leases, extension) });
-        Ok(count)
+        let Some(reign) = reign.as_mut().filter(|reign| reign.term == term) else { return };
+        let ended = reign.ended_meanwhile.take().unwrap_or_default();
+        let leases = leases.into_iter().filter(|(id, _)| !ended.contains(id));
+        reign.clock.adopt(Instant::now(), leases, extension);
     }
 
     pub(crate) fn demote(&self) {
@@ -57,6 +60,9 @@ impl Lessor {
     pub(crate) fn ended(&self, id: LeaseId) {
         if let Some(reign) = self.reign.lock().as_mut() {
             reign.clock.ended(id);
+            if let Some(ended) = reign.ended_meanwhile.as_mut() {
+                ended.insert(id);
+            }
         }
         self.ended.notify_waiters();
     }
@@ -80,7 +86,8 @@ impl Lessor {
 
     /// All leases by the time they have left; none where this server does not lead.
     pub(crate) fn by_deadline(&self) -> Option<Vec<LeaseId>> {
-        self.reign.lock().as_ref().map(|reign| reign.clock.by_deadline())
+        let reign = self.reign.lock();
+        reign.as_ref().filter(|reign| reign.ended_meanwhile.is_none()).map(|reign| reign.clock.by_deadline())
     }
 
     /// Waits until `id` is gone from the clocks.
@@ -98,7 +105,7 @@ impl Lessor {
 
     fn in_term<T>(&self, term: u64, act: impl FnOnce(&mut Clock) -> T) -> Result<T, NotPrimary> {
         match self.reign.lock().as_mut() {
-            Some(reign) if reign.term == term => Ok(act(&mut reign.clock)),
+            Some(reign) if reign.term == term && reign.ended_meanwhile.is_none() => Ok(act(&mut reign.clock)),
             Some(_) | None => Err(NotPrimary),
         }
     }
@@ -113,7 +120,8 @@ mod tests {
 
     fn leading(term: u64) -> Lessor {
         let lessor = Lessor::default();
-        lessor.promote::<()>(term, Duration::ZERO, || Ok(vec![(A, TTL)])).unwrap();
+        lessor.promote(term);
+        lessor.promoted(term, vec![(A, TTL)], Duration::ZERO);
         lessor
     }
 
@@ -133,6 +141,19 @@ mod tests {
         assert!(matches!(lessor.remaining(1, LeaseId(8)), Ok(Some(_))));
         lessor.ended(A);
         assert_eq!(lessor.remaining(1, A), Ok(None));
+    }
+
+    #[test]
+    fn what_happens_while_leases_are_read_is_not_lost() {
+        let lessor = Lessor::default();
+        lessor.promote(1);
+        lessor.granted(LeaseId(8), TTL);
+        lessor.ended(A);
+        assert_eq!(lessor.renew(1, LeaseId(8)), Err(NotPrimary));
+        lessor.promoted(1, vec![(A, TTL), (LeaseId(9), TTL)], Duration::ZERO);
+        assert_eq!(lessor.renew(1, A), Ok(Renewal::Unknown));
+        assert_eq!(lessor.renew(1, LeaseId(8)), Ok(Renewal::Renewed { ttl: TTL }));
+        assert_eq!(lessor.renew(1, LeaseId(9)), Ok(Renewal::Renewed { ttl: TTL }));
     }
 
     #[tokio::test]

@@ -2,19 +2,31 @@ use std::{collections::HashMap, sync::Arc};
 
 use chainfire_core::kv::{Revision, RevisionEvents};
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     WatchId, Watcher,
     index::Index,
-    outbox::{Item, Outbox},
+    outbox::{Block, Item, Outbox},
 };
 use crate::Error;
 
 /// Where the apply path and the watch streams meet. Everything that decides whether a revision reaches a watcher live
 /// or from the disk happens under one lock, so that nothing is lost between the two and nothing comes twice.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
+    /// History is read by this many streams at a time, so that a storm of reconnecting watchers leaves the disk and
+    /// the processors to everybody else.
+    readers: Semaphore,
+}
+
+const READERS: usize = 4;
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), readers: Semaphore::new(READERS) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,18 +74,19 @@ pub(crate) struct Census {
 
 impl Hub {
     /// Hands a revision to everybody whom it concerns. Called in order, after the revision is readable.
-    pub(crate) fn publish(&self, block: &Arc<RevisionEvents>) {
+    pub(crate) fn publish(&self, events: &Arc<RevisionEvents>) {
+        let block = Block::new(events.clone());
         let mut inner = self.inner.lock();
-        inner.head = inner.head.max(block.revision);
+        inner.head = inner.head.max(events.revision);
         let mut concerned = Vec::new();
-        for event in &block.events {
+        for event in &events.events {
             inner.index.find(&event.kv.key, |target| concerned.push(target));
         }
         concerned.sort_unstable();
         concerned.dedup();
         for target in concerned {
             if let Some(outbox) = inner.streams.get(&target.stream) {
-                outbox.deliver(target.watch, block);
+                outbox.deliver(target.watch, &block);
             }
         }
     }
@@ -104,10 +117,6 @@ impl Hub {
         for outbox in self.inner.lock().streams.values() {
             outbox.push(Item::End(why.clone()));
         }
-    }
-
-    pub(crate) fn head(&self) -> Revision {
-        self.inner.lock().head
     }
 
     pub(crate) fn census(&self) -> Census {
@@ -181,7 +190,13 @@ impl Subscription {
     }
 
     pub(super) fn head(&self) -> Revision {
-        self.hub.head()
+        self.hub.inner.lock().head
+    }
+
+    /// Waits for permission to read history; it is given back when the result is dropped.
+    pub(super) async fn reader(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.hub.readers.acquire().await.ok()
     }
 
     fn target(&self, watch: WatchId) -> Target {

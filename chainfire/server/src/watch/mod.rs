@@ -6,6 +6,8 @@ mod hub;
 mod index;
 mod outbox;
 mod sender;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 pub(crate) use hub::{Hub, Order, Subscription};

@@ -3,16 +3,18 @@ use std::{
     sync::Arc,
 };
 
-use chainfire_core::kv::{Revision, RevisionEvents};
+use chainfire_core::kv::{Event, KeyValue, Revision, RevisionEvents};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{WatchId, Watcher};
 use crate::Error;
 
-/// Blocks that may wait for a client before its watchers have to read from the disk. They are shared by all streams,
-/// so a waiting block costs a pointer.
+/// Blocks that may wait for a client before its watchers have to read from the disk.
 const WAITING_BLOCKS: usize = 1_024;
+
+/// Bytes of those blocks. Blocks are shared, but streams that are slow in different ways hold on to different ones.
+const WAITING_BYTES: usize = 4 << 20;
 
 /// Items that may wait before further requests of the client have to.
 const WAITING_ITEMS: usize = 4 * WAITING_BLOCKS;
@@ -33,7 +35,9 @@ struct State {
     /// Watchers with progress notifications that have been sent nothing since the last round.
     quiet: HashSet<WatchId>,
     next_id: i64,
+    /// Of the blocks in the queue.
     blocks: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -70,7 +74,7 @@ pub(crate) enum Item {
     },
     Events {
         watcher: Arc<Watcher>,
-        block: Arc<RevisionEvents>,
+        block: Block,
     },
     /// Everything up to `revision` has been sent.
     Progress {
@@ -83,6 +87,22 @@ pub(crate) enum Item {
     },
     /// The last thing: why the stream ends.
     End(Error),
+}
+
+/// A revision on its way to watchers, shared by all that it concerns.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) events: Arc<RevisionEvents>,
+    /// What it takes in memory.
+    bytes: usize,
+}
+
+impl Block {
+    pub(crate) fn new(events: Arc<RevisionEvents>) -> Self {
+        let pair = |kv: &KeyValue| kv.key.len() + kv.value.len();
+        let size = |event: &Event| pair(&event.kv) + event.prev_kv.as_ref().map_or(0, pair) + size_of::<Event>();
+        Self { bytes: events.events.iter().map(size).sum(), events }
+    }
 }
 
 impl Outbox {
@@ -115,6 +135,7 @@ impl Outbox {
     pub(super) fn clear(&self) -> Vec<Arc<Watcher>> {
         let mut state = self.state.lock();
         state.queue.clear();
+        (state.blocks, state.bytes) = (0, 0);
         std::mem::take(&mut state.watchers).into_values().map(|registered| registered.watcher).collect()
     }
 
@@ -124,21 +145,24 @@ impl Outbox {
     }
 
     /// Queues `block` for the watcher `id`, or marks it as behind when too much waits already.
-    pub(super) fn deliver(&self, id: WatchId, block: &Arc<RevisionEvents>) {
+    pub(super) fn deliver(&self, id: WatchId, block: &Block) {
         let mut state = self.state.lock();
-        let full = state.blocks >= WAITING_BLOCKS;
+        let full = state.blocks >= WAITING_BLOCKS || state.bytes >= WAITING_BYTES;
         let Some(registered) = state.watchers.get_mut(&id) else { return };
-        if registered.phase != Phase::Synced || block.revision < registered.watcher.start {
+        if registered.phase != Phase::Synced || block.events.revision < registered.watcher.start {
             return;
         }
         let watcher = registered.watcher.clone();
         let item = if full {
-            registered.phase = Phase::Behind(block.revision);
+            registered.phase = Phase::Behind(block.events.revision);
             Item::FellBehind { watcher }
         } else {
             Item::Events { watcher, block: block.clone() }
         };
-        state.blocks += usize::from(!full);
+        if !full {
+            state.blocks += 1;
+            state.bytes += block.bytes;
+        }
         state.queue.push_back(item);
         self.filled.notify_one();
     }
@@ -199,7 +223,10 @@ impl Outbox {
     pub(super) fn take(&self) -> Option<Item> {
         let mut state = self.state.lock();
         let item = state.queue.pop_front()?;
-        state.blocks -= usize::from(matches!(item, Item::Events { .. }));
+        if let Item::Events { block, .. } = &item {
+            state.blocks -= 1;
+            state.bytes -= block.bytes;
+        }
         self.emptied.notify_one();
         Some(item)
     }

@@ -90,7 +90,7 @@ impl Sender {
                 let canceled = WatchResponse { canceled: true, ..self.response(id, revision) };
                 self.ready.push_back(canceled);
             }
-            Item::Events { watcher, block } => self.send(&watcher, block.revision, &block.events),
+            Item::Events { watcher, block } => self.send(&watcher, block.events.revision, &block.events.events),
             Item::Progress { id, revision } => {
                 let progress = self.response(id, revision);
                 self.ready.push_back(progress);
@@ -126,6 +126,7 @@ impl Sender {
     }
 
     async fn history(&self, from: Revision, upto: Revision, prev_kv: bool) -> Result<Past, Error> {
+        let _turn = self.subscription.reader().await;
         let view = self.store.view();
         let reading = tokio::task::spawn_blocking(move || match kv::history(&view, from, upto, CHUNK_BYTES, prev_kv) {
             Ok(history) => Ok(Past::Kept(history)),

@@ -2,12 +2,15 @@
 //! by etcd's own command line.
 
 mod auth;
+mod doors;
 mod errors;
 mod etcdctl;
 mod kv;
 mod lease;
 mod maintenance;
+mod pages;
 mod restart;
 mod support;
+mod three;
 mod txn;
 mod watch;

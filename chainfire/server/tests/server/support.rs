@@ -2,12 +2,12 @@ use std::{net::SocketAddr, path::Path};
 
 use chainfire_server::dropin::{Flags, Server, ServerError, Settings};
 use holdfast_proto::etcdserverpb::{
-    auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    RangeRequest, auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
+    lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use holdfast_service::Stop;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::transport::{Channel, Endpoint};
 
 /// A drop-in server in a folder of its own, on a port of its own.
@@ -29,6 +29,13 @@ impl TestServer {
         Self::open(tempfile::tempdir()?, flags).await
     }
 
+    /// One of several members, whose peers know it by the address of `peers`.
+    pub(crate) async fn member(flags: &[&str], peers: TcpListener) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let server = Server::open_with(settings(folder.path(), flags)?, peers).await?;
+        Self::run(folder, server)
+    }
+
     /// Stops in good order and starts again on the same data.
     pub(crate) async fn restart(self) -> anyhow::Result<Self> {
         self.stop.0.request();
@@ -38,6 +45,13 @@ impl TestServer {
 
     async fn open(folder: TempDir, flags: &[&str]) -> anyhow::Result<Self> {
         let server = Server::open(settings(folder.path(), flags)?).await?;
+        let server = Self::run(folder, server)?;
+        // A linearizable read waits for the leader.
+        server.kv().range(RangeRequest { key: "ready".into(), ..Default::default() }).await?;
+        Ok(server)
+    }
+
+    fn run(folder: TempDir, server: Server) -> anyhow::Result<Self> {
         let address = *server.addresses().first().ok_or_else(|| anyhow::anyhow!("no listener"))?;
         let stop = Stop::new();
         let running = tokio::spawn(server.run(stop.clone()));

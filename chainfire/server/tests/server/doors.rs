@@ -1,0 +1,165 @@
+//! The services behind doors: identities from a layer in front, permissions on keys, and a login.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use axum::extract::Request;
+use chainfire_core::AuthenticatedBy;
+use chainfire_raft::{Cluster, GroupConfig, Node, NodeConfig, Timing};
+use chainfire_server::{Chainfire, Config, Doors, Foundation, KeyAccess, LoginError, Operation, PasswordLogin};
+use holdfast_proto::etcdserverpb::{
+    AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest,
+    WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+    request_op, watch_client::WatchClient, watch_request::RequestUnion,
+};
+use holdfast_service::{Stop, Tasks};
+use holdfast_telemetry::Metrics;
+use iam_client::{Identity, Kind, PrincipalId};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{kv::put, txn::op};
+
+/// Everybody may do anything below `own/`, and nothing else.
+struct OwnPrefix;
+
+impl KeyAccess for OwnPrefix {
+    fn allows(&self, identity: &Identity, _: Operation, start: &[u8], end: Option<&[u8]>) -> bool {
+        identity.principal.kind == Kind::User
+            && start >= b"own/".as_slice()
+            && end.is_some_and(|end| end <= b"own0".as_slice())
+    }
+}
+
+struct OneUser;
+
+#[async_trait]
+impl PasswordLogin for OneUser {
+    async fn login(&self, name: &str, password: &str, source: Option<SocketAddr>) -> Result<String, LoginError> {
+        assert!(source.is_some());
+        if (name, password) == ("mira", "right") { Ok("token".to_owned()) } else { Err(LoginError::Refused) }
+    }
+
+    fn revision(&self) -> u64 {
+        7
+    }
+}
+
+struct Suite {
+    channel: Channel,
+    stop: Stop,
+    node: Node,
+    _folder: TempDir,
+}
+
+impl Suite {
+    async fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let peers = TcpListener::bind("127.0.0.1:0").await?;
+        let node = Node::open(NodeConfig::new(folder.path(), Cluster::single("a", "localhost:2380"), "a"), peers)?;
+        let config = Config::new(Timing::default());
+        let chainfire = Chainfire::open(&node, GroupConfig::chainfire(), config, &Metrics::new()).await?;
+        node.start(Foundation::suite().command("http")).await?;
+        chainfire.ready().await;
+        let stop = Stop::new();
+        let mut tasks = Tasks::new(stop.clone());
+        chainfire.spawn(&mut tasks);
+
+        let doors = Doors { access: Arc::new(OwnPrefix), login: Some(Arc::new(OneUser)) };
+        let router = chainfire.routes(doors).into_axum_router();
+        let router = router.layer(axum::middleware::map_request(identify));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let channel = Endpoint::new(format!("http://{}", listener.local_addr()?))?.connect_lazy();
+        tokio::spawn(holdfast_rpc::serve(listener, router, None, holdfast_rpc::Limits::default(), stop.clone()));
+        Ok(Self { channel, stop, node, _folder: folder })
+    }
+
+    fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone())
+    }
+
+    async fn end(self) {
+        self.stop.request();
+        self.node.stop().await;
+    }
+}
+
+async fn identify(mut request: Request) -> Request {
+    request.extensions_mut().insert(Identity {
+        principal: PrincipalId { kind: Kind::User, name: "mira".to_owned() },
+        authenticated_by: AuthenticatedBy::Token,
+        token_id: None,
+        roles: Vec::new(),
+        source: None,
+        request_id: "r".to_owned(),
+    });
+    request
+}
+
+#[tokio::test]
+async fn keys_out_of_reach_stay_out_of_reach() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    let mut kv = suite.kv();
+    kv.put(put("own/a", "1")).await?;
+    let denied = kv.put(put("other", "1")).await.unwrap_err();
+    assert_eq!((denied.code(), denied.message()), (Code::PermissionDenied, "etcdserver: permission denied"));
+    let everything = RangeRequest { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
+    assert_eq!(kv.range(everything.clone()).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let inner =
+        TxnRequest { failure: vec![op(request_op::Request::RequestPut(put("other", "1")))], ..Default::default() };
+    let nested = TxnRequest { success: vec![op(request_op::Request::RequestTxn(inner))], ..Default::default() };
+    assert_eq!(kv.txn(nested).await.unwrap_err().code(), Code::PermissionDenied);
+
+    // A key of somebody else on the lease: joining it would decide over that key.
+    LeaseClient::new(suite.channel.clone()).lease_grant(LeaseGrantRequest { ttl: 60, id: 7 }).await?;
+    kv.put(PutRequest { lease: 7, ..put("own/b", "1") }).await?;
+    let own = RangeRequest { key: "own/".into(), range_end: "own0".into(), ..Default::default() };
+    assert_eq!(kv.range(own).await?.into_inner().count, 2);
+    suite.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watch_on_foreign_keys_is_refused_and_the_stream_goes_on() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    let create = |key: &'static str, range_end: &'static str| {
+        let create = WatchCreateRequest { key: key.into(), range_end: range_end.into(), ..Default::default() };
+        WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+    };
+    // The empty key is the smallest one, and with it the range reaches over all others.
+    let requests = [create("", "\0"), create("own/", "own0")];
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::iter(requests), tokio_stream::pending());
+    let mut answers = WatchClient::new(suite.channel.clone()).watch(requests).await?.into_inner();
+    let refused = answers.message().await?.unwrap_or_default();
+    assert_eq!((refused.created, refused.canceled, refused.watch_id), (true, true, -1));
+    assert_eq!(refused.cancel_reason, "etcdserver: permission denied");
+    let created = answers.message().await?.unwrap_or_default();
+    assert_eq!((created.created, created.canceled, created.watch_id), (true, false, 0));
+    suite.kv().put(put("own/a", "1")).await?;
+    assert_eq!(answers.message().await?.unwrap_or_default().events.len(), 1);
+    suite.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_gives_a_token_or_one_indistinguishable_refusal() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    let mut auth = AuthClient::new(suite.channel.clone());
+    let login = |name: &str, password: &str| AuthenticateRequest { name: name.into(), password: password.into() };
+    assert_eq!(auth.authenticate(login("mira", "right")).await?.into_inner().token, "token");
+    for (name, password) in [("mira", "wrong"), ("nobody", "right")] {
+        let refused = auth.authenticate(login(name, password)).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: authentication failed, invalid user ID or password");
+    }
+    let empty = auth.authenticate(login("", "right")).await.unwrap_err();
+    assert_eq!(empty.message(), "etcdserver: user name is empty");
+    let status = auth.auth_status(AuthStatusRequest {}).await?.into_inner();
+    assert_eq!((status.enabled, status.auth_revision), (true, 7));
+    suite.end().await;
+    Ok(())
+}

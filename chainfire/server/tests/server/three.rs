@@ -1,0 +1,139 @@
+//! Three members in one process: what followers pass on, and what survives a change of leaders.
+
+use std::time::Duration;
+
+use holdfast_proto::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest, PutRequest,
+    StatusRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    kv::{get, put},
+    support::TestServer,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn cluster() -> anyhow::Result<Vec<TestServer>> {
+    let names = ["a", "b", "c"];
+    let mut listeners = Vec::new();
+    for _ in names {
+        listeners.push(TcpListener::bind("127.0.0.1:0").await?);
+    }
+    let mut members = Vec::new();
+    for (name, listener) in names.iter().zip(&listeners) {
+        members.push(format!("{name}=http://{}", listener.local_addr()?));
+    }
+    let cluster = format!("--initial-cluster={}", members.join(","));
+    let mut servers = Vec::new();
+    for (name, listener) in names.iter().zip(listeners) {
+        let (own, advertised) = (format!("--name={name}"), format!("--advertise-client-urls=http://{name}:2379"));
+        servers.push(TestServer::member(&[&own, &cluster, &advertised], listener).await?);
+    }
+    Ok(servers)
+}
+
+/// The leader's id, once all members name the same.
+async fn leader(servers: &[TestServer]) -> anyhow::Result<u64> {
+    let agreed = async {
+        loop {
+            let mut leaders = Vec::new();
+            for server in servers {
+                let status = server.maintenance().status(StatusRequest {}).await;
+                leaders.extend(status.map(|status| status.into_inner().leader));
+            }
+            leaders.dedup();
+            if let [leader] = leaders.as_slice()
+                && *leader != 0
+            {
+                return *leader;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    Ok(timeout(PATIENCE, agreed).await?)
+}
+
+async fn id(server: &TestServer) -> anyhow::Result<u64> {
+    let status = server.maintenance().status(StatusRequest {}).await?.into_inner();
+    Ok(status.header.unwrap_or_default().member_id)
+}
+
+async fn keep_alive(server: &TestServer, id: i64) -> anyhow::Result<i64> {
+    let request = tokio_stream::iter([LeaseKeepAliveRequest { id }]);
+    let mut answers = server.lease().lease_keep_alive(request).await?.into_inner();
+    Ok(answers.message().await?.map_or(-1, |answer| answer.ttl))
+}
+
+#[tokio::test]
+async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::Result<()> {
+    let servers = cluster().await?;
+    let [a, b, c] = servers.as_slice() else { anyhow::bail!("three servers") };
+    a.kv().put(put("x", "1")).await?;
+    for server in &servers {
+        assert_eq!(server.kv().range(get("x")).await?.into_inner().count, 1);
+    }
+
+    let listed = async {
+        loop {
+            let members = c.cluster().member_list(MemberListRequest::default()).await?.into_inner().members;
+            if members.iter().all(|member| !member.client_ur_ls.is_empty()) {
+                return anyhow::Ok(members);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let members = timeout(PATIENCE, listed).await??;
+    let urls: Vec<_> = members.iter().flat_map(|member| member.client_ur_ls.clone()).collect();
+    assert_eq!(urls, ["http://a:2379", "http://b:2379", "http://c:2379"]);
+
+    for (server, lease) in servers.iter().zip(1..) {
+        server.lease().lease_grant(LeaseGrantRequest { ttl: 60, id: lease }).await?;
+        assert_eq!(keep_alive(server, lease).await?, 60);
+        assert_eq!(keep_alive(server, 404).await?, 0);
+    }
+    for server in &servers {
+        let left = LeaseTimeToLiveRequest { id: 1, keys: false };
+        let left = server.lease().lease_time_to_live(left).await?.into_inner();
+        assert!((55..=60).contains(&left.ttl), "{}", left.ttl);
+    }
+
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let create = WatchCreateRequest { key: "x".into(), start_revision: 2, ..Default::default() };
+    ask.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await?;
+    let mut events = b.watch().watch(tokio_stream::wrappers::ReceiverStream::new(asked)).await?.into_inner();
+
+    let old = leader(&servers).await?;
+    let mut to = 0;
+    for server in &servers {
+        let own = id(server).await?;
+        if own != old {
+            to = own;
+            let refused = server.maintenance().move_leader(MoveLeaderRequest { target_id: old }).await.unwrap_err();
+            assert_eq!(refused.message(), "etcdserver: not leader");
+        }
+    }
+    for server in &servers {
+        if id(server).await? == old {
+            server.maintenance().move_leader(MoveLeaderRequest { target_id: to }).await?;
+        }
+    }
+    assert_eq!(leader(&servers).await?, to);
+    for (server, lease) in servers.iter().zip(1..) {
+        assert_eq!(keep_alive(server, lease).await?, 60);
+        server.kv().put(PutRequest { lease, ..put("x", "2") }).await?;
+    }
+
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        let next = timeout(PATIENCE, events.message()).await??;
+        let next = next.ok_or_else(|| anyhow::anyhow!("the stream ended"))?;
+        seen.extend(next.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision));
+    }
+    assert_eq!(seen, [2, 3, 4, 5]);
+    Ok(())
+}
