@@ -3,27 +3,28 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::{layout::Layout, programs};
+use crate::{layout::Layout, programs, rocksdb};
 
 /// A cargo command in this tree, with the shared target folder.
-pub(crate) struct Cargo<'a> {
-    layout: &'a Layout,
+pub(crate) struct Cargo {
     command: Command,
 }
 
-impl<'a> Cargo<'a> {
-    pub(crate) fn new(layout: &'a Layout, subcommand: &str) -> Self {
+impl Cargo {
+    pub(crate) fn new(layout: &Layout, subcommand: &str) -> Self {
         let mut command = Command::new("cargo");
         command.arg(subcommand).current_dir(layout.root()).env("CARGO_TARGET_DIR", layout.target());
+        if let Some(folder) = rocksdb::folder(layout).filter(|_| env::var_os(rocksdb::FOLDER_VARIABLE).is_none()) {
+            command.env(rocksdb::FOLDER_VARIABLE, folder).env("ROCKSDB_STATIC", "1");
+        }
         forget_outer_cargo(&mut command, layout.root());
-        Self { layout, command }
+        Self { command }
     }
 
     pub(crate) fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
@@ -36,16 +37,13 @@ impl<'a> Cargo<'a> {
         self
     }
 
-    /// Type-checks without linking: own target folder, no C++.
-    pub(crate) fn without_linking(mut self) -> Result<Self> {
-        let empty = self.layout.no_library();
-        fs::create_dir_all(&empty).with_context(|| format!("cannot make {}", empty.display()))?;
-        self.command.env("CARGO_TARGET_DIR", self.layout.check_target()).env("ROCKSDB_LIB_DIR", empty);
-        Ok(self)
-    }
-
     pub(crate) fn run(mut self) -> Result<()> {
         programs::run(&mut self.command)
+    }
+
+    /// Shows progress and returns what cargo tells programs.
+    pub(crate) fn messages(mut self) -> Result<Vec<u8>> {
+        programs::messages(&mut self.command)
     }
 
     pub(crate) fn output(mut self) -> Result<Vec<u8>> {

@@ -7,13 +7,13 @@ use crate::{cargo::Cargo, layout::Layout, native, steps::Steps, test, tidy, tool
 pub(crate) fn run(layout: &Layout) -> Result<()> {
     let mut steps = Steps::default();
     let ready = steps.run("set up", || {
-        native::ensure()?;
+        native::ensure(layout)?;
         tools::ensure_clients(layout)
     });
     steps.run("format", || Cargo::new(layout, "fmt").arguments(["--all", "--check"]).run());
     steps.run("tidy", || tidy::run(layout));
     steps.run_after(ready, "lint", || {
-        let clippy = Cargo::new(layout, "clippy").without_linking()?;
+        let clippy = Cargo::new(layout, "clippy");
         clippy.arguments(["--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]).run()
     });
     test::steps(layout, &mut steps, ready, test::Clients::Required);

@@ -43,14 +43,9 @@ impl Layout {
         &self.target
     }
 
-    /// What cargo checks without linking. A folder of its own, because there RocksDB's C++ is not compiled.
-    pub(crate) fn check_target(&self) -> PathBuf {
-        self.target.with_file_name("check")
-    }
-
-    /// An empty folder to name as RocksDB's library where nothing is linked.
-    pub(crate) fn no_library(&self) -> PathBuf {
-        self.cache.join("no-library")
+    /// RocksDB's library, a folder for each release.
+    pub(crate) fn rocksdb(&self) -> PathBuf {
+        self.cache.join("rocksdb")
     }
 
     /// Programs that were built for tests.

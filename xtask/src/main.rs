@@ -7,6 +7,7 @@ mod layout;
 mod native;
 mod programs;
 mod proofs;
+mod rocksdb;
 mod steps;
 mod test;
 mod tidy;

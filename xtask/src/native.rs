@@ -1,4 +1,5 @@
-//! What the C++ part of the build needs from the system: a C++ compiler and libclang with its headers.
+//! What the C++ part of the build needs: a C++ compiler and libclang with its headers from the system, and RocksDB's
+//! library.
 
 use std::{
     env, fs,
@@ -8,12 +9,19 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    programs,
+    layout::Layout,
+    programs, rocksdb,
     tools::{self, Package},
 };
 
+/// Makes sure of everything.
+pub(crate) fn ensure(layout: &Layout) -> Result<()> {
+    ensure_packages()?;
+    rocksdb::ensure(layout)
+}
+
 /// Checks the system and, as root on Debian or Ubuntu, installs what is missing.
-pub(crate) fn ensure() -> Result<()> {
+fn ensure_packages() -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(());

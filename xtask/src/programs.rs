@@ -23,6 +23,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Returns standard output; what goes to standard error is shown as it comes.
+pub(crate) fn messages(command: &mut Command) -> Result<Vec<u8>> {
+    let shown = shown(command);
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{shown}`"))?;
+    if !output.status.success() {
+        bail!("`{shown}` ended with {}", output.status);
+    }
+    Ok(output.stdout)
+}
+
 /// Runs quietly and returns standard output.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let shown = shown(command);

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
-    native::ensure()?;
+    native::ensure(layout)?;
     test::build(layout)?;
     programs::run(runner(layout).arg(&arguments.lane).args(&arguments.more))
 }

@@ -17,7 +17,7 @@ pub(crate) enum Clients {
 
 pub(crate) fn run(layout: &Layout) -> Result<()> {
     let mut steps = Steps::default();
-    let ready = steps.run("set up", native::ensure);
+    let ready = steps.run("set up", || native::ensure(layout));
     self::steps(layout, &mut steps, ready, Clients::Optional);
     steps.finish()
 }

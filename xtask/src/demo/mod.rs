@@ -71,7 +71,7 @@ pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
     if let Some(folder) = env::var_os("HOLDFAST_BIN_DIR") {
         return walk(layout, &Binaries::in_folder(folder), arguments);
     }
-    native::ensure()?;
+    native::ensure(layout)?;
     test::build(layout)?;
     walk(layout, &Binaries::in_folder(layout.binaries()), arguments)
 }
