@@ -5,8 +5,8 @@ use std::{
 };
 
 use configsrv_fleet::{
-    Compiled, Finding, Fleet, Payload, Repo, Selection, SigningKey, SpiffeId, Stamp, Tree, Version, compile,
-    compile::COMPILED, load_from, lockout, names::ClusterName, repo::Folder, validate,
+    Compiled, Finding, Fleet, Payload, Repo, Selection, SigningKey, SpiffeId, Stamp, Tree, compile, compile::COMPILED,
+    load_from, lockout, names::ClusterName, repo::Folder, validate,
 };
 use time::OffsetDateTime;
 
@@ -176,9 +176,4 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
             failure
         }
     })
-}
-
-/// The version after which a rebased tree comes.
-pub(crate) fn stamp(generated_at: OffsetDateTime, key: Option<&SigningKey>, above: Version) -> Stamp<'_> {
-    Stamp { generated_at, key, above }
 }

@@ -1,4 +1,4 @@
-use configsrv_fleet::{Compiled, NodeName, Outcome, Tree, Version};
+use configsrv_fleet::{Compiled, NodeName, Outcome, Stamp, Tree, Version};
 use serde_json::json;
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     progress,
     remote::Http,
     settings::Settings,
-    workspace::{Workspace, generated_at, stamp},
+    workspace::{Workspace, generated_at},
 };
 
 pub(super) fn run(options: &Compile, output: Format) -> Result<Code, Failure> {
@@ -25,7 +25,8 @@ fn compile_above(options: &Compile, above: Version, output: Format) -> Result<Co
     let workspace = Workspace::open(&options.repository)?;
     let previous = workspace.compiled()?;
     let key = options.sign_key.as_deref().map(|path| workspace.signing_key(path)).transpose()?;
-    let stamp = stamp(generated_at(options.generated_at.as_deref())?, key.as_ref(), above);
+    let generated_at = generated_at(options.generated_at.as_deref())?;
+    let stamp = Stamp { generated_at, key: key.as_ref(), above };
     let working = progress::spinner("compiling");
     let compiled = workspace.compile(previous.as_ref(), &stamp, options.allow_lockout);
     working.finish_and_clear();

@@ -91,7 +91,7 @@ fn outdated() -> Failure {
 }
 
 fn in_order(ours: Version, base: Version, served: Version) -> Result<(), Failure> {
-    let rebase = "florctl rebase compiles on top of the current version";
+    let rebase = "take the change behind it first (git pull), then florctl rebase compiles on top of it";
     if base != served {
         let message = format!("the servers have version {served}, not {base}");
         return Err(Failure::new(Code::Conflict, message).hint(rebase));

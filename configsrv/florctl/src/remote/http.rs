@@ -248,7 +248,7 @@ fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
         (_, "untrusted_signature") => Failure::new(Code::NotTrusted, message)
             .hint("sign with a key that the servers trust: one that the current version announces"),
         (StatusCode::CONFLICT, _) => Failure::new(Code::Conflict, message)
-            .hint("somebody else may have published: florctl rebase compiles on top of the current version"),
+            .hint("somebody else published: take their change first (git pull), then florctl rebase"),
         (StatusCode::UNAUTHORIZED, _) => {
             Failure::unexpected(message).hint("the token is wrong or has ended: HOLDFAST_TOKEN or --token-file")
         }

@@ -48,7 +48,9 @@ async fn whoami(channel: Channel, settings: &Settings, output: Format) -> Result
     if !answer.active {
         // The servers answered, so they know the caller; it is no token of theirs, so it is the bootstrap token.
         BOOTSTRAP.clone_into(&mut answer.principal);
-        let request = AuthorizeRequest { action: "iam.Admin".to_owned(), ..AuthorizeRequest::default() };
+        // Any question does: the answer says which roles are in force.
+        let (action, resource) = ("iam.Admin".to_owned(), "iam/*".to_owned());
+        let request = AuthorizeRequest { action, resource, ..AuthorizeRequest::default() };
         answer.roles = AuthzClient::new(channel).authorize(request).await.map_err(refused)?.into_inner().roles;
     }
     let value = json!({
