@@ -10,7 +10,6 @@ use crate::{
     dev,
 };
 
-
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretsError {
     #[error("{} problem(s) with IAM's secrets", .0.len())]

@@ -23,9 +23,8 @@ impl Read for Memory {
         let Some(pairs) = self.tables.get(&table).filter(|_| !range.is_empty()) else {
             return Box::new(std::iter::empty());
         };
-        let found = pairs.range(range.bounds()).map(|(key, value)| -> Result<Pair, Error> {
-            Ok((key.clone(), value.clone()))
-        });
+        let found =
+            pairs.range(range.bounds()).map(|(key, value)| -> Result<Pair, Error> { Ok((key.clone(), value.clone())) });
         match order {
             Order::Ascending => Box::new(found),
             Order::Descending => Box::new(found.rev()),

@@ -1,8 +1,4 @@
-use std::{
-    cmp::Ordering,
-    collections::BTreeMap,
-    iter::Peekable,
-};
+use std::{cmp::Ordering, collections::BTreeMap, iter::Peekable};
 
 use crate::{Error, KeyRange, Order, Pair, Read, Scan, Table, Write};
 
@@ -28,9 +24,9 @@ impl<'a> Overlay<'a> {
 
     /// All changes, the last one of each key, in table and key order.
     pub fn into_changes(self) -> impl Iterator<Item = Change> {
-        self.tables.into_iter().flat_map(|(table, changes)| {
-            changes.into_iter().map(move |(key, value)| Change { table, key, value })
-        })
+        self.tables
+            .into_iter()
+            .flat_map(|(table, changes)| changes.into_iter().map(move |(key, value)| Change { table, key, value }))
     }
 
     fn set(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {

@@ -41,12 +41,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 65_536,
-            handshake: Duration::from_secs(10),
-            streams: 65_536,
-            drain: Duration::from_secs(5),
-        }
+        Self { connections: 65_536, handshake: Duration::from_secs(10), streams: 65_536, drain: Duration::from_secs(5) }
     }
 }
 

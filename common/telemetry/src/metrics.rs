@@ -17,7 +17,7 @@ impl Metrics {
         fill(&mut self.0.lock())
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics as text.
     pub fn encode(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
@@ -25,6 +25,7 @@ impl Metrics {
         out
     }
 
-    /// The `Content-Type` of [`Metrics::encode`].
-    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    /// The `Content-Type` of [`Metrics::encode`]: Prometheus' own format rather than OpenMetrics, whose strict parsers
+    /// refuse the few counters that keep a foreign name without `_total`.
+    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 }

@@ -111,8 +111,7 @@ fn members(
     listed: Vec<MemberFragment>,
     findings: &mut Vec<Finding>,
 ) -> (String, Vec<Member>) {
-    let members: Vec<_> =
-        listed.into_iter().map(|member| Member { name: member.name, peer: member.peer }).collect();
+    let members: Vec<_> = listed.into_iter().map(|member| Member { name: member.name, peer: member.peer }).collect();
     if members.is_empty() && dev {
         // A server alone never dials this address; it stays the same when the system chooses other ports.
         let name = name.unwrap_or_else(|| "dev".to_owned());
@@ -190,7 +189,8 @@ fn trust_domain(dev: bool, chosen: Option<String>, findings: &mut Vec<Finding>) 
         }
         None if dev => "quay.test".to_owned(),
         None => {
-            findings.push(Finding::new("iam.trust_domain", "must be the cluster's name as in the fleet's cluster.yaml"));
+            findings
+                .push(Finding::new("iam.trust_domain", "must be the cluster's name as in the fleet's cluster.yaml"));
             String::new()
         }
     }

@@ -56,8 +56,7 @@ impl Plane {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let iam = Iam::open(chainfire.system(), secrets, iam_settings, clock, entropy)?;
         metrics.register(|registry| iam.register_metrics(registry));
-        let config =
-            ConfigService::new(chainfire.system(), Arc::new(iam.clone()), configsrv_settings(&settings));
+        let config = ConfigService::new(chainfire.system(), Arc::new(iam.clone()), configsrv_settings(&settings));
         metrics.register(|registry| config.lock_metrics().register(registry));
         if settings.dev {
             dev::write_admin_token(&settings.data_dir, &admin_token)?;
@@ -195,8 +194,7 @@ fn chainfire_config(settings: &Settings, doors: &Doors) -> chainfire_server::Con
 
 fn iam_settings(settings: &Settings, doors: &Doors) -> anyhow::Result<iam_server::Settings> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
-    let issuer =
-        settings.issuer.clone().unwrap_or_else(|| format!("{scheme}://{}", doors.http.address));
+    let issuer = settings.issuer.clone().unwrap_or_else(|| format!("{scheme}://{}", doors.http.address));
     let trust_domain = TrustDomain::new(&settings.trust_domain)?;
     let mut iam = iam_server::Settings::new(issuer, trust_domain, &settings.data_dir);
     iam.dev = settings.dev;
@@ -210,7 +208,6 @@ fn configsrv_settings(settings: &Settings) -> configsrv_server::Settings {
         FleetLockAuth::Token => ClientAuth::Token,
         FleetLockAuth::Mtls => ClientAuth::Mtls,
     };
-    let fleetlock =
-        LockSettings { client_auth, default_slots: settings.fleetlock_slots, ..LockSettings::default() };
+    let fleetlock = LockSettings { client_auth, default_slots: settings.fleetlock_slots, ..LockSettings::default() };
     configsrv_server::Settings { fleetlock, ..configsrv_server::Settings::default() }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, body::Body, extract::Request, routing::get};
 use chainfire_server::Chainfire;
-use configsrv_server::ConfigService;
+use configsrv_server::{ConfigService, fleetlock};
 use holdfast_rpc::Connection;
 use holdfast_telemetry::Metrics;
 use http::header::CONTENT_TYPE;
@@ -36,13 +36,8 @@ const SERVED: &[&str] = &[
 ];
 
 /// What each gRPC route demands.
-const GRPC_RULES: &[&[Rule]] = &[
-    COMMON,
-    chainfire_server::ACCESS,
-    iam_server::ACCESS_GRPC,
-    configsrv_server::ACCESS_GRPC,
-    flaredb_server::ACCESS,
-];
+const GRPC_RULES: &[&[Rule]] =
+    &[COMMON, chainfire_server::ACCESS, iam_server::ACCESS_GRPC, configsrv_server::ACCESS_GRPC, flaredb_server::ACCESS];
 
 /// Metrics tell much about a fleet; only the lab shows them to everybody.
 const METRICS: &[Rule] =
@@ -75,8 +70,7 @@ pub(super) fn api(
 
 /// The services behind the HTTP door.
 pub(super) fn http(iam: &Iam, config: &ConfigService, locks: FleetLockAuth, metrics: &Metrics, dev: bool) -> Router {
-    let router =
-        configsrv_server::router(config.clone()).merge(iam.http()).merge(metrics_page(metrics));
+    let router = configsrv_server::router(config.clone()).merge(iam.http()).merge(metrics_page(metrics));
     let lock_rules = match locks {
         FleetLockAuth::None => configsrv_server::ACCESS_FLEETLOCK_OPEN,
         FleetLockAuth::Basic | FleetLockAuth::Token | FleetLockAuth::Mtls => {
@@ -94,7 +88,11 @@ fn metrics_rules(dev: bool) -> &'static [Rule] {
 fn guarded(router: Router, iam: &Iam, rules: impl IntoIterator<Item = &'static [Rule]>) -> Router {
     let authority: Arc<dyn Authority> = Arc::new(iam.clone());
     let rules = rules.into_iter().flatten().copied();
-    let layers = ServiceBuilder::new().map_request(with_connection).layer(IamLayer::new(authority, rules));
+    let layers = ServiceBuilder::new()
+        // Lock clients join base and path with two slashes, which the layer would refuse as a disguise.
+        .map_request(fleetlock::collapse_slashes)
+        .map_request(with_connection)
+        .layer(IamLayer::new(authority, rules));
     // A fallback inside the layer: an unknown path is refused like any path without a rule.
     Router::new().fallback_service(layers.service(router))
 }
