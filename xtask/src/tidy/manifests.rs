@@ -6,8 +6,6 @@ use super::{File, Finding, word};
 const NOT_NAMED: &[(&str, &str, &str)] = &[
     ("proto", "prost-types", "used by generated code"),
     ("proto", "tonic-prost", "used by generated code"),
-    ("chainfire/raft", "regex", "gives RocksDB's build script one set of features"),
-    ("chainfire/server", "regex", "gives RocksDB's build script one set of features"),
 ];
 
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
