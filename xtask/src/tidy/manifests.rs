@@ -6,6 +6,7 @@ use super::{File, Finding, word};
 const NOT_NAMED: &[(&str, &str, &str)] = &[
     ("proto", "prost-types", "used by generated code"),
     ("proto", "tonic-prost", "used by generated code"),
+    ("configsrv/flor", "chainfire-core", "named by the support module that its tests share with the server's"),
 ];
 
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
