@@ -141,8 +141,10 @@ pub(crate) fn settings(config: &crate::GroupConfig, timing: Timing) -> Result<op
     let settings = openraft::Config {
         cluster_name: config.name.to_owned(),
         heartbeat_interval: millis(timing.heartbeat),
-        election_timeout_min: millis(timing.election_min),
-        election_timeout_max: millis(timing.election_max),
+        // openraft waits for the old leader's lease, which is its longest time-out, and then for a time-out of its
+        // own: half of each makes the sum lie between our two.
+        election_timeout_min: millis(timing.election_min / 2),
+        election_timeout_max: millis(timing.election_max / 2),
         // Only a limit for a transfer that makes no progress; the stream has shorter ones of its own.
         install_snapshot_timeout: 30 * 60 * 1000,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(config.snapshot_every.max(1)),
