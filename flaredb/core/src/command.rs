@@ -64,10 +64,17 @@ pub struct Ingest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// `already`: the same migration was applied before and nothing changed.
-    Migrated { number: u32, already: bool },
-    Ingested { rows: u64 },
+    Migrated {
+        number: u32,
+        already: bool,
+    },
+    Ingested {
+        rows: u64,
+    },
     /// The stream stands elsewhere; nothing changed.
-    CursorMismatch { stored: Option<String> },
+    CursorMismatch {
+        stored: Option<String>,
+    },
     Refused(Refusal),
 }
 

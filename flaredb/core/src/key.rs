@@ -10,6 +10,8 @@
 //!
 //! Every encoding is prefix-free, so a range over the first columns of a key is a range of bytes.
 
+use std::cmp::Ordering;
+
 use holdfast_keyspace::KeyRange;
 use uuid::Uuid;
 
@@ -57,8 +59,9 @@ pub fn decode(table: &Table, key: &[u8]) -> Result<Vec<Value>, Damage> {
     };
     let mut values = Vec::with_capacity(table.primary_key.len());
     for (_, column) in table.key_columns() {
-        let value = take(&mut rest, column.kind)
-            .ok_or_else(|| Damage::content(WHAT, format!("column {} of {} does not decode", column.name, table.name)))?;
+        let value = take(&mut rest, column.kind).ok_or_else(|| {
+            Damage::content(WHAT, format!("column {} of {} does not decode", column.name, table.name))
+        })?;
         values.push(value);
     }
     if rest.is_empty() { Ok(values) } else { Err(Damage::content(WHAT, "bytes follow the last column")) }
@@ -95,6 +98,14 @@ pub fn range(table: &Table, bounds: &Bounds) -> Option<KeyRange> {
         None => whole.end,
     };
     Some(KeyRange { start, end })
+}
+
+/// How two values of a key column sort; `None` if one of them is not a value of its type.
+pub fn compare(kind: ColumnType, a: &Value, b: &Value) -> Option<Ordering> {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    put(&mut left, kind, a)?;
+    put(&mut right, kind, b)?;
+    Some(left.cmp(&right))
 }
 
 fn put(out: &mut Vec<u8>, kind: ColumnType, value: &Value) -> Option<()> {

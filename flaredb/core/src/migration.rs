@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn takes_a_file_apart() {
-        let file = MigrationFile::parse("0012_add_rack.sql", "-- phase: expand\nALTER TABLE t ADD COLUMN c INT;\n").unwrap();
+        let file =
+            MigrationFile::parse("0012_add_rack.sql", "-- phase: expand\nALTER TABLE t ADD COLUMN c INT;\n").unwrap();
         assert_eq!((file.number, file.name.as_str(), file.phase), (12, "add_rack", Phase::Expand));
         assert_eq!(file.checksum_hex(), hex::encode(sha256(&file.sql)));
     }

@@ -55,11 +55,7 @@ fn append<T: Serialize>(payload: Vec<u8>, value: &T) -> Result<Vec<u8>, postcard
 
 /// Reads a stored row and calls `visit` with the place and value of each column outside the key, in column order.
 /// Values borrow from `stored` or from the table's defaults: nothing is copied.
-pub fn visit<'a>(
-    table: &'a Table,
-    stored: &'a [u8],
-    mut visit: impl FnMut(usize, ValueRef<'a>),
-) -> Result<(), Damage> {
+pub fn visit<'a>(table: &'a Table, stored: &'a [u8], mut visit: impl FnMut(usize, ValueRef<'a>)) -> Result<(), Damage> {
     let frame = holdfast_format::decode(kind::SQL_ROW, stored).map_err(Damage::format(WHAT))?;
     if frame.version != VERSION {
         let cause = holdfast_format::Error::Newer { found: frame.version, supported: VERSION };

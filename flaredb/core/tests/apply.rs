@@ -155,7 +155,10 @@ fn an_added_column_reads_as_its_default_without_a_rewrite() {
 fn migrations_count_and_never_change() {
     let mut db = with_table();
     assert_eq!(db.migrate(MigrationSet::Operator, 1, vec![table_t()]), Answer::Migrated { number: 1, already: true });
-    assert_eq!(refused(db.migrate(MigrationSet::Operator, 3, vec![add_rack()])), SqlState::ObjectNotInPrerequisiteState);
+    assert_eq!(
+        refused(db.migrate(MigrationSet::Operator, 3, vec![add_rack()])),
+        SqlState::ObjectNotInPrerequisiteState
+    );
     let edited = Migrate {
         set: MigrationSet::Operator,
         number: 1,
@@ -182,7 +185,12 @@ fn a_migration_is_all_or_nothing() {
     let table = |name: &str, columns: Vec<ColumnDefinition>, key: &[&str]| {
         let primary_key = key.iter().map(|name| (*name).to_owned()).collect();
         let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-        Alteration::CreateTable(CreateTable { name: TableName::new(schema, name), columns, primary_key, if_not_exists: false })
+        Alteration::CreateTable(CreateTable {
+            name: TableName::new(schema, name),
+            columns,
+            primary_key,
+            if_not_exists: false,
+        })
     };
     let a = || column("a", ColumnType::Int, true, None);
     let bad = [
@@ -242,8 +250,12 @@ fn a_migration_is_itself_an_event() {
     for (_, value) in db.rows() {
         row::visit(&table, &value, |_, value| seen.push(format!("{value:?}"))).unwrap();
     }
-    let expected =
-        [r#"Text("user/mira")"#, r#"Text("migration/builtin/0001_m1")"#, r#"Text("user/mira")"#, r#"Text("migration/operator/0001_m1")"#];
+    let expected = [
+        r#"Text("user/mira")"#,
+        r#"Text("migration/builtin/0001_m1")"#,
+        r#"Text("user/mira")"#,
+        r#"Text("migration/operator/0001_m1")"#,
+    ];
     assert_eq!(seen, expected);
 }
 

@@ -75,7 +75,9 @@ fn ingest() -> Envelope {
         expected_cursor: None,
         next_cursor: "5/0".into(),
         table: TableName::new("s", "t"),
-        columns: ["BOOLEAN", "INT", "BIGINT", "DOUBLE", "TEXT", "BYTEA", "TIMESTAMPTZ", "UUID"].map(str::to_owned).to_vec(),
+        columns: ["BOOLEAN", "INT", "BIGINT", "DOUBLE", "TEXT", "BYTEA", "TIMESTAMPTZ", "UUID"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: vec![every_value().into_iter().skip(1).collect()],
     });
     Envelope { time_ms: 1_700_000_000_001, author: author(), command }
@@ -83,9 +85,10 @@ fn ingest() -> Envelope {
 
 #[test]
 fn commands() {
-    for (envelope, fixture) in
-        [(migrate(), include_str!("fixtures/command-migrate-v1.hex")), (ingest(), include_str!("fixtures/command-ingest-v1.hex"))]
-    {
+    for (envelope, fixture) in [
+        (migrate(), include_str!("fixtures/command-migrate-v1.hex")),
+        (ingest(), include_str!("fixtures/command-ingest-v1.hex")),
+    ] {
         let bytes = hex::decode(fixture.trim()).unwrap();
         assert_eq!(Envelope::decode(&bytes).unwrap(), envelope);
         assert_eq!(hex::encode(envelope.encode().unwrap()), fixture.trim());

@@ -45,9 +45,13 @@ fn value(kind: ColumnType) -> BoxedStrategy<Value> {
         ColumnType::Int => any::<i32>().prop_map(Value::Int).boxed(),
         ColumnType::Bigint => any::<i64>().prop_map(Value::Bigint).boxed(),
         ColumnType::Timestamptz => any::<i64>().prop_map(Value::Timestamptz).boxed(),
-        ColumnType::Double => any::<f64>().prop_filter("NaN has its own test", |v| !v.is_nan()).prop_map(Value::Double).boxed(),
+        ColumnType::Double => {
+            any::<f64>().prop_filter("NaN has its own test", |v| !v.is_nan()).prop_map(Value::Double).boxed()
+        }
         ColumnType::Text => "[\u{1}ab\u{ff}é]{0,4}".prop_map(Value::Text).boxed(),
-        ColumnType::Bytea => vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..5).prop_map(Value::Bytea).boxed(),
+        ColumnType::Bytea => {
+            vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..5).prop_map(Value::Bytea).boxed()
+        }
         ColumnType::Uuid | ColumnType::Jsonb => any::<u128>().prop_map(|v| Value::Uuid(Uuid::from_u128(v))).boxed(),
     }
 }
@@ -110,10 +114,11 @@ proptest! {
 #[test]
 fn doubles_at_the_edges() {
     let table = table(&[ColumnType::Double]);
-    let encoded: Vec<_> = [f64::NEG_INFINITY, -1.0, -f64::MIN_POSITIVE, 0.0, f64::MIN_POSITIVE, 1.0, f64::INFINITY, f64::NAN]
-        .into_iter()
-        .map(|value| key::encode(&table, &[Value::Double(value)]).unwrap())
-        .collect();
+    let encoded: Vec<_> =
+        [f64::NEG_INFINITY, -1.0, -f64::MIN_POSITIVE, 0.0, f64::MIN_POSITIVE, 1.0, f64::INFINITY, f64::NAN]
+            .into_iter()
+            .map(|value| key::encode(&table, &[Value::Double(value)]).unwrap())
+            .collect();
     assert!(encoded.is_sorted());
     assert_eq!(key::encode(&table, &[Value::Double(-0.0)]), key::encode(&table, &[Value::Double(0.0)]));
     assert_eq!(key::encode(&table, &[Value::Double(-f64::NAN)]).as_ref(), encoded.last());

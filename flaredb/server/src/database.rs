@@ -6,11 +6,12 @@ use std::{
 
 use chainfire_core::Origin;
 use chainfire_raft::{Group, Status, View};
-use datafusion::{arrow::datatypes::DataType, scalar::ScalarValue, sql::sqlparser::ast};
+use datafusion::sql::sqlparser::ast;
 use flaredb_core::{
-    Answer, Author, Command, Envelope, Migrate, MigrationFile, MigrationSet, SqlState, apply, catalog::Alteration, store,
+    Answer, Author, Command, Envelope, Migrate, MigrationFile, MigrationSet, SqlState, apply, catalog::Alteration,
+    store,
 };
-use flaredb_sql::{Budget, Described, Engine, Error, Rows, Snapshot, ddl};
+use flaredb_sql::{Budget, Described, Engine, Error, MakeValues, Rows, Snapshot, ddl};
 use holdfast_keyspace::Overlay;
 
 use crate::{
@@ -61,9 +62,6 @@ pub enum Outcome {
 /// How often a number that somebody else takes at the same moment is followed by another try.
 const NUMBERS_TRIED: usize = 8;
 
-/// Parameters of a query, made once their types are known.
-pub(crate) type MakeValues<'a> = dyn FnOnce(&[Option<DataType>]) -> Result<Vec<ScalarValue>, Error> + Send + 'a;
-
 impl Flaredb {
     /// Fails only if the system gives no threads.
     pub fn new(group: Group<FlaredbMachine>, config: Config) -> io::Result<Self> {
@@ -101,19 +99,17 @@ impl Flaredb {
     pub(crate) async fn query(
         &self,
         statement: &ast::Statement,
-        values: Box<MakeValues<'_>>,
+        values: MakeValues,
         consistency: Consistency,
         budget: Budget,
     ) -> Result<(Rows, u64), Error> {
         let started = SystemTime::now();
         let waited = tokio::time::timeout(budget.time, self.view(consistency)).await;
-        let view = waited.map_err(|_| Error::new(SqlState::QueryCanceled, "no quorum answered within the query's time"))??;
+        let view =
+            waited.map_err(|_| Error::new(SqlState::QueryCanceled, "no quorum answered within the query's time"))??;
         let index = view.applied().map_err(flaredb_core::Damage::from)?;
-        let snapshot: Snapshot = Arc::new(view);
-        let wanted = self.inner.engine.describe(snapshot.clone(), statement).await?.parameters;
-        let values = values(&wanted)?;
         let left = budget.time.saturating_sub(started.elapsed().unwrap_or_default());
-        let rows = self.inner.engine.query(snapshot, statement, values, Budget { time: left, ..budget }).await?;
+        let rows = self.inner.engine.query(Arc::new(view), statement, values, Budget { time: left, ..budget }).await?;
         Ok((rows, index))
     }
 
@@ -135,7 +131,8 @@ impl Flaredb {
             phase: file.phase,
             statements,
         });
-        let answer = if dry_run { self.rehearse(origin, command).await? } else { self.propose(origin, command).await? };
+        let answer =
+            if dry_run { self.rehearse(origin, command).await? } else { self.propose(origin, command).await? };
         match answer {
             Answer::Migrated { already, .. } => {
                 let outcome = match (already, dry_run) {

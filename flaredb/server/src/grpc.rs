@@ -93,7 +93,7 @@ impl Grpc {
         };
         let budget = limits.budget.at_most(request.max_rows, Duration::from_millis(request.timeout_ms));
         let parameters = request.parameters;
-        let values = |wanted: &[Option<DataType>]| values(parameters, wanted);
+        let values = move |wanted: &[Option<DataType>]| values(parameters, wanted);
         let (rows, index) = self.flaredb.query(&statement, Box::new(values), consistency, budget).await?;
         Ok(answers(rows, index, format))
     }
@@ -163,7 +163,8 @@ fn arrow_ipc(batch: &RecordBatch, writer: &mut StreamWriter<Vec<u8>>) -> Result<
 
 fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
     // The layer in front lets nobody pass without an identity.
-    let identity = request.extensions().get::<Identity>().ok_or_else(|| Status::unauthenticated("who calls is unknown"))?;
+    let identity =
+        request.extensions().get::<Identity>().ok_or_else(|| Status::unauthenticated("who calls is unknown"))?;
     Ok(identity.origin())
 }
 

@@ -91,13 +91,16 @@ mod tests {
     /// A released file never changes: its checksum is in every cluster.
     #[test]
     fn released_files_are_frozen() {
-        let checksums: Vec<_> = FILES.iter().map(|(name, text)| MigrationFile::parse(name, text).unwrap().checksum_hex()).collect();
+        let checksums: Vec<_> =
+            FILES.iter().map(|(name, text)| MigrationFile::parse(name, text).unwrap().checksum_hex()).collect();
         assert_eq!(checksums, include_str!("../migrations/CHECKSUMS").lines().collect::<Vec<_>>());
     }
 
     #[test]
     fn events_have_the_columns_that_streams_fill() {
-        let Some(Alteration::CreateTable(events)) = ddl::parse(FILES[0].1).unwrap().into_iter().nth(1) else { panic!() };
+        let Some(Alteration::CreateTable(events)) = ddl::parse(FILES[0].1).unwrap().into_iter().nth(1) else {
+            panic!()
+        };
         assert_eq!(events.name, audit::events());
         assert_eq!(events.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), audit::COLUMNS);
     }

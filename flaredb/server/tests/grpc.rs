@@ -20,7 +20,18 @@ async fn queries_with_their_types() {
     let table = client.table(Query::new(sql).bind(Some("0")).bind(Some("flaredb"))).await.unwrap();
     let kinds: Vec<_> = table.columns.iter().map(|column| column.kind.as_str()).collect();
     assert_eq!(kinds, ["TEXT", "BOOLEAN", "BIGINT", "UUID", "BOOLEAN", "DOUBLE", "TIMESTAMPTZ"]);
-    assert_eq!(table.rows, [[json!("history.Migrate"), json!(true), json!(1), json!(null), json!(true), json!("NaN"), json!("2026-11-05T12:00:00.5Z")]]);
+    assert_eq!(
+        table.rows,
+        [[
+            json!("history.Migrate"),
+            json!(true),
+            json!(1),
+            json!(null),
+            json!(true),
+            json!("NaN"),
+            json!("2026-11-05T12:00:00.5Z")
+        ]]
+    );
     let local = client.query(Query::new("SELECT 1").local()).await.unwrap();
     assert!(local.applied_index > 0);
     let many = client.table(Query::new("SELECT * FROM generate_series(1, 100000)")).await.unwrap();
@@ -58,8 +69,10 @@ async fn migrations_are_planned_applied_once_and_kept() {
     let folder = folder();
     let server = Server::start(folder.path()).await;
     let client = server.client().await;
-    let file = ("0001_racks.sql", "-- phase: expand\nCREATE TABLE racks (id BIGINT PRIMARY KEY, label TEXT NOT NULL);\n");
-    let outcome = async |file: (&str, &str), dry| client.migrate(file.0, file.1, dry).await.map(|answer| answer.outcome());
+    let file =
+        ("0001_racks.sql", "-- phase: expand\nCREATE TABLE racks (id BIGINT PRIMARY KEY, label TEXT NOT NULL);\n");
+    let outcome =
+        async |file: (&str, &str), dry| client.migrate(file.0, file.1, dry).await.map(|answer| answer.outcome());
     assert_eq!(outcome(file, true).await.unwrap(), MigrationOutcome::Planned);
     assert_eq!(server.column("SELECT count(*) FROM information_schema.tables WHERE table_name = 'racks'").await, ["0"]);
     assert_eq!(outcome(file, false).await.unwrap(), MigrationOutcome::Applied);
@@ -82,9 +95,15 @@ async fn migrations_are_planned_applied_once_and_kept() {
     // Everything is there after a restart, the events of both migrations included.
     let server = Server::start(folder.path()).await;
     let status = server.client().await.status().await.unwrap();
-    let migrations: Vec<_> = status.migrations.iter().map(|m| (m.set.as_str(), m.number, m.applied_by.as_str())).collect();
+    let migrations: Vec<_> =
+        status.migrations.iter().map(|m| (m.set.as_str(), m.number, m.applied_by.as_str())).collect();
     assert_eq!(migrations, [("builtin", 1, "system/flaredb"), ("operator", 1, "user/mira")]);
     assert_eq!((status.member.as_str(), status.leader.as_str(), status.is_leader), ("one", "one", true));
-    assert_eq!(server.column("SELECT resource FROM audit.events WHERE action = 'history.Migrate' AND actor = 'user/mira'").await, ["migration/operator/0001_racks"]);
+    assert_eq!(
+        server
+            .column("SELECT resource FROM audit.events WHERE action = 'history.Migrate' AND actor = 'user/mira'")
+            .await,
+        ["migration/operator/0001_racks"]
+    );
     server.end().await;
 }

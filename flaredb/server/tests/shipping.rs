@@ -145,7 +145,8 @@ async fn decisions_arrive_with_their_gaps() {
     let stream = DecisionStream::new("one", "aaa");
     let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(stream, first.clone(), stop.clone()));
     server.until("SELECT count(*) FROM audit.events WHERE action = 'kv.Put'", "690").await;
-    let gap = "SELECT reason || '|' || count || '|' || sequence || '|' || node FROM audit.events WHERE action = 'audit.Gap'";
+    let gap =
+        "SELECT reason || '|' || count || '|' || sequence || '|' || node FROM audit.events WHERE action = 'audit.Gap'";
     assert_eq!(server.column(gap).await, ["decisions 601 to 610 of server one are missing|10|601|one"]);
     eventually("the log knows", || async { *first.shipped.lock().unwrap() == 700 }).await;
     stop.request();

@@ -6,6 +6,7 @@ mod support;
 
 use std::{path::Path, process::Output, time::Duration};
 
+use holdfast_rpc::{ClientAuth, ServerTls, TlsFiles};
 use support::{PASSWORD, Server, USER, Wire, eventually, folder, sqlstate};
 use tokio::process::Command;
 
@@ -49,12 +50,27 @@ async fn psql_asks_and_is_answered() {
     let server = Server::start(folder.path()).await;
     let migration = "SELECT actor, action, resource, lineage, count, encode(after_digest, 'hex') IS NOT NULL, time > '2020-01-01' FROM audit.events";
     let found = psql(&server, migration).await;
-    assert_eq!(out(&found), "system/flaredb|history.Migrate|migration/builtin/0001_audit_events||1|t|t", "{}", err(&found));
-    assert_eq!(out(&psql(&server, "SELECT 1 AS a, NULL, 1.5, TIMESTAMPTZ '2026-11-05T12:00:00.5Z', true").await), "1||1.5|2026-11-05 12:00:00.5+00|t");
+    assert_eq!(
+        out(&found),
+        "system/flaredb|history.Migrate|migration/builtin/0001_audit_events||1|t|t",
+        "{}",
+        err(&found)
+    );
+    assert_eq!(
+        out(&psql(&server, "SELECT 1 AS a, NULL, 1.5, TIMESTAMPTZ '2026-11-05T12:00:00.5Z', true").await),
+        "1||1.5|2026-11-05 12:00:00.5+00|t"
+    );
     assert_eq!(out(&psql(&server, "SHOW server_version").await).split(' ').next(), Some("15.0"));
     assert_eq!(out(&psql(&server, "BEGIN; SELECT 7; COMMIT;").await), "BEGIN\n7\nCOMMIT");
-    assert!(out(&psql(&server, "\\dt").await).contains("audit|events|table|holdfast"), "{:?}", psql(&server, "\\dt").await);
-    assert_eq!(out(&psql(&server, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'audit'").await), "events");
+    assert!(
+        out(&psql(&server, "\\dt").await).contains("audit|events|table|holdfast"),
+        "{:?}",
+        psql(&server, "\\dt").await
+    );
+    assert_eq!(
+        out(&psql(&server, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'audit'").await),
+        "events"
+    );
     assert!(out(&psql(&server, "\\conninfo").await).contains("holdfast"));
     server.end().await;
 }
@@ -78,10 +94,14 @@ async fn errors_come_with_their_sqlstate() {
         ("SELECT $1", "42P02"),
     ] {
         let output = psql(&server, sql).await;
-        assert!(!output.status.success() && err(&output).contains(&format!("ERROR:  {state}")), "{sql}: {}", err(&output));
+        assert!(
+            !output.status.success() && err(&output).contains(&format!("ERROR:  {state}")),
+            "{sql}: {}",
+            err(&output)
+        );
     }
     // The position reaches the client, which points at it.
-    assert!(err(&psql(&server, "SELECT a FROM WHERE x").await).contains("LINE 1"));
+    assert!(err(&psql(&server, "SELEC 1").await).contains("LINE 1: SELEC 1"));
     server.end().await;
 }
 
@@ -98,7 +118,9 @@ async fn only_who_may_gets_in() {
     }
     let port = server.sql.port().to_string();
     let mut wrong = Command::new(PSQL);
-    wrong.args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", USER, "-d", "other", "-c", "SELECT 1"]).env("PGPASSWORD", PASSWORD);
+    wrong
+        .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", USER, "-d", "other", "-c", "SELECT 1"])
+        .env("PGPASSWORD", PASSWORD);
     assert!(err(&wrong.output().await.unwrap()).contains("does not exist"));
     *server.login.denied.lock().unwrap() = true;
     assert!(err(&psql(&server, "SELECT 1").await).contains("not permitted"));
@@ -130,6 +152,41 @@ async fn passwords_do_not_travel_in_the_open() {
     let answer = wire.next().await.unwrap();
     assert_eq!(sqlstate(&answer).as_deref(), Some("28000"));
     assert_eq!(wire.next().await, None);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_makes_the_password_welcome() {
+    if !present(PSQL) {
+        return;
+    }
+    let folder = folder();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let files = TlsFiles { cert: cert.clone(), key, client_auth: ClientAuth::None };
+    let tls = ServerTls::load(files, &[b"postgresql"]).unwrap();
+    let server = Server::start_with(&folder.path().join("data"), |config| {
+        config.tls = Some(tls);
+        config.plaintext_on_loopback = false;
+    })
+    .await;
+    let port = server.sql.port();
+    let connect = async |mode: &str| {
+        let target = format!(
+            "host=localhost hostaddr=127.0.0.1 port={port} user={USER} dbname=holdfast sslmode={mode} sslrootcert={}",
+            cert.display()
+        );
+        let mut command = Command::new(PSQL);
+        command.args(["-X", "-A", "-t", "-c", "SELECT 'in'", &target]).env("PGPASSWORD", PASSWORD);
+        command.output().await.unwrap()
+    };
+    for mode in ["require", "verify-full", "prefer"] {
+        let output = connect(mode).await;
+        assert_eq!(out(&output), "in", "{mode}: {}", err(&output));
+    }
+    assert!(err(&connect("disable").await).contains("must use TLS"));
     server.end().await;
 }
 
@@ -238,7 +295,8 @@ async fn a_statement_is_cancelled_and_the_session_goes_on() {
     wire.message(b'p', format!("{PASSWORD}\0").as_bytes()).await;
     let answers = wire.until_ready().await;
     let (_, key) = answers.iter().find(|(kind, _)| *kind == b'K').unwrap();
-    let numbers = "SELECT count(*) FROM generate_series(1, 100000) a(x), generate_series(1, 100000) b(y) WHERE x * y = 3\0";
+    let numbers =
+        "SELECT count(*) FROM generate_series(1, 100000) a(x), generate_series(1, 100000) b(y) WHERE x * y = 3\0";
     wire.message(b'Q', numbers.as_bytes()).await;
     let request = [&16_u32.to_be_bytes()[..], &80_877_102_u32.to_be_bytes(), key].concat();
     let asking = async {

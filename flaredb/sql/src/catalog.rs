@@ -77,7 +77,8 @@ impl SchemaProvider for Schema {
             return pg_catalog::table(name, &self.catalog);
         }
         let table = self.catalog.table(&TableName::new(self.name.as_str(), name));
-        Ok(table.map(|table| Arc::new(StoredTable::new(table.clone(), self.snapshot.clone())) as Arc<dyn TableProvider>))
+        Ok(table
+            .map(|table| Arc::new(StoredTable::new(table.clone(), self.snapshot.clone())) as Arc<dyn TableProvider>))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -47,8 +47,7 @@ fn alteration(statement: &ast::Statement, out: &mut Vec<Alteration>) -> Result<(
         S::Truncate(_) => return Err(destructive("TRUNCATE")),
         S::Delete(_) => return Err(destructive("DELETE")),
         S::Update(_) => {
-            return Err(Error::unsupported("UPDATE in a migration")
-                .hint("Backfill phases come with a later release."));
+            return Err(Error::unsupported("UPDATE in a migration").hint("Backfill phases come with a later release."));
         }
         S::CreateIndex(_) => return Err(Error::unsupported("CREATE INDEX")),
         S::CreateView(_) => return Err(Error::unsupported("CREATE VIEW")),
@@ -121,7 +120,11 @@ fn key_column(column: &ast::IndexColumn) -> Result<String, Error> {
 
 fn alter_table(alter: &AlterTable, out: &mut Vec<Alteration>) -> Result<(), Error> {
     use AlterTableOperation as O;
-    if alter.if_exists || alter.only || alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some()
+    if alter.if_exists
+        || alter.only
+        || alter.location.is_some()
+        || alter.on_cluster.is_some()
+        || alter.table_type.is_some()
     {
         return Err(Error::unsupported("an option of ALTER TABLE"));
     }
@@ -176,16 +179,17 @@ fn column_type(kind: &DataType) -> Result<ColumnType, Error> {
         DataType::Boolean | DataType::Bool => ColumnType::Boolean,
         DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => ColumnType::Int,
         DataType::BigInt(None) | DataType::Int8(None) => ColumnType::Bigint,
-        DataType::DoublePrecision | DataType::Float8 | DataType::Double(ast::ExactNumberInfo::None) => ColumnType::Double,
+        DataType::DoublePrecision | DataType::Float8 | DataType::Double(ast::ExactNumberInfo::None) => {
+            ColumnType::Double
+        }
         DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => ColumnType::Text,
         DataType::Bytea => ColumnType::Bytea,
         DataType::Timestamp(None, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => ColumnType::Timestamptz,
         DataType::Uuid => ColumnType::Uuid,
         DataType::JSONB => ColumnType::Jsonb,
         other => {
-            return Err(Error::unsupported(format!("the type {other}")).hint(
-                "Types are BOOLEAN, INT, BIGINT, DOUBLE PRECISION, TEXT, BYTEA, TIMESTAMPTZ, UUID and JSONB.",
-            ));
+            return Err(Error::unsupported(format!("the type {other}"))
+                .hint("Types are BOOLEAN, INT, BIGINT, DOUBLE PRECISION, TEXT, BYTEA, TIMESTAMPTZ, UUID and JSONB."));
         }
     })
 }
@@ -318,8 +322,14 @@ mod tests {
             assert_eq!(state(sql), SqlState::FeatureNotSupported, "{sql}");
         }
         assert_eq!(state("CREATE TABLE t (a INT PRIMARY KEY, b INT DEFAULT 'x')"), SqlState::DatatypeMismatch);
-        assert_eq!(state("CREATE TABLE t (a INT PRIMARY KEY, b TIMESTAMPTZ DEFAULT now())"), SqlState::DatatypeMismatch);
-        assert_eq!(state("CREATE TABLE t (a INT PRIMARY KEY, b INT, PRIMARY KEY (b))"), SqlState::InvalidTableDefinition);
+        assert_eq!(
+            state("CREATE TABLE t (a INT PRIMARY KEY, b TIMESTAMPTZ DEFAULT now())"),
+            SqlState::DatatypeMismatch
+        );
+        assert_eq!(
+            state("CREATE TABLE t (a INT PRIMARY KEY, b INT, PRIMARY KEY (b))"),
+            SqlState::InvalidTableDefinition
+        );
         assert_eq!(state("-- phase: expand\n"), SqlState::SyntaxError);
     }
 }

@@ -44,14 +44,16 @@ impl Drop for Threads {
 impl Engine {
     /// Fails if the system gives no threads.
     pub fn new(limits: Limits) -> io::Result<Self> {
+        // As many as queries: one that does not yield holds up no other.
+        let concurrent = limits.concurrent.max(1);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(limits.threads.max(1))
+            .worker_threads(concurrent)
             .thread_name("flaredb-query")
             // Planning recurses as deep as statements nest.
             .thread_stack_size(8 << 20)
             .enable_time()
             .build()?;
-        let permits = Arc::new(Semaphore::new(limits.concurrent.max(1)));
+        let permits = Arc::new(Semaphore::new(concurrent));
         Ok(Self { base: base_state(), limits, permits, threads: Threads(Some(runtime)) })
     }
 

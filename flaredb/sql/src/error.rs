@@ -1,9 +1,5 @@
 use arrow::error::ArrowError;
-use datafusion::{
-    common::SchemaError,
-    error::DataFusionError,
-    sql::sqlparser::parser::ParserError,
-};
+use datafusion::{common::SchemaError, error::DataFusionError, sql::sqlparser::parser::ParserError};
 use flaredb_core::{Damage, Refusal, SqlState};
 
 /// Why a statement failed, in PostgreSQL's terms.

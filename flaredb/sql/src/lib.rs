@@ -26,7 +26,7 @@ pub use engine::Engine;
 pub use error::Error;
 use holdfast_keyspace::Read;
 pub use limits::{Budget, Limits};
-pub use query::{Described, Rows, parameter_from_text};
+pub use query::{Described, MakeValues, Rows, parameter_from_text};
 pub use statement::{Session, Statement, parse};
 
 /// The state that a query runs on. It must not change while it is held.

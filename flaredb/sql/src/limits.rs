@@ -5,11 +5,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Memory of one query for sorts, joins and groups.
     pub memory_bytes: usize,
-    /// Queries at a time; more wait within their time.
+    /// Queries at a time, each on a thread of its own; more wait within their time.
     pub concurrent: usize,
     pub statement_bytes: usize,
-    /// Threads that run queries, apart from those that serve consensus.
-    pub threads: usize,
     /// What a query may use that asks for nothing less.
     pub budget: Budget,
 }
@@ -28,9 +26,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 256 << 20,
-            concurrent: 8,
+            concurrent: 4,
             statement_bytes: 256 << 10,
-            threads: 2,
             budget: Budget { rows: 10_000_000, bytes: 2 << 30, time: Duration::from_secs(30) },
         }
     }

@@ -139,7 +139,8 @@ fn classes(catalog: &Catalog) -> Vec<(&'static str, ArrayRef)> {
 }
 
 fn attributes(catalog: &Catalog) -> Vec<(&'static str, ArrayRef)> {
-    let columns: Vec<_> = catalog.tables().flat_map(|table| (1..).zip(&table.columns).map(move |it| (table, it))).collect();
+    let columns: Vec<_> =
+        catalog.tables().flat_map(|table| (1..).zip(&table.columns).map(move |it| (table, it))).collect();
     let each = || columns.iter();
     vec![
         ids("attrelid", each().map(|(table, _)| table_oid(table))),

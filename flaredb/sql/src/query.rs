@@ -38,12 +38,16 @@ pub struct Described {
     pub columns: Vec<OutputColumn>,
 }
 
+/// Makes the values of a query's parameters once their types are known; they are cast to them.
+pub type MakeValues = Box<dyn FnOnce(&[Option<DataType>]) -> Result<Vec<ScalarValue>, Error> + Send>;
+
 /// The rows of a running query. Dropping it ends the query.
 pub struct Rows {
     pub columns: Arc<[OutputColumn]>,
     pub schema: SchemaRef,
     parts: mpsc::Receiver<Part>,
     task: AbortHandle,
+    deadline: Instant,
     ended: bool,
 }
 
@@ -72,12 +76,12 @@ impl Engine {
         }
     }
 
-    /// Runs `statement` on `snapshot` with values for its parameters, which are cast to the types that it needs.
+    /// Runs `statement` on `snapshot` with values for its parameters.
     pub async fn query(
         &self,
         snapshot: Snapshot,
         statement: &ast::Statement,
-        values: Vec<ScalarValue>,
+        values: MakeValues,
         budget: Budget,
     ) -> Result<Rows, Error> {
         let deadline = Instant::now() + budget.time;
@@ -88,11 +92,15 @@ impl Engine {
         let task = self.threads()?.spawn(run.run(head, sender)).abort_handle();
         let rows = |schema: SchemaRef| {
             let columns = schema.fields().iter().map(|field| OutputColumn::of(field)).collect();
-            Rows { columns, schema, parts, task: task.clone(), ended: false }
+            Rows { columns, schema, parts, task: task.clone(), deadline, ended: false }
         };
-        match planned.await {
-            Ok(planned) => planned.map(rows),
-            Err(_) => Err(died()),
+        match timeout_at(deadline, planned).await {
+            Ok(Ok(planned)) => planned.map(rows),
+            Ok(Err(_)) => Err(died()),
+            Err(_) => {
+                task.abort();
+                Err(too_slow())
+            }
         }
     }
 }
@@ -103,19 +111,17 @@ impl Rows {
         if self.ended {
             return None;
         }
-        match self.parts.recv().await {
-            Some(Part::Batch(batch)) => return Some(Ok(batch)),
-            Some(Part::End) => self.ended = true,
-            Some(Part::Failed(error)) => {
-                self.ended = true;
-                return Some(Err(error));
-            }
-            None => {
-                self.ended = true;
-                return Some(Err(died()));
-            }
-        }
-        None
+        // The task watches the time too, but an operator that computes for long does not let it look.
+        let error = match timeout_at(self.deadline, self.parts.recv()).await {
+            Ok(Some(Part::Batch(batch))) => return Some(Ok(batch)),
+            Ok(Some(Part::End)) => None,
+            Ok(Some(Part::Failed(error))) => Some(error),
+            Ok(None) => Some(died()),
+            Err(_) => Some(too_slow()),
+        };
+        self.ended = true;
+        self.task.abort();
+        error.map(Err)
     }
 }
 
@@ -129,7 +135,7 @@ impl Drop for Rows {
 struct Run {
     state: SessionState,
     statement: ast::Statement,
-    values: Vec<ScalarValue>,
+    values: MakeValues,
     budget: Budget,
     deadline: Instant,
     permits: Arc<Semaphore>,
@@ -169,12 +175,13 @@ impl Run {
     async fn start(self) -> Result<SendableRecordBatchStream, Error> {
         let mut logical = plan(&self.state, self.statement).await?;
         let wanted = parameters(&logical)?;
-        if wanted.len() != self.values.len() {
-            let message = format!("the statement takes {} parameters, {} were given", wanted.len(), self.values.len());
+        let values = (self.values)(&wanted)?;
+        if wanted.len() != values.len() {
+            let message = format!("the statement takes {} parameters, {} were given", wanted.len(), values.len());
             return Err(Error::new(SqlState::ProtocolViolation, message));
         }
         if !wanted.is_empty() {
-            let values: Result<Vec<_>, Error> = self.values.into_iter().zip(wanted).map(cast).collect();
+            let values: Result<Vec<_>, Error> = values.into_iter().zip(wanted).map(cast).collect();
             logical = logical.with_param_values(ParamValues::from(values?))?;
         }
         let physical = self.state.create_physical_plan(&logical).await?;

@@ -5,7 +5,9 @@ use datafusion::{
     common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result},
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, expressions::Column},
+    physical_expr::{
+        AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, expressions::Column,
+    },
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
         execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType},
@@ -13,7 +15,7 @@ use datafusion::{
     },
 };
 use flaredb_core::{
-    Damage, Table,
+    Damage, SqlState, Table,
     key::{self, Bounds},
     store::ROWS,
 };
@@ -51,10 +53,11 @@ impl KeyScan {
         limit: Option<usize>,
     ) -> Result<Self> {
         let schema = Arc::new(schema.project(&projection)?);
-        // Bounds come from values of the right types; a table can be scanned whole all the same.
-        let range = key::range(&table, &bounds).unwrap_or_else(|| KeyRange::prefix(key::prefix(table.id)));
+        // Filters that the bounds took over are checked nowhere else, so a wider range would be a wrong result.
+        let range = key::range(&table, &bounds)
+            .ok_or_else(|| Error::new(SqlState::InternalError, "the key's bounds are not of its types"))?;
         let order = Order::Ascending;
-        let properties = Arc::new(properties(&table, &schema, &projection, order));
+        let properties = Arc::new(properties(&table, &schema, &projection, &bounds, order));
         let (projection, bounds) = (projection.into(), Arc::new(bounds));
         Ok(Self { table, snapshot, projection, schema, bounds, range, order, limit, properties })
     }
@@ -64,7 +67,7 @@ impl KeyScan {
             Order::Ascending => Order::Descending,
             Order::Descending => Order::Ascending,
         };
-        let properties = Arc::new(properties(&self.table, &self.schema, &self.projection, order));
+        let properties = Arc::new(properties(&self.table, &self.schema, &self.projection, &self.bounds, order));
         Self { order, properties, ..self.clone() }
     }
 
@@ -74,9 +77,10 @@ impl KeyScan {
         let mut keys = key_positions(&self.table, &self.projection).enumerate().peekable();
         wanted.iter().all(|sort| {
             let Some(column) = sort.expr.downcast_ref::<Column>() else { return false };
-            while keys.next_if(|(at, (_, position))| {
-                *at < self.bounds.equal.len() && *position != Some(column.index())
-            }).is_some() {}
+            while keys
+                .next_if(|(at, (_, position))| *at < self.bounds.equal.len() && *position != Some(column.index()))
+                .is_some()
+            {}
             let next = keys.next().and_then(|(_, (_, position))| position);
             sort.options.descending == descending && next == Some(column.index())
         })
@@ -88,17 +92,31 @@ fn key_positions<'a>(table: &'a Table, projection: &'a [usize]) -> impl Iterator
     table.key_columns().map(|(place, _)| (place, projection.iter().position(|projected| *projected == place)))
 }
 
-/// The output is sorted by the key columns, up to the first one that is not in it.
-fn properties(table: &Table, schema: &SchemaRef, projection: &[usize], order: Order) -> PlanProperties {
+/// The output is sorted by the key columns, up to the first one that is not in it. Columns that the bounds fix to one
+/// value are constants instead.
+fn properties(
+    table: &Table,
+    schema: &SchemaRef,
+    projection: &[usize],
+    bounds: &Bounds,
+    order: Order,
+) -> PlanProperties {
     let options = SortOptions { descending: order == Order::Descending, nulls_first: false };
-    let ordering: Vec<PhysicalSortExpr> = key_positions(table, projection)
-        .map_while(|(place, position)| {
-            let name = &table.columns.get(place)?.name;
-            Some(PhysicalSortExpr::new(Arc::new(Column::new(name, position?)), options))
-        })
-        .collect();
+    let column = |(place, position): (usize, Option<usize>)| -> Option<Arc<dyn PhysicalExpr>> {
+        let name = &table.columns.get(place)?.name;
+        Some(Arc::new(Column::new(name, position?)))
+    };
+    let fixed = bounds.equal.len();
+    let constants = key_positions(table, projection).take(fixed).filter_map(column);
+    let constants: Vec<_> = constants.map(|column| ConstExpr::new(column, AcrossPartitions::Uniform(None))).collect();
+    let sorted = key_positions(table, projection).skip(fixed).map_while(column);
+    let ordering: Vec<_> = sorted.map(|column| PhysicalSortExpr::new(column, options)).collect();
     let mut equivalence = EquivalenceProperties::new(schema.clone());
     equivalence.add_ordering(ordering);
+    // Whether there is a row at all is not known, but all rows have the same value.
+    if let Err(error) = equivalence.add_constants(constants) {
+        tracing::debug!(%error, "constant columns not told to the engine");
+    }
     PlanProperties::new(
         equivalence,
         Partitioning::UnknownPartitioning(1),
@@ -166,10 +184,6 @@ impl ExecutionPlan for KeyScan {
         let batch_rows = context.session_config().batch_size().clamp(1, BATCH_ROWS);
         let batches = Batches { scan: self.clone(), rest: Some(self.range.clone()), left: self.limit, batch_rows };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream::iter(batches))))
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        true
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {

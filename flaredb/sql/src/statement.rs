@@ -29,7 +29,10 @@ pub enum Session {
     Begin,
     Commit,
     Rollback,
-    Set { name: String, value: String },
+    Set {
+        name: String,
+        value: String,
+    },
     Show(String),
     Reset,
     /// `DEALLOCATE`, `DISCARD`: nothing is kept that they would drop, the word is the command tag.
@@ -111,10 +114,11 @@ fn refusal(statement: &ast::Statement) -> Error {
         | S::CreateIndex(_)
         | S::CreateView(_)
         | S::AlterTable(_)
-        | S::Drop { .. } => {
-            Error::new(SqlState::FeatureNotSupported, format!("{verb} is not supported here: schemas change by migration"))
-                .hint("Apply a numbered migration: florctl db migrate apply NNNN_name.sql")
-        }
+        | S::Drop { .. } => Error::new(
+            SqlState::FeatureNotSupported,
+            format!("{verb} is not supported here: schemas change by migration"),
+        )
+        .hint("Apply a numbered migration: florctl db migrate apply NNNN_name.sql"),
         _ => Error::unsupported(verb),
     }
 }
@@ -140,9 +144,7 @@ fn session_set(set: &Set) -> Result<Session, Error> {
 /// A setting's value without its quotes.
 fn setting(value: &Expr) -> String {
     match value {
-        Expr::Value(ValueWithSpan { value, .. }) => {
-            value.clone().into_string().unwrap_or_else(|| value.to_string())
-        }
+        Expr::Value(ValueWithSpan { value, .. }) => value.clone().into_string().unwrap_or_else(|| value.to_string()),
         other => other.to_string(),
     }
 }
@@ -164,7 +166,9 @@ fn simplify(statement: &mut ast::Statement) {
                     }
                 }
             }
-            Expr::Collate { expr: inner, collation } if collation.to_string().to_lowercase() == "pg_catalog.default" => {
+            Expr::Collate { expr: inner, collation }
+                if collation.to_string().to_lowercase() == "pg_catalog.default" =>
+            {
                 *expr = inner.as_ref().clone();
             }
             _ => {}

@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::scalar::ScalarValue;
-use flaredb_core::{Answer, Author, Command, Envelope, Ingest, Migrate, MigrationSet, Phase, SqlState, TableName, Value, apply};
+use flaredb_core::{
+    Answer, Author, Command, Envelope, Ingest, Migrate, MigrationSet, Phase, SqlState, TableName, Value, apply,
+};
 use flaredb_sql::{Budget, Engine, Error, Limits, Snapshot, Statement, ddl, parse};
 use holdfast_keyspace::Memory;
 
@@ -36,8 +38,22 @@ impl Db {
     /// `streams` streams of `each` events.
     fn with_events(streams: u32, each: i64) -> Self {
         let mut db = Self::new();
-        let columns = ["stream", "sequence", "sub", "event_id", "lineage", "time", "actor", "authenticated_by", "action",
-            "resource", "outcome", "request_id", "after_digest", "service"];
+        let columns = [
+            "stream",
+            "sequence",
+            "sub",
+            "event_id",
+            "lineage",
+            "time",
+            "actor",
+            "authenticated_by",
+            "action",
+            "resource",
+            "outcome",
+            "request_id",
+            "after_digest",
+            "service",
+        ];
         for stream in 0..streams {
             let row = |n: i64| {
                 let text = |text: String| Value::Text(text);
@@ -102,7 +118,7 @@ fn read(sql: &str) -> Box<datafusion::sql::sqlparser::ast::Statement> {
 
 async fn query_with(db: &Db, sql: &str, values: Vec<ScalarValue>, budget: Budget) -> Result<String, Error> {
     let engine = engine();
-    let mut rows = engine.query(db.snapshot(), &read(sql), values, budget).await?;
+    let mut rows = engine.query(db.snapshot(), &read(sql), Box::new(|_| Ok(values)), budget).await?;
     let mut batches = Vec::new();
     while let Some(batch) = rows.next().await {
         batches.push(batch?);
@@ -128,7 +144,9 @@ async fn groups_filters_and_joins() {
         WHERE a.stream = 'journal/0' AND a.time >= '2023-11-14T22:13:28Z' AND b.sequence < 10 ORDER BY 1";
     let found = query(&db, joined).await.unwrap();
     assert_eq!(cells(&found), [["8", "2023-11-14T22:13:28Z"], ["9", "2023-11-14T22:13:29Z"]]);
-    let found = query(&db, "SELECT count(*) FROM audit.events WHERE after_digest IS NULL AND stream LIKE 'journal/%'").await.unwrap();
+    let found = query(&db, "SELECT count(*) FROM audit.events WHERE after_digest IS NULL AND stream LIKE 'journal/%'")
+        .await
+        .unwrap();
     assert_eq!(cells(&found), [["30"]]);
     let lineage = "SELECT count(*) FROM audit.events WHERE lineage = '00000000-0000-0000-0000-000000000001'";
     assert_eq!(cells(&query(&db, lineage).await.unwrap()), [["30"]]);
@@ -148,13 +166,36 @@ async fn ranges_of_the_key_across_batches() {
         ("sequence > 5 AND sequence < 5", 0),
         ("sequence IN (1, 2, 40000)", 2),
         ("(sequence = 1 OR sequence = 2)", 2),
+        ("sequence > 10 AND sequence > 19990 AND sequence >= 5", 9),
+        ("sequence = 3 AND sequence > 5", 0),
+        ("sequence = 3 AND sequence = 4", 0),
+        ("sequence >= 7 AND sequence <= 7 AND sub = 0", 1),
+        ("sub = 0", 20_000),
+        ("sub > 0", 0),
+        ("sequence <> 4", 19_999),
+        ("sequence = NULL", 0),
     ] {
-        let sql = format!("SELECT count(*), count(DISTINCT sequence) FROM audit.events WHERE stream = 'journal/1' AND {condition}");
+        let sql = format!(
+            "SELECT count(*), count(DISTINCT sequence) FROM audit.events WHERE stream = 'journal/1' AND {condition}"
+        );
         let expected = expected.to_string();
         assert_eq!(cells(&query(&db, &sql).await.unwrap()), [[expected.as_str(), expected.as_str()]], "{condition}");
     }
     let last = "SELECT sequence FROM audit.events WHERE stream = 'journal/0' ORDER BY sequence DESC LIMIT 2";
     assert_eq!(cells(&query(&db, last).await.unwrap()), [["19999"], ["19998"]]);
+    for (tail, expected) in [
+        ("ORDER BY stream, sequence LIMIT 3", 3),
+        ("ORDER BY stream, sequence LIMIT 3 OFFSET 39999", 2),
+        ("WHERE stream = 'journal/1' ORDER BY sequence LIMIT 3", 3),
+        ("WHERE stream = 'journal/1' ORDER BY sequence DESC LIMIT 9000", 9_000),
+        ("WHERE stream = 'journal/1' LIMIT 9000", 9_000),
+        ("WHERE stream = 'journal/1' AND actor = 'user/1' ORDER BY sequence LIMIT 5000", 5_000),
+        ("ORDER BY stream DESC, sequence DESC, sub DESC LIMIT 5 OFFSET 2", 5),
+        ("LIMIT 0", 0),
+    ] {
+        let found = query(&db, &format!("SELECT sequence FROM audit.events {tail}")).await.unwrap();
+        assert_eq!(cells(&found).len(), expected, "{tail}");
+    }
     let all = "SELECT count(*) FROM (SELECT stream, sequence FROM audit.events ORDER BY stream DESC, sequence DESC)";
     assert_eq!(cells(&query(&db, all).await.unwrap()), [["40001"]]);
 }
@@ -165,10 +206,16 @@ async fn plans_use_the_key() {
     let plan = async |sql: &str| query(&db, &format!("EXPLAIN {sql}")).await.unwrap();
     let point = plan("SELECT actor FROM audit.events WHERE stream = 'journal/0' AND sequence >= 5").await;
     assert!(point.contains("key columns fixed=1, next column bounded"), "{point}");
-    let last = plan("SELECT sequence FROM audit.events WHERE stream = 'journal/0' ORDER BY sequence DESC LIMIT 1").await;
+    let last =
+        plan("SELECT sequence FROM audit.events WHERE stream = 'journal/0' ORDER BY sequence DESC LIMIT 1").await;
     assert!(last.contains("backwards") && !last.contains("SortExec"), "{last}");
     let ordered = plan("SELECT * FROM audit.events ORDER BY stream, sequence LIMIT 3").await;
     assert!(ordered.contains("limit=3") && !ordered.contains("SortExec"), "{ordered}");
+    let later = plan(
+        "SELECT sequence FROM audit.events WHERE stream = 'journal/0' AND sequence > 3 ORDER BY sequence, sub LIMIT 2",
+    )
+    .await;
+    assert!(later.contains("limit=2") && !later.contains("SortExec") && !later.contains("FilterExec"), "{later}");
     let other = plan("SELECT sequence FROM audit.events ORDER BY actor DESC LIMIT 1").await;
     assert!(other.contains("SortExec"), "{other}");
     let half = plan("SELECT sequence FROM audit.events ORDER BY sequence DESC LIMIT 1").await;
@@ -207,7 +254,7 @@ async fn limits_end_one_query() {
     let endless = read(&endless.replace("WHERE a.actor <> b.reason", "WHERE a.actor || b.actor <> c.resource"));
     let engine = engine();
     let short = budget.at_most(0, Duration::from_millis(300));
-    let mut rows = match engine.query(db.snapshot(), &endless, Vec::new(), short).await {
+    let mut rows = match engine.query(db.snapshot(), &endless, Box::new(|_| Ok(Vec::new())), short).await {
         Ok(rows) => rows,
         Err(error) => return assert_eq!(error.state, SqlState::QueryCanceled),
     };
@@ -241,13 +288,21 @@ async fn errors_have_their_sqlstate() {
 #[tokio::test]
 async fn clients_find_their_way() {
     let db = Db::new();
-    let found = query(&db, "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = 'audit'").await.unwrap();
+    let found =
+        query(&db, "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = 'audit'")
+            .await
+            .unwrap();
     assert_eq!(cells(&found), [["audit", "events"]]);
     let found = query(&db, "SELECT version()").await.unwrap();
     assert!(found.contains("Holdfast"));
     let found = query(&db, "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relname OPERATOR(pg_catalog.~) '^(events)$' COLLATE pg_catalog.default AND pg_catalog.pg_table_is_visible(c.oid)").await.unwrap();
     assert_eq!(cells(&found), [["audit", "events"]]);
-    let found = query(&db, "SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute WHERE attnum = 2").await.unwrap();
+    let found = query(
+        &db,
+        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute WHERE attnum = 2",
+    )
+    .await
+    .unwrap();
     assert_eq!(cells(&found), [["sequence", "bigint"]]);
 }
 

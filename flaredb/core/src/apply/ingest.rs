@@ -1,14 +1,16 @@
 use holdfast_keyspace::{Overlay, Read as _, Write as _};
 
 use crate::{
-    Answer, Damage, Ingest, Refusal, SqlState, Table, TableName, Value, error::Failure, key, row,
+    Answer, Damage, Ingest, Refusal, SqlState, Table, TableName, Value,
+    error::Failure,
+    key, row,
     store::{self, CursorRecord, ROWS},
 };
 
 /// Longer names and positions would only bloat keys.
 const MAX_STREAM_BYTES: usize = 512;
 
-pub(super) fn apply(state: &mut Overlay<'_>, index: u64, ingest: &Ingest) -> Result<Answer, Failure> {
+pub(super) fn apply(state: &mut Overlay<'_>, index: u64, ingest: Ingest) -> Result<Answer, Failure> {
     if ingest.stream.len().max(ingest.next_cursor.len()) > MAX_STREAM_BYTES {
         let message = format!("names of streams and cursors have at most {MAX_STREAM_BYTES} bytes");
         return Err(Refusal::new(SqlState::ProgramLimitExceeded, message).into());
@@ -17,19 +19,19 @@ pub(super) fn apply(state: &mut Overlay<'_>, index: u64, ingest: &Ingest) -> Res
     if stored.as_ref().map(|record| &record.cursor) != ingest.expected_cursor.as_ref() {
         return Ok(Answer::CursorMismatch { stored: stored.map(|record| record.cursor) });
     }
+    let rows = ingest.rows.len() as u64;
     let table = require_table(state, &ingest.table)?;
     let places = places(&table, &ingest.columns)?;
-    for values in &ingest.rows {
+    for values in ingest.rows {
         if values.len() != places.len() {
             let message = format!("a row has {} values for {} columns", values.len(), places.len());
             return Err(Refusal::new(SqlState::SyntaxError, message).into());
         }
-        insert(state, &table, &row::complete(&table, &places, values.clone())?)?;
+        insert(state, &table, &row::complete(&table, &places, values)?)?;
     }
-    let rows = ingest.rows.len() as u64;
     let record = CursorRecord {
-        stream: ingest.stream.clone(),
-        cursor: ingest.next_cursor.clone(),
+        stream: ingest.stream,
+        cursor: ingest.next_cursor,
         index,
         rows: stored.map_or(0, |record| record.rows).saturating_add(rows),
     };

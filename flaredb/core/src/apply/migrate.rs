@@ -1,8 +1,11 @@
 use holdfast_keyspace::Overlay;
 
-use super::ingest::{insert, require_table};
+use super::{
+    At,
+    ingest::{insert, require_table},
+};
 use crate::{
-    Answer, Envelope, Migrate, MigrationRecord, MigrationSet, Phase, Refusal, SqlState, audit,
+    Answer, Migrate, MigrationRecord, MigrationSet, Phase, Refusal, SqlState, audit,
     catalog::{AddColumn, Alteration, CreateSchema, CreateTable, PUBLIC, TableId, duplicate_column},
     error::Failure,
     row,
@@ -12,12 +15,7 @@ use crate::{
 /// What only the release itself may change.
 const OWNED_SCHEMAS: [&str; 4] = [audit::SCHEMA, "flaredb", "information_schema", "pg_catalog"];
 
-pub(super) fn apply(
-    state: &mut Overlay<'_>,
-    index: u64,
-    envelope: &Envelope,
-    migrate: &Migrate,
-) -> Result<Answer, Failure> {
+pub(super) fn apply(state: &mut Overlay<'_>, at: &At, migrate: &Migrate) -> Result<Answer, Failure> {
     let checksum = hex::encode(migrate.checksum);
     let label = format!("{:04}_{}", migrate.number, migrate.name);
     if let Some(applied) = store::migration(state, migrate.set, migrate.number)? {
@@ -60,28 +58,22 @@ pub(super) fn apply(
             name: migrate.name.clone(),
             phase: migrate.phase,
             checksum,
-            applied_at_ms: envelope.time_ms,
-            applied_by: envelope.author.principal.clone(),
-            index,
+            applied_at_ms: at.time_ms,
+            applied_by: at.author.principal.clone(),
+            index: at.index,
         },
     )?;
-    record(state, index, envelope, format!("migration/{}/{label}", migrate.set.as_str()), migrate.checksum)?;
+    record(state, at, format!("migration/{}/{label}", migrate.set.as_str()), migrate.checksum)?;
     Ok(Answer::Migrated { number: migrate.number, already: false })
 }
 
 /// A migration is itself an event; the first one creates the table that it is recorded in.
-fn record(
-    state: &mut Overlay<'_>,
-    index: u64,
-    envelope: &Envelope,
-    resource: String,
-    checksum: [u8; 32],
-) -> Result<(), Failure> {
+fn record(state: &mut Overlay<'_>, at: &At, resource: String, checksum: [u8; 32]) -> Result<(), Failure> {
     let Some(table) = store::table(state, &audit::events())? else { return Ok(()) };
     let event = audit::Event {
         after_digest: Some(checksum),
-        log_index: Some(index),
-        ..audit::Event::new(audit::FLAREDB_STREAM, index, &envelope.author, envelope.time_ms, "history.Migrate", resource)
+        log_index: Some(at.index),
+        ..audit::Event::new(audit::FLAREDB_STREAM, at.index, &at.author, at.time_ms, "history.Migrate", resource)
     };
     // A table that an older release created has fewer columns; what it lacks is left out.
     let (places, values) = audit::COLUMNS

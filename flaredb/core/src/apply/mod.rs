@@ -5,7 +5,7 @@ mod migrate;
 
 use holdfast_keyspace::{Overlay, Write};
 
-use crate::{Answer, Command, Damage, Envelope, error::Failure};
+use crate::{Answer, Author, Command, Damage, Envelope, error::Failure};
 
 /// What a command did, beside its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +15,20 @@ pub struct Applied {
     pub catalog_changed: bool,
 }
 
+/// Where, when and by whom a command was proposed.
+struct At {
+    index: u64,
+    time_ms: u64,
+    author: Author,
+}
+
 /// Applies the command at Raft log `index`. Deterministic: the same log gives the same state on every server.
 pub fn apply(state: &mut dyn Write, index: u64, command: &[u8]) -> Result<Applied, Damage> {
     let envelope = Envelope::decode(command).map_err(Damage::format("a command"))?;
     let mut changes = Overlay::new(&*state);
-    let result = match &envelope.command {
-        Command::Migrate(migrate) => migrate::apply(&mut changes, index, &envelope, migrate),
+    let Envelope { time_ms, author, command } = envelope;
+    let result = match command {
+        Command::Migrate(migrate) => migrate::apply(&mut changes, &At { index, time_ms, author }, &migrate),
         Command::Ingest(ingest) => ingest::apply(&mut changes, index, ingest),
     };
     let answer = match result {

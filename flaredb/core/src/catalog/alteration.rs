@@ -135,7 +135,8 @@ impl AddColumn {
         table.version = SchemaVersion(table.version.0.saturating_add(1));
         let column = self.column.column(table.version)?;
         if !column.nullable && column.default.is_none() {
-            let message = format!("column \"{}\" is NOT NULL without a default: existing rows have no value", column.name);
+            let message =
+                format!("column \"{}\" is NOT NULL without a default: existing rows have no value", column.name);
             return Err(Refusal::new(SqlState::FeatureNotSupported, message)
                 .hint("Add it nullable or with a constant DEFAULT."));
         }

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::codec::Framed;
 
-use super::{fatal, listener::Server, session::Session, session::Prepared};
+use super::{fatal, listener::Server, session::Prepared, session::Session};
 
 type Socket = Framed<MaybeTls, PgWireMessageServerCodec<Prepared>>;
 
@@ -48,20 +48,21 @@ pub(super) async fn run(
             let limit = server.flaredb.config().limits.statement_bytes + MESSAGE_OVERHEAD;
             (limit, Instant::now() + server.config.idle_time)
         };
-        let message = tokio::select! {
-            () = server.stop.requested() => return farewell(&mut socket, SqlState::CannotConnectNow, "this server is stopping").await,
-            message = timeout_at(deadline, next(&mut socket, limit)) => message,
+        let arrived = tokio::select! {
+            () = server.stop.requested() => Err(Some(fatal(SqlState::CannotConnectNow, "this server is stopping"))),
+            arrived = timeout_at(deadline, next(&mut socket, limit)) => match arrived {
+                Ok(Next::Message(PgWireFrontendMessage::Terminate(_)) | Next::Closed) => Err(None),
+                Ok(Next::Message(message)) => Ok(message),
+                // Whoever has not said who it is learns nothing.
+                Ok(Next::TooLarge) | Err(_) if stranger => Err(None),
+                Ok(Next::TooLarge) => Err(Some(fatal(SqlState::ProgramLimitExceeded, "the message is too large"))),
+                Err(_) => Err(Some(fatal(SqlState::CannotConnectNow, "the session was idle for too long"))),
+            },
         };
-        let message = match message {
-            Err(_) if stranger => return Err(io::ErrorKind::TimedOut.into()),
-            Err(_) => return farewell(&mut socket, SqlState::CannotConnectNow, "the session was idle for too long").await,
-            Ok(Next::Closed) => return Ok(()),
-            Ok(Next::TooLarge) if stranger => return Ok(()),
-            Ok(Next::TooLarge) => {
-                return farewell(&mut socket, SqlState::ProgramLimitExceeded, "the message is too large").await;
-            }
-            Ok(Next::Message(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
-            Ok(Next::Message(message)) => message,
+        let message = match arrived {
+            Ok(message) => message,
+            Err(Some(reason)) => return farewell(&mut socket, ErrorInfo::from(reason)).await,
+            Err(None) => return Ok(()),
         };
         if !dispatch(&mut socket, &session, message).await? {
             return Ok(());
@@ -95,7 +96,8 @@ fn announced(socket: &Socket) -> usize {
     let arrived = socket.read_buffer();
     // A start-up packet begins with its length, every later message with a letter.
     let header = if matches!(socket.state(), PgWireConnectionState::AwaitingStartup) { 0 } else { 1 };
-    let length = arrived.get(header..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    let length =
+        arrived.get(header..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
     usize::try_from(length).unwrap_or(usize::MAX).max(arrived.len())
 }
 
@@ -109,14 +111,16 @@ async fn dispatch(socket: &mut Socket, session: &Arc<Session>, message: PgWireFr
     let Err(error) = result else { return Ok(!cancels) };
     let info = ErrorInfo::from(error);
     // Before a login every error ends the connection: what follows an error is not a login any more.
-    let over = info.is_fatal() || session.identity().is_none();
+    if info.is_fatal() || session.identity().is_none() {
+        farewell(socket, info).await?;
+        return Ok(false);
+    }
     process_error(socket, PgWireError::UserError(Box::new(info)), extended).await?;
-    Ok(!over)
+    Ok(true)
 }
 
 /// Says why the connection ends. A client that does not listen is not waited for.
-async fn farewell(socket: &mut Socket, state: SqlState, message: &str) -> io::Result<()> {
-    let info = ErrorInfo::from(fatal(state, message));
+async fn farewell(socket: &mut Socket, info: ErrorInfo) -> io::Result<()> {
     let said = socket.send(PgWireBackendMessage::ErrorResponse(info.into()));
     tokio::time::timeout(Duration::from_secs(1), said).await.unwrap_or(Ok(()))
 }

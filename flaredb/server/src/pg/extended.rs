@@ -1,7 +1,6 @@
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::DataType;
 use flaredb_core::SqlState;
 use flaredb_sql::{Error, Statement};
 use futures::Sink;
@@ -19,7 +18,7 @@ use pgwire::{
 };
 
 use super::{
-    parameter,
+    parameter::{Bound, wanted_type},
     session::{Prepared, Session, fields},
     wire_error,
 };
@@ -60,7 +59,7 @@ impl QueryParser for Parser {
     }
 
     fn get_parameter_types(&self, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
-        Ok(prepared.described.parameters.iter().map(|kind| parameter::wanted_type(kind.as_ref())).collect())
+        Ok(prepared.described.parameters.iter().map(|kind| wanted_type(kind.as_ref())).collect())
     }
 
     fn get_result_schema(&self, prepared: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
@@ -78,12 +77,7 @@ impl ExtendedQueryHandler for Session {
         Arc::new(self.parser())
     }
 
-    async fn do_query<C>(
-        &self,
-        client: &mut C,
-        portal: &Portal<Prepared>,
-        _: usize,
-    ) -> PgWireResult<Response>
+    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _: usize) -> PgWireResult<Response>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore<Statement = Prepared>,
@@ -97,8 +91,8 @@ impl ExtendedQueryHandler for Session {
         match prepared.statement.as_ref() {
             Statement::Session(session) => self.run_session(session, status, format).map_err(wire_error),
             Statement::Read(read) => {
-                let values = |wanted: &[Option<DataType>]| parameter::values(portal, wanted);
-                self.run_read(read, Box::new(values), format).await
+                let bound = Bound::of(portal);
+                self.run_read(read, Box::new(move |wanted| bound.values(wanted)), format).await
             }
         }
     }

@@ -67,7 +67,8 @@ pub async fn serve(
     stop: Stop,
 ) -> io::Result<()> {
     let (free, drain) = (Arc::new(Semaphore::new(config.connections)), config.drain);
-    let server = Arc::new(Server { flaredb, login, config, cancellations: Cancellations::default(), stop: stop.clone() });
+    let server =
+        Arc::new(Server { flaredb, login, config, cancellations: Cancellations::default(), stop: stop.clone() });
     let connections = TaskTracker::new();
     loop {
         let permit = tokio::select! {

@@ -1,9 +1,14 @@
 //! Bound parameters as values.
 
+use bytes::Bytes;
 use datafusion::{arrow::datatypes::DataType, scalar::ScalarValue};
 use flaredb_core::SqlState;
 use flaredb_sql::{Error, parameter_from_text};
-use pgwire::api::{Type, portal::Portal, results::FieldFormat};
+use pgwire::api::{
+    Type,
+    portal::{Format, Portal},
+    results::FieldFormat,
+};
 
 use super::{
     encode::{EPOCH_MICROS, format_of, wire_type},
@@ -20,22 +25,41 @@ pub(super) fn wanted_type(kind: Option<&DataType>) -> Type {
     }
 }
 
-/// The values of a portal, for parameters that the query needs as `wanted`.
-pub(super) fn values(portal: &Portal<Prepared>, wanted: &[Option<DataType>]) -> Result<Vec<ScalarValue>, Error> {
-    let given = &portal.statement.parameter_types;
-    let value = |(at, bytes): (usize, &Option<bytes::Bytes>)| {
-        let Some(bytes) = bytes else { return Ok(ScalarValue::Null) };
-        let kind = wanted.get(at).and_then(Option::as_ref);
-        let named = given.get(at).cloned().flatten().filter(|kind| *kind != Type::UNKNOWN);
-        match format_of(&portal.parameter_format, at) {
-            FieldFormat::Text => {
-                let text = std::str::from_utf8(bytes).map_err(|_| bad(at, "TEXT"))?;
-                parameter_from_text(Some(text.to_owned()), kind)
-            }
-            FieldFormat::Binary => binary(at, bytes, &named.unwrap_or_else(|| wanted_type(kind))),
+/// What a client has bound.
+pub(super) struct Bound {
+    values: Vec<Option<Bytes>>,
+    format: Format,
+    /// The types that the client named when it prepared the statement.
+    named: Vec<Option<Type>>,
+}
+
+impl Bound {
+    pub(super) fn of(portal: &Portal<Prepared>) -> Self {
+        Self {
+            values: portal.parameters.clone(),
+            format: portal.parameter_format.clone(),
+            named: portal.statement.parameter_types.clone(),
         }
-    };
-    portal.parameters.iter().enumerate().map(value).collect()
+    }
+
+    /// The values, for parameters that the query needs as `wanted`.
+    pub(super) fn values(self, wanted: &[Option<DataType>]) -> Result<Vec<ScalarValue>, Error> {
+        let value = |(at, bytes): (usize, &Option<Bytes>)| {
+            let Some(bytes) = bytes else { return Ok(ScalarValue::Null) };
+            let kind = wanted.get(at).and_then(Option::as_ref);
+            match format_of(&self.format, at) {
+                FieldFormat::Text => {
+                    let text = std::str::from_utf8(bytes).map_err(|_| bad(at, "TEXT"))?;
+                    parameter_from_text(Some(text.to_owned()), kind)
+                }
+                FieldFormat::Binary => {
+                    let named = self.named.get(at).cloned().flatten().filter(|kind| *kind != Type::UNKNOWN);
+                    binary(at, bytes, &named.unwrap_or_else(|| wanted_type(kind)))
+                }
+            }
+        };
+        self.values.iter().enumerate().map(value).collect()
+    }
 }
 
 fn binary(at: usize, bytes: &[u8], kind: &Type) -> Result<ScalarValue, Error> {

@@ -8,13 +8,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use datafusion::{
-    arrow::datatypes::DataType,
-    scalar::ScalarValue,
-    sql::sqlparser::ast,
-};
+use datafusion::{arrow::datatypes::DataType, scalar::ScalarValue, sql::sqlparser::ast};
 use flaredb_core::{ColumnType, SqlState};
-use flaredb_sql::{Described, Error, OutputColumn, Rows, Session as SessionStatement, Statement, parse};
+use flaredb_sql::{Described, Error, MakeValues, OutputColumn, Rows, Session as SessionStatement, Statement, parse};
 use futures::{Sink, StreamExt as _, stream};
 use iam_client::Identity;
 use pgwire::{
@@ -31,7 +27,7 @@ use pgwire::{
 use tokio::sync::Notify;
 
 use super::{cancel::Cancelled, encode, fatal, listener::Server, settings, wire_error};
-use crate::{Consistency, READ_ACTION, READ_RESOURCE, database::MakeValues};
+use crate::{Consistency, READ_ACTION, READ_RESOURCE};
 
 /// One client's session; also the handler of its messages.
 pub(super) struct Session {
@@ -93,9 +89,10 @@ impl Session {
         let Some(identity) = self.identity() else {
             return Err(fatal(SqlState::InvalidAuthorization, "authentication is required"));
         };
-        self.server.login.authorize(identity, READ_ACTION, READ_RESOURCE).map_err(|refusal| {
-            wire_error(Error::new(SqlState::InsufficientPrivilege, refusal.to_string()))
-        })
+        self.server
+            .login
+            .authorize(identity, READ_ACTION, READ_RESOURCE)
+            .map_err(|refusal| wire_error(Error::new(SqlState::InsufficientPrivilege, refusal.to_string())))
     }
 
     pub(super) fn parse(&self, sql: &str) -> PgWireResult<Vec<Statement>> {
@@ -151,7 +148,7 @@ impl Session {
     pub(super) async fn run_read(
         &self,
         statement: &ast::Statement,
-        values: Box<MakeValues<'_>>,
+        values: MakeValues,
         format: &Format,
     ) -> PgWireResult<Response> {
         let (flaredb, signal) = (&self.server.flaredb, self.cancel_signal());

@@ -53,7 +53,10 @@ pub(super) fn set(name: &str, value: &str) -> Result<(), Error> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', ' ', '"', '\''], "");
     // `ISO` alone asks for what is done; so do PostgreSQL's other words for the same.
     let same = plain(fixed) == plain(value)
-        || matches!((name, plain(value).as_str()), (_, "default") | ("datestyle", "iso" | "iso,mdy" | "iso,dmy") | ("timezone", "etc/utc" | "gmt"));
+        || matches!(
+            (name, plain(value).as_str()),
+            (_, "default") | ("datestyle", "iso" | "iso,mdy" | "iso,dmy") | ("timezone", "etc/utc" | "gmt")
+        );
     if same {
         return Ok(());
     }
@@ -72,7 +75,9 @@ mod tests {
 
     #[test]
     fn habits_are_kept_and_lies_refused() {
-        for (name, value) in [("client_encoding", "utf-8"), ("datestyle", "ISO"), ("timezone", "UTC"), ("application_name", "x")] {
+        for (name, value) in
+            [("client_encoding", "utf-8"), ("datestyle", "ISO"), ("timezone", "UTC"), ("application_name", "x")]
+        {
             set(name, value).unwrap();
             show(name).unwrap();
         }

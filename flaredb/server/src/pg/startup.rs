@@ -67,7 +67,8 @@ impl Session {
         // PostgreSQL takes the user's name for the database's where none is given; libpq does the same.
         match metadata.get(METADATA_DATABASE) {
             Some(database) if database != DATABASE && database != user => {
-                let message = format!("database \"{}\" does not exist: the database is {DATABASE}", database.escape_debug());
+                let message =
+                    format!("database \"{}\" does not exist: the database is {DATABASE}", database.escape_debug());
                 Err(fatal(SqlState::InvalidSchemaName, message))
             }
             _ => Ok(()),

@@ -1,11 +1,7 @@
 use std::sync::Arc;
 
 use chainfire_core::Origin;
-use flaredb_core::{
-    SqlState,
-    audit::Event,
-    store::CURSORS,
-};
+use flaredb_core::{SqlState, audit::Event, store::CURSORS};
 use flaredb_sql::Error;
 use holdfast_keyspace::{KeyRange, Order, Read as _};
 use holdfast_service::Stop;
@@ -47,6 +43,10 @@ struct Step {
 impl Flaredb {
     /// Ships this server's decision log, whoever leads. Ends with `stop`.
     pub async fn ship_decisions(self, stream: DecisionStream, source: Arc<dyn DecisionSource>, stop: Stop) {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = self.ready() => {}
+        }
         let every = self.config().decisions_every;
         let mut back_off = BackOff::new();
         // What this life knows to be shipped; the log may keep it a while longer.

@@ -15,6 +15,10 @@ use crate::Flaredb;
 impl Flaredb {
     /// Ships this server's copy of chainfire's audit journal whenever this server leads flaredb. Ends with `stop`.
     pub async fn ship_journal(self, journal: Arc<dyn JournalSource>, stop: Stop) {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = self.ready() => {}
+        }
         let mut back_off = BackOff::new();
         loop {
             let mut leading = self.group().status_changes();

@@ -26,7 +26,10 @@ impl Wire {
         wire.startup().await;
         wire.message(b'p', &[PASSWORD.as_bytes(), b"\0"].concat()).await;
         let answers = wire.until_ready().await;
-        assert!(answers.iter().any(|(kind, body)| (*kind, body.as_slice()) == (b'R', &[0, 0, 0, 0][..])), "{answers:?}");
+        assert!(
+            answers.iter().any(|(kind, body)| (*kind, body.as_slice()) == (b'R', &[0, 0, 0, 0][..])),
+            "{answers:?}"
+        );
         wire
     }
 
