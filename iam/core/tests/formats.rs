@@ -1,7 +1,7 @@
 //! Records of the first release: what was stored then is read for ever, and written the same way.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::{fmt::Debug, fs, path::PathBuf};
+use std::{fmt::Debug, fs, path::Path};
 
 use iam_core::{
     credential::CredentialSet,
@@ -17,7 +17,7 @@ use iam_core::{
 
 #[track_caller]
 fn frozen<T: Record + PartialEq + Debug>(name: &str, value: &T) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.1"));
+    let path = Path::new("tests/fixtures").join(format!("{name}.1"));
     let stored = fs::read(path).unwrap();
     assert_eq!(T::decode(&stored).unwrap(), *value, "reads the first release");
     assert_eq!(value.encode().unwrap(), stored, "writes what the first release reads");

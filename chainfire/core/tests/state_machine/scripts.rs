@@ -18,7 +18,7 @@ use crate::store::{Store, TERM, between, bytes, compare, one};
 
 #[test]
 fn scripts_show_what_they_showed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let folder = Path::new("tests/scripts");
     let mut seen = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

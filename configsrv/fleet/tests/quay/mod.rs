@@ -1,8 +1,6 @@
 //! The example fleet with certificates, in memory.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::path::Path;
-
 use configsrv_fleet::{
     Finding, Fleet, Repo, Selection, SigningKey, Stamp, Version,
     ca::Authority,
@@ -50,7 +48,7 @@ impl Quay {
 }
 
 pub(crate) fn example() -> Memory {
-    let folder = Folder::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quay"));
+    let folder = Folder::new("examples/quay");
     let mut files = Memory::default();
     for path in folder.list().unwrap() {
         let bytes = folder.read(&path).unwrap().unwrap();

@@ -26,7 +26,7 @@ impl Desk {
     /// Only the YAML.
     pub(crate) fn bare() -> Self {
         let desk = Self { dir: tempfile::tempdir().unwrap() };
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fleet/examples/quay"), &desk.repo());
+        copy(Path::new("../fleet/examples/quay"), &desk.repo());
         desk
     }
 
