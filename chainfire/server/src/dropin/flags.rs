@@ -5,9 +5,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatc
 use super::url::Url;
 
 /// etcd's flags that mean something here. Each can be given in the environment too: `ETCD_` and the flag's name in
-/// capitals, with `_` for `-`; a flag wins over the environment.
+/// capitals, with `_` for `-`; a flag wins over the environment, and the last of a repeated flag over the others.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "holdfast chainfire", about = "The replicated store alone, in the place of etcd", version)]
+#[command(
+    name = "holdfast chainfire",
+    about = "The replicated store alone, in the place of etcd",
+    version,
+    args_override_self = true
+)]
 pub struct Flags {
     /// This member's name.
     #[arg(long, env = "ETCD_NAME", default_value = "default")]
@@ -15,21 +20,40 @@ pub struct Flags {
     /// Default: <name>.etcd
     #[arg(long, env = "ETCD_DATA_DIR")]
     pub(super) data_dir: Option<PathBuf>,
-    #[arg(long, env = "ETCD_LISTEN_CLIENT_URLS", value_delimiter = ',', default_value = "http://localhost:2379")]
+    #[arg(
+        long,
+        env = "ETCD_LISTEN_CLIENT_URLS",
+        action = ArgAction::Set,
+        value_delimiter = ',',
+        default_value = "http://localhost:2379"
+    )]
     pub(super) listen_client_urls: Vec<Url>,
-    #[arg(long, env = "ETCD_ADVERTISE_CLIENT_URLS", value_delimiter = ',', default_value = "http://localhost:2379")]
+    #[arg(
+        long,
+        env = "ETCD_ADVERTISE_CLIENT_URLS",
+        action = ArgAction::Set,
+        value_delimiter = ',',
+        default_value = "http://localhost:2379"
+    )]
     pub(super) advertise_client_urls: Vec<Url>,
-    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_delimiter = ',', default_value = "http://localhost:2380")]
+    #[arg(
+        long,
+        env = "ETCD_LISTEN_PEER_URLS",
+        action = ArgAction::Set,
+        value_delimiter = ',',
+        default_value = "http://localhost:2380"
+    )]
     pub(super) listen_peer_urls: Vec<Url>,
     #[arg(
         long,
         env = "ETCD_INITIAL_ADVERTISE_PEER_URLS",
+        action = ArgAction::Set,
         value_delimiter = ',',
         default_value = "http://localhost:2380"
     )]
     pub(super) initial_advertise_peer_urls: Vec<Url>,
     /// All members as name=URL, separated by commas. Default: this one alone.
-    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_delimiter = ',')]
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER", action = ArgAction::Set, value_delimiter = ',')]
     pub(super) initial_cluster: Vec<String>,
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", default_value = "etcd-cluster")]
     pub(super) initial_cluster_token: String,
@@ -51,7 +75,7 @@ pub struct Flags {
     pub(super) peer_key_file: Option<PathBuf>,
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE")]
     pub(super) peer_trusted_ca_file: Option<PathBuf>,
-    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_delimiter = ',')]
+    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", action = ArgAction::Set, value_delimiter = ',')]
     pub(super) listen_metrics_urls: Vec<Url>,
     #[arg(long, env = "ETCD_MAX_TXN_OPS", default_value_t = 128)]
     pub(super) max_txn_ops: u32,
@@ -200,6 +224,13 @@ mod tests {
         let (_, warnings) = parse(&["--enable-v2=false", "--logger", "zap"]).unwrap();
         assert!(warnings.iter().any(|warning| warning.contains("--enable-v2")));
         assert!(warnings.iter().any(|warning| warning.contains("--logger")));
+    }
+
+    #[test]
+    fn of_a_repeated_flag_the_last_counts() {
+        let urls = ["--listen-client-urls=http://a:1,http://b:1", "--listen-client-urls=http://c:1"];
+        let (flags, _) = parse(&[&["--name", "a", "--name", "b"], &urls[..]].concat()).unwrap();
+        assert_eq!((flags.name.as_str(), flags.listen_client_urls.len()), ("b", 1));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Settings {
     pub(super) snapshot_every: u64,
     pub(super) progress_interval: Duration,
     pub(super) auto_compaction: Option<AutoCompaction>,
-    /// A filter for the log: `debug`, `info`, `warn` or `error`.
+    /// A filter for the log. What openraft tells at `info` is for its own developers.
     pub log_level: &'static str,
 }
 
@@ -65,7 +65,7 @@ impl TryFrom<Flags> for Settings {
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
             log_level: match flags.log_level.as_str() {
                 "debug" => "debug",
-                "info" => "info",
+                "info" => "info,openraft=warn",
                 "warn" => "warn",
                 _ => "error",
             },
