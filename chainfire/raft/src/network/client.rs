@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tonic::Status;
 
 use super::{
-    dialer::{Dialer, Lane},
+    dialer::{Dialer, Lane, told},
     wire::{
         AppendAnswerV1, AppendV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1, TransferV1, VoteAnswerV1,
         VoteRequestV1, decode, encode,
@@ -107,7 +107,7 @@ impl Connection {
         F: Future<Output = std::result::Result<tonic::Response<Answer>, Status>>,
     {
         let answer = tokio::time::timeout(within, call).await.map_err(|_| self.timeout(action, within))?;
-        let answer = answer.map_err(|status| self.unreachable(status.message()))?;
+        let answer = answer.map_err(|status| self.unreachable(told(&status)))?;
         decode(&answer.get_ref().body).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 }
@@ -150,7 +150,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             let patience = self.dialer.timing().election_min;
             let opened = tokio::time::timeout(patience, client.append(requests)).await;
             let opened = opened.map_err(|_| self.unreachable("the peer does not accept a stream"))?;
-            let answers = opened.map_err(|status| self.unreachable(status.message()))?.into_inner();
+            let answers = opened.map_err(|status| self.unreachable(told(&status)))?.into_inner();
             let connection: &'s Self = self;
             let answers = stream::unfold(Some(answers), move |answers| {
                 let pending = Arc::clone(&pending);

@@ -149,7 +149,7 @@ impl Dialer {
 
 /// What the status says about the request's fate.
 fn classify(status: &Status) -> CallError {
-    let text = status.message().to_owned();
+    let text = told(status);
     if never_connected(status) {
         return CallError::NotSent(text);
     }
@@ -172,6 +172,16 @@ fn never_connected(status: &Status) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// What a status says, with what lies behind it: of a connection that failed, its own text does not tell why.
+pub(super) fn told(status: &Status) -> String {
+    let text = status.message();
+    match std::error::Error::source(status).map(causes) {
+        None => text.to_owned(),
+        Some(causes) if causes.starts_with(text) => causes,
+        Some(causes) => format!("{text}: {causes}"),
+    }
 }
 
 /// An error with its causes: tonic's own text is only "transport error".
