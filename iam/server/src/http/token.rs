@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
+    extract::{State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -26,6 +26,7 @@ enum OauthError {
     InvalidRequest(&'static str),
     InvalidClient,
     UnsupportedGrant,
+    TooLarge,
     Other(Error),
 }
 
@@ -36,8 +37,10 @@ enum Client {
 }
 
 /// `client_credentials` with an access key (HTTP Basic or in the form) or with a signed assertion (RFC 7523).
-pub(super) async fn token(State(iam): State<Iam>, parts: Parts, body: Bytes) -> Response {
-    match grant(&iam, &Call::public(&parts.extensions), &parts.headers, &body).await {
+pub(super) async fn token(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
+    let call = Call::public(&parts.extensions);
+    let granted = async { grant(&iam, &call, &parts.headers, &body?).await };
+    match granted.await {
         Ok(answer) => answer,
         Err(error) => error.into_response(),
     }
@@ -126,6 +129,15 @@ impl From<Error> for OauthError {
     }
 }
 
+impl From<BytesRejection> for OauthError {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            _ => Self::InvalidRequest("the body cannot be read"),
+        }
+    }
+}
+
 impl IntoResponse for OauthError {
     fn into_response(self) -> Response {
         let (status, word, text) = match self {
@@ -133,6 +145,7 @@ impl IntoResponse for OauthError {
             Self::UnsupportedGrant => {
                 (StatusCode::BAD_REQUEST, "unsupported_grant_type", "only client_credentials is supported")
             }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large"),
             Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client", "authentication failed"),
             Self::Other(Error::Refused(Refusal::SlowDown { retry_after_s })) => {
                 let body = json!({ "error": "slow_down", "error_description": "too many failed attempts" });
