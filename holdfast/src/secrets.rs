@@ -6,7 +6,7 @@ use std::{env, fs, io, path::Path};
 use iam_core::startup::{self, Config, Finding, Inputs, Secrets};
 
 use crate::{
-    config::{SecretFiles, Settings},
+    config::{GivenSecrets, SecretFiles},
     dev,
 };
 
@@ -19,26 +19,38 @@ pub(crate) enum SecretsError {
 }
 
 /// Applies the contract; the caller prints all findings and exits with 78.
-pub(crate) fn load(settings: &Settings) -> Result<Secrets, SecretsError> {
+pub(crate) fn load(given: &GivenSecrets) -> Result<Secrets, SecretsError> {
     // Written after the cluster's genesis, so its presence says that the key ring exists.
-    let cached = iam_server::cached_check(&settings.data_dir)?;
+    let cached = iam_server::cached_check(&given.data_dir)?;
     let config = Config {
-        signing_key: settings.signing_key.as_ref().map(|key| key.0.clone().into()),
-        allow_unauthenticated: settings.allow_unauthenticated_admin,
+        signing_key: given.signing_key.as_ref().map(|key| key.0.clone().into()),
+        allow_unauthenticated: given.allow_unauthenticated_admin,
         random_signing_key: false,
     };
     let mut inputs = Inputs::gather(
-        settings.dev,
+        given.dev,
         cached.is_some(),
         config,
-        |name| environment(name, &settings.secret_files),
+        |name| environment(name, &given.files),
         |path: &Path| fs::read(path),
     );
     inputs.cached_check = cached;
-    if settings.dev {
-        inputs.dev_secrets = Some(dev::secrets(&settings.data_dir)?);
+    if given.dev {
+        inputs.dev_secrets = Some(dev::secrets(&given.data_dir)?);
     }
     startup::evaluate(&inputs).map_err(SecretsError::Contract)
+}
+
+/// What the contract would say where the configuration is refused already. The lab makes up what is missing, once it
+/// runs.
+pub(crate) fn findings(given: &GivenSecrets) -> Vec<Finding> {
+    if given.dev {
+        return Vec::new();
+    }
+    match load(given) {
+        Err(SecretsError::Contract(findings)) => findings,
+        Ok(_) | Err(SecretsError::DataDir(_)) => Vec::new(),
+    }
 }
 
 /// The variable, or the file that the configuration names for it. The environment wins as a whole: a file of the

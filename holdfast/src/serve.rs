@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     cli::EXIT_CONFIG,
-    config::{self, Flags, Fragment},
+    config::{self, Flags, Fragment, GivenSecrets},
     plane::Plane,
     secrets::{self, SecretsError},
 };
@@ -20,9 +20,15 @@ pub(crate) fn suite(file: Option<&Path>, flags: &Flags) -> ExitCode {
         Ok(fragment) => fragment,
         Err(finding) => return refuse("the configuration cannot be used", [finding]),
     };
+    let given = GivenSecrets::new(flags, &fragment);
     let settings = match config::validate(flags, fragment) {
         Ok(settings) => settings,
-        Err(findings) => return refuse("the configuration cannot be used", findings),
+        Err(findings) => {
+            // Nobody should repair the settings only to hear of the secrets then.
+            let secrets = secrets::findings(&given);
+            let findings = findings.iter().map(ToString::to_string).chain(secrets.iter().map(ToString::to_string));
+            return refuse("the configuration cannot be used", findings);
+        }
     };
     if let Err(error) = holdfast_telemetry::init(&settings.log.filter, settings.log.format) {
         return refuse("the configuration cannot be used", [error]);
@@ -30,7 +36,7 @@ pub(crate) fn suite(file: Option<&Path>, flags: &Flags) -> ExitCode {
     if let Err(error) = std::fs::create_dir_all(&settings.data_dir) {
         return fail(format_args!("cannot create {}: {error}", settings.data_dir.display()));
     }
-    let secrets = match secrets::load(&settings) {
+    let secrets = match secrets::load(&given) {
         Ok(secrets) => secrets,
         Err(SecretsError::Contract(findings)) => return refuse("identity cannot be started", findings),
         Err(error) => return fail(error),

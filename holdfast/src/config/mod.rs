@@ -8,7 +8,7 @@ mod validate;
 use std::{fmt, fs, path::Path};
 
 pub(crate) use fragment::Fragment;
-pub(crate) use settings::{Doors, FleetLockAuth, Member, SecretFiles, Settings};
+pub(crate) use settings::{Doors, FleetLockAuth, GivenSecrets, Member, SecretFiles, Settings};
 pub(crate) use validate::{Flags, validate};
 
 /// One thing that is wrong, and what to do about it.

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
 
-use super::fragment::SecretText;
+use super::{Flags, Fragment, fragment::SecretText};
 
 /// Everything the server needs to know, validated.
 #[derive(Clone, Debug)]
@@ -15,9 +15,6 @@ pub(crate) struct Settings {
     pub(crate) doors: Doors,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) peer_tls: Option<PeerTls>,
-    pub(crate) secret_files: SecretFiles,
-    pub(crate) signing_key: Option<SecretText>,
-    pub(crate) allow_unauthenticated_admin: bool,
     /// `iss` of all tokens; none on a server alone, which takes the URL of its HTTP door.
     pub(crate) issuer: Option<String>,
     pub(crate) trust_domain: String,
@@ -47,6 +44,33 @@ pub(crate) struct PeerTls {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) ca: PathBuf,
+}
+
+/// What flags and file say about secrets. It is not judged here: IAM's start-up contract does that.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenSecrets {
+    pub(crate) dev: bool,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) files: SecretFiles,
+    pub(crate) signing_key: Option<SecretText>,
+    pub(crate) allow_unauthenticated_admin: bool,
+}
+
+impl GivenSecrets {
+    pub(crate) fn new(flags: &Flags, file: &Fragment) -> Self {
+        let files = &file.secrets;
+        Self {
+            dev: flags.dev,
+            data_dir: flags.data_dir.clone(),
+            files: SecretFiles {
+                admin_token: files.admin_token_file.clone(),
+                signing_key: files.signing_key_file.clone(),
+                master_key: files.master_key_file.clone(),
+            },
+            signing_key: file.authn.internal_token.signing_key.clone(),
+            allow_unauthenticated_admin: file.admin.allow_unauthenticated,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use holdfast_telemetry::Format;
 use super::{
     Finding, Fragment,
     fragment::{ListenFragment, MemberFragment},
-    settings::{Doors, FleetLockAuth, Log, Member, PeerTls, SecretFiles, Settings, Timing},
+    settings::{Doors, FleetLockAuth, Log, Member, PeerTls, Settings, Timing},
 };
 
 /// What the command line adds to the file.
@@ -30,7 +30,7 @@ const PEER: u16 = 2380;
 const HTTP: u16 = 8080;
 const SQL: u16 = 5433;
 
-/// Checks everything and returns either settings or all findings.
+/// Checks everything but secrets, and returns either settings or all findings.
 pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>> {
     let mut findings = Vec::new();
     let doors = doors(flags, &file.listen, &mut findings);
@@ -50,9 +50,6 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     if tls.is_none() {
         require_loopback(&doors, &mut findings);
     }
-    if file.admin.allow_unauthenticated && !flags.dev {
-        findings.push(Finding::new("admin.allow_unauthenticated", "is possible only with --dev; remove it"));
-    }
     let fleetlock_auth = fleetlock_auth(flags.dev, file.fleetlock.client_auth.as_deref(), &mut findings);
     let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
     let issuer = issuer(flags.dev, file.iam.issuer, &trust_domain, members.len(), &mut findings);
@@ -69,13 +66,6 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         doors,
         tls,
         peer_tls,
-        secret_files: SecretFiles {
-            admin_token: file.secrets.admin_token_file,
-            signing_key: file.secrets.signing_key_file,
-            master_key: file.secrets.master_key_file,
-        },
-        signing_key: file.authn.internal_token.signing_key,
-        allow_unauthenticated_admin: file.admin.allow_unauthenticated,
         issuer,
         trust_domain,
         fleetlock_auth,
@@ -289,7 +279,6 @@ iam: {trust_domain: quay.test}
         let findings = production(
             "name: b
 members: [{name: a, peer: 'a:1'}, {name: b, peer: 'b:1'}, {name: B, peer: 'c:1'}]
-admin: {allow_unauthenticated: true}
 fleetlock: {client_auth: maybe}
 iam: {trust_domain: Quay}
 raft: {heartbeat_ms: 100, election_ms: 200}
@@ -300,16 +289,7 @@ log: {format: xml}
         let settings: Vec<_> = findings.iter().map(|finding| finding.setting.as_str()).collect();
         assert_eq!(
             settings,
-            [
-                "members",
-                "peer_tls",
-                "admin.allow_unauthenticated",
-                "fleetlock.client_auth",
-                "iam.trust_domain",
-                "iam.issuer",
-                "raft",
-                "log.format"
-            ]
+            ["members", "peer_tls", "fleetlock.client_auth", "iam.trust_domain", "iam.issuer", "raft", "log.format"]
         );
     }
 
