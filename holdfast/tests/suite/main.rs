@@ -1,0 +1,39 @@
+//! The suite: the assembled server, as its users meet it.
+//!
+//! Every test starts the real `holdfast` in a folder of its own, on ports of its own, and speaks to it with what users
+//! have: etcdctl, psql, grpcurl, HTTP, gRPC. Nothing is mocked, nothing sleeps; tests wait for conditions. Public
+//! clients that are not installed are skipped, unless `HOLDFAST_REQUIRE_TOOLS=1` demands them.
+//!
+//! | module | what it proves |
+//! |---|---|
+//! | [`command_line`] | a start that cannot work ends with the right code and says everything that is wrong |
+//! | [`doors`] | nonsense on any port is answered or cut, and the server goes on |
+//! | [`refusals`] | who may not is told so, in the words of the protocol |
+//! | [`requests`] | requests that cannot be answered, and what they are told |
+//! | [`grpcurl`] | every service can be found and called without our sources; README's calls work |
+//! | [`clients`] | unchanged public clients work on every door |
+//! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
+//! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
+//! | [`three`] | three servers go on without one, whichever |
+//! | [`strangers`] | a server that does not belong is kept out, and says why |
+//! | [`history`] | what happened is in the history, once |
+//!
+//! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
+//! [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
+
+mod clients;
+mod command_line;
+mod doors;
+mod drop_in;
+mod grpcurl;
+mod history;
+mod http;
+mod lab;
+mod programs;
+mod refusals;
+mod requests;
+mod restart;
+mod strangers;
+mod three;
+mod tokens;
+mod tree;
