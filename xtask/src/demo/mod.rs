@@ -102,7 +102,8 @@ fn walk(layout: &Layout, binaries: &Binaries, arguments: &Arguments) -> Result<(
         }
     }
     let seconds = world.screen.elapsed().as_secs();
-    println!("\nEverything above happened in {seconds} s. It is all still running:\n");
+    let until = if arguments.once { "This ran, and ends now" } else { "It is all still running" };
+    println!("\nEverything above happened in {seconds} s. {until}:\n");
     let places = world.places()?;
     world.screen.table(&places);
     if !arguments.once {
