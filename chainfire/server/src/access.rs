@@ -1,60 +1,23 @@
-use async_trait::async_trait;
-use iam_client::{Access, Identity, Rule};
-
-/// What a call does to the keys it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Read,
-    Write,
-}
-
-/// Who may do what to which keys of the user keyspace. Asked for every range that a request names, nested operations
-/// included, before anything is read or proposed. Decides locally and never waits.
-pub trait KeyAccess: Send + Sync + 'static {
-    /// Whether `identity` may do `operation` to every key with `start <= key < end`; no `end` means all that follow.
-    fn allows(&self, identity: &Identity, operation: Operation, start: &[u8], end: Option<&[u8]>) -> bool;
-}
+use holdfast_keyspace::KeyRange;
+use iam_client::{Access, Identity, KeyAccess, KeyAuthority, Refusal, Rule};
 
 /// The drop-in server without authentication: everybody may do everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Open;
 
-impl KeyAccess for Open {
-    fn allows(&self, _: &Identity, _: Operation, _: &[u8], _: Option<&[u8]>) -> bool {
-        true
+impl KeyAuthority for Open {
+    fn may_access_keys(&self, _: &Identity, _: KeyAccess, _: &KeyRange) -> Result<bool, Refusal> {
+        Ok(true)
     }
-}
 
-/// Why `Authenticate` gives no token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// Wrong name or password; the caller does not learn which.
-    #[error("authentication failed")]
-    Refused,
-    #[error("too many failed attempts; try again in {retry_after_s} s")]
-    SlowDown { retry_after_s: u32 },
-    #[error("identity is not available: {0}")]
-    Unavailable(String),
-}
-
-/// Turns a name and a password into a token for etcd's `token` metadata; IAM implements it.
-#[async_trait]
-pub trait PasswordLogin: Send + Sync + 'static {
-    /// `source` is the caller's address, for the decision log and for rate limits.
-    async fn login(
-        &self,
-        name: &str,
-        password: &str,
-        source: Option<std::net::SocketAddr>,
-    ) -> Result<String, LoginError>;
-
-    /// Counts changes of principals and policy; `AuthStatus` shows it.
-    fn revision(&self) -> u64;
+    fn authorize_keys(&self, _: &Identity, _: KeyAccess, _: &KeyRange) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 const ADMIN: Access = Access::Permission { action: "cluster.Admin", resource: "cluster/chainfire" };
 
-/// What each route of this crate demands. Key permissions are decided by the handlers through [`KeyAccess`].
+/// What each route of this crate demands. Key permissions are decided by the handlers through [`KeyAuthority`].
 pub const ACCESS: &[Rule] = &[
     Rule::new("/health", Access::Public),
     Rule::new("/version", Access::Public),

@@ -1,5 +1,6 @@
 use chainfire_core::{Failure, Halt, UserError};
 use chainfire_raft::{ProposeError, ReadError, TransferError};
+use iam_client::Refusal;
 use tonic::{Code, Status};
 
 /// Every way a call of the etcd API can fail. Clients recognise an error by its exact text, so the texts are part of
@@ -135,6 +136,17 @@ impl From<ProposeError> for Error {
             ProposeError::Unknown(_) => Self::Unknown,
             ProposeError::TooLarge { .. } => Self::RequestTooLarge,
             ProposeError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Anonymous | Refusal::Unauthenticated => Self::LoginFailed,
+            Refusal::Denied { .. } => Self::PermissionDenied,
+            Refusal::SlowDown { .. } => Self::TooManyRequests,
+            Refusal::Unavailable(_) => Self::Unhealthy,
         }
     }
 }

@@ -30,7 +30,7 @@ pub mod version;
 mod watch;
 mod wire;
 
-pub use access::{ACCESS, KeyAccess, LoginError, Open, Operation, PasswordLogin};
+pub use access::{ACCESS, Open};
 pub use api::Doors;
 pub use background::AutoCompaction;
 pub use chainfire::{Chainfire, Config, Foundation};

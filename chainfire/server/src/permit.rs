@@ -2,15 +2,15 @@ use chainfire_core::{
     kv::{DeleteRange, Keys, Put, Range, Txn, TxnOp},
     lease::{self, LeaseId},
 };
-use holdfast_keyspace::Read;
-use iam_client::Identity;
+use holdfast_keyspace::{KeyRange, Read};
+use iam_client::{Identity, KeyAccess, KeyAuthority};
 
-use crate::{Error, KeyAccess, Operation};
+use crate::Error;
 
-/// Asks [`KeyAccess`] for everything that a request touches: nested operations, both branches, the pairs that
+/// Asks [`KeyAuthority`] for everything that a request touches: nested operations, both branches, the pairs that
 /// `prev_kv` shows, and the keys of a lease that the request can bring to an end.
 pub(crate) struct Permit<'a> {
-    pub(crate) access: &'a dyn KeyAccess,
+    pub(crate) keys: &'a dyn KeyAuthority,
     pub(crate) identity: &'a Identity,
     /// Where the keys of leases are looked up.
     pub(crate) read: &'a dyn Read,
@@ -18,27 +18,27 @@ pub(crate) struct Permit<'a> {
 
 impl Permit<'_> {
     pub(crate) fn range(&self, range: &Range) -> Result<(), Error> {
-        self.keys(Operation::Read, &range.keys)
+        self.keys(KeyAccess::Read, &range.keys)
     }
 
     pub(crate) fn put(&self, put: &Put) -> Result<(), Error> {
         let keys = Keys::One(put.key.clone());
-        self.keys(Operation::Write, &keys)?;
+        self.keys(KeyAccess::Write, &keys)?;
         if put.prev_kv {
-            self.keys(Operation::Read, &keys)?;
+            self.keys(KeyAccess::Read, &keys)?;
         }
         // Whoever joins a lease could make its other keys vanish by letting it expire.
-        if put.lease == LeaseId::NONE { Ok(()) } else { self.lease(Operation::Write, put.lease) }
+        if put.lease == LeaseId::NONE { Ok(()) } else { self.lease(KeyAccess::Write, put.lease) }
     }
 
     pub(crate) fn delete(&self, delete: &DeleteRange) -> Result<(), Error> {
-        self.keys(Operation::Write, &delete.keys)?;
-        if delete.prev_kv { self.keys(Operation::Read, &delete.keys) } else { Ok(()) }
+        self.keys(KeyAccess::Write, &delete.keys)?;
+        if delete.prev_kv { self.keys(KeyAccess::Read, &delete.keys) } else { Ok(()) }
     }
 
     pub(crate) fn txn(&self, txn: &Txn) -> Result<(), Error> {
         for compare in &txn.compare {
-            self.keys(Operation::Read, &compare.keys)?;
+            self.keys(KeyAccess::Read, &compare.keys)?;
         }
         for op in txn.success.iter().chain(&txn.failure) {
             match op {
@@ -52,26 +52,25 @@ impl Permit<'_> {
     }
 
     /// All keys of a lease. Somebody who may touch every key needs no look at them.
-    pub(crate) fn lease(&self, operation: Operation, id: LeaseId) -> Result<(), Error> {
-        if self.access.allows(self.identity, operation, &[], None) {
+    pub(crate) fn lease(&self, access: KeyAccess, id: LeaseId) -> Result<(), Error> {
+        if self.keys.may_access_keys(self.identity, access, &KeyRange::all())? {
             return Ok(());
         }
         for key in lease::keys(self.read, id)? {
-            self.keys(operation, &Keys::One(key))?;
+            self.keys(access, &Keys::One(key))?;
         }
         Ok(())
     }
 
-    pub(crate) fn keys(&self, operation: Operation, keys: &Keys) -> Result<(), Error> {
-        let allows = |start: &[u8], end: Option<&[u8]>| self.access.allows(self.identity, operation, start, end);
-        let allowed = match keys {
-            Keys::One(key) => allows(key, Some(&[key.as_ref(), &[0]].concat())),
-            Keys::From(start) => allows(start, None),
+    pub(crate) fn keys(&self, access: KeyAccess, keys: &Keys) -> Result<(), Error> {
+        let range = match keys {
+            Keys::One(key) => KeyRange::between(key.as_ref(), [key.as_ref(), &[0]].concat()),
+            Keys::From(start) => KeyRange::from(start.as_ref()),
             // Nothing is inside; whoever asks learns nothing.
-            Keys::Range { start, end } if end <= start => true,
-            Keys::Range { start, end } => allows(start, Some(end)),
+            Keys::Range { start, end } if end <= start => return Ok(()),
+            Keys::Range { start, end } => KeyRange::between(start.as_ref(), end.as_ref()),
         };
-        if allowed { Ok(()) } else { Err(Error::PermissionDenied) }
+        Ok(self.keys.authorize_keys(self.identity, access, &range)?)
     }
 }
 
@@ -80,20 +79,27 @@ mod tests {
     use bytes::Bytes;
     use chainfire_core::{AuthenticatedBy, kv::Compare, kv::Operand, kv::Relation};
     use holdfast_keyspace::Memory;
-    use iam_client::{Kind, PrincipalId};
+    use iam_client::{Kind, PrincipalId, Refusal};
 
     use super::*;
 
     /// May read `a/` and write `w/`.
     struct Prefixes;
 
-    impl KeyAccess for Prefixes {
-        fn allows(&self, _: &Identity, operation: Operation, start: &[u8], end: Option<&[u8]>) -> bool {
-            let (from, to): (&[u8], &[u8]) = match operation {
-                Operation::Read => (b"a/", b"a0"),
-                Operation::Write => (b"w/", b"w0"),
+    impl KeyAuthority for Prefixes {
+        fn may_access_keys(&self, _: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
+            let (from, to): (&[u8], &[u8]) = match access {
+                KeyAccess::Read => (b"a/", b"a0"),
+                KeyAccess::Write => (b"w/", b"w0"),
             };
-            start >= from && end.is_some_and(|end| end <= to)
+            Ok(range.start.as_slice() >= from && range.end.as_deref().is_some_and(|end| end <= to))
+        }
+
+        fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal> {
+            if self.may_access_keys(identity, access, range)? {
+                return Ok(());
+            }
+            Err(Refusal::Denied { action: access.action().to_owned(), resource: "keys".to_owned() })
         }
     }
 
@@ -107,7 +113,7 @@ mod tests {
             request_id: "1".into(),
         };
         let read = Memory::new();
-        Permit { access: &Prefixes, identity: &identity, read: &read }.txn(txn).is_ok()
+        Permit { keys: &Prefixes, identity: &identity, read: &read }.txn(txn).is_ok()
     }
 
     fn put(key: &'static [u8], prev_kv: bool) -> TxnOp {

@@ -1,6 +1,5 @@
 //! All roles of one server, put together: what is opened first, what waits for what, what ends last.
 
-mod bridges;
 mod doors;
 mod routers;
 

@@ -13,7 +13,6 @@ use iam_server::Iam;
 use tonic::service::Routes;
 use tower::ServiceBuilder;
 
-use super::bridges::IamDoors;
 use crate::config::FleetLockAuth;
 
 /// The gRPC services that this server answers, for reflection: the descriptors hold more.
@@ -61,8 +60,9 @@ pub(super) fn api(
     metrics: &Metrics,
     dev: bool,
 ) -> anyhow::Result<Router> {
-    let doors = IamDoors::new(iam.clone());
-    let services = iam.add_to(chainfire.routes(doors.for_chainfire()));
+    let identity = Arc::new(iam.clone());
+    let services =
+        iam.add_to(chainfire.routes(chainfire_server::Doors { keys: identity.clone(), login: Some(identity) }));
     let services = services.add_service(history.grpc()).add_service(configsrv_server::grpc(config.clone()));
     let router = with_reflection(services)?.merge(chainfire.http()).merge(metrics_page(metrics));
     Ok(guarded(router, iam, GRPC_RULES.iter().copied().chain([metrics_rules(dev)])))

@@ -13,13 +13,16 @@ pub trait Authority: Send + Sync + 'static {
 
     /// Decides locally from this server's state; never waits for the network.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
+}
 
-    /// Whether the caller may do `access` to every key in `range` of chainfire's user keyspace. An authority without
-    /// key permissions decides about all keys at once.
-    fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal> {
-        let _ = range;
-        self.authorize(identity, access.action(), "keys/*")
-    }
+/// Rights on the keys of chainfire's user keyspace, decided locally like [`Authority::authorize`].
+pub trait KeyAuthority: Send + Sync + 'static {
+    /// Whether the caller may do `access` to every key in `range`, for a server that wants to save itself smaller
+    /// questions: a no is not a denial yet, and nothing is recorded.
+    fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal>;
+
+    /// The same for a request that names these keys: [`Refusal::Denied`] if not, which is recorded.
+    fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal>;
 }
 
 /// The two rights that chainfire knows on keys.
@@ -43,4 +46,7 @@ impl KeyAccess {
 pub trait PasswordLogin: Send + Sync + 'static {
     /// A bearer token for an access key id and its secret (or, while it is enabled, `admin` and the bootstrap token).
     async fn login(&self, name: &str, password: &str, source: Option<SocketAddr>) -> Result<String, Refusal>;
+
+    /// Counts changes of principals and policy; etcd's `AuthStatus` shows it.
+    fn revision(&self) -> u64;
 }

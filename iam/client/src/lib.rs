@@ -17,7 +17,7 @@ mod refusal;
 mod response;
 
 pub use access::{Access, AccessTable, Rule};
-pub use authority::{Authority, KeyAccess, PasswordLogin};
+pub use authority::{Authority, KeyAccess, KeyAuthority, PasswordLogin};
 pub use connection::{ConnectionInfo, RequestId};
 pub use decision::{DecisionRecord, DecisionSource};
 pub use identity::{Identity, Kind, PrincipalId, identity};

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::AuthenticatedBy;
 use holdfast_keyspace::KeyRange;
-use iam_client::{Authority, Identity, KeyAccess, Kind, PasswordLogin, Presented, PrincipalId as CallerId, Refusal};
+use iam_client::{
+    Authority, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, Presented, PrincipalId as CallerId, Refusal,
+};
 use iam_core::{
     PrincipalId,
     enrol::{Peer, verify_chain},
@@ -48,6 +50,17 @@ impl Authority for Iam {
 
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.0.authorize(identity, action, resource)
+    }
+}
+
+impl KeyAuthority for Iam {
+    fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
+        self.0.check_doors()?;
+        let rights = self.0.caller_holdings(identity)?.key_rights()?;
+        Ok(match access {
+            KeyAccess::Read => rights.read.covers(range),
+            KeyAccess::Write => rights.write.covers(range),
+        })
     }
 
     fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal> {
@@ -91,6 +104,10 @@ impl PasswordLogin for Iam {
                 Ok(issued.token)
             }
         }
+    }
+
+    fn revision(&self) -> u64 {
+        self.applied().system_revision
     }
 }
 

@@ -1,22 +1,9 @@
 //! Whether a caller may. Everything is read from the local state machine, nothing waits for the network.
 
-use holdfast_keyspace::KeyRange;
-use iam_client::{Identity, KeyAccess, Kind, Refusal};
-use iam_core::policy::{Caller, Context, KeyRights, Verdict};
+use iam_client::{Identity, Kind, Refusal};
+use iam_core::policy::{Caller, Context, Verdict};
 
-use crate::{Error, Iam, authority::stored_id, directory::Holdings, iam::Inner, recorder::Call};
-
-impl Iam {
-    /// Like [`iam_client::Authority::authorize_keys`], for callers that only want to know: nothing is recorded.
-    pub fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
-        self.0.check_doors()?;
-        let rights: KeyRights = self.0.caller_holdings(identity)?.key_rights()?;
-        Ok(match access {
-            KeyAccess::Read => rights.read.covers(range),
-            KeyAccess::Write => rights.write.covers(range),
-        })
-    }
-}
+use crate::{Error, authority::stored_id, directory::Holdings, iam::Inner, recorder::Call};
 
 impl Inner {
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {

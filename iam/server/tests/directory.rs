@@ -11,7 +11,7 @@ use holdfast_proto::iam::{
     GetCredentialSecretRequest, GrantRequest, KeyGrant, ListBindingsRequest, ListCredentialsRequest,
     ListPrincipalsRequest, Page, RevokeCredentialRequest, RevokeGrantRequest,
 };
-use iam_client::{Authority, KeyAccess, PasswordLogin, Presented, Refusal};
+use iam_client::{Authority, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal};
 use support::{ADMIN_TOKEN, Environment, Plane, with};
 use tonic::Code;
 

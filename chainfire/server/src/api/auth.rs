@@ -9,10 +9,11 @@ use holdfast_proto::etcdserverpb::{
     AuthUserRevokeRoleResponse, AuthenticateRequest, AuthenticateResponse, auth_server::Auth,
 };
 use holdfast_rpc::Connection;
+use iam_client::Refusal;
 use tonic::{Request, Response, Status};
 
 use super::Etcd;
-use crate::{Error, LoginError};
+use crate::Error;
 
 /// Principals are IAM's. What has a meaning there works; managing them through this service does not.
 macro_rules! managed_by_iam {
@@ -72,10 +73,9 @@ impl Etcd {
         if name.is_empty() {
             return Err(Error::UserEmpty);
         }
-        login.login(name, password, source).await.map_err(|error| match error {
-            LoginError::Refused => Error::LoginFailed,
-            LoginError::SlowDown { .. } => Error::TooManyRequests,
-            LoginError::Unavailable(_) => Error::Unhealthy,
+        login.login(name, password, source).await.map_err(|refusal| match refusal {
+            Refusal::Denied { .. } => Error::LoginFailed,
+            refusal => refusal.into(),
         })
     }
 }

@@ -10,18 +10,18 @@ use holdfast_proto::etcdserverpb::{
     lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use holdfast_rpc::Connection;
-use iam_client::{Identity, Kind, PrincipalId};
+use iam_client::{Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
 use crate::{
-    Error, KeyAccess, Operation, PasswordLogin, directory::Directory, lease::Keeper, metrics::Metrics, permit::Permit,
-    request::request_id, store::Store, watch::Hub, wire::Headers,
+    Error, directory::Directory, lease::Keeper, metrics::Metrics, permit::Permit, request::request_id, store::Store,
+    watch::Hub, wire::Headers,
 };
 
 /// How callers are judged: IAM in the suite, [`Doors::open`] in the drop-in server.
 #[derive(Clone)]
 pub struct Doors {
-    pub access: Arc<dyn KeyAccess>,
+    pub keys: Arc<dyn KeyAuthority>,
     /// None where there is no authentication.
     pub login: Option<Arc<dyn PasswordLogin>>,
 }
@@ -98,9 +98,9 @@ impl Etcd {
         Ok(caller(extensions))
     }
 
-    /// Whether `identity` may do `operation` to `keys`.
-    pub(super) fn permit_keys(&self, identity: &Identity, operation: Operation, keys: &Keys) -> Result<(), Error> {
-        self.permit(identity, |permit| permit.keys(operation, keys))
+    /// Whether `identity` may do `access` to `keys`.
+    pub(super) fn permit_keys(&self, identity: &Identity, access: KeyAccess, keys: &Keys) -> Result<(), Error> {
+        self.permit(identity, |permit| permit.keys(access, keys))
     }
 
     pub(super) fn permit(
@@ -109,14 +109,14 @@ impl Etcd {
         ask: impl FnOnce(Permit<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let read = self.store.group().state();
-        ask(Permit { access: self.doors.access.as_ref(), identity, read })
+        ask(Permit { keys: self.doors.keys.as_ref(), identity, read })
     }
 }
 
 impl Doors {
     /// Everybody may do everything; there is no login.
     pub fn open() -> Self {
-        Self { access: Arc::new(crate::Open), login: None }
+        Self { keys: Arc::new(crate::Open), login: None }
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn demands_leader(metadata: &MetadataMap) -> bool {
 }
 
 /// The identity that the layer in front has established. Without one the caller is anonymous, which
-/// [`KeyAccess`] has to judge like any other identity.
+/// [`KeyAuthority`] has to judge like any other identity.
 pub(super) fn caller(extensions: &Extensions) -> Identity {
     if let Some(identity) = extensions.get::<Identity>() {
         return identity.clone();

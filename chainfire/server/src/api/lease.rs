@@ -10,11 +10,11 @@ use holdfast_proto::etcdserverpb::{
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse, lease_server::Lease,
 };
-use iam_client::Identity;
+use iam_client::{Identity, KeyAccess};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Etcd;
-use crate::{Error, Operation, store::Done};
+use crate::{Error, store::Done};
 
 type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
 
@@ -35,7 +35,7 @@ impl Lease for Etcd {
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
         let identity = self.admit(request.metadata(), request.extensions())?;
         let id = LeaseId(request.into_inner().id);
-        self.permit(&identity, |permit| permit.lease(Operation::Write, id))?;
+        self.permit(&identity, |permit| permit.lease(KeyAccess::Write, id))?;
         let revoke = UserCommand::LeaseRevoke(LeaseRevoke { id });
         let done = self.store.change(identity.origin(), revoke).await?;
         let UserAnswer::LeaseRevoke { revision } = done.answer else { return Err(Error::mismatch().into()) };
@@ -67,7 +67,7 @@ impl Lease for Etcd {
         let id = LeaseId(request.id);
         self.store.barrier().await.map_err(Error::from)?;
         if request.keys {
-            self.permit(&identity, |permit| permit.lease(Operation::Read, id))?;
+            self.permit(&identity, |permit| permit.lease(KeyAccess::Read, id))?;
         }
         let remaining = self.keeper.remaining(id).await?;
         let view = self.store.view();
@@ -108,7 +108,7 @@ impl Etcd {
     async fn keep_alive(&self, identity: &Identity, id: LeaseId) -> Result<LeaseKeepAliveResponse, Error> {
         // Read before the renewal: whoever sees this revision knows that the lease lived after it.
         let header = Some(self.current_header()?);
-        self.permit(identity, |permit| permit.lease(Operation::Write, id))?;
+        self.permit(identity, |permit| permit.lease(KeyAccess::Write, id))?;
         let ttl = self.keeper.renew(id).await?;
         if ttl.is_some() {
             self.metrics.lease_renewed.inc();

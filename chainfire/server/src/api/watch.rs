@@ -3,7 +3,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use chainfire_raft::Status as GroupStatus;
 use futures::{Stream, StreamExt as _, stream};
 use holdfast_proto::etcdserverpb::{WatchRequest, WatchResponse, watch_server::Watch};
-use iam_client::Identity;
+use iam_client::{Identity, KeyAccess};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Etcd, etcd::demands_leader};
 use crate::{
-    Error, Operation,
+    Error,
     watch::{Order, Sender, Subscription},
     wire::{self, WatchCall},
 };
@@ -92,7 +92,7 @@ impl Receiver {
     fn create(&self, order: Result<Order, String>) -> Result<(), String> {
         let order = order?;
         let text = |error: Error| error.to_string();
-        self.etcd.permit_keys(&self.identity, Operation::Read, &order.watcher.keys).map_err(text)?;
+        self.etcd.permit_keys(&self.identity, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
         let revision = self.etcd.store.revision().map_err(text)?;
         self.subscription.create(order, revision).map_err(|refused| refused.to_string())
     }

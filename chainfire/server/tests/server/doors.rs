@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use axum::extract::Request;
 use chainfire_core::AuthenticatedBy;
 use chainfire_raft::{Cluster, GroupConfig, Node, NodeConfig, Timing};
-use chainfire_server::{Chainfire, Config, Doors, Foundation, KeyAccess, LoginError, Operation, PasswordLogin};
+use chainfire_server::{Chainfire, Config, Doors, Foundation};
+use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
     AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest,
     WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
@@ -14,7 +15,7 @@ use holdfast_proto::etcdserverpb::{
 };
 use holdfast_service::{Stop, Tasks};
 use holdfast_telemetry::Metrics;
-use iam_client::{Identity, Kind, PrincipalId};
+use iam_client::{Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::{
@@ -27,11 +28,18 @@ use crate::{kv::put, txn::op};
 /// Everybody may do anything below `own/`, and nothing else.
 struct OwnPrefix;
 
-impl KeyAccess for OwnPrefix {
-    fn allows(&self, identity: &Identity, _: Operation, start: &[u8], end: Option<&[u8]>) -> bool {
-        identity.principal.kind == Kind::User
-            && start >= b"own/".as_slice()
-            && end.is_some_and(|end| end <= b"own0".as_slice())
+impl KeyAuthority for OwnPrefix {
+    fn may_access_keys(&self, identity: &Identity, _: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
+        Ok(identity.principal.kind == Kind::User
+            && range.start.as_slice() >= b"own/".as_slice()
+            && range.end.as_deref().is_some_and(|end| end <= b"own0".as_slice()))
+    }
+
+    fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal> {
+        if self.may_access_keys(identity, access, range)? {
+            return Ok(());
+        }
+        Err(Refusal::Denied { action: access.action().to_owned(), resource: "keys".to_owned() })
     }
 }
 
@@ -39,9 +47,9 @@ struct OneUser;
 
 #[async_trait]
 impl PasswordLogin for OneUser {
-    async fn login(&self, name: &str, password: &str, source: Option<SocketAddr>) -> Result<String, LoginError> {
+    async fn login(&self, name: &str, password: &str, source: Option<SocketAddr>) -> Result<String, Refusal> {
         assert!(source.is_some());
-        if (name, password) == ("mira", "right") { Ok("token".to_owned()) } else { Err(LoginError::Refused) }
+        if (name, password) == ("mira", "right") { Ok("token".to_owned()) } else { Err(Refusal::Unauthenticated) }
     }
 
     fn revision(&self) -> u64 {
@@ -69,7 +77,7 @@ impl Suite {
         let mut tasks = Tasks::new(stop.clone());
         chainfire.spawn(&mut tasks);
 
-        let doors = Doors { access: Arc::new(OwnPrefix), login: Some(Arc::new(OneUser)) };
+        let doors = Doors { keys: Arc::new(OwnPrefix), login: Some(Arc::new(OneUser)) };
         let router = chainfire.routes(doors).into_axum_router();
         let router = router.layer(axum::middleware::map_request(identify));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
