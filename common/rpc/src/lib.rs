@@ -4,11 +4,13 @@
 //! [`Connection`] into the extensions of each request. Errors are transport-free ([`Error`]) and become a gRPC status
 //! or an HTTP answer in exactly one place each.
 
+mod accept;
 mod error;
 mod listener;
 mod presented;
 mod tls;
 
+pub use accept::accept;
 pub use error::{Error, Kind};
 pub use listener::{Connection, Limits, serve};
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};

@@ -10,14 +10,12 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::ServerTls;
+use crate::{ServerTls, accept};
 
 /// What is known about the connection that a request came on; in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -53,38 +51,10 @@ pub async fn serve(
     limits: Limits,
     stop: Stop,
 ) -> io::Result<()> {
-    let connections = TaskTracker::new();
-    let free = Arc::new(Semaphore::new(limits.connections));
-    loop {
-        let permit = tokio::select! {
-            () = stop.requested() => break,
-            permit = free.clone().acquire_owned() => permit.map_err(io::Error::other)?,
-        };
-        let (stream, source) = tokio::select! {
-            () = stop.requested() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, or a client that left while it was queued: neither ends the listener.
-                    tracing::warn!(%error, "connection not accepted");
-                    sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-        };
-        let (router, tls, stop) = (router.clone(), tls.clone(), stop.clone());
-        connections.spawn(async move {
-            if let Err(error) = connection(stream, source, router, tls, limits, stop).await {
-                tracing::debug!(%source, error, "connection ended");
-            }
-            drop(permit);
-        });
-    }
-    connections.close();
-    if timeout(limits.drain, connections.wait()).await.is_err() {
-        tracing::info!(open = connections.len(), "connections cut at the end of the drain time");
-    }
-    Ok(())
+    accept(listener, limits.connections, limits.drain, stop.clone(), move |stream, source| {
+        connection(stream, source, router.clone(), tls.clone(), limits, stop.clone())
+    })
+    .await
 }
 
 async fn connection(

@@ -2,13 +2,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use holdfast_rpc::ServerTls;
 use holdfast_service::Stop;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
 
 use super::{SqlLogin, cancel::Cancellations, connection};
 use crate::Flaredb;
@@ -66,42 +61,12 @@ pub async fn serve(
     config: PgConfig,
     stop: Stop,
 ) -> io::Result<()> {
-    let (free, drain) = (Arc::new(Semaphore::new(config.connections)), config.drain);
+    let (connections, drain) = (config.connections, config.drain);
     let server =
         Arc::new(Server { flaredb, login, config, cancellations: Cancellations::default(), stop: stop.clone() });
-    let connections = TaskTracker::new();
-    loop {
-        let permit = tokio::select! {
-            () = stop.requested() => break,
-            permit = free.clone().acquire_owned() => permit.map_err(io::Error::other)?,
-        };
-        let (stream, source) = tokio::select! {
-            () = stop.requested() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
-                    sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-        };
-        let server = server.clone();
-        connections.spawn(async move {
-            if let Err(error) = handle(server, stream, source).await {
-                tracing::debug!(%source, %error, "SQL connection ended");
-            }
-            drop(permit);
-        });
-    }
-    connections.close();
-    if timeout(drain, connections.wait()).await.is_err() {
-        tracing::info!(open = connections.len(), "SQL connections cut at the end of the drain time");
-    }
-    Ok(())
-}
-
-async fn handle(server: Arc<Server>, stream: TcpStream, source: SocketAddr) -> io::Result<()> {
-    let acceptor = server.config.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-    connection::run(server, stream, source, acceptor).await
+    holdfast_rpc::accept(listener, connections, drain, stop, move |stream, source| {
+        let acceptor = server.config.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+        connection::run(server.clone(), stream, source, acceptor)
+    })
+    .await
 }
