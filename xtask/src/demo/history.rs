@@ -6,6 +6,7 @@ use super::{Step, screen::ensure, world::World};
 
 pub(super) const STEPS: &[Step] = &[
     Step { title: "The same servers are an etcd", run: etcd },
+    Step { title: "Every service answers grpcurl, without a .proto file", run: grpcurl },
     Step { title: "The history of everything, in SQL", run: history },
 ];
 
@@ -13,18 +14,26 @@ const KEY: &str = "demo/greeting";
 
 fn etcd(world: &mut World) -> Result<()> {
     let api = world.endpoints()?.api;
-    let user = format!("admin:{}", world.admin_token()?);
-    let etcdctl =
-        |world: &World| world.client("etcdctl").map(|client| client.environment("ETCDCTL_USER", user.as_str()));
-    let Some(put) = etcdctl(world) else {
-        world.screen.command(&format!("etcdctl --endpoints http://{api} put {KEY} hello"));
-        world.screen.note("etcdctl is not installed here: not run");
+    let etcdctl = |words: &str| format!("--endpoints http://{api} {words}");
+    let put = world.with_token("etcdctl", "ETCDCTL_USER", "admin:", |program| {
+        program.words(&etcdctl(&format!("put {KEY} hello")))
+    })?;
+    if put.is_none() {
         return Ok(());
-    };
-    world.tell_program(put.words(&format!("--endpoints http://{api} put {KEY} hello")), 0)?;
-    let get = etcdctl(world).context("etcdctl is gone")?.words(&format!("--endpoints http://{api} get {KEY}"));
-    let got = world.tell_program(get, 0)?;
-    ensure(got.output.lines().eq([KEY, "hello"]), "etcdctl reads what it wrote")
+    }
+    let got = world
+        .with_token("etcdctl", "ETCDCTL_USER", "admin:", |program| program.words(&etcdctl(&format!("get {KEY}"))))?;
+    ensure(got.is_some_and(|got| got.output.lines().eq([KEY, "hello"])), "etcdctl reads what it wrote")
+}
+
+/// Every service describes itself, so that a general gRPC client needs nothing from us.
+fn grpcurl(world: &mut World) -> Result<()> {
+    let api = world.endpoints()?.api;
+    world.with_token("grpcurl", "TOKEN", "", |program| {
+        let program = program.words("-plaintext -expand-headers -H").argument("authorization: Bearer ${TOKEN}");
+        program.words(&format!("{api} configsrv.v1.ConfigService/ListVersions"))
+    })?;
+    Ok(())
 }
 
 fn history(world: &mut World) -> Result<()> {
@@ -41,16 +50,9 @@ fn history(world: &mut World) -> Result<()> {
     let address = world.endpoints()?.sql;
     let (host, port) = address.rsplit_once(':').context("no port")?;
     let place = format!("host={host} port={port} user=admin dbname=holdfast");
-    match world.client("psql") {
-        Some(psql) => {
-            let psql = psql.environment("PGPASSWORD", world.admin_token()?);
-            world.tell_program(psql.argument(place).words("-c").argument(LATEST), 0)?;
-            world.screen.fact("any PostgreSQL client asks the same questions");
-        }
-        None => {
-            world.screen.command(&format!("psql '{place}' -c '{LATEST}'"));
-            world.screen.note("psql is not installed here: not run");
-        }
+    let asked = world.with_token("psql", "PGPASSWORD", "", |psql| psql.argument(place).words("-c").argument(LATEST))?;
+    if asked.is_some() {
+        world.screen.fact("any PostgreSQL client asks the same questions");
     }
     Ok(())
 }

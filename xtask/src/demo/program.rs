@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     path::Path,
     process::{Command, Output},
 };
@@ -58,6 +59,16 @@ impl Program {
     pub(crate) fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.command.env(name, value.into());
         self
+    }
+
+    /// A variable with a secret that is in a file, set as a person would set it for one command.
+    pub(crate) fn secret(mut self, name: &str, prefix: &str, file: &Path) -> Result<Self> {
+        let secret = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let folder = self.command.get_current_dir().unwrap_or(Path::new(""));
+        let short = file.strip_prefix(folder).unwrap_or(file);
+        self.shown.insert(0, format!("{name}=\"{prefix}$(cat {})\"", quoted(&short.to_string_lossy())));
+        self.command.env(name, format!("{prefix}{}", secret.trim_end()));
+        Ok(self)
     }
 
     /// The line that a person would type.
@@ -120,6 +131,17 @@ mod tests {
             .argument("SELECT 'x'")
             .quietly("-o json");
         assert_eq!(program.shown(), r"florctl history query 'SELECT '\''x'\'''");
+    }
+
+    #[test]
+    fn secrets_stay_in_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("admin.token");
+        fs::write(&file, "deep\n").unwrap();
+        let shell = Program::new(Path::new("/bin/sh"), folder.path()).words("-c").argument("echo $WHO");
+        let shell = shell.secret("WHO", "admin:", &file).unwrap();
+        assert_eq!(shell.shown(), r#"WHO="admin:$(cat admin.token)" sh -c 'echo $WHO'"#);
+        assert_eq!(shell.run().unwrap().output, "admin:deep\n");
     }
 
     #[test]

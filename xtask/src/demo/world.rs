@@ -130,6 +130,28 @@ impl World {
         self.servers.first().context("no server was started")?.admin_token()
     }
 
+    /// Runs a public client with the admin's token in a variable, shows it and what it says; it must succeed. Where it
+    /// is not installed it is shown all the same, and nothing is returned.
+    pub(crate) fn with_token(
+        &self,
+        client: &str,
+        variable: &str,
+        prefix: &str,
+        arguments: impl FnOnce(Program) -> Program,
+    ) -> Result<Option<Ended>> {
+        let token = self.servers.first().context("no server was started")?.launch().admin_token.clone();
+        let installed = self.client(client);
+        let missing = installed.is_none();
+        let program = installed.unwrap_or_else(|| Program::new(Path::new(client), &self.folder));
+        let program = arguments(program).secret(variable, prefix, &token)?;
+        if missing {
+            self.screen.command(&program.shown());
+            self.screen.note(&format!("{client} is not installed here: not run"));
+            return Ok(None);
+        }
+        self.tell_program(program, 0).map(Some)
+    }
+
     /// A path as it looks from the demo's folder.
     pub(crate) fn short<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.folder).unwrap_or(path)
