@@ -1,4 +1,10 @@
-use std::{fmt::Display, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use holdfast_service::Stop;
 use tokio::{
@@ -8,14 +14,20 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+use crate::{Standing, strangers::Strangers};
+
+/// Between two complaints that connections cannot be accepted.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// Gives every connection to `handle`, at most `connections` of them at a time, until `stop`; then lets the open ones
-/// finish for `drain`.
+/// finish for `drain`. A quarter of the places is for connections whose callers are not known yet; they are also the
+/// ones that make room when all places are taken.
 pub async fn accept<F, E>(
     listener: TcpListener,
     connections: usize,
     drain: Duration,
     stop: Stop,
-    handle: impl Fn(TcpStream, SocketAddr) -> F,
+    handle: impl Fn(TcpStream, SocketAddr, Standing) -> F,
 ) -> io::Result<()>
 where
     F: Future<Output = Result<(), E>> + Send + 'static,
@@ -23,27 +35,40 @@ where
 {
     let open = TaskTracker::new();
     let free = Arc::new(Semaphore::new(connections));
+    let strangers = Strangers::new(connections / 4);
+    let mut complained: Option<Instant> = None;
     loop {
-        let permit = tokio::select! {
-            () = stop.requested() => break,
-            permit = free.clone().acquire_owned() => permit.map_err(io::Error::other)?,
-        };
         let (stream, source) = tokio::select! {
             () = stop.requested() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, or a client that left while it was queued: neither ends the listener.
-                    tracing::warn!(%error, "connection not accepted");
+                    if complained.is_none_or(|at| at.elapsed() >= QUIET) {
+                        tracing::warn!(%error, "connections are not accepted");
+                        complained = Some(Instant::now());
+                    }
+                    strangers.make_room();
                     sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             },
         };
-        let handled = handle(stream, source);
+        if free.available_permits() == 0 {
+            strangers.make_room();
+        }
+        let permit = tokio::select! {
+            () = stop.requested() => break,
+            permit = free.clone().acquire_owned() => permit.map_err(io::Error::other)?,
+        };
+        let standing = strangers.enter(source.ip());
+        let handled = handle(stream, source, standing.clone());
         open.spawn(async move {
-            if let Err(error) = handled.await {
-                tracing::debug!(%source, %error, "connection ended");
+            tokio::select! {
+                ended = handled => if let Err(error) = ended {
+                    tracing::debug!(%source, %error, "connection ended");
+                },
+                () = standing.cut() => tracing::debug!(%source, "connection cut: its place was needed"),
             }
             drop(permit);
         });

@@ -5,12 +5,17 @@
 //! or an HTTP answer in exactly one place each.
 
 mod accept;
+mod complaints;
+mod entrance;
 mod error;
 mod listener;
 mod presented;
+mod strangers;
 mod tls;
 
 pub use accept::accept;
+pub use complaints::Complaints;
 pub use error::{Error, Kind};
-pub use listener::{Connection, Limits, serve};
+pub use listener::{Connection, KnownBy, Limits, serve};
+pub use strangers::Standing;
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};

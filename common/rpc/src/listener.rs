@@ -8,14 +8,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
 
-use crate::{ServerTls, accept};
+use crate::{ServerTls, Standing, accept, entrance::Entrance};
 
 /// What is known about the connection that a request came on; in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -29,18 +28,43 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub connections: usize,
-    /// For the TLS handshake and for the headers of an HTTP/1.1 request.
+    /// For the TLS handshake, for the first byte after it, and for the headers of an HTTP/1.1 request.
     pub handshake: Duration,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
+    /// Requests that a connection may have running at a time while its caller is not known.
+    pub stranger_requests: usize,
+    pub known_by: KnownBy,
     /// How long open connections may finish their requests after a stop.
     pub drain: Duration,
 }
 
+/// What makes the caller of a connection known, so that the connection has its place for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// A layer behind the listener says so with [`Standing::known`].
+    Identity,
+    /// Whoever gets as far as a request: where TLS admits nobody else, or where everybody is welcome.
+    Request,
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 65_536, handshake: Duration::from_secs(10), streams: 65_536, drain: Duration::from_secs(5) }
+        Self {
+            connections: connections(),
+            handshake: Duration::from_secs(10),
+            streams: 65_536,
+            stranger_requests: 64,
+            known_by: KnownBy::Identity,
+            drain: Duration::from_secs(5),
+        }
     }
+}
+
+/// What one of several listeners may take of the process's open files, of which storage needs a part.
+fn connections() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(1024) / 4).unwrap_or(usize::MAX).clamp(32, 65_536)
 }
 
 /// Serves `router` on `listener` until `stop`, then lets open requests finish for [`Limits::drain`].
@@ -51,8 +75,8 @@ pub async fn serve(
     limits: Limits,
     stop: Stop,
 ) -> io::Result<()> {
-    accept(listener, limits.connections, limits.drain, stop.clone(), move |stream, source| {
-        connection(stream, source, router.clone(), tls.clone(), limits, stop.clone())
+    accept(listener, limits.connections, limits.drain, stop.clone(), move |stream, source, standing| {
+        connection(stream, source, standing, router.clone(), tls.clone(), limits, stop.clone())
     })
     .await
 }
@@ -60,6 +84,7 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     source: SocketAddr,
+    standing: Standing,
     router: Router,
     tls: Option<ServerTls>,
     limits: Limits,
@@ -68,22 +93,24 @@ async fn connection(
     // Small answers must not wait for the next packet; a peer that refuses the option still works.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return exchange(stream, source, Arc::new([]), router, limits, stop).await;
+        return exchange(stream, Connection { source, certificates: Arc::new([]) }, standing, router, limits, stop)
+            .await;
     };
     let handshake = TlsAcceptor::from(tls.config()).accept(stream);
     let stream = timeout(limits.handshake, handshake)
         .await
         .map_err(|_| "the TLS handshake took too long".to_owned())?
+        .inspect_err(|error| tls.refused(source, error))
         .map_err(|error| format!("TLS handshake: {error}"))?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = shown.iter().map(|certificate| Arc::from(certificate.as_ref())).collect();
-    exchange(stream, source, certificates, router, limits, stop).await
+    exchange(stream, Connection { source, certificates }, standing, router, limits, stop).await
 }
 
 async fn exchange<S>(
     stream: S,
-    source: SocketAddr,
-    certificates: Arc<[Arc<[u8]>]>,
+    connection: Connection,
+    standing: Standing,
     router: Router,
     limits: Limits,
     stop: Stop,
@@ -91,11 +118,15 @@ async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let known = Connection { source, certificates };
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(known.clone());
-        request.map(axum::body::Body::new)
-    });
+    // Everybody who speaks HTTP begins to speak; whoever only holds the connection open is not waited for.
+    let mut stream = BufReader::with_capacity(1, stream);
+    match timeout(limits.handshake, stream.fill_buf()).await {
+        Err(_) => return Err("nothing came".to_owned()),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Ok(Ok([])) => return Ok(()),
+        Ok(Ok(_)) => {}
+    }
+    let service = Entrance { router, connection, standing, limits };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);
     builder

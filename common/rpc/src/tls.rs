@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -15,7 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use crate::presented::PresentedCertificates;
+use crate::{Complaints, presented::PresentedCertificates};
 
 /// Whether clients show certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct ServerTls {
     files: Arc<TlsFiles>,
     alpn: Arc<[Vec<u8>]>,
     current: Arc<ArcSwap<ServerConfig>>,
+    complaints: Option<Complaints>,
 }
 
 /// How often files are looked at. A renewal is written well before the old certificate ends, so this may be slow.
@@ -64,7 +66,23 @@ impl ServerTls {
     pub fn load(files: TlsFiles, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|name| name.to_vec()).collect();
         let config = read(&files, &alpn)?;
-        Ok(Self { files: Arc::new(files), alpn, current: Arc::new(ArcSwap::from_pointee(config)) })
+        Ok(Self { files: Arc::new(files), alpn, current: Arc::new(ArcSwap::from_pointee(config)), complaints: None })
+    }
+
+    /// Handshakes that fail are warnings from now on, for a port that only a few known callers use.
+    #[must_use]
+    pub fn complaining(self, complaints: Complaints) -> Self {
+        Self { complaints: Some(complaints), ..self }
+    }
+
+    /// A handshake has failed. A connection that only ended says nothing about certificates.
+    pub(crate) fn refused(&self, source: SocketAddr, error: &io::Error) {
+        let Some(complaints) = self.complaints.as_ref().filter(|_| error.kind() == io::ErrorKind::InvalidData) else {
+            return;
+        };
+        if complaints.is_news(source.ip(), &error.to_string()) {
+            tracing::warn!(%source, %error, "a TLS handshake is refused");
+        }
     }
 
     /// The configuration for the next handshake.

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use flaredb_core::SqlState;
 use futures::{SinkExt as _, Stream as _};
+use holdfast_rpc::Standing;
 use pgwire::{
     api::{ClientInfo as _, NoopHandler, PgWireConnectionState},
     error::{ErrorInfo, PgWireError},
@@ -33,6 +34,7 @@ pub(super) async fn run(
     server: Arc<Server>,
     stream: TcpStream,
     source: SocketAddr,
+    standing: Standing,
     acceptor: Option<TlsAcceptor>,
 ) -> io::Result<()> {
     let login_ends = Instant::now() + server.config.login_time;
@@ -40,8 +42,12 @@ pub(super) async fn run(
     // A direct TLS handshake on a port without TLS has no answer.
     let Some(mut socket) = negotiated.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
     let session = Arc::new(Session::new(server.clone(), source));
+    let mut stranger = true;
     loop {
-        let stranger = session.identity().is_none();
+        if stranger && session.identity().is_some() {
+            stranger = false;
+            standing.known();
+        }
         let (limit, deadline) = if stranger {
             (STRANGER_BYTES, login_ends)
         } else {

@@ -64,9 +64,9 @@ pub async fn serve(
     let (connections, drain) = (config.connections, config.drain);
     let server =
         Arc::new(Server { flaredb, login, config, cancellations: Cancellations::default(), stop: stop.clone() });
-    holdfast_rpc::accept(listener, connections, drain, stop, move |stream, source| {
+    holdfast_rpc::accept(listener, connections, drain, stop, move |stream, source, standing| {
         let acceptor = server.config.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-        connection::run(server.clone(), stream, source, acceptor)
+        connection::run(server.clone(), stream, source, standing, acceptor)
     })
     .await
 }
