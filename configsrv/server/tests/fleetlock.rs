@@ -224,12 +224,17 @@ async fn groups_may_have_to_be_listed() {
 }
 
 #[tokio::test]
-async fn without_a_quorum_nothing_is_granted() {
+async fn without_a_leader_the_answer_says_what_is_known() {
     let server = Server::start(LockSettings::default()).await;
-    for error in [StoreError::Unavailable("no leader".into()), StoreError::Unknown("leader lost".into())] {
+    for (error, known) in [
+        (StoreError::Unavailable("no leader".into()), "nothing was granted or released"),
+        (StoreError::Unknown("leader lost".into()), "the outcome is unknown; ask again, repeats are harmless"),
+    ] {
         server.store.fail_with(Some(error));
-        server.take("a").await.refused(503, "no_leader");
-        server.give("a").await.refused(503, "no_leader");
+        for answer in [server.take("a").await, server.give("a").await] {
+            let value = answer.refused(503, "no_leader");
+            assert!(value.contains(known), "{value}");
+        }
     }
     server.store.fail_with(None);
     server.take("a").await.granted();
@@ -245,5 +250,16 @@ async fn clients_may_have_to_authenticate() {
     // A token is not what is demanded here.
     let token = server.send("POST", "/v1/pre-reboot", &with("Bearer node:pier2"), body).await;
     token.refused(401, "unauthorized");
+    assert!(token.head.contains("www-authenticate: basic realm"), "{}", token.head);
     server.send("POST", "/v1/pre-reboot", &with("Basic cGllcjI6cw=="), body).await.granted();
+
+    // Nobody is asked for a password that would not be taken.
+    for (client_auth, challenge) in [(ClientAuth::Token, Some("bearer realm")), (ClientAuth::Mtls, None)] {
+        let server = Server::start(LockSettings { client_auth, ..LockSettings::default() }).await;
+        let basic = server.send("POST", "/v1/pre-reboot", &with("Basic cGllcjI6cw=="), body).await;
+        basic.refused(401, "unauthorized");
+        assert!(!basic.head.contains("basic realm"), "{}", basic.head);
+        assert_eq!(basic.head.contains("www-authenticate"), challenge.is_some(), "{}", basic.head);
+        assert!(challenge.is_none_or(|challenge| basic.head.contains(challenge)), "{}", basic.head);
+    }
 }

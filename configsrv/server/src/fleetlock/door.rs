@@ -16,17 +16,17 @@ use crate::{ConfigService, http::read_body, settings::ClientAuth};
 
 /// `POST /v1/pre-reboot`: takes a slot before a reboot.
 pub(super) async fn pre_reboot(State(service): State<ConfigService>, request: Request) -> Response {
-    answer(take(&service, request).await)
+    answer(&service, take(&service, request).await)
 }
 
 /// `POST /v1/steady-state`: gives the slot back, if one is held.
 pub(super) async fn steady_state(State(service): State<ConfigService>, request: Request) -> Response {
-    answer(give_back(&service, request).await)
+    answer(&service, give_back(&service, request).await)
 }
 
 /// Everything else below `/v1/`: in JSON, so that a node with a wrong base URL logs why.
-pub(super) async fn nothing_here() -> Response {
-    Refusal::NotFound.into_response()
+pub(super) async fn nothing_here(State(service): State<ConfigService>) -> Response {
+    answer(&service, Err(Refusal::NotFound))
 }
 
 async fn take(service: &ConfigService, request: Request) -> Result<&'static str, Refusal> {
@@ -102,13 +102,13 @@ fn source(extensions: &Extensions) -> Option<String> {
     extensions.get::<holdfast_rpc::Connection>().map(|connection| connection.source.to_string())
 }
 
-fn answer(outcome: Result<&'static str, Refusal>) -> Response {
+fn answer(service: &ConfigService, outcome: Result<&'static str, Refusal>) -> Response {
     match outcome {
         Ok(text) => {
             let mut response = text.into_response();
             response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             response
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => refusal.response(service.settings().fleetlock.client_auth),
     }
 }

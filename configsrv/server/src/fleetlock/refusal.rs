@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{Error, service::now_ms};
+use crate::{Error, service::now_ms, settings::ClientAuth};
 
 /// Why a lock request fails. The kinds are a closed set, because every node counts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) enum Refusal {
     GroupFrozen { group: String, reason: String },
     RateLimited(u32),
     NoLeader,
+    OutcomeUnknown,
     InternalError,
 }
 
@@ -46,7 +47,8 @@ impl Refusal {
             Self::SemaphoreFull { .. } => "failed_lock_semaphore_full",
             Self::GroupFrozen { .. } => "group_frozen",
             Self::RateLimited(_) => "rate_limited",
-            Self::NoLeader => "no_leader",
+            // A client does the same about both: it asks again.
+            Self::NoLeader | Self::OutcomeUnknown => "no_leader",
             Self::InternalError => "internal_error",
         }
     }
@@ -65,7 +67,7 @@ impl Refusal {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::SemaphoreFull { .. } | Self::GroupFrozen { .. } => StatusCode::LOCKED,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoLeader => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoLeader | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -90,6 +92,7 @@ impl Refusal {
             Self::GroupFrozen { group, reason } => format!("group {group} is frozen: {reason}"),
             Self::RateLimited(seconds) => format!("too many attempts; try again in {seconds} s"),
             Self::NoLeader => "the control plane has no quorum; nothing was granted or released".into(),
+            Self::OutcomeUnknown => "the outcome is unknown; ask again, repeats are harmless".into(),
             Self::InternalError => "the server failed; its log says why".into(),
         }
     }
@@ -142,8 +145,8 @@ impl From<StoreError> for Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
-            // A client that does not know the outcome asks again, which is harmless: requests repeat by id.
-            Error::NoQuorum(_) | Error::OutcomeUnknown(_) => Self::NoLeader,
+            Error::NoQuorum(_) => Self::NoLeader,
+            Error::OutcomeUnknown(_) => Self::OutcomeUnknown,
             Error::TooLarge { limit, .. } => Self::BodyTooLarge(limit),
             Error::BadBody(why) => Self::DecodeError(why),
             Error::Unauthenticated => Self::Unauthorized,
@@ -157,8 +160,9 @@ impl From<Error> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    /// The answer of a server that demands `demanded` of its clients.
+    pub(super) fn response(self, demanded: ClientAuth) -> Response {
         let mut body = json!({ "kind": self.kind(), "value": self.value() });
         if let (Self::SemaphoreFull { holders, slots, .. }, Some(fields)) = (&self, body.as_object_mut()) {
             // Clients ignore further members; tools do not.
@@ -173,10 +177,21 @@ impl IntoResponse for Refusal {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
             }
             Self::Unauthorized => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"holdfast\""));
+                if let Some(challenge) = challenge(demanded) {
+                    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                }
             }
             _ => {}
         }
         response
+    }
+}
+
+/// Names only what would be accepted, so that nobody sends a secret for nothing. No scheme asks for a certificate.
+fn challenge(demanded: ClientAuth) -> Option<&'static str> {
+    match demanded {
+        ClientAuth::Basic => Some("Basic realm=\"holdfast\""),
+        ClientAuth::Token => Some("Bearer realm=\"holdfast\""),
+        ClientAuth::Mtls | ClientAuth::None => None,
     }
 }
