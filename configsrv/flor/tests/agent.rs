@@ -18,7 +18,10 @@ use axum::{Router, body::Body, extract::State, routing::get};
 use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
 use iam_client::IamLayer;
 use serde_json::{Value, json};
-use support::{Rules, Signer, Tree, file, operator, service};
+use support::{
+    Rules, operator, service,
+    tree::{Signer, Tree, file},
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

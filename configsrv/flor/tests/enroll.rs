@@ -26,7 +26,7 @@ use iam_core::{
 };
 use iam_server::{Doors, Iam, SystemClock, SystemEntropy};
 use serde_json::json;
-use support::{Signer, Tree, file};
+use support::tree::{Signer, Tree, file};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, process::Command};
 use tonic::service::Routes;

@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     ConfigService, Error, keys,
+    publish::CHUNK,
     record::{self, Fetch, Fetched, Head, Tree},
-    service::now_ms,
-    store::Txn,
+    service::{blocking, now_ms},
+    store::{Loaded, Txn},
 };
 
 /// How long an answer waits for its `fetched` note to be replicated. Nodes are served without a quorum too.
@@ -60,7 +61,7 @@ impl ConfigService {
         let name: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
         let found = self.wait_for(&name, &wanted).await?;
         if identity.is_node(node) {
-            self.note_fetch(identity, &name, found.version, wanted.intent).await?;
+            self.note_fetch(identity, &name, found.version, wanted.intent).await;
         }
         Ok(found)
     }
@@ -98,7 +99,7 @@ impl ConfigService {
             (Some(have), _) => have == tree.version,
             (None, held) => held == Some(digest),
         };
-        let bytes = if has_it { None } else { Some(self.assemble(&head)?) };
+        let bytes = if has_it { None } else { Some(self.assemble(head).await?) };
         Ok(Artifact { version: tree.version, digest, bytes })
     }
 
@@ -111,8 +112,16 @@ impl ConfigService {
         if tree.pruned { Err(Error::Pruned(version)) } else { Ok(Resolved { version, set: tree.set }) }
     }
 
-    /// The published bytes.
-    fn assemble(&self, head: &Head) -> Result<Bytes, Error> {
+    /// The published bytes. What fits in one part is read here, more is read where waiting for a disk holds nobody up.
+    async fn assemble(&self, head: Head) -> Result<Bytes, Error> {
+        if usize::try_from(head.payload_size).is_ok_and(|size| size <= CHUNK) {
+            return self.joined(&head);
+        }
+        let service = self.clone();
+        blocking(move || service.joined(&head)).await
+    }
+
+    fn joined(&self, head: &Head) -> Result<Bytes, Error> {
         let prefix = keys::chunks(&head.payload_digest);
         let page = self.records().list(&prefix, None, MOST_CHUNKS)?;
         let size = usize::try_from(head.payload_size).unwrap_or(usize::MAX);
@@ -138,27 +147,43 @@ impl ConfigService {
         Ok(self.records().value::<Head>(&keys::head(&tree.set, node))?.map(|head| head.payload_digest))
     }
 
-    /// Remembers what was served to the node itself, when that is news.
-    async fn note_fetch(&self, by: &Identity, node: &NodeName, version: Version, intent: Intent) -> Result<(), Error> {
+    /// Remembers what was served to the node itself. What is not noted the next fetch notes; the node gets its
+    /// configuration either way.
+    async fn note_fetch(&self, by: &Identity, node: &NodeName, version: Version, intent: Intent) {
+        let noted = async {
+            // Another server may note the other intent at the same time.
+            while !self.try_to_note(by, node, version, intent).await? {}
+            Ok::<_, Error>(())
+        };
+        match timeout(NOTE_PATIENCE, noted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%node, ?error, "a fetch was not noted"),
+            Err(_) => tracing::debug!(%node, "a fetch was not noted in time"),
+        }
+    }
+
+    /// Stores the note when it is news; false when the stored one has changed meanwhile.
+    async fn try_to_note(
+        &self,
+        by: &Identity,
+        node: &NodeName,
+        version: Version,
+        intent: Intent,
+    ) -> Result<bool, Error> {
         let key = keys::fetched(node);
-        let mut fetched: Fetched = self.records().value(&key)?.unwrap_or_default();
+        let known: Option<Loaded<Fetched>> = self.records().load(&key)?;
+        let mut fetched = known.as_ref().map(|known| known.value.clone()).unwrap_or_default();
         let slot = match intent {
             Intent::Sync => &mut fetched.sync,
             Intent::DryRun => &mut fetched.dry_run,
         };
         if slot.is_some_and(|known| known.version >= version) {
-            return Ok(());
+            return Ok(true);
         }
         *slot = Some(Fetch { version, at_ms: now_ms() });
         let mut txn = Txn::default();
+        txn.unchanged(key.clone(), known.as_ref());
         txn.put(key, &fetched)?;
-        let noted = self.records().commit(by.origin(), "config.Fetch", format!("node/{node}"), txn);
-        match timeout(NOTE_PATIENCE, noted).await {
-            Ok(Ok(_)) => {}
-            // The next fetch notes it again; the node gets its configuration either way.
-            Ok(Err(error)) => tracing::debug!(%node, %error, "a fetch was not noted"),
-            Err(_) => tracing::debug!(%node, "a fetch was not noted in time"),
-        }
-        Ok(())
+        self.records().commit(by.origin(), "config.Fetch", format!("node/{node}"), txn).await
     }
 }

@@ -6,13 +6,13 @@ use configsrv_fleet::{Digest, Version};
 use crate::{
     ConfigService, Error, keys,
     record::{self, Current, Head, Staging, Tree},
-    service::now_ms,
+    service::{blocking, now_ms},
     store::{Loaded, Txn},
 };
 
 /// Deletions of one command.
 const BATCH: usize = 256;
-/// Deletions of one run; the rest waits for the next one.
+/// Payloads of one run; the rest waits for the next one.
 const MOST: usize = 50_000;
 const PAGE: usize = 1000;
 
@@ -39,38 +39,51 @@ impl ConfigService {
         if !self.clear_staging().await? {
             return Ok(done);
         }
-        let keep = self.kept(current.value.version)?;
-        for tree in &keep.expired {
+        let (service, newest) = (self.clone(), current.value.version);
+        let plan = blocking(move || service.plan(newest)).await?;
+        for tree in &plan.expired {
             if !self.retire(tree, &current).await? {
                 return Ok(done);
             }
             done.versions += 1;
         }
-        let mut orphans = self.digests_below(keys::SETS)?;
-        orphans.retain(|set| !keep.sets.contains(set));
-        if orphans.is_empty() {
-            return Ok(done);
-        }
-        for set in orphans {
-            let heads = self.keys_below(&keys::heads(&set), MOST)?;
-            match self.delete_all(&heads, &current).await? {
-                Some(count) => done.heads += count,
-                None => return Ok(done),
-            }
-        }
-        // Payloads become free only when heads did.
-        let live = self.live_payloads(&keep.sets)?;
-        let mut dead = self.digests_below(keys::CHUNKS)?;
-        dead.retain(|digest| !live.contains(digest));
-        for digest in dead.into_iter().take(MOST) {
-            let mut parts = self.keys_below(&keys::chunks(&digest), MOST)?;
-            parts.push(keys::payload(&digest));
+        // Heads go last: while one lies there, a run that was cut off is taken up again.
+        for digest in &plan.payloads {
+            let mut parts = self.keys_below(keys::chunks(digest)).await?;
+            parts.push(keys::payload(digest));
             if self.delete_all(&parts, &current).await?.is_none() {
                 return Ok(done);
             }
             done.payloads += 1;
         }
+        if plan.unfinished {
+            return Ok(done);
+        }
+        for set in &plan.sets {
+            let heads = self.keys_below(keys::heads(set)).await?;
+            match self.delete_all(&heads, &current).await? {
+                Some(count) => done.heads += count,
+                None => return Ok(done),
+            }
+        }
         Ok(done)
+    }
+
+    /// What has had its time, as of now. Payloads are looked for only where heads say that some became free: it takes
+    /// a look at every head that stays.
+    fn plan(&self, current: Version) -> Result<Plan, Error> {
+        let keep = self.kept(current)?;
+        let mut sets = self.digests_below(keys::SETS)?;
+        sets.retain(|set| !keep.sets.contains(set));
+        let mut payloads = Vec::new();
+        if !sets.is_empty() {
+            let live = self.live_payloads(&keep.sets)?;
+            payloads = self.digests_below(keys::CHUNKS)?;
+            payloads.retain(|digest| !live.contains(digest));
+        }
+        let unfinished = payloads.len() > MOST;
+        payloads.truncate(MOST);
+        Ok(Plan { expired: keep.expired, payloads, sets, unfinished })
     }
 
     /// True when no publish is under way. One that has been under way for too long is dead.
@@ -140,15 +153,18 @@ impl ConfigService {
         Ok(live)
     }
 
-    fn keys_below(&self, prefix: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Error> {
-        let mut found = Vec::new();
-        self.each(prefix, |key, _| {
-            if found.len() < most {
+    /// The keys of one set or one payload.
+    async fn keys_below(&self, prefix: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
+        let service = self.clone();
+        blocking(move || {
+            let mut found = Vec::new();
+            service.each(&prefix, |key, _| {
                 found.push(key.to_vec());
-            }
-            Ok(())
-        })?;
-        Ok(found)
+                Ok(())
+            })?;
+            Ok(found)
+        })
+        .await
     }
 
     fn each(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Error>) -> Result<(), Error> {
@@ -184,6 +200,15 @@ impl ConfigService {
 struct Kept {
     sets: HashSet<Digest>,
     expired: Vec<Tree>,
+}
+
+/// What a run removes, in this order.
+struct Plan {
+    expired: Vec<Tree>,
+    payloads: Vec<Digest>,
+    sets: Vec<Digest>,
+    /// There are more payloads than one run removes.
+    unfinished: bool,
 }
 
 fn guarded(current: &Loaded<Current>) -> Txn {

@@ -41,7 +41,7 @@ impl Rpc for Server {
         self.0.authorize(&caller(&request)?, "config.ReadFleet", "nodes/*").map_err(status)?;
         let asked = request.into_inner();
         let (version, limit) = (wire::version(asked.version).map_err(status)?, wire::limit(asked.limit, MOST_NODES));
-        let page = self.0.nodes(version, &asked.after, limit).map_err(status)?;
+        let page = self.0.nodes(version, &asked.after, limit).await.map_err(status)?;
         Ok(Response::new(page.into()))
     }
 

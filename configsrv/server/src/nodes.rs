@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ConfigService, Error, keys,
     record::{self, Fetch, Fetched, Status, SyncResult},
-    service::now_ms,
+    service::{blocking, now_ms},
     store::Txn,
 };
 
@@ -124,7 +124,17 @@ impl ConfigService {
     }
 
     /// The fleet after `after`: nodes of the current tree and nodes that have reported, in name order.
-    pub(crate) fn nodes(&self, relative_to: Option<Version>, after: &str, limit: usize) -> Result<NodePage, Error> {
+    pub(crate) async fn nodes(
+        &self,
+        relative_to: Option<Version>,
+        after: &str,
+        limit: usize,
+    ) -> Result<NodePage, Error> {
+        let (service, after) = (self.clone(), after.to_owned());
+        blocking(move || service.page(relative_to, &after, limit)).await
+    }
+
+    fn page(&self, relative_to: Option<Version>, after: &str, limit: usize) -> Result<NodePage, Error> {
         let current = self.current()?;
         let newest = current.as_ref().map_or(Version::NONE, |current| current.version);
         if let Some(version) = relative_to.filter(|version| *version > newest) {

@@ -6,13 +6,13 @@ use iam_client::Identity;
 use crate::{
     ConfigService, Error, keys,
     record::{self, Current, Head, Payload, Signers, Staging, Status, Tree},
-    service::now_ms,
+    service::{blocking, now_ms},
     store::{Loaded, Txn},
     submission::Submission,
 };
 
 /// A payload that is larger goes in parts, so that every command stays small.
-const CHUNK: usize = 384 * 1024;
+pub(crate) const CHUNK: usize = 384 * 1024;
 /// Staged records are collected into commands of about this many bytes and operations.
 const BATCH_BYTES: usize = 256 * 1024;
 const BATCH_OPERATIONS: usize = 256;
@@ -38,6 +38,7 @@ impl ConfigService {
     /// established.
     pub(crate) async fn publish(&self, identity: &Identity, body: Bytes) -> Result<Published, Error> {
         let limits = self.settings().limits;
+        // Parsing and verifying ten thousand artifacts takes a second of CPU.
         let submission = blocking(move || Submission::parse(&body, &limits)).await?;
         self.records().barrier().await?;
         let before =
@@ -51,13 +52,18 @@ impl ConfigService {
         if !before.admits(&submission)? {
             return Ok(published);
         }
-        self.outruns_reports(&submission, before.version())?;
         let trusted = match &before.signers {
             Some(signers) => signers.value.keys.clone(),
             // The first tree says whose signatures count, and must bear one of them.
             None => submission.announced.clone(),
         };
-        let submission = blocking(move || submission.verify(&trusted).map(|()| submission)).await?;
+        let (service, current) = (self.clone(), before.version());
+        let submission = blocking(move || {
+            service.outruns_reports(&submission, current)?;
+            submission.verify(&trusted)?;
+            Ok(submission)
+        })
+        .await?;
         let staging = self.begin(identity, &submission).await?;
         self.stage(identity, &submission).await?;
         self.admit(identity, &submission, &before, staging).await?;
@@ -237,9 +243,4 @@ fn resource(version: Version) -> String {
 
 fn overtaken() -> Error {
     Error::VersionConflict("another publish took place at the same time; look at the current version first".into())
-}
-
-/// Parsing and verifying ten thousand artifacts takes a second of CPU: not on a thread that serves connections.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
 }

@@ -14,7 +14,10 @@ use holdfast_proto::configsrv::{
 use holdfast_service::Stop;
 use http::{Request as HttpRequest, StatusCode, header};
 use iam_client::IamLayer;
-use support::{OPERATOR, Rules, Signer, Tree, service};
+use support::{
+    OPERATOR, Rules, service,
+    tree::{Signer, Tree},
+};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, service::Routes};
 use tower::ServiceExt as _;

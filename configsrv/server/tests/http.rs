@@ -14,7 +14,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use iam_client::Identity;
 use serde_json::{Value, json};
-use support::{Signer, Tree, body, node, operator, service};
+use support::{
+    node, operator, service,
+    tree::{self, Signer, Tree, body},
+};
 use tower::ServiceExt as _;
 
 /// A server and who speaks to it.
@@ -86,8 +89,8 @@ async fn exactly_what_was_published_is_served() {
     let signer = Signer::new("primary");
     // Larger than one stored part.
     let large = "x".repeat(1_000_000);
-    let tree = Tree::new(1, &signer)
-        .nodes(vec![("pier2", json!([support::file("/etc/large", &large)])), ("pier3", json!([]))]);
+    let tree =
+        Tree::new(1, &signer).nodes(vec![("pier2", json!([tree::file("/etc/large", &large)])), ("pier3", json!([]))]);
     let published = fixture.publish(&tree, 0).await.ok();
     assert_eq!(
         (&published["version"], &published["nodes"], &published["unchanged"]),
@@ -157,8 +160,7 @@ async fn versions_that_are_not_there() {
     let fixture = Fixture::new(Settings { keep_versions: 2, ..Settings::default() });
     let signer = Signer::new("primary");
     for (version, base) in [(1, 0), (2, 1), (4, 2), (5, 4)] {
-        let tree =
-            Tree::new(version, &signer).nodes(vec![("pier2", json!([support::file("/f", &version.to_string())]))]);
+        let tree = Tree::new(version, &signer).nodes(vec![("pier2", json!([tree::file("/f", &version.to_string())]))]);
         fixture.publish(&tree, base).await.ok();
     }
     fixture.get(operator(), "/artifact/pier9").await.refused(404, "unknown_node");
@@ -247,7 +249,7 @@ async fn size_has_limits() {
     let signer = Signer::new("primary");
     let tree = |bytes: usize| {
         let text = "x".repeat(bytes);
-        Tree::new(1, &signer).nodes(vec![("pier2", json!([support::file("/f", &text)]))]).body(0)
+        Tree::new(1, &signer).nodes(vec![("pier2", json!([tree::file("/f", &text)]))]).body(0)
     };
     fixture.post(operator(), "/publish", tree(30_000)).await.refused(413, "too_large");
     fixture.post(operator(), "/publish", tree(6_000)).await.refused(413, "too_large");

@@ -24,7 +24,7 @@ pub(super) async fn list(
     service.authorize(&caller(identity)?, "config.ReadFleet", "nodes/*")?;
     let query = Query::parse(query_of(&uri), &["version", "after", "limit"])?;
     let after = query.text("after").unwrap_or_default();
-    Ok(Json(service.nodes(query.version("version")?, after, query.limit(MOST_NODES)?)?))
+    Ok(Json(service.nodes(query.version("version")?, after, query.limit(MOST_NODES)?).await?))
 }
 
 /// `GET /nodes/{node}`.
