@@ -69,7 +69,7 @@ impl Agent {
         let change = self.change(&world, &verified)?;
         let offer = offer(&verified, &change, request);
         // Judged before anything is staged.
-        let effects = step(&world, Event::Offer(offer.clone()), &self.clock.now())?;
+        let effects = step(&world, Event::Offer(offer.clone()), &self.clock.now()?)?;
         if request.dry_run {
             return Ok(Outcome::Available {
                 version: offer.to.version,
@@ -93,7 +93,7 @@ impl Agent {
     /// Confirms what is pending, after showing that the server is reachable through it.
     pub(crate) async fn confirm(&self, version: Option<Version>) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
-        let effects = step(&world, Event::Confirm(version), &self.clock.now());
+        let effects = step(&world, Event::Confirm(version), &self.clock.now()?);
         let effects = effects.map_err(|refusal| self.explain(&world, refusal.into()))?;
         let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
             return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
@@ -116,24 +116,25 @@ impl Agent {
     pub(crate) async fn tick(&self) -> Result<Option<u64>, Error> {
         let mut world = self.store.load()?;
         self.drive(&mut world, Event::Tick).await?;
-        Ok(self.left_ms(&world))
+        self.left_ms(&world)
     }
 
     /// What the disk says, without touching it.
     pub(crate) fn status(&self) -> Result<StatusView, Error> {
         let world = self.store.load()?;
-        Ok(StatusView::of(&self.cluster, &world, self.left_ms(&world)))
+        Ok(StatusView::of(&self.cluster, &world, self.left_ms(&world)?))
     }
 
-    fn left_ms(&self, world: &World) -> Option<u64> {
-        world.pending.as_ref()?.guard.as_ref().map(|guard| guard.left_ms(&self.clock.now()))
+    fn left_ms(&self, world: &World) -> Result<Option<u64>, Error> {
+        let guard = world.pending.as_ref().and_then(|pending| pending.guard.as_ref());
+        guard.map(|guard| Ok(guard.left_ms(&self.clock.now()?))).transpose()
     }
 
     /// Feeds an event, performs what it demands, and feeds what that results in.
     async fn drive(&self, world: &mut World, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for effect in step(world, event, &self.clock.now())? {
+            for effect in step(world, event, &self.clock.now()?)? {
                 let result = self.perform(world, &effect).await?;
                 world.apply(&effect);
                 if let Effect::Tell(told) = &effect {
@@ -219,7 +220,7 @@ impl Agent {
                 version,
                 class: pending.class,
                 deadline_ms,
-                left_ms: self.left_ms(world).unwrap_or_default(),
+                left_ms: self.left_ms(world)?.unwrap_or_default(),
                 back_to: pending.from.map(|from| from.version),
             });
         }

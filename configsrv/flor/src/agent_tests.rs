@@ -1,13 +1,17 @@
 //! The agent on a disk that can stop it after any step, and lose what was not synced.
 
+#[path = "../../server/tests/support/tree.rs"]
+mod tree;
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::{Envelope, NodeName, Payload, SigningKey, Version, artifact::Activation};
+use configsrv_fleet::{NodeName, Version, artifact::Activation};
 use serde_json::json;
+use tree::{Signer, Tree};
 
 use crate::{
     Error,
@@ -54,9 +58,18 @@ impl Server for Published {
 struct Hand(AtomicU64);
 
 impl Clock for Hand {
-    fn now(&self) -> Now {
+    fn now(&self) -> Result<Now, Error> {
         let at = self.0.load(Ordering::Relaxed);
-        Now { wall_ms: 1_800_000_000_000 + at, uptime_ms: at, boot: BootId("b".into()) }
+        Ok(Now { wall_ms: 1_800_000_000_000 + at, uptime_ms: at, boot: BootId("b".into()) })
+    }
+}
+
+/// A machine that does not say what time it is.
+struct NoClock;
+
+impl Clock for NoClock {
+    fn now(&self) -> Result<Now, Error> {
+        Err(Error::Unexpected("/proc/uptime is not there".into()))
     }
 }
 
@@ -76,16 +89,14 @@ impl Hooks for Told {
 }
 
 struct Fleet {
-    key: SigningKey,
+    signer: Signer,
     server: Arc<Published>,
     clock: Arc<Hand>,
 }
 
 impl Fleet {
     fn new() -> Self {
-        let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
-        let id = "spiffe://quay.test/management-plane/primary".parse().unwrap();
-        Self { key: SigningKey::from_pem(id, &pem).unwrap(), server: Arc::default(), clock: Arc::default() }
+        Self { signer: Signer::new("primary"), server: Arc::default(), clock: Arc::default() }
     }
 
     /// Publishes files: path, text, hook.
@@ -93,40 +104,22 @@ impl Fleet {
         let files: Vec<_> = files
             .iter()
             .map(|(path, text, hook)| {
-                let mut file = json!({ "path": path, "mode": "0644", "content": { "text": text } });
+                let mut file = tree::file(path, text);
                 if let Some(hook) = hook {
                     file["activate"] = json!({ "run": [hook] });
                 }
                 file
             })
             .collect();
-        let payload: Payload = serde_json::from_value(json!({
-            "schema_version": "1.0",
-            "node": "pier2",
-            "labels": {},
-            "local_node": { "spiffe_id": "spiffe://quay.test/node/pier2", "socks5_proxy": "127.0.0.1:1080" },
-            "local_users": [],
-            "local_services": [],
-            "ingress": [],
-            "egress": [],
-            "files": files,
-            "trust": { "authorized_mgmt_signers": [
-                { "spiffe_id": self.key.id(), "pubkey": self.key.public_key().unwrap() }
-            ] },
-            "sync": {
-                "via": "direct",
-                "principal": "spiffe://quay.test/node/pier2",
-                "config_server": "spiffe://quay.test/service/config-server",
-                "urls": [],
-            },
-        }))
-        .unwrap();
-        let version = Version::new(version).unwrap();
-        let envelope = Envelope::new(version, time::OffsetDateTime::UNIX_EPOCH, payload).unwrap();
-        *self.server.bytes.lock().unwrap() = envelope.seal(Some(&self.key)).unwrap().bytes().to_vec();
+        let tree = Tree::new(version, &self.signer).nodes(vec![("pier2", json!(files))]);
+        *self.server.bytes.lock().unwrap() = tree.artifacts()[0].bytes().to_vec();
     }
 
     fn agent(&self, disk: &ForgetfulDisk) -> Agent {
+        self.agent_with(disk, Arc::clone(&self.clock) as Arc<dyn Clock>)
+    }
+
+    fn agent_with(&self, disk: &ForgetfulDisk, clock: Arc<dyn Clock>) -> Agent {
         let node: NodeName = "pier2".parse().unwrap();
         let cluster = Cluster {
             cluster: "quay.test".parse().unwrap(),
@@ -136,7 +129,7 @@ impl Fleet {
         };
         let store = Store::new(Arc::new(disk.clone()), Layout::at(HOME), node);
         let server = Arc::clone(&self.server) as Arc<dyn Server>;
-        Agent::new(cluster, store, Activator::new(Arc::new(Told)), server, Arc::clone(&self.clock) as Arc<dyn Clock>)
+        Agent::new(cluster, store, Activator::new(Arc::new(Told)), server, clock)
     }
 
     fn pass(&self, milliseconds: u64) {
@@ -232,6 +225,36 @@ async fn a_superseded_version_leaves_nothing_behind() {
     assert_eq!(disk.text("/etc/new"), None);
     agent.cancel().await.unwrap();
     is_old(&disk, "cancelled");
+}
+
+/// Without the time nobody could keep the deadline.
+#[tokio::test]
+async fn a_machine_without_a_clock_changes_nothing() {
+    let fleet = Fleet::new();
+    let disk = fleet.settled().await;
+    let before = disk.operations();
+    let error = fleet.agent_with(&disk, Arc::new(NoClock)).sync(&guarded()).await.unwrap_err();
+    assert!(error.to_string().contains("/proc/uptime"), "{error}");
+    assert_eq!(disk.operations(), before);
+    is_old(&disk, "no clock");
+}
+
+/// Whoever looks takes no turn: between any two files that it reads, somebody else may have finished.
+#[tokio::test]
+async fn a_look_while_somebody_confirms_sees_no_way_back() {
+    let fleet = Fleet::new();
+    let disk = fleet.settled().await;
+    fleet.agent(&disk).sync(&guarded()).await.unwrap();
+    let confirmed = disk.after(Crash::Kill);
+    fleet.agent(&confirmed).confirm(None).await.unwrap();
+    for reads in 0..4 {
+        let disk = disk.after(Crash::Kill);
+        disk.turns_into(&confirmed, reads);
+        let status = fleet.agent(&disk).status().unwrap();
+        let two = Some(Version::new(2).unwrap());
+        assert_eq!(status.active, two, "after {reads} reads");
+        assert!(status.pending.is_some() || status.confirmed == two, "after {reads} reads");
+    }
 }
 
 /// Stops the agent after every single change of the disk during a sync, in both ways, and starts another one: before

@@ -4,7 +4,8 @@ use holdfast_service::Stop;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::mpsc,
-    time::{Instant, sleep_until},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -24,6 +25,8 @@ const PENDING: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 /// A command whose line does not come in this time is dropped.
 const LINE: Duration = Duration::from_secs(5);
+/// Commands that are answered at a time; more wait in the socket's queue.
+const MOST_COMMANDS: usize = 16;
 
 /// Watches over what is pending, and does what commands ask over the socket, until `stop`.
 pub(crate) async fn run(agent: Agent, layout: Layout, stop: Stop) -> Result<(), Error> {
@@ -35,14 +38,21 @@ pub(crate) async fn run(agent: Agent, layout: Layout, stop: Stop) -> Result<(), 
     };
     tracing::info!(socket = %layout.socket().display(), "agent is running");
     let (wake, mut woken) = mpsc::channel::<()>(1);
+    let mut commands = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.requested() => break,
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    tokio::spawn(serve(agent.clone(), layout.clone(), stream, wake.clone()));
+            accepted = listener.accept(), if commands.len() < MOST_COMMANDS => match accepted {
+                Ok((stream, _)) => {
+                    commands.spawn(serve(agent.clone(), layout.clone(), stream, wake.clone()));
                 }
-            }
+                Err(error) => {
+                    // Out of file descriptors: the deadline is kept all the same.
+                    tracing::warn!(%error, "a command was not accepted");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = commands.join_next() => {}
             _ = woken.recv() => next = Instant::now(),
             () = sleep_until(next) => next = watch(&agent, &layout).await,
         }

@@ -35,12 +35,12 @@ impl Store {
         self.disk.as_ref()
     }
 
+    /// The pending change is read first, since it is what a change clears last: whoever looks without a turn while
+    /// somebody else confirms sees it pending or confirmed, never neither.
     pub(crate) fn load(&self) -> Result<World, Error> {
-        Ok(World {
-            state: self.record(&self.layout.state(), AGENT_STATE)?.unwrap_or_default(),
-            pending: self.record(&self.layout.pending(), AGENT_PENDING)?,
-            current: self.pointer()?,
-        })
+        let pending = self.record(&self.layout.pending(), AGENT_PENDING)?;
+        let state = self.record(&self.layout.state(), AGENT_STATE)?.unwrap_or_default();
+        Ok(World { state, pending, current: self.pointer()? })
     }
 
     pub(crate) fn save_state(&self, state: &AgentState) -> Result<(), Error> {

@@ -31,6 +31,8 @@ struct State {
     operations: usize,
     /// Operations that succeed before everything fails.
     fuel: Option<usize>,
+    /// Reads that see this state before the other.
+    turn: Option<(usize, Box<State>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +46,12 @@ impl ForgetfulDisk {
     /// From now on `operations` more changes succeed, then none.
     pub(crate) fn stop_after(&self, operations: usize) {
         self.0.lock().unwrap().fuel = Some(operations);
+    }
+
+    /// After `reads` more reads the disk is like `other` is now: somebody else was at work meanwhile.
+    pub(crate) fn turns_into(&self, other: &Self, reads: usize) {
+        let other = other.0.lock().unwrap().clone();
+        self.0.lock().unwrap().turn = Some((reads, Box::new(other)));
     }
 
     /// How many changes have been made.
@@ -93,7 +101,12 @@ impl ForgetfulDisk {
 
 impl Disk for ForgetfulDisk {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
+        match state.turn.take() {
+            Some((0, other)) => *state = *other,
+            Some((reads, other)) => state.turn = Some((reads - 1, other)),
+            None => {}
+        }
         Ok(state.names.get(path).and_then(|file| state.contents.get(file)).map(|content| content.bytes.clone()))
     }
 
