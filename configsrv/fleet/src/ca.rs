@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType, SerialNumber,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
@@ -16,6 +16,11 @@ use crate::{
 
 /// How far a certificate's life begins before its issue, for clocks that are slow.
 const BACKDATE: Duration = Duration::minutes(5);
+
+/// A private Ed25519 key as PKCS #8 of version 1 up to the key itself (RFC 8410 section 7). What ring and rcgen write
+/// has the public key with it, in an encoding that OpenSSL does not read.
+const PKCS8_V1: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// An authority with its private key.
 pub struct Authority {
@@ -47,7 +52,7 @@ pub enum AuthorityError {
 impl Authority {
     /// A new root for `cluster`; returned with its certificate and key as PEM.
     pub fn create(cluster: &ClusterName, now: OffsetDateTime, days: u32) -> Result<(Self, Issued), AuthorityError> {
-        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
+        let key = new_key()?;
         let mut params = validity(now, days)?;
         params.distinguished_name.push(DnType::CommonName, format!("{cluster} authority"));
         params.subject_alt_names = vec![uri(&format!("spiffe://{cluster}"))?];
@@ -87,7 +92,7 @@ impl Authority {
 
     /// A new key with a certificate for `subject`.
     pub fn issue(&self, subject: &Subject, now: OffsetDateTime, days: u32) -> Result<Issued, AuthorityError> {
-        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
+        let key = new_key()?;
         let made = self.params(subject, now, days)?.signed_by(&key, &self.issuer).map_err(making)?;
         Ok(Issued {
             certificate_pem: made.pem(),
@@ -134,6 +139,15 @@ impl Authority {
     }
 }
 
+/// A new Ed25519 key whose serialized form every TLS library reads.
+pub fn new_key() -> Result<KeyPair, AuthorityError> {
+    let mut pkcs8 = Zeroizing::new([0; PKCS8_V1.len() + 32]);
+    let (prefix, key) = pkcs8.split_at_mut(PKCS8_V1.len());
+    prefix.copy_from_slice(&PKCS8_V1);
+    SystemRandom::new().fill(key).map_err(|_| AuthorityError::Making("no random bytes".into()))?;
+    KeyPair::try_from(pkcs8.as_slice()).map_err(making)
+}
+
 fn validity(now: OffsetDateTime, days: u32) -> Result<CertificateParams, AuthorityError> {
     let mut serial = [0; 16];
     SystemRandom::new().fill(&mut serial).map_err(|_| AuthorityError::Making("no random bytes".into()))?;
@@ -158,6 +172,7 @@ fn making(error: rcgen::Error) -> AuthorityError {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::PKCS_ED25519;
     use time::macros::datetime;
 
     use super::*;
@@ -175,6 +190,34 @@ mod tests {
         assert!(!root.certificate.is_signed_by(&signer.certificate));
         let key = SigningKey::from_pem(signer.certificate.spiffe_id().unwrap(), &signer.key_pem).unwrap();
         assert_eq!(Some(key.public_key().unwrap()), signer.certificate.public_key);
+    }
+
+    #[test]
+    fn keys_are_written_as_every_tls_library_reads_them() {
+        let now = datetime!(2026-01-05 08:00 UTC);
+        let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), now, 10).unwrap();
+        let node = authority.issue(&"node/pier2".parse().unwrap(), now, 10).unwrap();
+        for issued in [root, node] {
+            let (_, block) = x509_parser::pem::parse_x509_pem(issued.key_pem.as_bytes()).unwrap();
+            assert_eq!((block.label.as_str(), block.contents.len()), ("PRIVATE KEY", 48));
+            assert_eq!(block.contents[..16], PKCS8_V1);
+            let read = KeyPair::from_pem(&issued.key_pem).unwrap();
+            assert_eq!(issued.certificate.public_key.unwrap().as_bytes(), read.public_key_raw());
+            if let Some(public) = openssl_public_key(&issued.key_pem) {
+                assert_eq!(public.get(12..), Some(read.public_key_raw()), "behind 12 bytes that say Ed25519");
+            }
+        }
+    }
+
+    /// What OpenSSL makes of a private key, in DER; nothing where there is no OpenSSL.
+    fn openssl_public_key(pem: &str) -> Option<Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, pem).unwrap();
+        let mut command = std::process::Command::new("openssl");
+        let output = command.args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(path).output().ok()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(output.stdout)
     }
 
     #[test]
