@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chainfire_core::{
-    Answer, Command, Effect, Envelope, Failure, LogPosition, Origin, apply,
+    Answer, Command, Effect, Envelope, LogPosition, Origin, apply,
     cluster::{ClusterCommand, GenesisCommand, Limits},
     format,
     journal::{self, AuditLevel, AuditPolicy, JournalPosition, JournalRecord},
@@ -76,7 +76,7 @@ impl MemoryStore {
             return Err(error.clone());
         }
         let envelope = Envelope { origin, time_ms: inner.time_ms, command };
-        let entry = format::encode_command(&envelope).map_err(|error| StoreError::Refused(error.to_string()))?;
+        let entry = format::encode_command(&envelope).map_err(|error| StoreError::Storage(error.to_string()))?;
         let at = LogPosition { index: inner.index + 1, term: 1 };
         let mut overlay = Overlay::new(&inner.state);
         let applied = apply(&mut overlay, at, &entry)?;
@@ -94,7 +94,7 @@ impl MemoryStore {
             }
         }
         self.applied_index.send_replace(at.index);
-        format::decode_answer(&applied.answer).map_err(|error| StoreError::Storage(error.to_string()))
+        format::decode_answer(&applied.answer).map_err(|error| StoreError::Unknown(error.to_string()))
     }
 
     /// The whole state, to compare stores or to read what the traits do not show.
@@ -106,7 +106,7 @@ impl MemoryStore {
 #[async_trait]
 impl SystemStore for MemoryStore {
     async fn submit(&self, origin: Origin, command: SystemCommand) -> Result<SystemAnswer, StoreError> {
-        StoreError::from_answer(self.commit(origin, Command::System(command))?)
+        StoreError::system_answer(self.commit(origin, Command::System(command))?)
     }
 
     async fn barrier(&self) -> Result<Applied, StoreError> {
@@ -144,19 +144,13 @@ impl SystemStore for MemoryStore {
 #[async_trait]
 impl JournalSource for MemoryStore {
     fn read(&self, after: Option<JournalPosition>, limit: usize) -> Result<Vec<JournalRecord>, StoreError> {
-        journal::after(&self.inner.lock().state, after, limit).map_err(|failure| match failure {
-            Failure::Refused(refused) => StoreError::Refused(refused.to_string()),
-            Failure::Halt(halt) => halt.into(),
-        })
+        Ok(journal::after(&self.inner.lock().state, after, limit)?)
     }
 
     async fn shipped(&self, upto: JournalPosition) -> Result<(), StoreError> {
         let shipped = Command::Cluster(ClusterCommand::AuditShipped { upto });
-        match self.commit(Origin::system("shipper", "shipper"), shipped)? {
-            Answer::Cluster(Ok(_)) => Ok(()),
-            Answer::Cluster(Err(refused)) => Err(StoreError::Refused(refused.to_string())),
-            other => StoreError::from_answer(other).map(|_| ()),
-        }
+        let answer = self.commit(Origin::system("shipper", "shipper"), shipped)?;
+        StoreError::cluster_answer(answer).map(|_| ())
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

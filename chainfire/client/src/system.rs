@@ -1,9 +1,11 @@
 use async_trait::async_trait;
 use chainfire_core::{
-    Answer, Halt, Origin,
+    Origin,
     system::{LockGroup, Page, Record, SystemAnswer, SystemCommand},
 };
 use tokio::sync::watch;
+
+use crate::StoreError;
 
 /// The system keyspace as services see it. Reads are local and never block on the network; a caller that needs
 /// everything acknowledged before its call waits for [`SystemStore::barrier`] first.
@@ -42,41 +44,4 @@ pub struct Applied {
     pub index: u64,
     /// Revision counter of the system keyspace.
     pub system_revision: u64,
-}
-
-/// Why the store did not answer. A command that may have been proposed is `Unknown`, never `Unavailable`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// Nothing was proposed: no leader, no quorum, or this server is stopping.
-    #[error("the control plane has no quorum: {0}")]
-    Unavailable(String),
-    /// The command may or may not take effect.
-    #[error("the outcome is unknown: {0}")]
-    Unknown(String),
-    /// The server or the command is not allowed to do this (size, feature level).
-    #[error("refused: {0}")]
-    Refused(String),
-    /// The local state could not be read.
-    #[error("storage: {0}")]
-    Storage(String),
-}
-
-impl StoreError {
-    /// What a replicated answer says to the service that asked.
-    pub fn from_answer(answer: Answer) -> Result<SystemAnswer, Self> {
-        match answer {
-            Answer::System(outcome) => outcome.map_err(|refused| Self::Refused(refused.to_string())),
-            Answer::BeforeGenesis => Err(Self::Unavailable("the cluster has not begun yet".into())),
-            Answer::LevelTooLow { needed, level } => {
-                Err(Self::Refused(format!("this needs feature level {needed}; the cluster is at {level}")))
-            }
-            Answer::User(_) | Answer::Cluster(_) => Err(Self::Storage("the answer belongs to another command".into())),
-        }
-    }
-}
-
-impl From<Halt> for StoreError {
-    fn from(halt: Halt) -> Self {
-        Self::Storage(halt.to_string())
-    }
 }

@@ -72,6 +72,10 @@ pub enum Error {
     Unhealthy,
     #[error("etcdserver: watch canceled")]
     WatchCanceled,
+    /// A command was committed, but its answer does not read: the change may or may not have happened. The text is for
+    /// the log only; clients are told the same as for [`Error::Unknown`].
+    #[error("{}", Self::Unknown)]
+    Unreadable(String),
     /// The state on this server could not be read; the text is for the log only.
     #[error("etcdserver: storage of this member failed")]
     Storage(String),
@@ -83,7 +87,7 @@ pub enum Error {
 impl Error {
     /// The answer to a command is of another kind than the command.
     pub(crate) fn mismatch() -> Self {
-        Self::Storage("the answer belongs to another command".to_owned())
+        Self::Unreadable("the answer belongs to another command".to_owned())
     }
 
     fn code(&self) -> Code {
@@ -112,7 +116,9 @@ impl Error {
             | Self::BadTransferee => Code::FailedPrecondition,
             Self::PermissionDenied => Code::PermissionDenied,
             // All of these may be tried again for reads; clients never retry a write on them by themselves.
-            Self::NoLeader | Self::Stopped | Self::TimedOut | Self::Unknown | Self::Unhealthy => Code::Unavailable,
+            Self::NoLeader | Self::Stopped | Self::TimedOut | Self::Unknown | Self::Unreadable(_) | Self::Unhealthy => {
+                Code::Unavailable
+            }
             Self::WatchCanceled => Code::Cancelled,
             Self::Storage(_) => Code::Internal,
             Self::Unimplemented(_) => Code::Unimplemented,
@@ -124,6 +130,9 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Error::Storage(detail) = &error {
             tracing::error!(detail, "the state could not be read");
+        }
+        if let Error::Unreadable(detail) = &error {
+            tracing::error!(detail, "the answer to a committed command does not read");
         }
         Self::new(error.code(), error.to_string())
     }
@@ -222,6 +231,12 @@ mod tests {
         let status = Status::from(Error::from(ProposeError::Unknown("the leader is gone".into())));
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.message(), "etcdserver: request timed out, possibly due to previous leader failure");
+    }
+
+    #[test]
+    fn an_applied_command_whose_answer_does_not_read_is_of_unknown_outcome() {
+        let status = Status::from(Error::mismatch());
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, Error::Unknown.to_string().as_str()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use chainfire_client::StoreError;
+use chainfire_client::{Refused, StoreError};
 use configsrv_fleet::Version;
 use holdfast_rpc::Kind;
 use iam_client::Refusal;
@@ -124,7 +124,11 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Unavailable(detail) => Self::NoQuorum(detail),
             StoreError::Unknown(detail) => Self::OutcomeUnknown(detail),
-            StoreError::Refused(detail) => Self::Refused(detail),
+            StoreError::Refused(refused) => match refused {
+                Refused::TooLarge { limit, .. } => Self::TooLarge { what: "the change", limit },
+                Refused::Invalid(why) => Self::BadBody(why),
+                Refused::Full(_) | Refused::Level { .. } => Self::Refused(refused.to_string()),
+            },
             StoreError::Storage(detail) => Self::Internal(detail),
         }
     }

@@ -1,4 +1,4 @@
-use chainfire_client::StoreError;
+use chainfire_client::{Refused, StoreError};
 use holdfast_rpc::Kind;
 use iam_client::Refusal;
 use iam_core::{
@@ -88,7 +88,12 @@ impl Error {
             Self::Quota | Self::Spool(SpoolError::Full { .. }) => Kind::Exhausted,
             Self::Store(error) => match error {
                 StoreError::Unavailable(_) | StoreError::Unknown(_) => Kind::Unavailable,
-                StoreError::Refused(_) => Kind::Precondition,
+                StoreError::Refused(refused) => match refused {
+                    Refused::Full(_) => Kind::Exhausted,
+                    Refused::TooLarge { .. } => Kind::TooLarge,
+                    Refused::Invalid(_) => Kind::Invalid,
+                    Refused::Level { .. } => Kind::Precondition,
+                },
                 StoreError::Storage(_) => Kind::Internal,
             },
             Self::Spool(SpoolError::Failed(_) | SpoolError::Io { .. }) => Kind::Unavailable,

@@ -9,7 +9,7 @@ use chainfire_core::{
     format,
     kv::{self, Revision},
 };
-use chainfire_raft::{Group, ProposeError, ReadError, Status, Timing, View};
+use chainfire_raft::{Group, ReadError, Status, Timing, View};
 
 use super::Limits;
 use crate::{ChainfireMachine, Error};
@@ -84,7 +84,7 @@ impl Store {
 
     /// Replicates a command about the cluster itself.
     pub(crate) async fn govern(&self, origin: Origin, command: ClusterCommand) -> Result<ClusterAnswer, Ungoverned> {
-        let command = self.encode(origin, Command::Cluster(command))?;
+        let command = self.encode(origin, Command::Cluster(command)).map_err(Error::from)?;
         let committed = self.group.propose(command).await.map_err(Error::from)?;
         match decode(&committed.answer)? {
             Answer::Cluster(answer) => Ok(answer?),
@@ -93,20 +93,32 @@ impl Store {
     }
 
     /// The bytes to propose. A command that not all servers can know yet is not proposed at all.
-    pub(super) fn encode(&self, origin: Origin, command: Command) -> Result<Vec<u8>, Error> {
+    pub(super) fn encode(&self, origin: Origin, command: Command) -> Result<Vec<u8>, NotEncoded> {
+        let failed = |error: &dyn std::fmt::Display| NotEncoded::Failed(error.to_string());
         let needed = command.min_level();
-        let level = cluster::state(self.group.state())?.map_or(1, |state| state.feature_level);
+        let state = cluster::state(self.group.state()).map_err(|halt| failed(&halt))?;
+        let level = state.map_or(1, |state| state.feature_level);
         if needed > level {
-            return Err(Error::NotCapable);
+            return Err(NotEncoded::Level { needed, level });
         }
         let envelope = Envelope { origin, time_ms: now_ms(), command };
-        format::encode_command(&envelope).map_err(|error| Error::Storage(error.to_string()))
+        format::encode_command(&envelope).map_err(|error| failed(&error))
     }
+}
 
-    /// Proposes encoded bytes and decodes the answer.
-    pub(super) async fn propose(&self, command: Vec<u8>) -> Result<Result<Answer, Error>, ProposeError> {
-        let committed = self.group.propose(command).await?;
-        Ok(decode(&committed.answer))
+/// Why a command was not even proposed.
+#[derive(Debug)]
+pub(super) enum NotEncoded {
+    Level { needed: u32, level: u32 },
+    Failed(String),
+}
+
+impl From<NotEncoded> for Error {
+    fn from(error: NotEncoded) -> Self {
+        match error {
+            NotEncoded::Level { .. } => Self::NotCapable,
+            NotEncoded::Failed(detail) => Self::Storage(detail),
+        }
     }
 }
 
@@ -120,7 +132,7 @@ pub(crate) enum Ungoverned {
 }
 
 fn decode(answer: &[u8]) -> Result<Answer, Error> {
-    format::decode_answer(answer).map_err(|error| Error::Storage(error.to_string()))
+    format::decode_answer(answer).map_err(|error| Error::Unreadable(error.to_string()))
 }
 
 fn not_an_answer(answer: &Answer) -> Error {

@@ -1,38 +1,33 @@
 use async_trait::async_trait;
-use chainfire_client::{Applied, Page, Record, StoreError, SystemStore};
+use chainfire_client::{Applied, Page, Record, Refused, StoreError, SystemStore};
 use chainfire_core::{
-    Answer, Command, Origin,
+    Answer, Command, Origin, format,
     system::{self, LockGroup, SystemAnswer, SystemCommand},
 };
 use chainfire_raft::{ProposeError, ReadError};
 use tokio::sync::watch;
 
-use super::Store;
-use crate::Error;
+use super::{Store, replicated::NotEncoded};
 
 impl Store {
     /// Proposes a command of an in-process service and says honestly what became of it.
     pub(super) async fn submit_command(&self, origin: Origin, command: Command) -> Result<Answer, StoreError> {
-        let command = self.encode(origin, command).map_err(not_proposed)?;
-        let answered = self.propose(command).await.map_err(|error| match error {
+        let command = self.encode(origin, command)?;
+        let committed = self.group.propose(command).await.map_err(|error| match error {
             ProposeError::NoLeader(reason) => StoreError::Unavailable(reason),
             ProposeError::Unknown(reason) => StoreError::Unknown(reason),
-            ProposeError::TooLarge { .. } => StoreError::Refused(error.to_string()),
+            ProposeError::TooLarge { size, limit } => Refused::TooLarge { size, limit }.into(),
             ProposeError::Stopped => StoreError::Unavailable(error.to_string()),
         })?;
         // It is applied; an answer that cannot be read leaves its outcome open.
-        answered.map_err(|error| StoreError::Unknown(error.to_string()))
+        format::decode_answer(&committed.answer).map_err(|error| StoreError::Unknown(error.to_string()))
     }
 }
 
 #[async_trait]
 impl SystemStore for Store {
     async fn submit(&self, origin: Origin, command: SystemCommand) -> Result<SystemAnswer, StoreError> {
-        match self.submit_command(origin, Command::System(command)).await? {
-            Answer::System(Ok(answer)) => Ok(answer),
-            Answer::System(Err(error)) => Err(StoreError::Refused(error.to_string())),
-            other => Err(unavailable(&other)),
-        }
+        StoreError::system_answer(self.submit_command(origin, Command::System(command)).await?)
     }
 
     async fn barrier(&self) -> Result<Applied, StoreError> {
@@ -44,19 +39,19 @@ impl SystemStore for Store {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Record>, StoreError> {
-        system::get(self.group.state(), key).map_err(unreadable)
+        Ok(system::get(self.group.state(), key)?)
     }
 
     fn list(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError> {
-        system::list(&self.view(), prefix, after, limit).map_err(unreadable)
+        Ok(system::list(&self.view(), prefix, after, limit)?)
     }
 
     fn lock_group(&self, group: &str) -> Result<Option<LockGroup>, StoreError> {
-        system::lock_group(&self.view(), group).map_err(unreadable)
+        Ok(system::lock_group(&self.view(), group)?)
     }
 
     fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError> {
-        system::lock_groups(&self.view(), after, limit).map_err(unreadable)
+        Ok(system::lock_groups(&self.view(), after, limit)?)
     }
 
     fn applied(&self) -> Applied {
@@ -70,26 +65,11 @@ impl SystemStore for Store {
     }
 }
 
-pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Storage(error.to_string())
-}
-
-fn not_proposed(error: Error) -> StoreError {
-    match error {
-        Error::Storage(detail) => StoreError::Storage(detail),
-        other => StoreError::Refused(other.to_string()),
-    }
-}
-
-/// An answer that is not the command's own: it had no effect.
-pub(super) fn unavailable(answer: &Answer) -> StoreError {
-    match answer {
-        Answer::BeforeGenesis => StoreError::Unavailable("the cluster is not founded yet".to_owned()),
-        Answer::LevelTooLow { needed, level } => StoreError::Refused(format!(
-            "feature level {needed} is needed, the cluster is at {level}: upgrade all servers first"
-        )),
-        Answer::User(_) | Answer::System(_) | Answer::Cluster(_) => {
-            StoreError::Unknown("the answer belongs to another command".to_owned())
+impl From<NotEncoded> for StoreError {
+    fn from(error: NotEncoded) -> Self {
+        match error {
+            NotEncoded::Level { needed, level } => Refused::Level { needed, level }.into(),
+            NotEncoded::Failed(detail) => Self::Storage(detail),
         }
     }
 }

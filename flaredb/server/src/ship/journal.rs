@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use chainfire_client::{JournalSource, StoreError};
+use chainfire_client::{JournalSource, Refused, StoreError};
 use chainfire_core::{
     Origin,
     journal::{JournalPosition, JournalRecord},
@@ -97,7 +97,8 @@ fn bad_cursor(stream: &str, text: &str) -> Error {
 
 fn source(error: &StoreError) -> Error {
     let state = match error {
-        StoreError::Storage(_) => SqlState::DataCorrupted,
+        // Refused as invalid: the cursor names a lineage that this cluster never had.
+        StoreError::Storage(_) | StoreError::Refused(Refused::Invalid(_)) => SqlState::DataCorrupted,
         _ => SqlState::CannotConnectNow,
     };
     Error::new(state, format!("chainfire's journal: {error}"))
