@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    Cluster, Error, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, RaftId, Slot, StateDb,
+    Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, RaftId, Slot, StateDb,
     genesis::{Known, join},
     group::{Life, Parts, initial_status, settings, watch_status},
     log::{LogDb, LogStore},
@@ -92,8 +92,9 @@ impl Node {
         let raft = raft.map_err(|error| Error::Raft(error.to_string()))?;
 
         let (status, statuses) = watch::channel(initial_status(own.slot()));
-        self.tasks.spawn(watch_status(config.id, raft.metrics(), status, fatal));
-        self.tasks.spawn(flush_now_and_then(state.clone(), config.flush_every, self.closing.clone()));
+        self.tasks.spawn(watch_status(config.id, raft.metrics(), status, fatal.clone()));
+        let closing = self.closing.clone();
+        self.tasks.spawn(flush_now_and_then(config.id, state.clone(), config.flush_every, fatal, closing));
         let open = if config.id == GroupId::CHAINFIRE { self.open.subscribe() } else { watch::channel(true).1 };
         let group = Group::new(Parts {
             id: config.id,
@@ -113,8 +114,12 @@ impl Node {
     }
 
     /// Answers peers, waits until this server is part of a formed cluster, and lets the groups run. `genesis` makes
-    /// the first command of a new cluster; the leader of group 1 proposes it before anything else.
-    pub async fn start(&self, genesis: impl Fn(&Founding) -> Vec<u8> + Send + Sync + 'static) -> Result<(), Error> {
+    /// the first command of a new cluster; the leader of group 1 proposes it before anything else. If it cannot be made,
+    /// that is logged and tried again.
+    pub async fn start(
+        &self,
+        genesis: impl Fn(&Founding) -> Result<Vec<u8>, String> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
         self.listen();
         join(&self.known, &self.dialer, &self.stop).await?;
         let genesis = Arc::new(genesis);
@@ -210,7 +215,7 @@ async fn check_gap(log: &mut LogStore, state: &StateDb, path: PathBuf) -> Result
 }
 
 /// Bounds what a restart has to apply again.
-async fn flush_now_and_then(state: StateDb, every: Duration, closing: Stop) {
+async fn flush_now_and_then(group: GroupId, state: StateDb, every: Duration, fatal: FatalHook, closing: Stop) {
     loop {
         tokio::select! {
             () = closing.requested() => return,
@@ -219,8 +224,10 @@ async fn flush_now_and_then(state: StateDb, every: Duration, closing: Stop) {
         let flushed = state.clone();
         match tokio::task::spawn_blocking(move || flushed.flush()).await {
             Ok(Ok(_)) => {}
-            // Nothing is lost: the log keeps what the state on disk has not.
-            Ok(Err(error)) => tracing::error!(%error, "the state cannot be written to disk"),
+            // Never twice: what the kernel has dropped is not written by asking again. The log still has it.
+            Ok(Err(error)) => {
+                return fatal.call(&format!("group {group}: the state cannot be written to disk: {error}"));
+            }
             Err(_) => return,
         }
     }

@@ -6,11 +6,12 @@
 mod support;
 
 use std::{
-    sync::atomic::Ordering,
+    fs,
+    sync::{atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
-use chainfire_raft::{ProposeError, Slot, TransferError};
+use chainfire_raft::{FatalHook, ProposeError, Slot, Timing, TransferError};
 use support::{Plan, Server, eventually};
 
 fn leader(servers: &[Server]) -> usize {
@@ -75,6 +76,9 @@ fn acknowledged_writes_survive_the_leader() {
 #[test]
 fn leadership_moves_on_request_and_on_stop() {
     let mut plan = Plan::new(3);
+    // Long enough to tell an election from a hand-over on any machine.
+    let patience = Duration::from_secs(5);
+    plan.timing = Timing { election_min: patience, election_max: patience * 2, ..plan.timing };
     let mut servers = plan.start_all();
     servers[0].propose("a=1").unwrap();
     let first = leader(&servers);
@@ -93,7 +97,44 @@ fn leadership_moves_on_request_and_on_stop() {
     // The leader has handed over before it went: nobody waits for an election.
     let began = Instant::now();
     servers[0].propose("b=2").unwrap();
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < patience, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_state_that_cannot_be_written_ends_the_server() {
+    let mut plan = Plan::new(1);
+    plan.group.flush_every = Duration::from_millis(50);
+    let (told, reasons) = mpsc::channel();
+    let mut config = plan.config(0);
+    config.on_fatal = FatalHook::new(move |reason| drop(told.send(reason.to_owned())));
+    let server = plan.begin(0, config).recv().unwrap().unwrap();
+    fs::remove_dir_all(plan.data_dir(0).join("chainfire-state/generation-1")).unwrap();
+    // Whether it is answered does not matter: the log has it.
+    let _ = server.propose("a=1");
+    let reason = reasons.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(reason.contains("the state cannot be written to disk"), "{reason}");
+}
+
+#[test]
+fn a_state_that_does_not_move_holds_up_no_proof() {
+    let mut plan = Plan::new(1);
+    let server = plan.start(0).unwrap();
+    server.propose("a=1").unwrap();
+    let group = server.group().clone();
+    let asked = group.clone();
+    assert!(server.run(async move { asked.prove_leadership().await }).is_some());
+
+    // Effects are published under this lock before an entry counts as applied.
+    let machine = group.machine().clone();
+    let stalled = machine.published.lock().unwrap();
+    let before = server.status().committed;
+    let proposed = group.clone();
+    server.spawn(async move { drop(proposed.propose(b"b=2".to_vec()).await) });
+    eventually(|| (server.status().committed > before).then_some(()));
+    let (done, proven) = mpsc::channel();
+    server.spawn(async move { done.send(group.prove_leadership().await).unwrap() });
+    assert_eq!(proven.recv_timeout(Duration::from_secs(30)), Ok(None));
+    drop(stalled);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use chainfire_core::{
 };
 use chainfire_raft::{Founding, Group, GroupConfig, Node, Timing};
 use holdfast_service::{Failure, Tasks};
+use tokio::time::sleep;
 use tonic::service::Routes;
 
 use crate::{
@@ -175,15 +176,22 @@ impl Chainfire {
         loop {
             changes.borrow_and_update();
             let founded = matches!(cluster::genesis(self.store.group().state()), Ok(Some(_)));
-            if founded && self.store.barrier().await.is_ok() {
+            if !founded {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            } else if self.store.barrier().await.is_ok() {
                 return;
-            }
-            if !founded && changes.changed().await.is_err() {
-                return;
+            } else {
+                // A server that stops fails at once, again and again.
+                sleep(PAUSE).await;
             }
         }
     }
 }
+
+/// Between two attempts to see that the cluster answers.
+const PAUSE: Duration = Duration::from_millis(50);
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -213,7 +221,10 @@ impl Foundation {
     }
 
     /// The first command of a new cluster, for [`Node::start`].
-    pub fn command(self, peer_scheme: &'static str) -> impl Fn(&Founding) -> Vec<u8> + Send + Sync + 'static {
+    pub fn command(
+        self,
+        peer_scheme: &'static str,
+    ) -> impl Fn(&Founding) -> Result<Vec<u8>, String> + Send + Sync + 'static {
         move |founding| {
             let member = |founder: &chainfire_raft::Founder| Member {
                 slot: founder.slot.0,
@@ -234,8 +245,7 @@ impl Foundation {
                 time_ms: founding.time_ms,
                 command: Command::Cluster(ClusterCommand::Genesis(genesis)),
             };
-            // Encoding fails only for sizes that no membership has; an empty command stops the node with a message.
-            format::encode_command(&envelope).unwrap_or_default()
+            format::encode_command(&envelope).map_err(|error| error.to_string())
         }
     }
 }

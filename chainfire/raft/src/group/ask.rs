@@ -62,13 +62,16 @@ impl<M: Machine> Group<M> {
     }
 
     /// Proves to a quorum that this server leads, and waits until it has applied what its predecessors committed.
-    /// Returns the term in which it leads; none if it does not or cannot prove it. Nothing is passed on to others.
+    /// Returns the term in which it leads; none if it does not, or cannot show both within an election's time. Nothing is
+    /// passed on to others.
     pub async fn prove_leadership(&self) -> Option<u64> {
-        let proving = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-        let linearizer = timeout(self.inner.timing.election_max, proving).await.ok()?.ok()?;
-        // A leader's read index is never before the first entry of its own term.
-        let known = linearizer.read_log_id();
-        self.applied(known.index()).await;
-        Some(known.committed_leader_id().term)
+        let proving = async {
+            let linearizer = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+            // A leader's read index is never before the first entry of its own term.
+            let known = linearizer.read_log_id();
+            self.applied(known.index()).await;
+            Some(known.committed_leader_id().term)
+        };
+        timeout(self.inner.timing.election_max, proving).await.ok()?
     }
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout_at};
 
 use super::Group;
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     types::{Command, Peer},
 };
 
-/// Makes the bytes of the first command.
-pub(crate) type MakeGenesis = Arc<dyn Fn(&Founding) -> Vec<u8> + Send + Sync>;
+/// Makes the bytes of the first command, or says why it cannot.
+pub(crate) type MakeGenesis = Arc<dyn Fn(&Founding) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// A group as its node sees it, whatever its machine.
 #[async_trait]
@@ -102,13 +102,18 @@ impl<M: Machine> Group<M> {
             return Ok(false);
         }
         // What an earlier leader has proposed is in the state before this returns.
-        let index = self.read_index_here().await?;
-        self.applied(index).await;
+        let caught_up = async {
+            let index = self.read_index_here().await?;
+            self.applied(index).await;
+            Ok::<_, String>(())
+        };
+        let in_time = timeout_at(self.deadline(), caught_up).await;
+        in_time.map_err(|_| "what is committed is not applied in time")??;
         if self.has_first_command()? {
             return Ok(true);
         }
         let facts = facts(known).map_err(|error| error.to_string())?;
-        let command = Command(Bytes::from(make(&facts)));
+        let command = Command(Bytes::from(make(&facts)?));
         self.inner.raft.client_write(command).await.map_err(|error| error.to_string())?;
         Ok(true)
     }

@@ -2,7 +2,11 @@
 //!
 //! RocksDB refuses a record with a wrong checksum. But in the last block of a file it takes a damaged *length* for a
 //! write that was cut short, and silently drops the record with everything behind it, which may be acknowledged.
-//! A crash leaves nothing valid behind the cut, so a valid record there means damage.
+//! A killed process leaves nothing valid behind the cut, so a valid record there means damage.
+//!
+//! After a loss of power it may mean less: the pages of a write that was never synced reach the disk in any order, and
+//! nothing in the file tells such a write from damage to a synced one. Both are refused, and the message says what an
+//! operator needs to know to tell them apart.
 //!
 //! The format is RocksDB's `log_format.h`: blocks of 32 KiB; a record is a masked CRC-32C (4 bytes), a length
 //! (2 bytes), both little-endian, a type (1 byte), then the payload; the checksum covers type and payload.
@@ -25,7 +29,9 @@ pub(super) fn damage(folder: &Path) -> io::Result<Option<String>> {
         let bytes = fs::read(&path)?;
         if let Some((bad, good)) = gap(&bytes) {
             return Ok(Some(format!(
-                "{}: the record at byte {bad} is damaged, and there are records behind it at byte {good}",
+                "{}: the record at byte {bad} is damaged, and there are records behind it at byte {good} (a loss of \
+                 power during a write can leave this too, in the newest file; what is acknowledged then ends before \
+                 byte {bad}, where the file may be cut)",
                 path.display()
             )));
         }
@@ -90,6 +96,13 @@ mod tests {
             assert_eq!(gap(&whole[..length]), None, "{length}");
         }
         assert_eq!(gap(&[&whole[..], &[0; 100]].concat()), None);
+    }
+
+    #[test]
+    fn pages_that_reached_the_disk_out_of_order_are_a_gap() {
+        let (first, rest) = (stored(&[1; 4_000]), stored(b"on the next page"));
+        let lost = vec![0; first.len()];
+        assert_eq!(gap(&[lost, rest].concat()), Some((0, first.len())));
     }
 
     #[test]

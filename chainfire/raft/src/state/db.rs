@@ -33,7 +33,7 @@ struct Inner {
 impl StateDb {
     pub(crate) fn open(path: PathBuf, tables: &[Table]) -> Result<Self, crate::Error> {
         let (folder, current) = Folder::open(path)?;
-        let generation = Generation::open(&folder.generation(current), tables)?;
+        let generation = Generation::open(&folder.generation(current), tables, current == Folder::FIRST)?;
         let meta = Meta::read(&generation).map_err(|error| crate::Error::Corrupt {
             path: generation.path().to_owned(),
             message: error.to_string(),
@@ -63,15 +63,6 @@ impl StateDb {
     /// Wakes when entries have been applied and published; the value is the last one's index.
     pub fn applied_changes(&self) -> watch::Receiver<u64> {
         self.inner.applied.subscribe()
-    }
-
-    /// Roughly the bytes of `range` on disk.
-    pub fn approximate_size(&self, table: Table, range: &KeyRange) -> Result<u64, Error> {
-        let generation = self.inner.current.load_full();
-        let end = range.end.clone().unwrap_or_else(|| vec![0xff; 64]);
-        let asked = [rocksdb::Range::new(&range.start, &end)];
-        let sizes = generation.db().get_approximate_sizes_cf(&generation.table(table)?, &asked);
-        Ok(sizes.into_iter().sum())
     }
 
     /// Roughly the bytes of live data in all tables, in memory and on disk.
@@ -134,8 +125,9 @@ impl StateDb {
     pub(crate) fn install(&self, verified: Verified) -> Result<(), crate::Error> {
         let _alone = self.inner.maintenance.lock();
         let (number, generation, meta) = verified.into_parts();
-        self.inner.folder.point_to(number)?;
+        // Before the pointer: if moving it fails half-way, it may name this generation after all.
         generation.spare();
+        self.inner.folder.point_to(number)?;
         let old = self.inner.current.swap(Arc::new(generation));
         old.condemn();
         self.inner.durable.store(exclusive(&meta), Ordering::Release);

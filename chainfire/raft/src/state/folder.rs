@@ -17,6 +17,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// Only this generation begins empty; the others are snapshots, which are whole before they count.
+    pub(super) const FIRST: u64 = 1;
+
     /// Opens `path`, creating it if there is nothing, and removes generations that never became current.
     pub(super) fn open(path: PathBuf) -> Result<(Self, u64), Error> {
         fs::create_dir_all(&path).map_err(Error::io(&path))?;
@@ -27,8 +30,8 @@ impl Folder {
             Ok(bytes) => from_compact::<u64>(kind::STATE_POINTER, V1, &bytes)
                 .map_err(|error| Error::Corrupt { path: pointer, message: error.to_string() })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && generations.is_empty() => {
-                folder.point_to(1)?;
-                1
+                folder.point_to(Self::FIRST)?;
+                Self::FIRST
             }
             Err(error) => return Err(Error::Io { path: pointer, error }),
         };

@@ -30,8 +30,9 @@ struct Doomed {
 }
 
 impl Generation {
-    /// Opens or creates the state in `path` with the machine's `tables`.
-    pub(crate) fn open(path: &Path, tables: &[Table]) -> Result<Self, crate::Error> {
+    /// Opens the state in `path` with the machine's `tables`. Where there is none, an empty one is created if
+    /// `may_begin`.
+    pub(crate) fn open(path: &Path, tables: &[Table], may_begin: bool) -> Result<Self, crate::Error> {
         let mut tables = tables.to_vec();
         tables.push(meta::TABLE);
         let options = database_options();
@@ -42,6 +43,9 @@ impl Generation {
                 let message = format!("a newer release has written the table {name:?}; this one cannot read it");
                 return Err(crate::Error::Corrupt { path: path.to_owned(), message });
             }
+        } else if !may_begin {
+            let message = "the state was deleted. Restore it, or give this slot its place back from the other servers";
+            return Err(crate::Error::Corrupt { path: path.to_owned(), message: message.to_owned() });
         }
         let families = tables.iter().map(|table| ColumnFamilyDescriptor::new(table.0, table_options()));
         let db = DB::open_cf_descriptors(&options, path, families).map_err(crate::Error::storage("open the state"))?;

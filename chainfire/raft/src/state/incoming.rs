@@ -41,7 +41,7 @@ pub(crate) enum Error {
 
 impl Incoming {
     pub(super) fn begin(number: u64, path: &Path, tables: &[Table]) -> Result<Box<Self>, crate::Error> {
-        let generation = Generation::open(path, tables)?;
+        let generation = Generation::open(path, tables, true)?;
         generation.condemn();
         let digest = digest::Context::new(&digest::SHA256);
         Ok(Box::new(Self { number, generation, header: None, pairs: 0, digest }))

@@ -79,6 +79,27 @@ fn a_whole_snapshot_replaces_the_state_for_good() {
 }
 
 #[test]
+fn a_received_state_survives_a_pointer_that_cannot_be_moved() {
+    let ((_source_dir, source), (dir, target)) = (filled(), empty());
+    let Ok(Progress::Complete(verified)) = receive(&target, &frames(&source)) else { panic!("not complete") };
+    // The pointer's new content is written here first.
+    std::fs::create_dir(dir.path().join("state/active.new")).unwrap();
+    assert!(target.install(*verified).is_err());
+    assert!(dir.path().join("state/generation-2/CURRENT").exists(), "the pointer may name it after all");
+}
+
+#[test]
+fn only_the_first_state_begins_empty() {
+    let ((_source_dir, source), (dir, target)) = (filled(), empty());
+    let Ok(Progress::Complete(verified)) = receive(&target, &frames(&source)) else { panic!("not complete") };
+    target.install(*verified).unwrap();
+    drop(target);
+    std::fs::remove_dir_all(dir.path().join("state/generation-2")).unwrap();
+    let error = StateDb::open(dir.path().join("state"), TABLES).err().unwrap();
+    assert!(error.to_string().contains("the state was deleted"), "{error}");
+}
+
+#[test]
 fn a_damaged_or_partial_snapshot_leaves_nothing() {
     let ((_source_dir, source), (dir, target)) = (filled(), empty());
     let whole = frames(&source);

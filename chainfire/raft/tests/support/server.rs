@@ -7,7 +7,7 @@ use std::{
 
 use chainfire_raft::{
     Cluster, Committed, Error, Group, GroupConfig, Member, Node, NodeConfig, PeerTls, ProposeError, Slot, Status,
-    peer_ca,
+    Timing, peer_ca,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     listeners: Vec<Option<TcpListener>>,
     pub(crate) group: GroupConfig,
     pub(crate) tls: bool,
+    pub(crate) timing: Timing,
 }
 
 /// A running server.
@@ -49,7 +50,14 @@ impl Plan {
             peer_ca::issue(&certificates, &member.name, &[], &certificates.join(&member.name)).unwrap();
         }
         let listeners = listeners.into_iter().map(Some).collect();
-        Self { cluster, folder, listeners, group: GroupConfig::chainfire(), tls: members > 1 }
+        Self {
+            cluster,
+            folder,
+            listeners,
+            group: GroupConfig::chainfire(),
+            tls: members > 1,
+            timing: Timing::default(),
+        }
     }
 
     pub(crate) fn data_dir(&self, slot: usize) -> PathBuf {
@@ -65,6 +73,7 @@ impl Plan {
         let name = self.cluster.members[slot].name.clone();
         let mut config = NodeConfig::new(self.data_dir(slot), self.cluster.clone(), name.clone());
         config.tls = self.tls.then(|| self.tls(&name));
+        config.timing = self.timing;
         config
     }
 
@@ -118,7 +127,7 @@ impl Server {
             let group = node.group(group.clone(), Arc::new(Ledger::default())).await?;
             let first = |facts: &chainfire_raft::Founding| {
                 let names: Vec<&str> = facts.members.iter().map(|member| member.name.as_str()).collect();
-                format!("genesis={}", names.join(",")).into_bytes()
+                Ok(format!("genesis={}", names.join(",")).into_bytes())
             };
             node.start(first).await?;
             Ok((node, group))
@@ -143,6 +152,11 @@ impl Server {
     /// Runs a request where the server's own tasks run.
     pub(crate) fn run<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime.as_ref().unwrap().block_on(request)
+    }
+
+    /// The same, without waiting for its end.
+    pub(crate) fn spawn(&self, request: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.as_ref().unwrap().spawn(request);
     }
 
     pub(crate) fn propose(&self, command: impl Into<Vec<u8>>) -> Result<Committed, ProposeError> {

@@ -85,7 +85,7 @@ impl Server {
         let mut config = Config::new("one", members);
         config.decisions_every = Duration::from_millis(20);
         let flaredb = Flaredb::new(group, config).unwrap();
-        node.start(|_| Vec::new()).await.unwrap();
+        node.start(|_| Ok(Vec::new())).await.unwrap();
 
         let (stop, login) = (Stop::new(), Arc::new(Logins::default()));
         let mut tasks = JoinSet::new();
