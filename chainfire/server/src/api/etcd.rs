@@ -4,6 +4,7 @@ use chainfire_core::{
     AuthenticatedBy,
     kv::{Keys, Revision},
 };
+use holdfast_keyspace::{KeyRange, Read};
 use holdfast_proto::chainfire::admin_server::AdminServer;
 use holdfast_proto::etcdserverpb::{
     ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
@@ -108,8 +109,32 @@ impl Etcd {
         identity: &Identity,
         ask: impl FnOnce(Permit<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let read = self.store.group().state();
+        self.permit_in(self.store.group().state(), identity, ask)
+    }
+
+    /// The same, with the keys of leases as `read` has them.
+    pub(super) fn permit_in(
+        &self,
+        read: &dyn Read,
+        identity: &Identity,
+        ask: impl FnOnce(Permit<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         ask(Permit { keys: self.doors.keys.as_ref(), identity, read })
+    }
+
+    /// The same for a change. If it names a lease, its right depends on what hangs on that lease, also on what another
+    /// server has hung there, so that this one catches up first; not for somebody who may write everything anyway.
+    pub(super) async fn permit_change(
+        &self,
+        identity: &Identity,
+        names_lease: bool,
+        ask: impl FnOnce(Permit<'_>) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        let everything = KeyRange::all();
+        if names_lease && !self.doors.keys.may_access_keys(identity, KeyAccess::Write, &everything)? {
+            self.store.barrier().await?;
+        }
+        self.permit(identity, ask)
     }
 }
 

@@ -1,6 +1,7 @@
 use chainfire_core::{
     UserAnswer, UserCommand,
-    kv::{self, Keys, Revision},
+    kv::{self, Keys, Revision, Txn, TxnOp},
+    lease::LeaseId,
 };
 use holdfast_keyspace::Read;
 use holdfast_proto::etcdserverpb::{
@@ -32,7 +33,7 @@ impl Kv for Etcd {
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let identity = self.admit(request.metadata(), request.extensions())?;
         let put = wire::put(request.into_inner())?;
-        self.permit(&identity, |permit| permit.put(&put))?;
+        self.permit_change(&identity, put.lease != LeaseId::NONE, |permit| permit.put(&put)).await?;
         let done = self.store.change(identity.origin(), UserCommand::Put(put)).await?;
         let UserAnswer::Put(answer) = done.answer else { return Err(Error::mismatch().into()) };
         Ok(Response::new(wire::put_response(self.headers().at(answer.revision, done.term), answer)))
@@ -55,7 +56,7 @@ impl Kv for Etcd {
         let request = request.into_inner();
         let serializable = all_serializable(&request);
         let txn = wire::txn(request, self.store.limits().txn_ops)?;
-        self.permit(&identity, |permit| permit.txn(&txn))?;
+        self.permit_change(&identity, names_lease(&txn), |permit| permit.txn(&txn)).await?;
         self.metrics.txn.inc();
         if kv::is_read_only(&txn) {
             if !serializable {
@@ -112,6 +113,15 @@ impl Etcd {
     pub(super) fn revision_of(&self, read: &dyn Read) -> Result<Revision, Error> {
         Ok(kv::current_revision(read)?)
     }
+}
+
+/// Whether a branch of the transaction may hang a key on a lease.
+fn names_lease(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        TxnOp::Put(put) => put.lease != LeaseId::NONE,
+        TxnOp::Txn(inner) => names_lease(inner),
+        TxnOp::Range(_) | TxnOp::DeleteRange(_) => false,
+    })
 }
 
 /// Whether every range of the transaction accepts an old answer, so that the transaction does.

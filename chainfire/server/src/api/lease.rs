@@ -35,7 +35,7 @@ impl Lease for Etcd {
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
         let identity = self.admit(request.metadata(), request.extensions())?;
         let id = LeaseId(request.into_inner().id);
-        self.permit(&identity, |permit| permit.lease(KeyAccess::Write, id))?;
+        self.permit_change(&identity, true, |permit| permit.lease(KeyAccess::Write, id)).await?;
         let revoke = UserCommand::LeaseRevoke(LeaseRevoke { id });
         let done = self.store.change(identity.origin(), revoke).await?;
         let UserAnswer::LeaseRevoke { revision } = done.answer else { return Err(Error::mismatch().into()) };
@@ -66,11 +66,12 @@ impl Lease for Etcd {
         let request = request.into_inner();
         let id = LeaseId(request.id);
         self.store.barrier().await.map_err(Error::from)?;
-        if request.keys {
-            self.permit(&identity, |permit| permit.lease(KeyAccess::Read, id))?;
-        }
         let remaining = self.keeper.remaining(id).await?;
         let view = self.store.view();
+        if request.keys {
+            // In the view that the answer is made of: nothing may come to hang on the lease between the two.
+            self.permit_in(&view, &identity, |permit| permit.lease(KeyAccess::Read, id))?;
+        }
         let header = Some(self.header(self.revision_of(&view)?));
         let stored = lease::lease(&view, id).map_err(Error::from)?;
         let Some((stored, remaining)) = stored.zip(remaining) else {
@@ -108,6 +109,8 @@ impl Etcd {
     async fn keep_alive(&self, identity: &Identity, id: LeaseId) -> Result<LeaseKeepAliveResponse, Error> {
         // Read before the renewal: whoever sees this revision knows that the lease lived after it.
         let header = Some(self.current_header()?);
+        // As this server has it: a renewal ends nothing, and waiting for the others each time is too much for what is
+        // asked most often.
         self.permit(identity, |permit| permit.lease(KeyAccess::Write, id))?;
         let ttl = self.keeper.renew(id).await?;
         if ttl.is_some() {

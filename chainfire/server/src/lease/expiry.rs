@@ -6,7 +6,7 @@ use chainfire_core::{
 };
 use holdfast_keyspace::Read;
 use holdfast_service::Stop;
-use tokio::time::sleep;
+use tokio::time::interval;
 
 use super::{Desk, Lessor};
 use crate::{Error, metrics::Metrics, request::request_id, store::Store};
@@ -21,6 +21,7 @@ pub(crate) struct Expiry {
     pub(crate) extension: Duration,
 }
 
+/// From the end of one scan to the next, whatever else wakes the task: its own entries do.
 const SCAN: Duration = Duration::from_millis(500);
 
 /// Leases that one scan ends at most, so that a mass expiry leaves room for the clients' writes.
@@ -34,6 +35,7 @@ const PAGE: usize = 10_000;
 impl Expiry {
     pub(crate) async fn run(self, stop: Stop) {
         let mut status = self.store.group().status_changes();
+        let mut scans = interval(SCAN);
         let mut reigning = None;
         loop {
             let (leads, term) = {
@@ -47,12 +49,14 @@ impl Expiry {
             if leads && reigning.is_none() {
                 reigning = self.take_over(term).await;
             }
-            if reigning.is_some() && self.lessor.is_due(term) {
-                self.end_due(term).await;
-            }
             tokio::select! {
                 () = stop.requested() => break,
-                () = sleep(SCAN) => {}
+                _ = scans.tick() => {
+                    if reigning.is_some() && self.lessor.is_due(term) {
+                        self.end_due(term).await;
+                        scans.reset();
+                    }
+                }
                 changed = status.changed() => if changed.is_err() { break },
             }
         }

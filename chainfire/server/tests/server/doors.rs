@@ -9,9 +9,9 @@ use chainfire_raft::{Cluster, GroupConfig, Node, NodeConfig, Timing};
 use chainfire_server::{Chainfire, Config, Doors, Foundation};
 use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
-    AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest,
-    WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-    request_op, watch_client::WatchClient, watch_request::RequestUnion,
+    AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest,
+    RangeRequest, TxnRequest, WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient,
+    lease_client::LeaseClient, request_op, watch_client::WatchClient, watch_request::RequestUnion,
 };
 use holdfast_service::{Stop, Tasks};
 use holdfast_telemetry::Metrics;
@@ -25,11 +25,14 @@ use tonic::{
 
 use crate::{kv::put, txn::op};
 
-/// Everybody may do anything below `own/`, and nothing else.
+/// Users may do anything below `own/`, and nothing else; the holder of the bootstrap token may do everything.
 struct OwnPrefix;
 
 impl KeyAuthority for OwnPrefix {
     fn may_access_keys(&self, identity: &Identity, _: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
+        if identity.principal.kind == Kind::Bootstrap {
+            return Ok(true);
+        }
         Ok(identity.principal.kind == Kind::User
             && range.start.as_slice() >= b"own/".as_slice()
             && range.end.as_deref().is_some_and(|end| end <= b"own0".as_slice()))
@@ -61,6 +64,7 @@ struct Suite {
     channel: Channel,
     stop: Stop,
     node: Node,
+    tasks: Tasks,
     _folder: TempDir,
 }
 
@@ -83,7 +87,7 @@ impl Suite {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let channel = Endpoint::new(format!("http://{}", listener.local_addr()?))?.connect_lazy();
         tokio::spawn(holdfast_rpc::serve(listener, router, None, holdfast_rpc::Limits::default(), stop.clone()));
-        Ok(Self { channel, stop, node, _folder: folder })
+        Ok(Self { channel, stop, node, tasks, _folder: folder })
     }
 
     fn kv(&self) -> KvClient<Channel> {
@@ -92,13 +96,24 @@ impl Suite {
 
     async fn end(self) {
         self.stop.request();
+        assert_eq!(self.tasks.finished().await, Ok(()));
         self.node.stop().await;
     }
 }
 
+/// Says that the request comes from the holder of the bootstrap token.
+const ADMIN: &str = "test-admin";
+
+fn as_admin<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert(ADMIN, tonic::metadata::MetadataValue::from_static("yes"));
+    request
+}
+
 async fn identify(mut request: Request) -> Request {
+    let kind = if request.headers().contains_key(ADMIN) { Kind::Bootstrap } else { Kind::User };
     request.extensions_mut().insert(Identity {
-        principal: PrincipalId { kind: Kind::User, name: "mira".to_owned() },
+        principal: PrincipalId { kind, name: "mira".to_owned() },
         authenticated_by: AuthenticatedBy::Token,
         token_id: None,
         roles: Vec::new(),
@@ -128,6 +143,31 @@ async fn keys_out_of_reach_stay_out_of_reach() -> anyhow::Result<()> {
     kv.put(PutRequest { lease: 7, ..put("own/b", "1") }).await?;
     let own = RangeRequest { key: "own/".into(), range_end: "own0".into(), ..Default::default() };
     assert_eq!(kv.range(own).await?.into_inner().count, 2);
+    suite.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_is_out_of_reach_with_one_of_its_keys() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    let (mut kv, mut leases) = (suite.kv(), LeaseClient::new(suite.channel.clone()));
+    leases.lease_grant(LeaseGrantRequest { ttl: 60, id: 7 }).await?;
+    let join = |key| PutRequest { lease: 7, ..put(key, "1") };
+    kv.put(join("own/a")).await?;
+    kv.put(as_admin(join("other"))).await?;
+
+    let nested = TxnRequest { success: vec![op(request_op::Request::RequestPut(join("own/b")))], ..Default::default() };
+    let keys = LeaseTimeToLiveRequest { id: 7, keys: true };
+    let denied = [
+        kv.put(join("own/b")).await.map(drop),
+        kv.txn(nested).await.map(drop),
+        leases.lease_time_to_live(keys).await.map(drop),
+        leases.lease_revoke(LeaseRevokeRequest { id: 7 }).await.map(drop),
+    ];
+    assert_eq!(denied.map(|answer| answer.unwrap_err().code()), [Code::PermissionDenied; 4]);
+    let left = leases.lease_time_to_live(as_admin(keys)).await?.into_inner();
+    assert_eq!(left.keys, ["other", "own/a"]);
+    leases.lease_revoke(as_admin(LeaseRevokeRequest { id: 7 })).await?;
     suite.end().await;
     Ok(())
 }

@@ -8,6 +8,7 @@ mod etcdctl;
 mod kv;
 mod lease;
 mod maintenance;
+mod pace;
 mod pages;
 mod restart;
 mod support;

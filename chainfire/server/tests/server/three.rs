@@ -16,7 +16,7 @@ use crate::{
     support::TestServer,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn cluster() -> anyhow::Result<Vec<TestServer>> {
     let names = ["a", "b", "c"];
