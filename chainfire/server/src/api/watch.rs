@@ -29,13 +29,24 @@ impl Watch for Etcd {
         let identity = self.admit(request.metadata(), request.extensions())?;
         let leader = demands_leader(request.metadata()).then(|| self.store.group().status_changes());
         let subscription = Arc::new(self.hub.subscribe());
-        let sender = Sender::new(subscription.clone(), self.store.clone(), self.headers());
+        let sender = Sender::new(subscription.clone(), self.store.clone());
         let receiver = Receiver { etcd: self.clone(), identity, subscription };
         // The client may close its side and go on listening; the task ends with the stream of answers.
         let receiving = AbortOnDropHandle::new(tokio::spawn(receiver.run(request.into_inner(), leader)));
         let answers = stream::unfold((sender, receiving), |(mut sender, receiving)| async {
             let next = sender.next().await?;
             Some((next, (sender, receiving)))
+        });
+        let (store, headers, limit) = (self.store.clone(), self.headers(), self.store.limits().request_bytes);
+        let answers = answers.flat_map(move |told| {
+            let messages: Vec<Result<WatchResponse, Status>> = match told {
+                Ok(told) => {
+                    let term = store.status().term;
+                    wire::watch_responses(headers, term, limit, told).into_iter().map(Ok).collect()
+                }
+                Err(error) => vec![Err(error.into())],
+            };
+            stream::iter(messages)
         });
         Ok(Response::new(Box::pin(answers)))
     }

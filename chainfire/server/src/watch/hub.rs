@@ -183,7 +183,7 @@ impl Subscription {
         self.outbox.progress_round(inner.head);
     }
 
-    /// A watcher has read the disk up to `next`, exclusively. Returns whether it goes on with live events.
+    /// A watcher has read the disk up to `next`, exclusively. It goes on with live events if that is all there is.
     pub(super) fn advance(&self, watcher: &Arc<Watcher>, next: Revision) {
         let inner = self.hub.inner.lock();
         self.outbox.advance(watcher, next, inner.head);

@@ -11,5 +11,5 @@ mod tests;
 mod watcher;
 
 pub(crate) use hub::{Hub, Order, Subscription};
-pub(crate) use sender::Sender;
+pub(crate) use sender::{Sender, Told};
 pub(crate) use watcher::{Filters, WatchId, Watcher};

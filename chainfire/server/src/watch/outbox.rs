@@ -167,7 +167,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// The hub has missed what came after `head`: all watchers have to read it from the disk.
+    /// The hub has missed what begins with `next`: all watchers have to read it from the disk.
     pub(super) fn fall_behind(&self, next: Revision) {
         let mut state = self.state.lock();
         let State { queue, watchers, .. } = &mut *state;

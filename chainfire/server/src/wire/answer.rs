@@ -35,15 +35,15 @@ fn op_response(answer: OpAnswer) -> ResponseOp {
     ResponseOp { response: Some(response) }
 }
 
-pub(crate) fn event(event: &Event, prev_kv: bool) -> mvccpb::Event {
+pub(super) fn event(event: Event, prev_kv: bool) -> mvccpb::Event {
     let kind = match event.kind {
         EventKind::Put => EventType::Put,
         EventKind::Delete => EventType::Delete,
     };
     mvccpb::Event {
         r#type: kind.into(),
-        kv: Some(key_value(event.kv.clone())),
-        prev_kv: event.prev_kv.clone().filter(|_| prev_kv).map(key_value),
+        kv: Some(key_value(event.kv)),
+        prev_kv: event.prev_kv.filter(|_| prev_kv).map(key_value),
     }
 }
 

@@ -7,8 +7,8 @@ mod header;
 mod request;
 mod watch;
 
-pub(crate) use answer::{delete_response, event, put_response, range_response, txn_response};
+pub(crate) use answer::{delete_response, put_response, range_response, txn_response};
 pub(crate) use audit::audit_policy;
 pub(crate) use header::Headers;
 pub(crate) use request::{compact, delete_range, put, range, txn};
-pub(crate) use watch::{WatchCall, watch_call};
+pub(crate) use watch::{WatchCall, watch_call, watch_responses};

@@ -1,10 +1,12 @@
 use bytes::Bytes;
 use chainfire_core::kv::{Keys, Revision};
 use holdfast_proto::etcdserverpb::{self as pb, watch_create_request::FilterType, watch_request::RequestUnion};
+use prost::Message as _;
 
+use super::{Headers, answer};
 use crate::{
     Error,
-    watch::{Filters, Order, WatchId, Watcher},
+    watch::{Filters, Order, Told, WatchId, Watcher},
 };
 
 /// What a client says on a watch stream.
@@ -64,8 +66,66 @@ fn order(request: pb::WatchCreateRequest) -> Result<Order, Invalid> {
     })
 }
 
+/// The messages that tell a client `told`: one, or several parts below `limit` bytes where the client takes fragments.
+pub(crate) fn watch_responses(headers: Headers, term: u64, limit: usize, told: Told) -> Vec<pb::WatchResponse> {
+    let response = |id: WatchId, revision: Revision| pb::WatchResponse {
+        header: Some(headers.at(revision, term)),
+        watch_id: id.0,
+        ..pb::WatchResponse::default()
+    };
+    vec![match told {
+        Told::Created { id, revision } => pb::WatchResponse { created: true, ..response(id, revision) },
+        Told::Refused { reason, revision } => {
+            let refused = response(WatchId::NONE, revision);
+            pb::WatchResponse { created: true, canceled: true, cancel_reason: reason, ..refused }
+        }
+        Told::Canceled { id, revision } => pb::WatchResponse { canceled: true, ..response(id, revision) },
+        Told::Overtaken { id, compacted } => {
+            let canceled = response(id, Revision(0));
+            pb::WatchResponse { canceled: true, compact_revision: compacted.0, ..canceled }
+        }
+        Told::Progress { id, revision } => response(id, revision),
+        Told::Events { watcher, revision, events } => {
+            let events = events.into_iter().map(|event| answer::event(event, watcher.prev_kv)).collect();
+            let response = pb::WatchResponse { events, ..response(watcher.id, revision) };
+            if watcher.fragment {
+                return fragments(response, limit);
+            }
+            response
+        }
+    }]
+}
+
+/// Cuts a response into parts below `limit` bytes; all but the last say that more follows. An event stays whole.
+fn fragments(response: pb::WatchResponse, limit: usize) -> Vec<pb::WatchResponse> {
+    if response.encoded_len() < limit || response.events.len() < 2 {
+        return vec![response];
+    }
+    let envelope = pb::WatchResponse { events: Vec::new(), ..response.clone() };
+    let mut parts: Vec<pb::WatchResponse> = Vec::new();
+    let mut size = limit;
+    for event in response.events {
+        // The field's tag and length come on top of the event itself.
+        let length = event.encoded_len() + 6;
+        match parts.last_mut().filter(|_| size + length < limit) {
+            Some(part) => part.events.push(event),
+            None => {
+                size = envelope.encoded_len();
+                parts.push(pb::WatchResponse { fragment: true, events: vec![event], ..envelope.clone() });
+            }
+        }
+        size += length;
+    }
+    if let Some(last) = parts.last_mut() {
+        last.fragment = false;
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
+    use holdfast_proto::mvccpb;
+
     use super::*;
 
     fn create(request: pb::WatchCreateRequest) -> Result<Order, Invalid> {
@@ -93,5 +153,34 @@ mod tests {
             create(negative).err().map(|invalid| invalid.to_string()),
             Some("etcdserver: mvcc: required revision has been compacted".to_owned())
         );
+    }
+
+    fn response(sizes: &[usize]) -> pb::WatchResponse {
+        let event = |size: &usize| mvccpb::Event {
+            kv: Some(mvccpb::KeyValue { value: Bytes::from(vec![1; *size]), ..Default::default() }),
+            ..Default::default()
+        };
+        pb::WatchResponse { watch_id: 3, events: sizes.iter().map(event).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn small_responses_stay_whole() {
+        assert_eq!(fragments(response(&[10, 10]), 1_000).len(), 1);
+    }
+
+    #[test]
+    fn parts_stay_below_the_limit_and_say_that_more_follows() {
+        let whole = response(&[400, 400, 400, 100]);
+        let parts = fragments(whole.clone(), 1_000);
+        assert!(parts.iter().all(|part| part.encoded_len() < 1_000));
+        assert_eq!(parts.iter().map(|part| part.fragment).collect::<Vec<_>>(), [true, false]);
+        let joined: Vec<_> = parts.into_iter().flat_map(|part| part.events).collect();
+        assert_eq!(joined, whole.events);
+    }
+
+    #[test]
+    fn one_large_event_is_never_split() {
+        let parts = fragments(response(&[10, 5_000, 10]), 1_000);
+        assert_eq!(parts.iter().map(|part| part.events.len()).collect::<Vec<_>>(), [1, 1, 1]);
     }
 }
