@@ -57,7 +57,7 @@ pub(crate) fn chainfire(args: Vec<OsString>) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refuse("the flags cannot be used", [error]),
     };
-    if let Err(error) = holdfast_telemetry::init(settings.log_level, Format::Json) {
+    if let Err(error) = holdfast_telemetry::init(&settings.log_filter, Format::Json) {
         return refuse("the flags cannot be used", [error]);
     }
     for warning in warnings {

@@ -35,3 +35,8 @@ pub use machine::{Applied, Halt, Machine};
 pub use node::Node;
 pub use state::{OwnedScan, StateDb, View};
 pub use status::Status;
+
+/// Directives for a log filter that leave of openraft what an operator can use. What it says each time a message does
+/// not arrive, several times a second, this crate says when it changes.
+pub const LOG_DIRECTIVES: &str = "openraft=warn,openraft::replication=error,openraft::core::heartbeat=error,\
+                                  openraft::engine::handler::replication_handler=error";

@@ -1,7 +1,7 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_proto::peer::peer_server::PeerServer;
-use holdfast_rpc::{ClientAuth, ServerTls, TlsFiles};
+use holdfast_rpc::{ClientAuth, Complaints, ServerTls, TlsFiles};
 use holdfast_service::Stop;
 use openraft::{Raft, storage::RaftLogStorage as _};
 use parking_lot::Mutex;
@@ -46,20 +46,22 @@ impl Node {
     /// Opens or creates the data folder. `listener` is the peer port; a cluster of one does not use it.
     pub fn open(config: NodeConfig, listener: TcpListener) -> Result<Self, Error> {
         let alone = config.cluster.members.len() == 1;
+        let complaints = Complaints::default();
         let tls = config.tls.as_ref().filter(|_| !alone).map(|tls| {
             let files = TlsFiles {
                 cert: tls.certificate.clone(),
                 key: tls.key.clone(),
                 client_auth: ClientAuth::Required(tls.ca.clone()),
             };
-            ServerTls::load(files, &[b"h2"]).map_err(|error| Error::Tls(error.to_string()))
+            let loaded = ServerTls::load(files, &[b"h2"]).map_err(|error| Error::Tls(error.to_string()))?;
+            Ok::<_, Error>(loaded.complaining(complaints.clone()))
         });
         let tls = tls.transpose()?;
         fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
         let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
         let dialer = Dialer::new(Arc::clone(&known), config.tls.clone(), config.timing, config.limits);
-        let service = PeerService::new(Arc::clone(&known), tls.is_some());
+        let service = PeerService::new(Arc::clone(&known), tls.is_some(), complaints);
         Ok(Self {
             known,
             log,

@@ -240,7 +240,7 @@ fn log(dev: bool, filter: Option<String>, format: Option<&str>, findings: &mut V
             Format::Text
         }
     };
-    Log { filter: filter.unwrap_or_else(|| "info,openraft=warn".to_owned()), format }
+    Log { filter: filter.unwrap_or_else(|| format!("info,{}", chainfire_raft::LOG_DIRECTIVES)), format }
 }
 
 #[cfg(test)]

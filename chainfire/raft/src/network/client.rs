@@ -81,12 +81,15 @@ impl RaftNetworkFactory<TypeConfig> for Connections {
 }
 
 impl Connection {
-    fn unreachable(&self, reason: impl ToString) -> RPCError<TypeConfig> {
+    fn unreachable(&self, reason: impl Into<String>) -> RPCError<TypeConfig> {
+        let reason = reason.into();
         self.dialer.forget(self.to.slot(), self.lane);
+        self.dialer.lost(self.to.slot(), &reason);
         RPCError::Unreachable(Unreachable::from_string(reason))
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
+        self.dialer.lost(self.to.slot(), "no answer in time");
         let (id, target) = (self.own.to_u64(), self.to.to_u64());
         RPCError::Timeout(Timeout { action, id, target, timeout })
     }
@@ -108,6 +111,7 @@ impl Connection {
     {
         let answer = tokio::time::timeout(within, call).await.map_err(|_| self.timeout(action, within))?;
         let answer = answer.map_err(|status| self.unreachable(told(&status)))?;
+        self.dialer.found(self.to.slot());
         decode(&answer.get_ref().body).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 }
@@ -232,8 +236,9 @@ async fn next_answer(
     pending.fetch_sub(1, Ordering::AcqRel);
     let answer = match answer {
         Ok(answer) => answer,
-        Err(status) => return Some(Err(connection.unreachable(status.message()))),
+        Err(status) => return Some(Err(connection.unreachable(told(&status)))),
     };
+    connection.dialer.found(connection.to.slot());
     let decoded = decode::<AppendAnswerV1>(&answer.body);
     Some(decoded.map(Into::into).map_err(|error| RPCError::Network(NetworkError::new(&error))))
 }

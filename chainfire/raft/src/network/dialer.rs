@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration, time::Instant};
 
 use bytes::Bytes;
 use holdfast_proto::peer::{Request, peer_client::PeerClient};
@@ -8,7 +8,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::peer_dns_name;
+use super::{peer_dns_name, reach::Reach};
 use crate::{GroupId, Limits, PeerTls, RaftId, Slot, Timing, genesis::Known};
 
 /// Messages of one kind share a connection, so that a snapshot or a full pipe never delays a heartbeat.
@@ -27,6 +27,7 @@ pub(crate) struct Dialer {
     timing: Timing,
     limits: Limits,
     channels: Mutex<BTreeMap<(Slot, Lane), Channel>>,
+    reach: Reach,
 }
 
 /// Why a call has no answer.
@@ -45,7 +46,7 @@ pub(crate) enum CallError {
 
 impl Dialer {
     pub(crate) fn new(known: Arc<Known>, tls: Option<PeerTls>, timing: Timing, limits: Limits) -> Self {
-        Self { known, tls, timing, limits, channels: Mutex::default() }
+        Self { known, tls, timing, limits, channels: Mutex::default(), reach: Reach::default() }
     }
 
     pub(crate) fn timing(&self) -> Timing {
@@ -78,6 +79,24 @@ impl Dialer {
     /// Drops a connection that has failed. The next one reads the certificates anew.
     pub(crate) fn forget(&self, to: Slot, lane: Lane) {
         self.channels.lock().remove(&(to, lane));
+    }
+
+    /// Notes that a message of Raft has no answer. openraft tries again several times a second; the log hears of it once.
+    pub(crate) fn lost(&self, to: Slot, reason: &str) {
+        if self.reach.lost(to, Instant::now()) {
+            tracing::warn!(server = self.name(to), reason, "a server does not answer");
+        }
+    }
+
+    /// Notes that a server has answered.
+    pub(crate) fn found(&self, to: Slot) {
+        if self.reach.found(to) {
+            tracing::info!(server = self.name(to), "a server answers again");
+        }
+    }
+
+    fn name(&self, slot: Slot) -> &str {
+        self.known.cluster().member(slot).map_or("", |member| &member.name)
     }
 
     /// Everything that a request carries beside its body.

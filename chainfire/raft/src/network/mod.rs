@@ -5,6 +5,7 @@ mod certificate;
 mod client;
 mod convert;
 mod dialer;
+mod reach;
 mod service;
 mod wire;
 

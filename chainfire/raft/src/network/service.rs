@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use holdfast_proto::peer::{Answer, Request as Message, peer_server::Peer};
-use holdfast_rpc::Connection;
+use holdfast_rpc::{Complaints, Connection};
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
@@ -16,13 +16,13 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 use super::{
     slot_name,
     wire::{
-        AppendAnswerV1, AppendV1, AskAnswerV1, AskV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1,
+        AppendAnswerV1, AppendV1, AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1,
         ReadIndexAnswerV1, ReadIndexV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1, TransferV1, VoteAnswerV1,
         VoteRequestV1, decode, encode,
     },
 };
 use crate::{
-    GroupId, RaftId, Slot,
+    GroupId, RaftId,
     genesis::Known,
     state::{Incoming, Progress, Verified},
     types::{TypeConfig, Vote},
@@ -58,14 +58,15 @@ pub(crate) struct PeerService {
     certificates: bool,
     /// Received states lie on disk beside the old ones: one at a time.
     receiving: Arc<Semaphore>,
+    complaints: Complaints,
 }
 
 /// A snapshot whose sender is silent this long is given up.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(60);
 
 impl PeerService {
-    pub(crate) fn new(known: Arc<Known>, certificates: bool) -> Self {
-        Self { known, groups: Arc::default(), certificates, receiving: Arc::new(Semaphore::new(1)) }
+    pub(crate) fn new(known: Arc<Known>, certificates: bool, complaints: Complaints) -> Self {
+        Self { known, groups: Arc::default(), certificates, receiving: Arc::new(Semaphore::new(1)), complaints }
     }
 
     pub(crate) fn add(&self, id: GroupId, group: Arc<dyn PeerGroup>) {
@@ -77,8 +78,19 @@ impl PeerService {
         self.groups.write().clear();
     }
 
-    /// The sender's slot, proven by its certificate.
-    fn caller(&self, extensions: &Extensions, message: &Message) -> Result<Slot, Status> {
+    /// The refusal of a message that its sender should not have sent. The operator of this server hears of it too: the
+    /// mistake may be here.
+    fn refuse(&self, extensions: &Extensions, status: Status) -> Status {
+        if let Some(Connection { source, .. }) = extensions.get()
+            && self.complaints.is_news(source.ip(), status.message())
+        {
+            tracing::warn!(%source, reason = status.message(), "a message of another server is refused");
+        }
+        status
+    }
+
+    /// Checks that the sender's certificate is that of the slot it speaks for.
+    fn check_sender(&self, extensions: &Extensions, message: &Message) -> Result<(), Status> {
         let slot = RaftId::from_u64(message.from).slot();
         let claimed = self.known.cluster().member(slot);
         let claimed = claimed.ok_or_else(|| Status::permission_denied(format!("there is no slot {slot}")))?;
@@ -95,15 +107,11 @@ impl PeerService {
         if slot == self.known.id().slot() {
             return Err(Status::permission_denied(format!("slot {slot} is this server")));
         }
-        Ok(slot)
+        Ok(())
     }
 
-    /// The group that `message` is for, after everything about it has been checked.
-    fn admit(&self, extensions: &Extensions, message: &Message) -> Result<Arc<dyn PeerGroup>, Status> {
-        self.caller(extensions, message)?;
-        let Some(formed) = self.known.formed() else {
-            return Err(Status::failed_precondition("this server is not part of a cluster yet"));
-        };
+    /// Checks that the message is between two members of this cluster, whose disks are the ones they had.
+    fn check_membership(&self, formed: &FormedV1, message: &Message) -> Result<(), Status> {
         if message.cluster.as_ref() != formed.cluster {
             return Err(Status::failed_precondition("the message comes from another cluster"));
         }
@@ -115,6 +123,16 @@ impl PeerService {
         if message.to != own.to_u64() {
             return Err(Status::failed_precondition(format!("this server is {own}: its disk was replaced")));
         }
+        Ok(())
+    }
+
+    /// The group that `message` is for, after everything about it has been checked.
+    fn admit(&self, extensions: &Extensions, message: &Message) -> Result<Arc<dyn PeerGroup>, Status> {
+        self.check_sender(extensions, message).map_err(|status| self.refuse(extensions, status))?;
+        // Whoever is faster hears this at the birth of every cluster.
+        let formed = self.known.formed();
+        let formed = formed.ok_or_else(|| Status::failed_precondition("this server is not part of a cluster yet"))?;
+        self.check_membership(&formed, message).map_err(|status| self.refuse(extensions, status))?;
         let group = u16::try_from(message.group).ok().and_then(|id| self.groups.read().get(&GroupId(id)).cloned());
         group.ok_or_else(|| Status::failed_precondition(format!("there is no group {} here", message.group)))
     }
@@ -162,6 +180,15 @@ fn body<T: DeserializeOwned>(message: &Message) -> Result<T, Status> {
     decode(&message.body).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
+/// The next request of a stream of appends, which belongs to the sender and the group of its first message.
+fn append_request(first: &Message, message: &Message) -> Result<AppendEntriesRequest<TypeConfig>, Status> {
+    if (message.group, message.from) != (first.group, first.from) {
+        return Err(Status::invalid_argument("the stream belongs to another sender or group"));
+    }
+    let request = body::<AppendV1>(message)?.try_into();
+    request.map_err(|error: holdfast_format::Error| Status::invalid_argument(error.to_string()))
+}
+
 fn answer<T: Serialize>(message: &T) -> Result<Response<Answer>, Status> {
     let body = encode(message).map_err(|error| Status::internal(error.to_string()))?;
     Ok(Response::new(Answer { body }))
@@ -172,7 +199,8 @@ impl Peer for PeerService {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<Answer, Status>> + Send>>;
 
     async fn probe(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
-        self.caller(request.extensions(), request.get_ref())?;
+        let extensions = request.extensions();
+        self.check_sender(extensions, request.get_ref()).map_err(|status| self.refuse(extensions, status))?;
         body::<ProbeV1>(request.get_ref())?;
         answer(&ProbeAnswerV1 {
             id: self.known.id().to_u64(),
@@ -185,15 +213,14 @@ impl Peer for PeerService {
         let (_, extensions, mut messages) = request.into_parts();
         let Some(first) = messages.message().await? else { return Ok(Response::new(futures::stream::empty().boxed())) };
         let group = self.admit(&extensions, &first)?;
-        let (of, from) = (first.group, first.from);
-        let first = AppendEntriesRequest::try_from(body::<AppendV1>(&first)?);
-        let first = first.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        // A stream belongs to the sender and the group of its first message; anything else ends it.
+        let service = self.clone();
+        let begin = append_request(&first, &first).map_err(|status| self.refuse(&extensions, status))?;
         let rest = tokio_stream::StreamExt::map_while(messages, move |message| {
-            let message = message.ok().filter(|message| message.group == of && message.from == from)?;
-            body::<AppendV1>(&message).ok()?.try_into().ok()
+            // A connection that ends is nothing to speak of.
+            let next = append_request(&first, &message.ok()?);
+            next.map_err(|status| service.refuse(&extensions, status)).ok()
         });
-        let requests = futures::stream::iter([first]).chain(rest).boxed();
+        let requests = futures::stream::iter([begin]).chain(rest).boxed();
         let answers = group.append(requests).map(|result| {
             let result = result.map_err(Status::unavailable)?;
             answer(&AppendAnswerV1::from(result)).map(Response::into_inner)

@@ -9,6 +9,7 @@ use super::url::Url;
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "holdfast chainfire",
+    bin_name = "holdfast chainfire",
     about = "The replicated store alone, in the place of etcd",
     version,
     args_override_self = true
@@ -231,6 +232,14 @@ mod tests {
         let urls = ["--listen-client-urls=http://a:1,http://b:1", "--listen-client-urls=http://c:1"];
         let (flags, _) = parse(&[&["--name", "a", "--name", "b"], &urls[..]].concat()).unwrap();
         assert_eq!((flags.name.as_str(), flags.listen_client_urls.len()), ("b", 1));
+    }
+
+    #[test]
+    fn the_usage_is_what_was_called() {
+        let help = parse(&["--help"]).unwrap_err().to_string();
+        assert!(help.contains("Usage: holdfast chainfire [OPTIONS]"), "{help}");
+        let error = parse(&["--no-such-flag"]).unwrap_err().to_string();
+        assert!(error.contains("Usage: holdfast chainfire"), "{error}");
     }
 
     #[test]

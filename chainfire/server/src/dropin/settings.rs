@@ -1,6 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
-use chainfire_raft::{Cluster, Member, PeerTls, Timing};
+use chainfire_raft::{Cluster, LOG_DIRECTIVES, Member, PeerTls, Timing};
 use holdfast_rpc::{ClientAuth, TlsFiles};
 
 use super::{Flags, url::Url};
@@ -25,8 +25,8 @@ pub struct Settings {
     pub(super) snapshot_every: u64,
     pub(super) progress_interval: Duration,
     pub(super) auto_compaction: Option<AutoCompaction>,
-    /// A filter for the log. What openraft tells at `info` is for its own developers.
-    pub log_level: &'static str,
+    /// A filter for the log.
+    pub log_filter: String,
 }
 
 /// The flags contradict each other, or say something that this server cannot do.
@@ -63,11 +63,10 @@ impl TryFrom<Flags> for Settings {
             snapshot_every: flags.snapshot_count.max(1),
             progress_interval: progress_interval(&flags.watch_progress_notify_interval)?,
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
-            log_level: match flags.log_level.as_str() {
-                "debug" => "debug",
-                "info" => "info,openraft=warn",
-                "warn" => "warn",
-                _ => "error",
+            log_filter: match flags.log_level.as_str() {
+                "debug" => "debug".to_owned(),
+                level @ ("info" | "warn") => format!("{level},{LOG_DIRECTIVES}"),
+                _ => "error".to_owned(),
             },
             name: flags.name,
             listen_clients: flags.listen_client_urls,
