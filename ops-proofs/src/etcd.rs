@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use holdfast_proto::etcdserverpb::{
-    AuthenticateRequest, HashKvRequest, PutRequest, RangeRequest, StatusRequest, StatusResponse, WatchCreateRequest,
-    WatchRequest, auth_client::AuthClient, kv_client::KvClient, maintenance_client::MaintenanceClient,
-    watch_client::WatchClient, watch_request::RequestUnion,
+use holdfast_proto::{
+    etcdserverpb::{
+        AuthenticateRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseLeasesRequest, PutRequest,
+        RangeRequest, RequestOp, ResponseHeader, StatusRequest, StatusResponse, TxnRequest, WatchCreateRequest,
+        WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient, request_op::Request as AnyOp, response_op::Response as AnyAnswer,
+        watch_client::WatchClient, watch_request::RequestUnion,
+    },
+    mvccpb::{self, event::EventType},
 };
 use tokio_stream::StreamExt as _;
 use tonic::{
@@ -26,12 +31,34 @@ pub(crate) struct Member {
     token: MetadataValue<tonic::metadata::Ascii>,
 }
 
+/// One operation on keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Lease 0 is none.
+    Put { key: String, value: String, lease: i64 },
+    /// Every key from the first on and before the second.
+    Delete { from: String, to: String },
+}
+
+/// What the server said of a write that it acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// The revision that the write created; the store's, if it changed nothing.
+    pub(crate) revision: i64,
+    /// Keys that it deleted.
+    pub(crate) deleted: i64,
+}
+
 /// A change of one key, as a watch tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) revision: i64,
     pub(crate) key: String,
-    pub(crate) value: Vec<u8>,
+    /// None when the key was deleted.
+    pub(crate) value: Option<String>,
+    /// None when there was no such key.
+    pub(crate) before: Option<String>,
+    pub(crate) lease: i64,
 }
 
 /// A connection to `host:port`.
@@ -56,12 +83,43 @@ impl Member {
         &self.name
     }
 
-    /// The revision that the write created.
-    pub(crate) async fn put(&self, key: &str, value: &[u8]) -> Result<i64, Status> {
-        let request = PutRequest { key: key.to_owned().into(), value: value.to_vec().into(), ..PutRequest::default() };
-        let answer = KvClient::new(self.channel.clone()).put(self.request(request)).await?;
-        let header = answer.into_inner().header;
-        header.map(|header| header.revision).ok_or_else(|| Status::internal("an answer without header"))
+    /// One operation is sent as Put or DeleteRange, several as one Txn.
+    pub(crate) async fn write(&self, ops: &[Op]) -> Result<Done, Status> {
+        let mut client = KvClient::new(self.channel.clone());
+        let (header, deleted) = match ops {
+            [Op::Put { key, value, lease }] => {
+                let answer = client.put(self.request(put(key, value, *lease))).await?.into_inner();
+                (answer.header, 0)
+            }
+            [Op::Delete { from, to }] => {
+                let answer = client.delete_range(self.request(delete(from, to))).await?.into_inner();
+                (answer.header, answer.deleted)
+            }
+            several => {
+                let success = several.iter().map(|op| RequestOp { request: Some(any(op)) }).collect();
+                let txn = TxnRequest { success, ..TxnRequest::default() };
+                let answer = client.txn(self.request(txn)).await?.into_inner();
+                let deleted = answer.responses.iter().map(|one| match &one.response {
+                    Some(AnyAnswer::ResponseDeleteRange(answer)) => answer.deleted,
+                    _ => 0,
+                });
+                (answer.header, deleted.sum())
+            }
+        };
+        Ok(Done { revision: revision(header)?, deleted })
+    }
+
+    /// Grants a lease under an id of the caller's choice.
+    pub(crate) async fn grant(&self, id: i64, ttl: i64) -> Result<Done, Status> {
+        let request = self.request(LeaseGrantRequest { id, ttl });
+        let answer = LeaseClient::new(self.channel.clone()).lease_grant(request).await?.into_inner();
+        Ok(Done { revision: revision(answer.header)?, deleted: 0 })
+    }
+
+    /// How many leases there are.
+    pub(crate) async fn leases(&self) -> Result<usize, Status> {
+        let request = self.request(LeaseLeasesRequest {});
+        Ok(LeaseClient::new(self.channel.clone()).lease_leases(request).await?.into_inner().leases.len())
     }
 
     /// The store's revision, read through the leader.
@@ -97,6 +155,7 @@ impl Member {
             key: b"\0".to_vec().into(),
             range_end: b"\0".to_vec().into(),
             start_revision: first,
+            prev_kv: true,
             ..WatchCreateRequest::default()
         };
         let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(all)) };
@@ -113,9 +172,7 @@ impl Member {
                 bail!("the watch was cancelled: {}", answer.cancel_reason);
             }
             for event in answer.events {
-                let kv = event.kv.context("an event without key")?;
-                let key = String::from_utf8(kv.key.to_vec()).context("a key that was not written here")?;
-                changes.push(Change { revision: kv.mod_revision, key, value: kv.value.to_vec() });
+                changes.push(change(event)?);
             }
             if changes.last().is_some_and(|change| change.revision >= last) {
                 return Ok(changes);
@@ -129,4 +186,36 @@ impl Member {
         request.set_timeout(CALL);
         request
     }
+}
+
+fn put(key: &str, value: &str, lease: i64) -> PutRequest {
+    PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), lease, ..PutRequest::default() }
+}
+
+fn delete(from: &str, to: &str) -> DeleteRangeRequest {
+    DeleteRangeRequest { key: from.to_owned().into(), range_end: to.to_owned().into(), ..DeleteRangeRequest::default() }
+}
+
+fn any(op: &Op) -> AnyOp {
+    match op {
+        Op::Put { key, value, lease } => AnyOp::RequestPut(put(key, value, *lease)),
+        Op::Delete { from, to } => AnyOp::RequestDeleteRange(delete(from, to)),
+    }
+}
+
+fn revision(header: Option<ResponseHeader>) -> Result<i64, Status> {
+    header.map(|header| header.revision).ok_or_else(|| Status::internal("an answer without header"))
+}
+
+fn change(event: mvccpb::Event) -> Result<Change> {
+    let is_put = event.r#type() == EventType::Put;
+    let kv = event.kv.context("an event without key")?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).context("not what was written here");
+    Ok(Change {
+        revision: kv.mod_revision,
+        key: text(&kv.key)?,
+        value: if is_put { Some(text(&kv.value)?) } else { None },
+        before: event.prev_kv.map(|kv| text(&kv.value)).transpose()?,
+        lease: kv.lease,
+    })
 }

@@ -5,35 +5,71 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use holdfast_proto::{
     chainfire::{AuditLevel, AuditRule, SetAuditPolicyRequest, admin_client::AdminClient},
-    flaredb::{Consistency, Parameter, QueryRequest, RowFormat, flaredb_client::FlaredbClient, query_response::Part},
+    flaredb::{
+        Consistency, Parameter, QueryRequest, RowFormat, StatusRequest, flaredb_client::FlaredbClient,
+        query_response::Part,
+    },
 };
+use serde::Serialize;
 use serde_json::Value;
 use tonic::{Request, transport::Channel};
 
-const CALL: Duration = Duration::from_secs(20);
-/// Revisions asked for at once: fewer rows than any limit of the server.
-const WINDOW: i64 = 1_000;
+use crate::metrics;
 
-/// What the history says about one write.
+const CALL: Duration = Duration::from_secs(20);
+/// Log entries asked for at once: fewer rows than any limit of the server.
+const WINDOW: i64 = 500;
+/// Streams of chainfire's journal begin with this, and the lineage follows.
+const JOURNAL: &str = "journal/";
+
+/// One row that came out of chainfire's audit journal. Digests are hexadecimal SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuditRow {
-    pub(crate) revision: i64,
+    pub(crate) lineage: String,
+    /// Raft log index of the entry that made the change.
+    pub(crate) index: i64,
+    /// Counts the records of one entry from 0.
+    pub(crate) sub: i64,
+    pub(crate) sequence: i64,
+    pub(crate) event_id: String,
+    pub(crate) revision: Option<i64>,
+    pub(crate) action: String,
     pub(crate) resource: String,
     pub(crate) outcome: String,
-    /// Hexadecimal SHA-256 of the value.
+    pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
+    /// How many equal events the row stands for.
+    pub(crate) count: i64,
+}
+
+/// How far one server's copy of the history has come, and what its journal still holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Position {
+    pub(crate) member: String,
+    pub(crate) stream: String,
+    /// Rows that the stream has brought, by its cursor.
+    pub(crate) rows: u64,
+    /// Bytes of the journal that the history does not have yet.
+    pub(crate) unshipped_bytes: u64,
 }
 
 /// One server's SQL and administration.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
+    member: String,
+    address: String,
     channel: Channel,
-    bearer: String,
+    token: String,
 }
 
 impl History {
-    pub(crate) fn new(channel: Channel, token: &str) -> Self {
-        Self { channel, bearer: format!("Bearer {token}") }
+    /// `address` is that of the server's API.
+    pub(crate) fn new(member: &str, address: &str, channel: Channel, token: &str) -> Self {
+        Self { member: member.to_owned(), address: address.to_owned(), channel, token: token.to_owned() }
+    }
+
+    pub(crate) fn member(&self) -> &str {
+        &self.member
     }
 
     /// Has every change of every user key recorded with its digests.
@@ -45,34 +81,45 @@ impl History {
         Ok(())
     }
 
-    /// The newest revision that the history knows.
-    pub(crate) async fn newest_revision(&self) -> Result<Option<i64>> {
-        let rows = self.query("SELECT max(revision) FROM audit.events WHERE action = 'kv.Put'", &[]).await?;
-        Ok(rows.first().and_then(|row| row.first()).and_then(Value::as_i64))
+    /// Where the journal and the stream that it feeds stand on this server.
+    pub(crate) async fn position(&self) -> Result<Position> {
+        // The journal first: what it had forgotten by then is in the stream when that is looked at.
+        let unshipped_bytes = metrics::sample(&self.address, &self.token, "holdfast_journal_used_bytes").await?;
+        let answer = FlaredbClient::new(self.channel.clone()).status(self.request(StatusRequest {})?).await?;
+        let mut streams = answer.into_inner().streams.into_iter().filter(|stream| stream.name.starts_with(JOURNAL));
+        let (stream, more) = (streams.next().context("no stream of the journal")?, streams.next());
+        if let Some(more) = more {
+            bail!("the journal has two lineages where nothing was restored: {} and {}", stream.name, more.name);
+        }
+        Ok(Position { member: self.member.clone(), stream: stream.name, rows: stream.rows, unshipped_bytes })
     }
 
-    /// Every row about a put between two revisions, both included, by revision.
-    pub(crate) async fn puts(&self, first: i64, last: i64) -> Result<Vec<AuditRow>> {
+    /// Every row that `stream` brought, in its order, from this server's own copy.
+    pub(crate) async fn rows(&self, stream: &str) -> Result<Vec<AuditRow>> {
+        let last = "SELECT max(sequence) FROM audit.events WHERE stream = $1";
+        let last = self.query(last, &[stream.to_owned()]).await?;
+        let last = last.first().and_then(|row| row.first()).and_then(Value::as_i64).context("the stream is empty")?;
+        let sql = "SELECT lineage, log_index, sub, sequence, event_id, revision, action, resource, outcome, \
+                   before_digest, after_digest, count FROM audit.events \
+                   WHERE stream = $1 AND sequence >= $2 AND sequence < $3 ORDER BY sequence, sub";
         let mut found = Vec::new();
-        let mut from = first;
+        let mut from = 0;
         while from <= last {
-            let to = last.min(from + WINDOW - 1);
-            let sql = "SELECT revision, resource, outcome, after_digest FROM audit.events \
-                       WHERE action = 'kv.Put' AND revision >= $1 AND revision <= $2 ORDER BY revision";
-            for row in self.query(sql, &[from, to]).await? {
-                found.push(parse(&row).with_context(|| format!("not an audit row: {row:?}"))?);
+            let to = from + WINDOW;
+            for row in self.query(sql, &[stream.to_owned(), from.to_string(), to.to_string()]).await? {
+                found.push(parse(&row).with_context(|| format!("not a row of the journal: {row:?}"))?);
             }
-            from = to + 1;
+            from = to;
         }
         Ok(found)
     }
 
-    async fn query(&self, sql: &str, parameters: &[i64]) -> Result<Vec<Vec<Value>>> {
+    async fn query(&self, sql: &str, parameters: &[String]) -> Result<Vec<Vec<Value>>> {
         let request = QueryRequest {
             sql: sql.to_owned(),
-            consistency: Consistency::Strong.into(),
+            consistency: Consistency::Local.into(),
             format: RowFormat::Json.into(),
-            parameters: parameters.iter().map(|number| Parameter { text: Some(number.to_string()) }).collect(),
+            parameters: parameters.iter().map(|text| Parameter { text: Some(text.clone()) }).collect(),
             ..QueryRequest::default()
         };
         let mut answers = FlaredbClient::new(self.channel.clone()).query(self.request(request)?).await?.into_inner();
@@ -93,18 +140,31 @@ impl History {
 
     fn request<T>(&self, message: T) -> Result<Request<T>> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.bearer.parse().context("the token is not ASCII")?);
+        let bearer = format!("Bearer {}", self.token);
+        request.metadata_mut().insert("authorization", bearer.parse().context("the token is not ASCII")?);
         request.set_timeout(CALL);
         Ok(request)
     }
 }
 
 fn parse(row: &[Value]) -> Option<AuditRow> {
-    let [revision, resource, outcome, after] = row else { return None };
+    let [lineage, index, sub, sequence, event_id, revision, action, resource, outcome, before, after, count] = row
+    else {
+        return None;
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
     Some(AuditRow {
-        revision: revision.as_i64()?,
-        resource: resource.as_str()?.to_owned(),
-        outcome: outcome.as_str()?.to_owned(),
-        after: after.as_str().map(str::to_owned),
+        lineage: text(lineage)?,
+        index: index.as_i64()?,
+        sub: sub.as_i64()?,
+        sequence: sequence.as_i64()?,
+        event_id: text(event_id)?,
+        revision: revision.as_i64(),
+        action: text(action)?,
+        resource: text(resource)?,
+        outcome: text(outcome)?,
+        before: text(before),
+        after: text(after),
+        count: count.as_i64()?,
     })
 }

@@ -9,6 +9,7 @@ mod etcd;
 mod history;
 mod lane;
 mod leader_kill;
+mod metrics;
 mod result;
 
 use std::{path::PathBuf, process::ExitCode};

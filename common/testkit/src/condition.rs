@@ -27,9 +27,44 @@ pub fn wait_until<T>(timeout: Duration, what: &str, mut condition: impl FnMut() 
     }
 }
 
+/// [`wait_until`] for a condition that has to be awaited: it leaves the thread to others between two looks.
+///
+/// # Errors
+/// When the condition fails for good (its error) or does not hold within `patience`.
+#[cfg(feature = "async")]
+pub async fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut condition: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition().await? {
+            return Ok(value);
+        }
+        if begun.elapsed() >= patience {
+            bail!("waited {:.0} s in vain for {what}", patience.as_secs_f64());
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "async")]
+    #[tokio::test]
+    async fn an_awaited_condition_is_looked_at_until_it_holds() {
+        let mut looks = 0;
+        let value = eventually("three looks", Duration::from_secs(5), async || {
+            looks += 1;
+            Ok((looks == 3).then_some("done"))
+        });
+        assert_eq!(value.await.unwrap(), "done");
+        let error = eventually("rain", Duration::ZERO, async || Ok(None::<()>)).await.unwrap_err();
+        assert_eq!(error.to_string(), "waited 0 s in vain for rain");
+    }
 
     #[test]
     fn a_condition_is_looked_at_until_it_holds() {

@@ -3,7 +3,7 @@
 //! Nothing here stands in for a server of ours: [`Server`] and [`Cluster`] start the `holdfast` binary that cargo built,
 //! keep its output in files, and end it by its process id when they are dropped. The crate needs no async runtime, so
 //! that `cargo xtask` can use it too; asynchronous tests use it as it is, since what they wait for runs in other
-//! processes.
+//! processes. Whoever has to await what they wait for turns on the feature `async`, for `eventually`.
 //!
 //! ```no_run
 //! let server = holdfast_testkit::Server::dev()?;
@@ -23,6 +23,8 @@ mod server;
 pub use binaries::Binaries;
 pub use client::client;
 pub use cluster::Cluster;
+#[cfg(feature = "async")]
+pub use condition::eventually;
 pub use condition::wait_until;
 pub use ports::free_ports;
 pub use process::{Process, Signal};

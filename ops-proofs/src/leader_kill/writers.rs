@@ -8,31 +8,27 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::etcd::Member;
+use super::call::{self, Call};
+use crate::etcd::{Done, Member};
 
-pub(crate) const PREFIX: &str = "proofs/leader-kill/";
-/// Keys of each writer: fewer than it writes, so that values are replaced.
-const KEYS: u64 = 8;
-/// Between two writes of one writer.
+/// Between two calls of one writer.
 const PACE: Duration = Duration::from_millis(10);
+/// Seconds that a lease lives: the least that a server grants, with room for a slow write or two.
+const TTL: i64 = 4;
 
-/// One attempt to write. Its value is unlike any other's, so that it can be told whether it was applied.
+/// One call and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) key: String,
-    pub(crate) value: Vec<u8>,
+pub(crate) struct Attempt {
+    pub(crate) call: Call,
     pub(crate) outcome: Outcome,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// With the revision that the server said it created.
-    Acknowledged(i64),
+    Acknowledged(Done),
     /// The server, or the connection, could not say.
     Unknown(String),
     /// The server said that it did not happen.
@@ -42,7 +38,7 @@ pub(crate) enum Outcome {
 /// Writers that run until they are told to stop.
 #[derive(Debug)]
 pub(crate) struct Writers {
-    tasks: JoinSet<Vec<Write>>,
+    tasks: JoinSet<Vec<Attempt>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
 }
@@ -62,13 +58,13 @@ impl Writers {
         writers
     }
 
-    /// How many writes were acknowledged so far.
+    /// How many calls were acknowledged so far.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Everything that was tried, after the last write of each.
-    pub(crate) async fn stop(self) -> Vec<Write> {
+    /// Everything that was tried, after the last call of each.
+    pub(crate) async fn stop(self) -> Vec<Attempt> {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await.into_iter().flatten().collect()
     }
@@ -82,30 +78,33 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self) -> Vec<Write> {
-        let mut writes = Vec::new();
+    async fn run(self) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
         // Each begins at another member and goes to the next when one does not answer well.
         let mut members = self.members.iter().cycle().skip(self.number);
-        let Some(mut member) = members.next() else { return writes };
+        let Some(mut member) = members.next() else { return attempts };
         let mut sequence = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            let key = format!("{PREFIX}w{}/k{}", self.number, sequence % KEYS);
-            let value = format!("writer {} write {sequence}", self.number).into_bytes();
-            let outcome = match member.put(&key, &value).await {
-                Ok(revision) => {
+            let call = call::of(self.number, sequence);
+            let answer = match &call {
+                Call::Write(ops) => member.write(ops).await,
+                Call::Grant(lease) => member.grant(*lease, TTL).await,
+            };
+            let outcome = match answer {
+                Ok(done) => {
                     self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                    Outcome::Acknowledged(revision)
+                    Outcome::Acknowledged(done)
                 }
                 Err(status) => {
                     member = members.next().unwrap_or(member);
                     outcome_of(status.code(), status.message())
                 }
             };
-            writes.push(Write { key, value, outcome });
+            attempts.push(Attempt { call, outcome });
             sequence += 1;
             tokio::time::sleep(PACE).await;
         }
-        writes
+        attempts
     }
 }
 
