@@ -7,7 +7,7 @@ mod support;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{ServiceExt, extract::Request};
-use chainfire_client::{StoreError, SystemStore as _, memory::MemoryStore};
+use chainfire_client::{Refused, StoreError, SystemStore as _, memory::MemoryStore};
 use configsrv_server::{
     ACCESS_FLEETLOCK_AUTHENTICATED, ACCESS_FLEETLOCK_OPEN, ACCESS_HTTP, ClientAuth, LockSettings, Settings,
     fleetlock::collapse_slashes, router,
@@ -229,6 +229,7 @@ async fn without_a_leader_the_answer_says_what_is_known() {
     for (error, known) in [
         (StoreError::Unavailable("no leader".into()), "nothing was granted or released"),
         (StoreError::Unknown("leader lost".into()), "the outcome is unknown; ask again, repeats are harmless"),
+        (Refused::Full("the audit journal is full".into()).into(), "takes no changes now: the audit journal is full"),
     ] {
         server.store.fail_with(Some(error));
         for answer in [server.take("a").await, server.give("a").await] {

@@ -23,11 +23,20 @@ pub(super) enum Refusal {
     Unauthorized,
     Forbidden(String),
     UnknownGroup(String),
-    SemaphoreFull { group: String, slots: u32, holders: Vec<LockHolder> },
-    GroupFrozen { group: String, reason: String },
+    SemaphoreFull {
+        group: String,
+        slots: u32,
+        holders: Vec<LockHolder>,
+    },
+    GroupFrozen {
+        group: String,
+        reason: String,
+    },
     RateLimited(u32),
     NoLeader,
     OutcomeUnknown,
+    /// Nothing can be changed at present, and why; it is no fault of the server.
+    NotNow(String),
     InternalError,
 }
 
@@ -47,8 +56,8 @@ impl Refusal {
             Self::SemaphoreFull { .. } => "failed_lock_semaphore_full",
             Self::GroupFrozen { .. } => "group_frozen",
             Self::RateLimited(_) => "rate_limited",
-            // A client does the same about both: it asks again.
-            Self::NoLeader | Self::OutcomeUnknown => "no_leader",
+            // A client does the same about all of them: it asks again.
+            Self::NoLeader | Self::OutcomeUnknown | Self::NotNow(_) => "no_leader",
             Self::InternalError => "internal_error",
         }
     }
@@ -67,7 +76,7 @@ impl Refusal {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::SemaphoreFull { .. } | Self::GroupFrozen { .. } => StatusCode::LOCKED,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoLeader | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoLeader | Self::OutcomeUnknown | Self::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -93,6 +102,9 @@ impl Refusal {
             Self::RateLimited(seconds) => format!("too many attempts; try again in {seconds} s"),
             Self::NoLeader => "the control plane has no quorum; nothing was granted or released".into(),
             Self::OutcomeUnknown => "the outcome is unknown; ask again, repeats are harmless".into(),
+            Self::NotNow(why) => {
+                format!("the control plane takes no changes now: {why}; nothing was granted or released")
+            }
             Self::InternalError => "the server failed; its log says why".into(),
         }
     }
@@ -152,6 +164,7 @@ impl From<Error> for Refusal {
             Error::Unauthenticated => Self::Unauthorized,
             Error::Denied(why) => Self::Forbidden(why),
             Error::SlowDown(seconds) => Self::RateLimited(seconds),
+            Error::Refused(why) => Self::NotNow(why),
             other => {
                 tracing::error!(error = ?other, "a lock request failed");
                 Self::InternalError
