@@ -17,6 +17,7 @@ pub struct Certificate {
     /// Absent if the key is not Ed25519.
     pub public_key: Option<PublicKey>,
     pub is_ca: bool,
+    pub not_before: OffsetDateTime,
     pub not_after: OffsetDateTime,
     /// Hex digits.
     pub serial: String,
@@ -63,6 +64,7 @@ impl Certificate {
             uri,
             public_key,
             is_ca: parsed.is_ca(),
+            not_before: parsed.validity().not_before.to_datetime(),
             not_after: parsed.validity().not_after.to_datetime(),
             serial: hex::encode(parsed.raw_serial()),
             der: der.to_vec(),

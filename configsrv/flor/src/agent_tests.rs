@@ -125,6 +125,7 @@ impl Fleet {
             cluster: "quay.test".parse().unwrap(),
             node: node.clone(),
             urls: Vec::new(),
+            api: Vec::new(),
             signers: Vec::new(),
         };
         let store = Store::new(Arc::new(disk.clone()), Layout::at(HOME), node);

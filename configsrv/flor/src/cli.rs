@@ -73,9 +73,9 @@ pub(crate) struct Enroll {
     /// A file with the join token; without it, FLOR_JOIN_TOKEN is read.
     #[arg(long)]
     pub join_token_file: Option<PathBuf>,
-    /// The API address of a server, e.g. https://hub:2379.
-    #[arg(long)]
-    pub api: String,
+    /// The API address of a server, e.g. https://hub:2379; several in the order in which they are tried.
+    #[arg(long, required = true)]
+    pub api: Vec<String>,
     /// The HTTP address of a server, e.g. https://hub:8080; several in the order in which they are tried.
     #[arg(long = "server", required = true)]
     pub servers: Vec<String>,
@@ -93,16 +93,16 @@ pub(crate) struct Sync {
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub commit_timeout: Span,
     /// Only show what would happen.
-    #[arg(long, conflicts_with_all = ["confirm", "cancel", "supersede"])]
+    #[arg(long, conflicts_with_all = ["commit_timeout", "confirm", "cancel", "supersede"])]
     pub dry_run: bool,
     /// With --dry-run: exit with 4 when an update is available.
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
     /// Keep the pending version for good; a number demands that it is that version.
-    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["cancel", "supersede"])]
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["commit_timeout", "cancel", "supersede"])]
     pub confirm: Option<Option<Version>>,
     /// Go back from the pending version now.
-    #[arg(long, conflicts_with = "supersede")]
+    #[arg(long, conflicts_with_all = ["commit_timeout", "supersede"])]
     pub cancel: bool,
     /// Replace a pending version; the way back stays the same, the time begins anew.
     #[arg(long)]

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    disk::{Attributes, Disk, replace},
+    disk::{Attributes, Disk, save},
     home::Layout,
 };
 
@@ -16,6 +16,9 @@ pub(crate) struct Cluster {
     pub node: NodeName,
     /// The servers' HTTP addresses, tried in this order.
     pub urls: Vec<String>,
+    /// Their API addresses, for the next certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api: Vec<String>,
     /// Signers that were known at enrolment; without any, the first artifact names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<Signer>,
@@ -33,8 +36,7 @@ impl Cluster {
     pub(crate) fn save(&self, disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {
         let path = layout.cluster();
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| Error::Unexpected(error.to_string()))?;
-        replace(disk, &path, &bytes, Attributes { mode: 0o644, owner: None })
-            .map_err(|error| Error::file(&path, &error))
+        save(disk, &path, &bytes, Attributes::PUBLIC).map_err(|error| Error::file(&path, &error))
     }
 
     pub(crate) fn spiffe_id(&self) -> SpiffeId {

@@ -20,7 +20,8 @@ use crate::{
     lock,
     op_lock::OpLock,
     outcome::{Outcome, SyncRequest},
-    server::{Credentials, HttpServer},
+    renewal::Renewal,
+    server::HttpServer,
     store::Store,
 };
 
@@ -51,6 +52,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             let layout = home.cluster(cluster)?;
             let stop = Stop::new();
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
+            let renewal = Renewal::new(Cluster::load(&RealDisk, &layout)?, layout.clone(), server(&layout)?);
+            tokio::spawn(renewal.run(stop.clone()));
             daemon::run(agent(&layout)?, layout, stop).await?;
             Ok(0)
         }
@@ -156,8 +159,7 @@ fn agent(layout: &Layout) -> Result<Agent, Error> {
 
 fn server(layout: &Layout) -> Result<HttpServer, Error> {
     let cluster = Cluster::load(&RealDisk, layout)?;
-    let credentials = Credentials::load(&RealDisk, layout, &cluster)?;
-    HttpServer::new(cluster, credentials, env::var_os("FLOR_TOKEN_FILE").map(PathBuf::from))
+    Ok(HttpServer::new(cluster, layout.clone(), env::var_os("FLOR_TOKEN_FILE").map(PathBuf::from)))
 }
 
 fn code(outcome: &Outcome, exit_code: bool) -> u8 {

@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     Error,
     agent::Agent,
+    disk::{Disk as _, PRIVATE_FOLDER, RealDisk},
     home::Layout,
     ipc::{self, Answer, Request},
     op_lock::OpLock,
@@ -94,7 +95,7 @@ async fn listen(layout: &Layout) -> Result<UnixListener, Error> {
     }
     let failed = |error| Error::file(&path, &error);
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        RealDisk.create_folder(folder, PRIVATE_FOLDER).map_err(failed)?;
     }
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(failed)?;

@@ -1,26 +1,23 @@
 use std::{env, fmt, fs, path::Path};
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use configsrv_fleet::{SpiffeId, Subject};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use configsrv_fleet::{SpiffeId, Subject, ca};
 use holdfast_proto::iam::{EnrollRequest, EnrollResponse, enrollment_client::EnrollmentClient};
-use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use rcgen::KeyPair;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
     Error,
+    certificate::{self, pem},
     cli::Enroll,
     cluster::Cluster,
-    disk::{Attributes, Disk, RealDisk, replace},
+    disk::{Attributes, Disk, RealDisk, erase, save},
     home::{Home, Layout},
+    server::{connect, refused},
 };
-
-const PUBLIC: Attributes = Attributes { mode: 0o644, owner: None };
 
 /// What a join token says about the cluster: whose token it is, and by which key its authority is known.
 struct JoinToken {
@@ -42,23 +39,27 @@ pub(crate) async fn enroll(home: &Home, arguments: &Enroll) -> Result<Enrolled, 
         Some(path) => Some(fs::read_to_string(path).map_err(|error| Error::file(path, &error))?),
         None => None,
     };
-    let channel = connect(&arguments.api, servers_ca.as_deref())?;
     // The key lies on disk before the token is spent: a repetition asks for the same key, as the server demands.
     let name = arguments.name.clone().unwrap_or_else(|| token.node.clone());
-    let waiting = home.cluster(Some(&format!(".enrolling-{name}")))?;
-    let key = key(&waiting, &token.node)?;
-    let request = EnrollRequest { join_token: token.text.clone(), csr_der: request(&key)?.into() };
-    let answer = EnrollmentClient::new(channel).enroll(request).await.map_err(|status| refused(&status))?.into_inner();
+    let waiting = home.waiting_key(&name);
+    let key = key(&waiting)?;
+    let request = EnrollRequest { join_token: token.text.clone(), csr_der: certificate::request(&key)?.into() };
+    let answer = ask(&arguments.api, servers_ca.as_deref(), &request).await?;
     let identity = check(&token, &answer)?;
     let Subject::Node(node) = identity.subject().clone() else {
         return Err(Error::Untrusted(format!("{identity} is not a node")));
     };
-    let cluster =
-        Cluster { cluster: identity.cluster().clone(), node, urls: arguments.servers.clone(), signers: Vec::new() };
+    let cluster = Cluster {
+        cluster: identity.cluster().clone(),
+        node,
+        urls: arguments.servers.clone(),
+        api: arguments.api.clone(),
+        signers: Vec::new(),
+    };
     let scope = arguments.name.clone().unwrap_or_else(|| identity.cluster().to_string());
     let layout = home.cluster(Some(&scope))?;
     write(&layout, &cluster, &key, &answer, servers_ca.as_deref())?;
-    let _ = fs::remove_dir_all(waiting.folder());
+    let _ = erase(&RealDisk, &waiting);
     Ok(Enrolled { spiffe_id: identity.to_string(), folder: layout.folder().display().to_string() })
 }
 
@@ -81,42 +82,30 @@ impl JoinToken {
     }
 }
 
-fn connect(url: &str, servers_ca: Option<&str>) -> Result<Channel, Error> {
-    let unusable = |error: tonic::transport::Error| Error::Usage(format!("{url}: {error}"));
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let endpoint = match (endpoint.uri().scheme_str(), servers_ca) {
-        (Some("https"), Some(pem)) => {
-            endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))).map_err(unusable)?
+/// One server after the other, until one answers.
+async fn ask(api: &[String], servers_ca: Option<&str>, request: &EnrollRequest) -> Result<EnrollResponse, Error> {
+    let mut last = Error::Usage("no API address".into());
+    for url in api {
+        let tls = servers_ca.map(|pem| ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)));
+        let mut client = EnrollmentClient::new(connect(url, tls)?);
+        match client.enroll(request.clone()).await.map_err(|status| refused(&status)) {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(error @ Error::Unreachable(_)) => last = error,
+            Err(error) => return Err(error),
         }
-        (Some("https"), None) => {
-            return Err(Error::Usage("--ca-file is required for https: it says which server may get the token".into()));
-        }
-        // The join token would be readable on the way.
-        _ if !loopback => return Err(Error::Usage(format!("{url}: a join token is sent over https only"))),
-        _ => endpoint,
-    };
-    Ok(endpoint.connect_lazy())
+    }
+    Err(last)
 }
 
 /// The key of an enrolment that was cut off, or a new one.
-fn key(waiting: &Layout, node: &str) -> Result<KeyPair, Error> {
-    let path = waiting.key(node);
-    if let Some(bytes) = RealDisk.read(&path).map_err(|error| Error::file(&path, &error))? {
+fn key(path: &Path) -> Result<KeyPair, Error> {
+    if let Some(bytes) = RealDisk.read(path).map_err(|error| Error::file(path, &error))? {
         let text = String::from_utf8_lossy(&bytes);
         return KeyPair::from_pem(&text).map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())));
     }
-    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|error| Error::Unexpected(error.to_string()))?;
-    put(&path, key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
+    let key = ca::new_key().map_err(|error| Error::Unexpected(error.to_string()))?;
+    put(path, key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
     Ok(key)
-}
-
-/// A certificate request without names: the server decides who this is.
-fn request(key: &KeyPair) -> Result<Vec<u8>, Error> {
-    let failed = |error: rcgen::Error| Error::Unexpected(error.to_string());
-    let request = CertificateParams::default().serialize_request(key).map_err(failed)?;
-    Ok(request.der().to_vec())
 }
 
 /// The answer is believed because its authority is the one that the join token knows, and because it certified this
@@ -165,27 +154,14 @@ fn write(
     let mut authorities: String = answer.ca_bundle.iter().map(|der| pem(der)).collect();
     authorities.push_str(servers_ca.unwrap_or_default());
     put(&layout.key(leaf), key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
-    put(&layout.certificate(leaf), chain.as_bytes(), PUBLIC)?;
-    put(&layout.authorities(), authorities.as_bytes(), PUBLIC)?;
+    put(&layout.certificate(leaf), chain.as_bytes(), Attributes::PUBLIC)?;
+    put(&layout.authorities(), authorities.as_bytes(), Attributes::PUBLIC)?;
     // Last: with it the enrolment is complete.
     cluster.save(&RealDisk, layout)
 }
 
 fn put(path: &Path, bytes: &[u8], attributes: Attributes) -> Result<(), Error> {
-    replace(&RealDisk, path, bytes, attributes).map_err(|error| Error::file(path, &error))
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-}
-
-fn refused(status: &tonic::Status) -> Error {
-    match status.code() {
-        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable(status.message().to_owned()),
-        _ => Error::Untrusted(format!("the server refused: {}", status.message())),
-    }
+    save(&RealDisk, path, bytes, attributes).map_err(|error| Error::file(path, &error))
 }
 
 impl fmt::Display for Enrolled {
@@ -196,6 +172,8 @@ impl fmt::Display for Enrolled {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, PKCS_ED25519};
+
     use super::*;
 
     #[test]
@@ -246,11 +224,5 @@ mod tests {
         ] {
             assert!(matches!(check(&token, &answer), Err(Error::Untrusted(_))), "{what}");
         }
-    }
-
-    #[test]
-    fn tokens_travel_over_tls_or_not_at_all() {
-        assert!(connect("https://hub:2379", None).is_err());
-        assert!(connect("http://hub:2379", None).is_err());
     }
 }

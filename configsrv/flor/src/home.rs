@@ -44,16 +44,24 @@ impl Home {
         }
     }
 
+    /// A folder without `cluster.json` is no cluster: an enrolment may have begun there, and was never finished.
     fn only_cluster(&self) -> Result<Layout, Error> {
         let entries = fs::read_dir(self.root.join("clusters")).map_err(|_| self.not_enrolled())?;
-        let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        match (names.next(), names.next()) {
-            (Some(name), None) => Ok(self.layout(&name)),
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut layouts = names.map(|name| self.layout(&name)).filter(|layout| layout.cluster().is_file());
+        match (layouts.next(), layouts.next()) {
+            (Some(layout), None) => Ok(layout),
             (None, _) => Err(self.not_enrolled()),
             (Some(_), Some(_)) => {
                 Err(Error::Usage("this machine is enrolled in several clusters: name one with --cluster".into()))
             }
         }
+    }
+
+    /// The key of an enrolment that is not finished. It lies outside of the clusters: an enrolment that fails leaves
+    /// them as they were.
+    pub(crate) fn waiting_key(&self, name: &str) -> PathBuf {
+        self.root.join("enrolling").join(format!("{name}.key"))
     }
 
     fn not_enrolled(&self) -> Error {
@@ -141,5 +149,28 @@ impl Layout {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.runtime.join("agent.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_cluster_is_not_taken_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(folder.path().to_owned())).unwrap();
+        assert!(matches!(home.cluster(None), Err(Error::State(_))));
+        fs::create_dir_all(folder.path().join("clusters/begun/certs")).unwrap();
+        assert!(matches!(home.cluster(None), Err(Error::State(_))));
+        let enrol = |name: &str| {
+            let layout = home.cluster(Some(name)).unwrap();
+            fs::create_dir_all(layout.folder()).unwrap();
+            fs::write(layout.cluster(), "{}").unwrap();
+            layout
+        };
+        assert_eq!(enrol("quay.test"), home.cluster(None).unwrap());
+        enrol("dock.test");
+        assert!(matches!(home.cluster(None), Err(Error::Usage(_))));
     }
 }

@@ -5,6 +5,7 @@ mod activate;
 mod agent;
 #[cfg(test)]
 mod agent_tests;
+mod certificate;
 mod cli;
 mod clock;
 mod cluster;
@@ -19,6 +20,7 @@ mod lock;
 mod machine;
 mod op_lock;
 mod outcome;
+mod renewal;
 mod server;
 mod store;
 mod verify;

@@ -1,12 +1,16 @@
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     path::Path,
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, home::Layout};
+use crate::{
+    Error,
+    disk::{Disk as _, PRIVATE_FOLDER, RealDisk},
+    home::Layout,
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(50);
@@ -42,7 +46,7 @@ impl OpLock {
 
 fn open(path: &Path) -> Result<File, Error> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| Error::file(folder, &error))?;
+        RealDisk.create_folder(folder, PRIVATE_FOLDER).map_err(|error| Error::file(folder, &error))?;
     }
     File::options().create(true).truncate(false).write(true).open(path).map_err(|error| Error::file(path, &error))
 }

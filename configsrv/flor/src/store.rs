@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Error,
     activate::Originals,
-    disk::{Attributes, Disk, erase, replace},
+    disk::{Attributes, Disk, erase, save},
     home::Layout,
     machine::{AgentState, Pending, World},
 };
@@ -118,7 +118,7 @@ impl Store {
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        replace(self.disk(), path, bytes, Attributes::PRIVATE).map_err(|error| Error::file(path, &error))
+        save(self.disk(), path, bytes, Attributes::PRIVATE).map_err(|error| Error::file(path, &error))
     }
 
     fn drop_file(&self, path: &Path) -> Result<(), Error> {

@@ -344,7 +344,10 @@ async fn servers_that_do_not_answer_are_worth_another_try() {
     exits(&Node::new(closed).flor(&["sync"]).await, 7);
     exits(&node.flor(&["sync", "--confirm"]).await, 8);
     exits(&node.flor(&["sync", "--commit-timeout", "soon"]).await, 2);
-    exits(&node.flor(&["sync", "--dry-run", "--confirm"]).await, 2);
+    for two in [["--dry-run", "--confirm"], ["--commit-timeout=5m", "--dry-run"], ["--commit-timeout=5m", "--confirm"]]
+    {
+        exits(&node.flor(&["sync", two[0], two[1]]).await, 2);
+    }
     exits(&node.flor(&["version"]).await, 0);
 }
 

@@ -9,14 +9,17 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::{Output, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body};
 use chainfire_client::memory::MemoryStore;
 use configsrv_server::{ConfigService, Settings, router};
 use holdfast_proto::iam::{CreateJoinTokenRequest, enrollment_client::EnrollmentClient};
+use holdfast_rpc::{ClientAuth, Limits, ServerTls, TlsFiles};
 use holdfast_service::Stop;
 use http::{Request, StatusCode, header};
 use iam_client::IamLayer;
@@ -28,18 +31,25 @@ use iam_server::{Doors, Iam, SystemClock, SystemEntropy};
 use serde_json::json;
 use support::tree::{Signer, Tree, file};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command};
+use tokio::{
+    io::AsyncBufReadExt as _,
+    net::TcpListener,
+    process::{Child, Command},
+};
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 const ADMIN: &str = "bootstrap-token-0123456789-abcdef";
+const PATIENCE: Duration = Duration::from_secs(20);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Identity and configuration behind one listener.
 struct Plane {
     address: SocketAddr,
     app: Router,
     stop: Stop,
-    _data: TempDir,
+    data: TempDir,
+    scheme: &'static str,
 }
 
 impl Drop for Plane {
@@ -50,10 +60,15 @@ impl Drop for Plane {
 
 impl Plane {
     async fn start() -> Self {
+        Self::open("http", DAY).await
+    }
+
+    /// With `https`, the certificate's authority is `tls.crt` in the plane's folder.
+    async fn open(scheme: &'static str, certificate_ttl: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (store, data, stop) = (Arc::new(MemoryStore::new().unwrap()), tempfile::tempdir().unwrap(), Stop::new());
-        let iam = identity(&store, &data, address);
+        let iam = identity(&store, &data, format!("{scheme}://{address}"), certificate_ttl);
         tokio::spawn(iam.clone().run(stop.clone()));
         assert_eq!(iam.settled().await, Doors::Open);
         let authority = Arc::new(iam.clone());
@@ -70,9 +85,13 @@ impl Plane {
             .merge(iam.http())
             .merge(router(service))
             .layer(IamLayer::new(authority, rules.concat()));
-        let served = app.clone();
-        tokio::spawn(async move { axum::serve(listener, served).await });
-        Self { address, app, stop, _data: data }
+        let tls = (scheme == "https").then(|| server_tls(&data));
+        tokio::spawn(holdfast_rpc::serve(listener, app.clone(), tls, Limits::default(), stop.clone()));
+        Self { address, app, stop, data, scheme }
+    }
+
+    fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
     }
 
     async fn join_token(&self) -> String {
@@ -89,7 +108,21 @@ impl Plane {
     }
 }
 
-fn identity(store: &Arc<MemoryStore>, data: &TempDir, address: SocketAddr) -> Iam {
+/// A certificate for this machine that is its own authority.
+fn server_tls(data: &TempDir) -> ServerTls {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let files = TlsFiles {
+        cert: data.path().join("tls.crt"),
+        key: data.path().join("tls.key"),
+        client_auth: ClientAuth::Presented,
+    };
+    fs::write(&files.cert, certificate.pem()).unwrap();
+    fs::write(&files.key, key.serialize_pem()).unwrap();
+    ServerTls::load(files, &[b"h2", b"http/1.1"]).unwrap()
+}
+
+fn identity(store: &Arc<MemoryStore>, data: &TempDir, issuer: String, certificate_ttl: Duration) -> Iam {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     let variable = |name: &str| match name {
         "IAM_ADMIN_TOKEN" => Some(ADMIN.to_owned()),
@@ -100,7 +133,8 @@ fn identity(store: &Arc<MemoryStore>, data: &TempDir, address: SocketAddr) -> Ia
     let inputs = Inputs::gather(false, false, Config::default(), variable, |path| fs::read(path));
     let secrets = evaluate(&inputs).unwrap();
     let domain = TrustDomain::new("quay.test").unwrap();
-    let settings = iam_server::Settings::new(format!("http://{address}"), domain, data.path());
+    let settings = iam_server::Settings::new(issuer, domain, data.path());
+    let settings = iam_server::Settings { certificate_ttl, ..settings };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     Iam::open(Arc::clone(store) as _, secrets, settings, clock, entropy).unwrap()
 }
@@ -113,17 +147,52 @@ impl Machine {
         Self(tempfile::tempdir().unwrap())
     }
 
-    async fn flor(&self, arguments: &[&str]) -> Output {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flor"));
-        command.args(arguments).env("FLOR_HOME", self.0.path()).env_remove("FLOR_TOKEN_FILE").stdin(Stdio::null());
-        command.output().await.unwrap()
+        command
+            .args(arguments)
+            .env("FLOR_HOME", self.0.path())
+            .env_remove("FLOR_TOKEN_FILE")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn flor(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    async fn daemon(&self) -> Child {
+        let child = self.command(&["agent", "run"]).spawn().unwrap();
+        self.until("the daemon", |status| status.contains(r#""daemon":true"#)).await;
+        child
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        loop {
+            let status = exits(&self.flor(&["status", "--json"]).await, 0);
+            if holds(&status) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited for {what}: {status}");
+        }
+    }
+
+    fn cluster(&self, path: &str) -> PathBuf {
+        self.0.path().join("clusters/quay.test").join(path)
     }
 
     async fn enroll(&self, plane: &Plane, token: &str) -> Output {
         let file = self.0.path().join("join-token");
         fs::write(&file, token).unwrap();
-        let (file, url) = (file.display().to_string(), format!("http://{}", plane.address));
-        self.flor(&["enroll", "--join-token-file", &file, "--api", &url, "--server", &url]).await
+        let (file, url) = (file.display().to_string(), plane.url());
+        let mut words = vec!["enroll", "--join-token-file", &file, "--api", &url, "--server", &url];
+        let authority = plane.data.path().join("tls.crt").display().to_string();
+        if plane.scheme == "https" {
+            words.extend(["--ca-file", &authority]);
+        }
+        self.flor(&words).await
     }
 }
 
@@ -140,10 +209,12 @@ async fn from_a_join_token_to_a_confirmed_version() {
     let machine = Machine::new();
     let said = exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
     assert!(said.contains("spiffe://quay.test/node/pier2"), "{said}");
-    let cluster = machine.0.path().join("clusters/quay.test");
-    let mode = |path: &str| fs::metadata(cluster.join(path)).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &str| fs::metadata(machine.cluster(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("certs/pier2.key"), mode("certs/pier2.crt"), mode("ca.crt")), (0o600, 0o644, 0o644));
-    assert_eq!(fs::read_dir(machine.0.path().join("clusters")).unwrap().count(), 1, "nothing of the way in is left");
+    let left = fs::read_dir(machine.0.path().join("enrolling")).unwrap().count();
+    assert_eq!(left, 0, "nothing of the way in is left");
+    let key = fs::read_to_string(machine.cluster("certs/pier2.key")).unwrap();
+    assert!(key.contains("\nMC4CAQAwBQYDK2VwBCIEI"), "a form that OpenSSL reads");
 
     let signer = Signer::new("primary");
     let shop = machine.0.path().join("shop");
@@ -153,6 +224,9 @@ async fn from_a_join_token_to_a_confirmed_version() {
     assert_eq!(fs::read_to_string(&shop).unwrap(), "one");
     let status = exits(&machine.flor(&["status"]).await, 0);
     assert!(status.contains("confirmed version 1"), "{status}");
+    for folder in ["../../clusters", "", "certs", "artifacts", "artifacts/sets/v1", "state", "state/agent"] {
+        assert_eq!(mode(folder), 0o700, "{folder}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,4 +247,82 @@ async fn a_token_admits_one_machine_and_one_authority() {
     let gone = "http://127.0.0.1:1".to_owned();
     let file = machine.0.path().join("join-token").display().to_string();
     exits(&machine.flor(&["enroll", "--join-token-file", &file, "--api", &gone, "--server", &gone]).await, 7);
+
+    // Whatever failed, the machine is in the cluster that it was in, or in none.
+    exits(&machine.flor(&["status"]).await, 0);
+    let outsider = Machine::new();
+    exits(&outsider.enroll(&plane, &token).await, 6);
+    let said = exits(&outsider.flor(&["status"]).await, 8);
+    assert!(said.contains("not enrolled"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_takes_over_the_certificates_on_disk() {
+    let plane = Plane::start().await;
+    let machine = Machine::new();
+    exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
+    let signer = Signer::new("primary");
+    plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
+    let path = machine.cluster("certs/pier2.crt");
+    let good = fs::read(&path).unwrap();
+    let sync = ["sync", "--commit-timeout", "0"];
+
+    // It starts even so: what is pending goes back without any server.
+    fs::write(&path, "damaged").unwrap();
+    let _daemon = machine.daemon().await;
+    exits(&machine.flor(&sync).await, 1);
+    fs::write(&path, good).unwrap();
+    exits(&machine.flor(&sync).await, 0);
+    fs::write(&path, "damaged").unwrap();
+    exits(&machine.flor(&sync).await, 0);
+    fs::remove_file(&path).unwrap();
+    let said = exits(&machine.flor(&sync).await, 8);
+    assert!(said.contains("no certificate"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_renews_the_certificate_in_time() {
+    // Counted from five minutes before its issue, two thirds of this life are over at once.
+    let plane = Plane::open("https", Duration::from_secs(120)).await;
+    let machine = Machine::new();
+    exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
+    let read = |name: &str| fs::read(machine.cluster(name)).unwrap();
+    let (certificate, key) = (read("certs/pier2.crt"), read("certs/pier2.key"));
+    let _daemon = machine.daemon().await;
+    machine.until("the next certificate", |_| read("certs/pier2.crt") != certificate).await;
+    assert_eq!(read("certs/pier2.key"), key);
+
+    let signer = Signer::new("primary");
+    plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
+    exits(&machine.flor(&["sync"]).await, 0);
+    exits(&machine.flor(&["sync", "--confirm"]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_renewed_stays() {
+    let plane = Plane::open("https", Duration::from_secs(120)).await;
+    let machine = Machine::new();
+    exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
+    let path = machine.cluster("certs/pier2.crt");
+    let certificate = fs::read(&path).unwrap();
+    // Nobody is at the API address any more.
+    let cluster = machine.cluster("cluster.json");
+    let text = fs::read_to_string(&cluster).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["api"] = json!(["https://127.0.0.1:1"]);
+    fs::write(&cluster, json.to_string()).unwrap();
+    let mut daemon = machine.command(&["agent", "run"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = tokio::io::BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let told = async {
+        while let Some(line) = said.next_line().await.unwrap() {
+            if line.contains("not renewed yet") {
+                return;
+            }
+        }
+        panic!("it says so");
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), certificate);
+    machine.until("the daemon", |status| status.contains(r#""daemon":true"#)).await;
+    exits(&machine.flor(&["sync"]).await, 7);
 }

@@ -81,12 +81,9 @@ fn keep(store: &Store, from: &[File], to: &[File]) -> Result<(), Error> {
         }
         let path = Path::new(&file.path);
         let read = |error| Error::file(path, &error);
-        let original = match store.disk().attributes(path).map_err(read)? {
+        let original = match store.disk().original(path).map_err(read)? {
             None => Original::Absent,
-            Some(attributes) => {
-                let bytes = store.disk().read(path).map_err(read)?.unwrap_or_default();
-                Original::file(attributes, &bytes)
-            }
+            Some((attributes, bytes)) => Original::file(attributes, &bytes),
         };
         originals.note(&file.path, original);
     }

@@ -4,13 +4,15 @@ use async_trait::async_trait;
 use configsrv_fleet::artifact::Activation;
 use tokio::{process::Command, time::timeout};
 
-use crate::machine::Failure;
+use crate::{disk::with_umask, machine::Failure};
 
 /// How long a program may take to accept its new file.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A program that exits with this has understood its configuration and refuses it.
 const CONFIG_REJECTED: i32 = 78;
 const SHOWN: usize = 500;
+/// Hooks may make files that other programs read; the agent's own umask is stricter.
+const UMASK: u32 = 0o022;
 
 /// Tells programs of their new files.
 #[async_trait]
@@ -30,9 +32,13 @@ impl Hooks for Commands {
             return Err(Failure("an activation names no program".into()));
         };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let shown = words.join(" ");
-        match timeout(PATIENCE, command.output()).await {
+        let child = match with_umask(UMASK, || command.spawn()) {
+            Ok(child) => child,
+            Err(error) => return Err(Failure(format!("{shown}: {error}"))),
+        };
+        match timeout(PATIENCE, child.wait_with_output()).await {
             Err(_) => Err(Failure(format!("{shown}: not done after {} s", PATIENCE.as_secs()))),
             Ok(Err(error)) => Err(Failure(format!("{shown}: {error}"))),
             Ok(Ok(output)) if output.status.success() => Ok(()),
@@ -66,6 +72,8 @@ fn tail(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
 
     fn run(words: &[&str]) -> Activation {
@@ -81,5 +89,16 @@ mod tests {
         assert!(reason.ends_with("refused its configuration: no such port"), "{reason}");
         assert!(Commands.run(&run(&["/nowhere/at-all"])).await.is_err());
         assert!(Commands.run(&run(&[])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_hook_makes_is_readable_though_the_agent_is_strict() {
+        let words = run(&["sh", "-c", "umask >&2; exit 78"]);
+        let mut hook = Commands.run(&words);
+        // The first step starts the program.
+        let begun = with_umask(0o077, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        assert!(begun.is_pending());
+        let Err(Failure(reason)) = hook.await else { panic!("the hook failed") };
+        assert!(reason.ends_with(": 0022"), "{reason}");
     }
 }

@@ -80,6 +80,7 @@ impl ForgetfulDisk {
     /// A file that was there before the agent came.
     pub(crate) fn plant(&self, path: &str, bytes: &[u8]) {
         let attributes = Attributes { mode: 0o644, owner: None };
+        self.remove(Path::new(path)).unwrap();
         self.write(Path::new(path), bytes, attributes).unwrap();
         self.sync(Path::new(path)).unwrap();
         self.sync_folder(Path::new(path).parent().unwrap()).unwrap();
@@ -110,9 +111,10 @@ impl Disk for ForgetfulDisk {
         Ok(state.names.get(path).and_then(|file| state.contents.get(file)).map(|content| content.bytes.clone()))
     }
 
-    fn attributes(&self, path: &Path) -> io::Result<Option<Attributes>> {
+    fn original(&self, path: &Path) -> io::Result<Option<(Attributes, Vec<u8>)>> {
         let state = self.0.lock().unwrap();
-        Ok(state.names.get(path).and_then(|file| state.contents.get(file)).map(|content| content.attributes))
+        let content = state.names.get(path).and_then(|file| state.contents.get(file));
+        Ok(content.map(|content| (content.attributes, content.bytes.clone())))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -127,16 +129,18 @@ impl Disk for ForgetfulDisk {
         Ok(names)
     }
 
-    fn create_folder(&self, _folder: &Path) -> io::Result<()> {
+    fn create_folder(&self, _folder: &Path, _mode: u32) -> io::Result<()> {
         Ok(())
     }
 
     fn write(&self, path: &Path, bytes: &[u8], attributes: Attributes) -> io::Result<()> {
         self.change(|state| {
+            if state.names.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
             state.next += 1;
-            let file = *state.names.entry(path.to_owned()).or_insert(state.next);
-            let synced = state.contents.get(&file).and_then(|content| content.synced.clone());
-            state.contents.insert(file, Content { bytes: bytes.to_vec(), synced, attributes });
+            state.names.insert(path.to_owned(), state.next);
+            state.contents.insert(state.next, Content { bytes: bytes.to_vec(), synced: None, attributes });
             Ok(())
         })
     }

@@ -1,16 +1,27 @@
 //! The file system as the agent uses it: few operations, each of which a crash can follow. Everything that must
 //! survive a loss of power goes through [`replace`].
 
+mod folder;
 #[cfg(test)]
 pub(crate) mod forgetful;
 mod real;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+pub(crate) use folder::with_umask;
 pub(crate) use real::RealDisk;
+
+/// A folder for what only the agent reads.
+pub(crate) const PRIVATE_FOLDER: u32 = 0o700;
+/// A folder for other programs' files.
+const OPEN_FOLDER: u32 = 0o755;
 
 /// How a new file looks from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +35,8 @@ pub(crate) struct Attributes {
 impl Attributes {
     /// For everything that the agent keeps for itself.
     pub(crate) const PRIVATE: Self = Self { mode: 0o600, owner: None };
+    /// For what is no secret.
+    pub(crate) const PUBLIC: Self = Self { mode: 0o644, owner: None };
 }
 
 /// One operation at a time; nothing is durable before it is synced.
@@ -31,16 +44,16 @@ pub(crate) trait Disk: Send + Sync {
     /// The content of a file; `None` if there is none.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
-    /// Mode and owner of a file; `None` if there is none.
-    fn attributes(&self, path: &Path) -> io::Result<Option<Attributes>>;
+    /// A file to be replaced, as it is now; `None` if there is none. Something of another kind is an error.
+    fn original(&self, path: &Path) -> io::Result<Option<(Attributes, Vec<u8>)>>;
 
     /// Names in a folder, sorted; none if there is no folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
 
-    /// Creates a folder and those above it.
-    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Creates a folder and those above it for good, with this mode.
+    fn create_folder(&self, folder: &Path, mode: u32) -> io::Result<()>;
 
-    /// Creates a file or overwrites it.
+    /// Creates a file; there must be none.
     fn write(&self, path: &Path, bytes: &[u8], attributes: Attributes) -> io::Result<()>;
 
     /// Makes a file's content durable; its name is the folder's business.
@@ -62,23 +75,47 @@ pub(crate) trait Disk: Send + Sync {
 /// Puts `bytes` at `path` so that there is the old file or the new one, whatever happens, and the new one for good
 /// once this returns.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8], attributes: Attributes) -> io::Result<()> {
+    put(disk, path, bytes, attributes, OPEN_FOLDER)
+}
+
+/// The same for the agent's own files, whose folders are nobody else's.
+pub(crate) fn save(disk: &dyn Disk, path: &Path, bytes: &[u8], attributes: Attributes) -> io::Result<()> {
+    put(disk, path, bytes, attributes, PRIVATE_FOLDER)
+}
+
+fn put(disk: &dyn Disk, path: &Path, bytes: &[u8], attributes: Attributes, folder_mode: u32) -> io::Result<()> {
     let folder = folder_of(path)?;
-    disk.create_folder(&folder)?;
+    disk.create_folder(&folder, folder_mode)?;
     let name = path.file_name().ok_or_else(|| not_a_file(path))?.to_string_lossy();
-    let new = folder.join(format!(".{name}.flor-new"));
-    disk.write(&new, bytes, attributes)?;
-    disk.sync(&new)?;
-    disk.rename(&new, path)?;
+    let prefix = format!(".{name}.flor-new-");
+    // What a killed agent left under way. It is in nobody's way if it stays.
+    for left in disk.list(&folder)?.into_iter().filter(|name| name.starts_with(&prefix)) {
+        let _ = disk.remove(&folder.join(left));
+    }
+    // Whoever else may write into the folder must not be waiting under this name.
+    let new = folder.join(format!("{prefix}{}", random()?));
+    let written = disk
+        .write(&new, bytes, attributes)
+        .and_then(|()| disk.sync(&new))
+        .and_then(|()| disk.rename(&new, path))
+        .inspect_err(|_| drop(disk.remove(&new)));
+    written?;
     disk.sync_folder(&folder)
 }
 
-/// Removes a file for good.
+/// Removes a file for good, or whatever else has its name.
 pub(crate) fn erase(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    if disk.attributes(path)?.is_none() {
-        return Ok(());
-    }
     disk.remove(path)?;
-    disk.sync_folder(&folder_of(path)?)
+    match disk.sync_folder(&folder_of(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system has no randomness"))?;
+    Ok(hex::encode(bytes))
 }
 
 fn folder_of(path: &Path) -> io::Result<PathBuf> {

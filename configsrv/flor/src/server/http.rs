@@ -1,5 +1,6 @@
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,12 +12,11 @@ use tokio::sync::Mutex;
 
 use super::{
     Credentials, Intent, Offered, Problem, Receipt, Report, Server,
+    door::{Door, Token},
     token::{self, Discovery, Grant},
 };
-use crate::{Error, cluster::Cluster, machine::Target};
+use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Target};
 
-const CONNECT: Duration = Duration::from_secs(5);
-const REQUEST: Duration = Duration::from_secs(30);
 /// Reports are worth little waiting: the next one says more.
 const REPORT: Duration = Duration::from_secs(5);
 /// A token is renewed this long before its end.
@@ -26,19 +26,12 @@ const LARGEST: usize = 5 << 20;
 
 /// The servers' own HTTP, over TLS with this node's certificate, or in plaintext with a token.
 pub(crate) struct HttpServer {
-    cluster: Cluster,
-    credentials: Credentials,
+    pub(super) cluster: Cluster,
+    layout: Layout,
     /// A bearer token in a file takes the place of the certificate.
-    token_file: Option<PathBuf>,
-    client: Client,
-    token: Mutex<Option<Token>>,
-}
-
-struct Token {
-    text: String,
-    /// Of which server.
-    url: String,
-    good_until_s: u64,
+    pub(super) token_file: Option<PathBuf>,
+    /// With the certificates that were read last.
+    door: Mutex<Option<Arc<Door>>>,
 }
 
 /// A refusal in the words of the lock's protocol.
@@ -50,13 +43,31 @@ struct Locked {
 }
 
 impl HttpServer {
-    pub(crate) fn new(cluster: Cluster, credentials: Credentials, token_file: Option<PathBuf>) -> Result<Self, Error> {
-        let client = client(&credentials)?;
-        Ok(Self { cluster, credentials, token_file, client, token: Mutex::new(None) })
+    /// Certificates are read when the first request needs them: without them a node cannot sync, but it can go back.
+    pub(crate) fn new(cluster: Cluster, layout: Layout, token_file: Option<PathBuf>) -> Self {
+        Self { cluster, layout, token_file, door: Mutex::new(None) }
+    }
+
+    /// Connections with the certificates that are on disk now: enrolment and renewal replace them while this runs.
+    /// Files that cannot be used change nothing for whoever has used others before.
+    pub(super) async fn door(&self) -> Result<Arc<Door>, Error> {
+        let mut door = self.door.lock().await;
+        let now = Credentials::load(&RealDisk, &self.layout, &self.cluster).and_then(|credentials| match &*door {
+            Some(open) if *open.credentials == credentials => Ok(Arc::clone(open)),
+            _ => Door::new(Arc::new(credentials)).map(Arc::new),
+        });
+        match (now, &*door) {
+            (Ok(now), _) => Ok(Arc::clone(door.insert(now))),
+            (Err(error), Some(open)) => {
+                tracing::warn!(%error, "the certificates on disk cannot be used; the ones before stay in use");
+                Ok(Arc::clone(open))
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Asks one server after the other until one answers; any answer is one.
-    async fn ask<F>(&self, client: &Client, prepare: F) -> Result<Response, Error>
+    async fn ask<F>(&self, door: &Door, prepare: F) -> Result<Response, Error>
     where
         F: Fn(&Client, &str) -> RequestBuilder + Send + Sync,
     {
@@ -64,8 +75,8 @@ impl HttpServer {
         for url in &self.cluster.urls {
             let url = url.trim_end_matches('/');
             let outcome = async {
-                let request = prepare(client, url);
-                let request = match self.bearer(client, url).await? {
+                let request = prepare(&door.client, url);
+                let request = match self.bearer(door, url).await? {
                     Some(token) => request.bearer_auth(token),
                     None => request,
                 };
@@ -85,7 +96,7 @@ impl HttpServer {
     }
 
     /// The token to show, where no certificate is shown.
-    async fn bearer(&self, client: &Client, url: &str) -> Result<Option<String>, Error> {
+    pub(super) async fn bearer(&self, door: &Door, url: &str) -> Result<Option<String>, Error> {
         if let Some(path) = &self.token_file {
             let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, &error))?;
             return Ok(Some(text.trim().to_owned()));
@@ -93,20 +104,21 @@ impl HttpServer {
         if url.starts_with("https:") {
             return Ok(None);
         }
-        let mut token = self.token.lock().await;
+        let mut token = door.token.lock().await;
         let now_s = now_s();
         if let Some(token) = token.as_ref().filter(|token| token.url == url && now_s < token.good_until_s) {
             return Ok(Some(token.text.clone()));
         }
-        let grant = self.grant(client, url, now_s).await?;
+        let grant = self.grant(door, url, now_s).await?;
         let text = grant.access_token.clone();
         let good_until_s = now_s.saturating_add(grant.expires_in).saturating_sub(RENEW_BEFORE_S);
         *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until_s });
         Ok(Some(text))
     }
 
-    async fn grant(&self, client: &Client, url: &str, now_s: u64) -> Result<Grant, Error> {
-        let Some(identity) = self.credentials.identity() else {
+    async fn grant(&self, door: &Door, url: &str, now_s: u64) -> Result<Grant, Error> {
+        let client = &door.client;
+        let Some(identity) = door.credentials.identity() else {
             return Err(Error::State("this node has no certificate: enrol it".into()));
         };
         let discovery = client.get(format!("{url}/.well-known/openid-configuration"));
@@ -122,7 +134,7 @@ impl HttpServer {
     /// One request of the lock's protocol. Only 200 is success.
     pub(crate) async fn fleetlock(&self, path: &str, body: &serde_json::Value) -> Result<(), Error> {
         let response = self
-            .ask(&self.client, |client, url| {
+            .ask(&*self.door().await?, |client, url| {
                 client.post(format!("{url}{path}")).header("fleet-lock-protocol", "true").json(body)
             })
             .await?;
@@ -139,10 +151,10 @@ impl HttpServer {
         }
     }
 
-    async fn post_report(&self, client: &Client, report: &Report) -> Result<Receipt, Error> {
+    async fn post_report(&self, door: &Door, report: &Report) -> Result<Receipt, Error> {
         let path = format!("/nodes/{}/status", self.cluster.node);
         let response =
-            self.ask(client, |client, url| client.post(format!("{url}{path}")).timeout(REPORT).json(report)).await?;
+            self.ask(door, |client, url| client.post(format!("{url}{path}")).timeout(REPORT).json(report)).await?;
         json(response).await
     }
 }
@@ -153,7 +165,7 @@ impl Server for HttpServer {
         let have = have.map(|have| format!("?have={have}")).unwrap_or_default();
         let path = format!("/artifact/{}{have}", self.cluster.node);
         let response = self
-            .ask(&self.client, |client, url| {
+            .ask(&*self.door().await?, |client, url| {
                 let request = client.get(format!("{url}{path}"));
                 match intent {
                     Intent::Sync => request,
@@ -168,12 +180,12 @@ impl Server for HttpServer {
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
-        self.post_report(&self.client, report).await.map(|_| ())
+        self.post_report(&*self.door().await?, report).await.map(|_| ())
     }
 
     async fn prove(&self, target: Target, report: Report) -> Result<(), Error> {
-        // A client of its own has no connection from before the activation.
-        let fresh = client(&self.credentials)?;
+        // A door of its own has no connection from before the activation.
+        let fresh = Door::new(Arc::clone(&self.door().await?.credentials))?;
         let nonce = token::nonce()?;
         let report = Report { nonce: Some(nonce.clone()), ..report };
         let receipt = self.post_report(&fresh, &report).await?;
@@ -189,17 +201,6 @@ impl Server for HttpServer {
             _ => Ok(()),
         }
     }
-}
-
-fn client(credentials: &Credentials) -> Result<Client, Error> {
-    Client::builder()
-        .tls_backend_preconfigured(credentials.tls()?)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .timeout(REQUEST)
-        .build()
-        .map_err(|error| Error::Unexpected(error.to_string()))
 }
 
 async fn send(url: &str, request: RequestBuilder) -> Result<Response, Error> {

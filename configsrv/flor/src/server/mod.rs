@@ -1,5 +1,7 @@
 //! The config server as the agent needs it.
 
+mod api;
+mod door;
 mod http;
 mod tls;
 mod token;
@@ -8,6 +10,7 @@ use async_trait::async_trait;
 use configsrv_fleet::{Digest, Version};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use api::{connect, refused};
 pub(crate) use http::HttpServer;
 pub(crate) use tls::Credentials;
 

@@ -5,14 +5,18 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
 };
 
-use crate::{Error, cluster::Cluster, disk::Disk, home::Layout};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::{Error, certificate, cluster::Cluster, disk::Disk, home::Layout};
 
 /// Whom this node trusts, and what it shows of itself.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Credentials {
     roots: Vec<CertificateDer<'static>>,
     identity: Option<NodeIdentity>,
 }
 
+#[derive(PartialEq, Eq)]
 pub(crate) struct NodeIdentity {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
@@ -38,6 +42,29 @@ impl Credentials {
 
     pub(crate) fn identity(&self) -> Option<&NodeIdentity> {
         self.identity.as_ref()
+    }
+
+    pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
+    }
+
+    /// The same with another certificate for the same key.
+    pub(crate) fn with_chain(&self, chain: Vec<CertificateDer<'static>>) -> Self {
+        let identity = self.identity.as_ref().map(|identity| NodeIdentity { chain, key: identity.key.clone_key() });
+        Self { roots: self.roots.clone(), identity }
+    }
+
+    /// The TLS settings of a gRPC channel.
+    pub(crate) fn grpc_tls(&self) -> ClientTlsConfig {
+        let roots = self.roots.iter().map(|root| Certificate::from_pem(certificate::pem(root)));
+        let tls = ClientTlsConfig::new().ca_certificates(roots);
+        match &self.identity {
+            None => tls,
+            Some(identity) => {
+                let chain: String = identity.chain.iter().map(|der| certificate::pem(der)).collect();
+                tls.identity(Identity::from_pem(chain, certificate::key_pem(identity.key())))
+            }
+        }
     }
 
     /// The TLS settings of one connection pool.

@@ -1,0 +1,232 @@
+//! The next certificate: while the daemon runs, it asks for one when two thirds of the life of the one it has are over.
+
+use std::{
+    cmp::min,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use configsrv_fleet::pki::Certificate;
+use holdfast_proto::iam::EnrollResponse;
+use holdfast_service::Stop;
+use rcgen::KeyPair;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::pki_types::CertificateDer;
+
+use crate::{
+    Error, certificate,
+    cluster::Cluster,
+    disk::{Attributes, RealDisk, save},
+    home::Layout,
+    server::{Credentials, HttpServer},
+};
+
+/// How often the certificate is looked at, however long it is still good: somebody may enrol again, and a machine that
+/// slept wakes with another time.
+const LOOK: Duration = Duration::from_secs(600);
+/// How soon after a renewal the next may come, whatever the certificate says.
+const PAUSE: Duration = Duration::from_secs(60);
+/// After the first failure; doubled with each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(15);
+
+pub(crate) struct Renewal {
+    cluster: Cluster,
+    layout: Layout,
+    server: HttpServer,
+}
+
+impl Renewal {
+    pub(crate) fn new(cluster: Cluster, layout: Layout, server: HttpServer) -> Self {
+        Self { cluster, layout, server }
+    }
+
+    pub(crate) async fn run(self, stop: Stop) {
+        let mut failures = 0;
+        loop {
+            let wait = match self.pass().await {
+                Ok(wait) => {
+                    failures = 0;
+                    wait
+                }
+                Err(error) => {
+                    failures += 1;
+                    let wait = back_off(failures, chance());
+                    tracing::warn!(%error, again_in_s = wait.as_secs(), "this node's certificate is not renewed yet");
+                    wait
+                }
+            };
+            tokio::select! {
+                () = stop.requested() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Renews if it is time; says when to look again.
+    async fn pass(&self) -> Result<Duration, Error> {
+        let credentials = Credentials::load(&RealDisk, &self.layout, &self.cluster)?;
+        let Some(identity) = credentials.identity() else { return Ok(LOOK) };
+        let leaf = identity.chain.first().ok_or_else(|| Error::Unexpected("the node's certificate is empty".into()))?;
+        let leaf = Certificate::from_der(leaf).map_err(|error| Error::Unexpected(error.to_string()))?;
+        let left = until_due(&leaf, now_s());
+        if !left.is_zero() {
+            return Ok(min(left, LOOK));
+        }
+        // The key stays: then the certificate is the only file to replace, and there is no moment without a pair.
+        let key = KeyPair::try_from(identity.key()).map_err(|error| Error::Unexpected(error.to_string()))?;
+        let answer = self.server.renew(certificate::request(&key)?).await.map_err(|error| over(&leaf, error))?;
+        let renewed = check(&answer, &leaf, credentials.roots())?;
+        let chain: Vec<CertificateDer<'static>> =
+            answer.certificate_chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        let pem: String = chain.iter().map(|der| certificate::pem(der)).collect();
+        // Used once before it takes the place of one that works.
+        self.server.try_out(credentials.with_chain(chain)).await?;
+        let path = self.layout.certificate(self.cluster.node.as_str());
+        save(&RealDisk, &path, pem.as_bytes(), Attributes::PUBLIC).map_err(|error| Error::file(&path, &error))?;
+        tracing::info!(serial = renewed.serial, good_until = %renewed.not_after, "this node's certificate is renewed");
+        Ok(until_due(&renewed, now_s()).clamp(PAUSE, LOOK))
+    }
+}
+
+/// The new certificate, if it says the same of the same key, and no shorter, and an authority says so that this node trusts.
+fn check(answer: &EnrollResponse, before: &Certificate, roots: &[CertificateDer<'_>]) -> Result<Certificate, Error> {
+    let untrusted = |why: &str| Error::Untrusted(format!("the renewed certificate is not believed: {why}"));
+    let mut chain = Vec::new();
+    for der in answer.certificate_chain.iter().map(AsRef::as_ref).chain(roots.iter().map(AsRef::as_ref)) {
+        chain.push(Certificate::from_der(der).map_err(|_| untrusted("no certificate"))?);
+    }
+    let roots = chain.split_off(answer.certificate_chain.len());
+    let leaf = chain.first().ok_or_else(|| untrusted("the answer is empty"))?;
+    let mut issuers = chain.iter().skip(1);
+    if !chain.iter().all(|certificate| match issuers.next() {
+        Some(issuer) => certificate.is_signed_by(issuer),
+        None => roots.iter().any(|root| certificate.is_signed_by(root)),
+    }) {
+        return Err(untrusted("its chain does not lead to an authority in ca.crt"));
+    }
+    if leaf.uri != before.uri {
+        return Err(untrusted("it names somebody else"));
+    }
+    if leaf.public_key.is_none() || leaf.public_key != before.public_key {
+        return Err(untrusted("it is for another key"));
+    }
+    if leaf.not_after < before.not_after {
+        return Err(untrusted("it ends before the one that it replaces"));
+    }
+    Ok(leaf.clone())
+}
+
+/// An error that only a person can help with says so.
+fn over(certificate: &Certificate, error: Error) -> Error {
+    if certificate.not_after.unix_timestamp() > i64::try_from(now_s()).unwrap_or(i64::MAX) {
+        return error;
+    }
+    Error::State(format!("it ended at {}: enrol this machine again ({error})", certificate.not_after))
+}
+
+/// How long a certificate is good enough.
+fn until_due(certificate: &Certificate, now_s: u64) -> Duration {
+    let seconds = |time: i64| u64::try_from(time).unwrap_or_default();
+    let (from, until) =
+        (seconds(certificate.not_before.unix_timestamp()), seconds(certificate.not_after.unix_timestamp()));
+    let due = from.saturating_add(until.saturating_sub(from) / 3 * 2);
+    Duration::from_secs(due.saturating_sub(now_s))
+}
+
+/// Twice as long with each failure, up to [`LOOK`], and by chance up to a half shorter: a fleet that lost its servers
+/// does not come back at once.
+fn back_off(failures: u32, chance: f64) -> Duration {
+    let doubled = FIRST_RETRY.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+    min(doubled, LOOK).mul_f64(1.0 - chance / 2.0)
+}
+
+/// From 0 to 1.
+fn chance() -> f64 {
+    let mut byte = [0];
+    // Without randomness the waits are only less spread.
+    let _ = SystemRandom::new().fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use configsrv_fleet::ca::{Authority, new_key};
+    use time::{OffsetDateTime, macros::datetime};
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2024-01-05 08:00 UTC);
+
+    fn authority() -> Authority {
+        Authority::create(&"quay.test".parse().unwrap(), NOW, 36500).unwrap().0
+    }
+
+    fn certify(authority: &Authority, key: &KeyPair, name: &str, days: u32) -> Certificate {
+        let request = rcgen::CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
+        authority.sign(&request, &name.parse().unwrap(), NOW, days).unwrap().1
+    }
+
+    #[test]
+    fn a_third_of_its_life_is_left_to_renew_in() {
+        // Its life begins five minutes before its issue.
+        let leaf = certify(&authority(), &new_key().unwrap(), "node/pier2", 1);
+        let issued = u64::try_from(NOW.unix_timestamp()).unwrap();
+        let due = 24 * 3600 / 3 * 2 - 100;
+        assert_eq!(until_due(&leaf, issued), Duration::from_secs(due));
+        assert_eq!(until_due(&leaf, issued + due - 1), Duration::from_secs(1));
+        assert_eq!(until_due(&leaf, issued + due), Duration::ZERO);
+        assert_eq!(until_due(&leaf, u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn whoever_reads_of_an_ended_certificate_knows_what_to_do() {
+        let (authority, key) = (authority(), new_key().unwrap());
+        let refused = || Error::Untrusted("refused".to_owned());
+        let ended = over(&certify(&authority, &key, "node/pier2", 1), refused());
+        assert!(ended.to_string().contains("enrol this machine again (refused)"), "{ended}");
+        assert_eq!(over(&certify(&authority, &key, "node/pier2", 36500), refused()), refused());
+    }
+
+    #[test]
+    fn failures_wait_longer_and_not_all_alike() {
+        let waits: Vec<u64> = (1..9).map(|failures| back_off(failures, 0.0).as_secs()).collect();
+        assert_eq!(waits, [15, 30, 60, 120, 240, 480, 600, 600]);
+        assert_eq!(back_off(u32::MAX, 0.0), LOOK);
+        assert_eq!(back_off(1, 1.0), FIRST_RETRY / 2);
+        assert!((0.0..=1.0).contains(&chance()));
+    }
+
+    #[test]
+    fn a_renewed_certificate_says_the_same_of_the_same_key() {
+        let (ours, other) = (authority(), authority());
+        let (key, foreign) = (new_key().unwrap(), new_key().unwrap());
+        let before = certify(&ours, &key, "node/pier2", 10);
+        let roots = [CertificateDer::from(ours.certificate().der())];
+        let judge = |chain: &[Vec<u8>]| {
+            let chain = chain.iter().map(|der| der.clone().into()).collect();
+            check(&EnrollResponse { certificate_chain: chain, ..EnrollResponse::default() }, &before, &roots)
+        };
+        let der = |authority: &Authority, key: &KeyPair, name: &str, days: u32| {
+            certify(authority, key, name, days).der().to_vec()
+        };
+        let good = der(&ours, &key, "node/pier2", 11);
+        assert_eq!(judge(std::slice::from_ref(&good)).unwrap().der(), good);
+        for (what, chain) in [
+            ("another authority", vec![der(&other, &key, "node/pier2", 11)]),
+            (
+                "another authority, which it brings along",
+                vec![der(&other, &key, "node/pier2", 11), other.certificate().der().to_vec()],
+            ),
+            ("another key", vec![der(&ours, &foreign, "node/pier2", 11)]),
+            ("another node", vec![der(&ours, &key, "node/pier3", 11)]),
+            ("a shorter life", vec![der(&ours, &key, "node/pier2", 9)]),
+            ("no certificate", vec![b"x".to_vec()]),
+            ("nothing", vec![]),
+        ] {
+            assert!(matches!(judge(&chain), Err(Error::Untrusted(_))), "{what}");
+        }
+    }
+}
