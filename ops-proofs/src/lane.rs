@@ -14,11 +14,12 @@ use crate::{
     artifacts::Artifacts,
     digest, leader_kill,
     result::{Binary, CheckResult, Counts, Evidence, FORMAT, ProofResult, Setting, Status},
+    scope,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Lane {
-    /// What the core control plane promises while servers die.
+    /// What the core control plane promises, also while servers die.
     Core,
 }
 
@@ -31,7 +32,7 @@ impl Lane {
 
     fn checks(self) -> &'static [Check] {
         match self {
-            Self::Core => &[leader_kill::CHECK],
+            Self::Core => &[scope::CHECK, leader_kill::CHECK],
         }
     }
 }

@@ -11,6 +11,7 @@ mod lane;
 mod leader_kill;
 mod metrics;
 mod result;
+mod scope;
 
 use std::{path::PathBuf, process::ExitCode};
 
