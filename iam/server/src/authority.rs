@@ -160,12 +160,12 @@ impl Inner {
             self.bootstrap_token(call, secret, ADMIN).await?;
             return Ok(Known::Bootstrap);
         }
-        self.check_backoff(call, Some(name))?;
+        self.check_guesses(call, Some(name))?;
         let Some(principal) = self.credential_principal(name, secret)? else {
             self.guessed(call, Some(name), "wrong access key or secret");
             return Err(Refusal::Unauthenticated);
         };
-        self.backoff.succeeded(name);
+        self.guesses.succeeded(name);
         let event = Event::done(AUTHENTICATE, format!("access-key/{name}"));
         self.record(&Call { principal: principal.to_string(), authenticated_by: "credential", ..call.clone() }, event)
             .await?;
@@ -174,7 +174,7 @@ impl Inner {
 
     /// Every use of the bootstrap token is on disk before it has an effect.
     async fn bootstrap_token(&self, call: &Call, token: &str, name: &str) -> Result<(), Refusal> {
-        self.check_backoff(call, None)?;
+        self.check_guesses(call, None)?;
         let expected = self.admin_token.expose_secret().as_bytes();
         let right = iam_core::secret::equal(token.as_bytes(), expected);
         if !right {
@@ -194,8 +194,8 @@ impl Inner {
         Ok(self.record(&call, Event::done(AUTHENTICATE, resource)).await?)
     }
 
-    pub(crate) fn check_backoff(&self, call: &Call, name: Option<&str>) -> Result<(), Refusal> {
-        match self.backoff.wait_s(call.source.map(|source| source.ip()), name, self.now_ms()) {
+    pub(crate) fn check_guesses(&self, call: &Call, name: Option<&str>) -> Result<(), Refusal> {
+        match self.guesses.wait_s(call.source.map(|source| source.ip()), name, self.now_ms()) {
             Some(retry_after_s) => Err(Refusal::SlowDown { retry_after_s }),
             None => Ok(()),
         }
@@ -204,7 +204,7 @@ impl Inner {
     /// Counts a wrong guess.
     pub(crate) fn guessed(&self, call: &Call, name: Option<&str>, reason: &str) {
         self.record_denial(call, AUTHENTICATE, "iam/secrets", reason);
-        if self.backoff.failed(call.source.map(|source| source.ip()), name, self.now_ms()) {
+        if self.guesses.failed(call.source.map(|source| source.ip()), name, self.now_ms()) {
             self.metrics.slowed.inc();
             let source = call.source.map(|source| source.ip().to_string());
             tracing::warn!(source, "somebody guesses secrets; they are slowed down");

@@ -79,7 +79,7 @@ impl Iam {
     /// Trades a join token and a request for a certificate. The token is consumed together with the request's key.
     pub(crate) async fn enroll(&self, call: Call, join_token: &str, request: &[u8]) -> Result<Certified, Error> {
         self.0.check_doors()?;
-        self.0.check_backoff(&call, None)?;
+        self.0.check_guesses(&call, None)?;
         let request = CertificateRequest::parse(request)?;
         let refuse = |reason: &str| {
             self.0.guessed(&call, None, &format!("join token: {reason}"));

@@ -15,7 +15,7 @@ const MAX_ENTRIES: usize = 16_384;
 /// Slows down who guesses secrets, by source and by the name that is guessed at. It guards only what can be guessed
 /// (passwords and the bootstrap token), so that a neighbour behind the same address with a valid token is not hurt.
 #[derive(Default)]
-pub(crate) struct Backoff(Mutex<HashMap<Key, Entry>>);
+pub(crate) struct GuessLimit(Mutex<HashMap<Key, Entry>>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -30,7 +30,7 @@ struct Entry {
     until_ms: u64,
 }
 
-impl Backoff {
+impl GuessLimit {
     /// How many seconds to wait, if it is not this caller's turn.
     pub(crate) fn wait_s(&self, source: Option<IpAddr>, name: Option<&str>, now_ms: u64) -> Option<u32> {
         let entries = self.0.lock();
@@ -98,42 +98,42 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let backoff = Backoff::default();
+        let limit = GuessLimit::default();
         for _ in 1..FREE {
-            assert!(!backoff.failed(SOURCE, Some("mira"), 0));
-            assert_eq!(backoff.wait_s(SOURCE, Some("mira"), 0), None);
+            assert!(!limit.failed(SOURCE, Some("mira"), 0));
+            assert_eq!(limit.wait_s(SOURCE, Some("mira"), 0), None);
         }
-        assert!(backoff.failed(SOURCE, Some("mira"), 0));
-        assert_eq!(backoff.wait_s(SOURCE, None, 0), Some(1));
-        assert_eq!(backoff.wait_s(None, Some("mira"), 0), Some(1));
-        assert_eq!(backoff.wait_s(SOURCE, None, 1000), None);
-        assert!(!backoff.failed(SOURCE, None, 1000));
-        assert_eq!(backoff.wait_s(SOURCE, None, 1000), Some(2));
+        assert!(limit.failed(SOURCE, Some("mira"), 0));
+        assert_eq!(limit.wait_s(SOURCE, None, 0), Some(1));
+        assert_eq!(limit.wait_s(None, Some("mira"), 0), Some(1));
+        assert_eq!(limit.wait_s(SOURCE, None, 1000), None);
+        assert!(!limit.failed(SOURCE, None, 1000));
+        assert_eq!(limit.wait_s(SOURCE, None, 1000), Some(2));
         for _ in 0..40 {
-            backoff.failed(SOURCE, None, 1000);
+            limit.failed(SOURCE, None, 1000);
         }
-        assert_eq!(backoff.wait_s(SOURCE, None, 1000), Some(300));
-        backoff.failed(SOURCE, None, 1000 + MEMORY_MS + 1);
-        assert_eq!(backoff.wait_s(SOURCE, None, 1000 + MEMORY_MS + 1), None);
+        assert_eq!(limit.wait_s(SOURCE, None, 1000), Some(300));
+        limit.failed(SOURCE, None, 1000 + MEMORY_MS + 1);
+        assert_eq!(limit.wait_s(SOURCE, None, 1000 + MEMORY_MS + 1), None);
     }
 
     #[test]
     fn a_right_secret_clears_its_name_only() {
-        let backoff = Backoff::default();
+        let limit = GuessLimit::default();
         for _ in 0..FREE {
-            backoff.failed(SOURCE, Some("mira"), 0);
+            limit.failed(SOURCE, Some("mira"), 0);
         }
-        backoff.succeeded("mira");
-        assert_eq!(backoff.wait_s(None, Some("mira"), 0), None);
-        assert!(backoff.wait_s(SOURCE, None, 0).is_some());
+        limit.succeeded("mira");
+        assert_eq!(limit.wait_s(None, Some("mira"), 0), None);
+        assert!(limit.wait_s(SOURCE, None, 0).is_some());
     }
 
     #[test]
     fn memory_is_bounded() {
-        let backoff = Backoff::default();
+        let limit = GuessLimit::default();
         for number in 0..MAX_ENTRIES + 10 {
-            backoff.failed(None, Some(&number.to_string()), 0);
+            limit.failed(None, Some(&number.to_string()), 0);
         }
-        assert_eq!(backoff.0.lock().len(), MAX_ENTRIES);
+        assert_eq!(limit.0.lock().len(), MAX_ENTRIES);
     }
 }
