@@ -174,6 +174,7 @@ pub mod key {
     pub const BINDINGS: &str = "iam/binding/";
     pub const ENROLLMENTS: &str = "iam/enrollment/";
     pub const REVOKED_TOKENS: &str = "iam/revoked/token/";
+    pub const JOIN_TOKENS: &str = "iam/join-token/";
 
     pub fn principal(id: &PrincipalId) -> Vec<u8> {
         format!("{PRINCIPALS}{id}").into_bytes()
@@ -210,7 +211,7 @@ pub mod key {
     }
 
     pub fn join_token(id: &str) -> Vec<u8> {
-        format!("iam/join-token/{id}").into_bytes()
+        format!("{JOIN_TOKENS}{id}").into_bytes()
     }
 
     pub fn enrollment(node: &PrincipalId, serial: &str) -> Vec<u8> {

@@ -21,7 +21,7 @@ use crate::{
     records::{Change, Listing, Versioned},
 };
 
-/// Expired enrolments of a node that one renewal takes along.
+/// Expired enrolments of a node that one renewal takes along, and join tokens that a new one does.
 const SWEEP: usize = 32;
 
 /// A node's certificate and what it needs to trust the plane.
@@ -70,8 +70,13 @@ impl Iam {
             created_by: by.principal.to_string(),
             redeemed: None,
         };
-        let change =
+        let mut change =
             Change::new("iam.JoinTokenCreate", node.to_string()).create(key::join_token(&token.id()), &record)?;
+        let begin = key::join_token(&hex::encode(self.0.random::<3>()?));
+        let some = self.0.records.some::<JoinTokenRecord>(key::JOIN_TOKENS.as_bytes(), &begin, SWEEP)?;
+        for (at, _) in some.into_iter().filter(|(_, old)| old.is_over(now_ms)) {
+            change = change.delete(at);
+        }
         self.0.records.commit(by.origin(), change).await?;
         Ok(NewJoinToken { text: token.text(), expires_ms })
     }

@@ -76,6 +76,22 @@ impl Records {
         Ok(Listing { values, next })
     }
 
+    /// Any `count` records with random names, each with its key: from `begin`, a random place, to the end, and from
+    /// the beginning if those are fewer. Whoever sweeps so reaches every record in time.
+    pub(crate) fn some<T: Record>(
+        &self,
+        prefix: &[u8],
+        begin: &[u8],
+        count: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>, Error> {
+        let mut stored = self.0.list(prefix, Some(begin), count)?.records;
+        if stored.len() < count {
+            let rest = self.0.list(prefix, None, count - stored.len())?.records;
+            stored.extend(rest.into_iter().take_while(|stored| stored.key.as_slice() <= begin));
+        }
+        stored.into_iter().map(|stored| Ok((stored.key.clone(), decode(&stored)?))).collect()
+    }
+
     /// Commits, and returns the revision that the changed records now carry.
     pub(crate) async fn commit(&self, origin: Origin, change: Change) -> Result<u64, Error> {
         let Change { action, resource, guards, ops } = change;
@@ -144,6 +160,6 @@ impl<T: Record> Cached<T> {
     }
 }
 
-pub(crate) fn decode<T: Record>(stored: &Stored) -> Result<T, Error> {
+fn decode<T: Record>(stored: &Stored) -> Result<T, Error> {
     T::decode(&stored.value).map_err(|error| Error::Corrupt(format!("{}: {error}", stored.key.escape_ascii())))
 }

@@ -196,14 +196,10 @@ impl Iam {
 
     /// Takes along revocations of tokens that are expired anyway, so that their number stays bounded.
     fn sweep(&self, mut change: Change, now_ms: u64) -> Result<Change, Error> {
-        // Token ids are random: a random place to begin reaches all of them in time.
         let begin = key::revoked_token(&URL_SAFE_NO_PAD.encode(self.0.random::<3>()?));
-        let page = self.0.records.store().list(key::REVOKED_TOKENS.as_bytes(), Some(&begin), SWEEP)?;
-        for stored in page.records {
-            let revoked: RevokedToken = crate::records::decode(&stored)?;
-            if revoked.until_ms < now_ms {
-                change = change.delete(stored.key);
-            }
+        let some = self.0.records.some::<RevokedToken>(key::REVOKED_TOKENS.as_bytes(), &begin, SWEEP)?;
+        for (at, _) in some.into_iter().filter(|(_, revoked)| revoked.until_ms < now_ms) {
+            change = change.delete(at);
         }
         Ok(change)
     }

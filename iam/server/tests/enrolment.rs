@@ -10,6 +10,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use chainfire_client::SystemStore as _;
 use holdfast_proto::iam::{
     CreateJoinTokenRequest, EnrollRequest, EnrollResponse, ListEnrollmentsRequest, RenewRequest, SetPrincipalRequest,
 };
@@ -100,6 +101,23 @@ async fn bad_join_tokens_admit_nobody() {
         assert_eq!(plane.enrollment().enroll(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
     assert!(enroll(&plane, &good, &key()).await.is_ok(), "a bad request does not consume the token");
+}
+
+#[tokio::test]
+async fn join_tokens_that_are_over_go() {
+    let plane = Plane::start().await;
+    let stored = || plane.store.list(b"iam/join-token/", None, 100).unwrap().records.len();
+    let used = join_token(&plane).await;
+    for _ in 0..5 {
+        join_token(&plane).await;
+    }
+    enroll(&plane, &used, &key()).await.unwrap();
+    plane.advance(Duration::from_secs(1199));
+    join_token(&plane).await;
+    assert_eq!(stored(), 7, "who uses them late can still be told from who guesses");
+    plane.advance(Duration::from_secs(1));
+    join_token(&plane).await;
+    assert_eq!(stored(), 2);
 }
 
 #[tokio::test]

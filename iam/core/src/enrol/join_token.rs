@@ -103,6 +103,12 @@ impl JoinTokenRecord {
             None => Err(JoinTokenError::Expired),
         }
     }
+
+    /// Whether it is of no use to anybody any more, not even to repeat a use in its last moment.
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        let used_ms = self.redeemed.as_ref().map_or(0, |redeemed| redeemed.at_ms);
+        now_ms >= self.expires_ms.max(used_ms).saturating_add(REPEAT_MS)
+    }
 }
 
 fn bytes(text: &str) -> Result<[u8; 32], JoinTokenError> {
@@ -146,5 +152,6 @@ mod tests {
         assert_eq!(used.admit("a", 900 + REPEAT_MS - 1), Ok(Some(&redemption)));
         assert_eq!(used.admit("a", 900 + REPEAT_MS), Err(JoinTokenError::Spent));
         assert_eq!(used.admit("b", 901), Err(JoinTokenError::OtherKey));
+        assert!(!used.is_over(1000 + REPEAT_MS - 1) && used.is_over(1000 + REPEAT_MS));
     }
 }
