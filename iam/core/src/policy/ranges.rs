@@ -45,15 +45,6 @@ impl KeyRanges {
         range.is_empty() || self.last_from(&range.start).is_some_and(|own| ends_within(range, own))
     }
 
-    /// Whether any key of `range` is inside.
-    pub fn overlaps(&self, range: &KeyRange) -> bool {
-        let meets = |own: &KeyRange| {
-            range.end.as_ref().is_none_or(|end| own.start < *end)
-                && own.end.as_ref().is_none_or(|end| range.start < *end)
-        };
-        !range.is_empty() && self.ranges.iter().any(meets)
-    }
-
     /// The last range that begins at or before `start`.
     fn last_from(&self, start: &[u8]) -> Option<&KeyRange> {
         let after = self.ranges.partition_point(|own| own.start.as_slice() <= start);
@@ -114,7 +105,6 @@ mod tests {
         assert!(!ranges.covers(&range(1, Some(10))));
         assert!(!ranges.covers(&range(8, None)));
         assert!(ranges.covers(&range(25, None)));
-        assert!(ranges.overlaps(&range(8, Some(12))) && !ranges.overlaps(&range(9, Some(20))));
         assert!(KeyRanges::all().covers(&KeyRange::from(Vec::new())));
         assert!(!KeyRanges::default().covers(&range(1, Some(2))));
     }
@@ -132,7 +122,6 @@ mod tests {
             let keys: Vec<_> = (0..=255u8).map(|byte| vec![byte]).filter(|key| asked.contains(key)).collect();
             let inside = |key: &Vec<u8>| parts.iter().any(|part| part.contains(key));
             prop_assert_eq!(ranges.covers(&asked), keys.iter().all(inside));
-            prop_assert_eq!(ranges.overlaps(&asked), keys.iter().any(inside));
         }
     }
 
