@@ -20,7 +20,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::{Error, Limits, Snapshot, catalog::Databases, columns::UTC, pg_catalog};
+use crate::{Error, Limits, Snapshot, catalog::Databases, checked, columns::UTC, pg_catalog};
 
 /// Plans and runs queries on threads of its own, so that a heavy one delays no heartbeat.
 pub struct Engine {
@@ -98,7 +98,7 @@ fn base_state() -> SessionState {
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some(UTC.to_owned());
     let builder = SessionStateBuilder::new().with_config(config).with_default_features();
-    let mut state = builder.build();
+    let mut state = builder.with_analyzer_rule(checked::arithmetic()).build();
     pg_catalog::register_functions(&mut state);
     state
 }

@@ -1,5 +1,9 @@
 use arrow::error::ArrowError;
-use datafusion::{common::SchemaError, error::DataFusionError, sql::sqlparser::parser::ParserError};
+use datafusion::{
+    common::SchemaError,
+    error::DataFusionError,
+    sql::sqlparser::{ast, parser::ParserError},
+};
 use flaredb_core::{Damage, Refusal, SqlState};
 
 /// Why a statement failed, in PostgreSQL's terms.
@@ -42,15 +46,34 @@ impl Error {
             None => (message.as_str(), None),
         };
         let mut error = Self::new(SqlState::SyntaxError, format!("syntax error: {text}"));
-        error.position = location.and_then(|location| position(location, sql));
+        error.position = match location {
+            Some(location) => numbers(location).and_then(|(line, column)| position(line, column, sql)),
+            // The end has no location of its own.
+            None => text.ends_with("found: EOF").then(|| sql.chars().count() + 1),
+        };
+        error
+    }
+
+    /// A word that cannot stand where it is in `sql`.
+    pub(crate) fn misplaced(word: &ast::Ident, sql: &str) -> Self {
+        let mut error = Self::new(SqlState::SyntaxError, format!("syntax error at or near \"{}\"", word.value));
+        let start = word.span.start;
+        error.position = usize::try_from(start.line)
+            .ok()
+            .zip(usize::try_from(start.column).ok())
+            .and_then(|(line, column)| position(line, column, sql));
         error
     }
 }
 
-/// `3, Column: 7` as a count of characters.
-fn position(location: &str, sql: &str) -> Option<usize> {
+/// Line and column of `3, Column: 7`.
+fn numbers(location: &str) -> Option<(usize, usize)> {
     let (line, column) = location.split_once(", Column: ")?;
-    let (line, column): (usize, usize) = (line.trim().parse().ok()?, column.trim().parse().ok()?);
+    Some((line.trim().parse().ok()?, column.trim().parse().ok()?))
+}
+
+/// Line and column, both from 1, as a count of characters.
+fn position(line: usize, column: usize, sql: &str) -> Option<usize> {
     let before: usize = sql.split_inclusive('\n').take(line.checked_sub(1)?).map(|text| text.chars().count()).sum();
     Some(before + column)
 }
@@ -128,6 +151,10 @@ fn arrow(error: &ArrowError) -> Error {
     match error {
         ArrowError::DivideByZero => Error::new(S::DivisionByZero, "division by zero"),
         ArrowError::ArithmeticOverflow(text) => Error::new(S::NumericValueOutOfRange, text),
+        // Told apart by text only: a number that the type has no room for, and text that is no number.
+        ArrowError::CastError(text) if text.starts_with("Can't cast value") => {
+            Error::new(S::NumericValueOutOfRange, text)
+        }
         ArrowError::CastError(text) | ArrowError::ParseError(text) => Error::new(S::InvalidTextRepresentation, text),
         ArrowError::NotYetImplemented(text) => Error::new(S::FeatureNotSupported, text),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
@@ -183,6 +210,8 @@ mod tests {
         let error = Error::syntax(&error, sql);
         assert_eq!((error.state, error.position), (SqlState::SyntaxError, Some(13)));
         assert_eq!(error.message, "syntax error: Expected: an expression, found: FROM");
+        let error = ParserError::ParserError("Expected: ), found: EOF".to_owned());
+        assert_eq!(Error::syntax(&error, "SELECT ('é'").position, Some(12));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod batch;
 mod bounds;
 mod catalog;
 mod cells;
+mod checked;
 mod columns;
 pub mod ddl;
 mod engine;

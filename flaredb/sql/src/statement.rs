@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
-    ast::{self, BinaryOperator, Expr, Query, Set, ValueWithSpan, visit_expressions_mut},
+    ast::{self, BinaryOperator, Expr, Query, Set, ValueWithSpan, visit_expressions_mut, visit_relations},
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
@@ -41,7 +41,34 @@ pub enum Session {
 
 /// Takes `sql` apart; empty statements are left out.
 pub fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
-    parse_any(sql)?.into_iter().map(classify).collect()
+    let statements = parse_any(sql)?.into_iter().map(classify).collect::<Result<Vec<_>, _>>()?;
+    for statement in &statements {
+        if let Statement::Read(read) = statement {
+            check_names(read, sql)?;
+        }
+    }
+    Ok(statements)
+}
+
+/// Words that PostgreSQL reserves, so that no table has one of them for its name without quotes. The parser takes them
+/// for names where a name is missing.
+const RESERVED: &str = "all and any as asc both check collate constraint create default desc distinct do else end \
+    except false fetch for from grant group having in intersect into lateral leading limit not null offset on only or \
+    order primary references returning select some table then to trailing true union unique using variadic when where \
+    window with";
+
+fn is_reserved(word: &str) -> bool {
+    RESERVED.split(' ').any(|reserved| reserved.eq_ignore_ascii_case(word))
+}
+
+fn check_names(statement: &ast::Statement, sql: &str) -> Result<(), Error> {
+    let misplaced = visit_relations(statement, |name| match name.0.first().and_then(ast::ObjectNamePart::as_ident) {
+        Some(word) if word.quote_style.is_none() && is_reserved(&word.value) => {
+            ControlFlow::Break(Error::misplaced(word, sql))
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    misplaced.break_value().map_or(Ok(()), Err)
 }
 
 pub(crate) fn parse_any(sql: &str) -> Result<Vec<ast::Statement>, Error> {
@@ -213,7 +240,19 @@ mod tests {
             assert_eq!(error.state, SqlState::FeatureNotSupported, "{sql}");
             assert!(error.message.contains(verb), "{sql}: {}", error.message);
         }
-        assert_eq!(parse("SELEC 1").unwrap_err().state, SqlState::SyntaxError);
+        for (sql, position) in [
+            ("SELEC 1", 1),
+            ("SELECT (1", 10),
+            ("SELECT * FROM WHERE", 15),
+            ("SELECT *\nFROM audit.events, where LIMIT 3", 29),
+            ("SELECT * FROM (SELECT 1 FROM group) a", 30),
+        ] {
+            let error = parse(sql).unwrap_err();
+            assert_eq!((error.state, error.position), (SqlState::SyntaxError, Some(position)), "{sql}: {error}");
+        }
+        for sql in ["SELECT * FROM \"where\"", "SELECT * FROM audit.where", "SELECT * FROM events AS only"] {
+            parse(sql).unwrap();
+        }
         let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
         assert_eq!(parse(&deep).unwrap_err().state, SqlState::StatementTooComplex);
     }

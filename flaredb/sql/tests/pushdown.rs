@@ -2,27 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod support;
+
 use std::sync::Arc;
 
 use datafusion::arrow::{array::AsArray as _, datatypes::Int64Type};
-use flaredb_core::{Answer, Author, Command, Envelope, Ingest, Migrate, MigrationSet, Phase, TableName, Value, apply};
+use flaredb_core::{Answer, Command, Ingest, Migrate, MigrationSet, Phase, TableName, Value};
 use flaredb_sql::{Engine, Limits, Snapshot, Statement, ddl, parse};
 use holdfast_keyspace::Memory;
 use proptest::{collection::vec, prelude::*};
+use support::run;
 
 const TABLE: &str = "CREATE TABLE t (a TEXT, b BIGINT, c INT, n BIGINT NOT NULL, PRIMARY KEY (a, b, c))";
-
-fn run(state: &mut Memory, index: u64, command: Command) -> Answer {
-    let author = Author {
-        principal: "system/test".into(),
-        authenticated_by: "system".into(),
-        source: None,
-        token_id: None,
-        request_id: "r".into(),
-    };
-    let bytes = Envelope { time_ms: 0, author, command }.encode().unwrap();
-    apply::apply(state, index, &bytes).unwrap().answer
-}
 
 /// Every combination of three texts, five numbers and three small ones; `n` counts them.
 fn state() -> Memory {

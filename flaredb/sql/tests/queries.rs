@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod support;
+
 use std::{sync::Arc, time::Duration};
 
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::scalar::ScalarValue;
-use flaredb_core::{
-    Answer, Author, Command, Envelope, Ingest, Migrate, MigrationSet, Phase, SqlState, TableName, Value, apply,
-};
+use flaredb_core::{Answer, Command, Ingest, Migrate, MigrationSet, Phase, SqlState, TableName, Value};
 use flaredb_sql::{Budget, Engine, Error, Limits, Snapshot, Statement, ddl, parse};
 use holdfast_keyspace::Memory;
 
@@ -89,15 +89,7 @@ impl Db {
 
     fn run(&mut self, command: Command) -> Answer {
         self.index += 1;
-        let author = Author {
-            principal: "system/test".into(),
-            authenticated_by: "system".into(),
-            source: None,
-            token_id: None,
-            request_id: "r".into(),
-        };
-        let bytes = Envelope { time_ms: 0, author, command }.encode().unwrap();
-        apply::apply(&mut self.state, self.index, &bytes).unwrap().answer
+        support::run(&mut self.state, self.index, command)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -286,6 +278,38 @@ async fn errors_have_their_sqlstate() {
         let found = query(&db, sql).await;
         assert_eq!(found.as_ref().map_err(|error| error.state), Err(state), "{sql}: {found:?}");
     }
+}
+
+#[tokio::test]
+async fn whole_numbers_do_not_wrap() {
+    let db = Db::with_events(1, 3);
+    for sql in [
+        "SELECT 9223372036854775807 + 1",
+        "SELECT -9223372036854775807 - 2",
+        "SELECT 9223372036854775807 * sequence FROM audit.events WHERE sequence = 2",
+        "SELECT -(sequence - 9223372036854775807 - 3) FROM audit.events WHERE sequence = 2",
+        "SELECT count(*) FROM audit.events WHERE sequence + 9223372036854775807 > 0",
+        "SELECT sum(9223372036854775806 + sequence) FROM audit.events GROUP BY sub + 2147483648",
+        "SELECT sub FROM audit.events ORDER BY 9223372036854775807 + sequence",
+        "SELECT CAST(2147483648 AS INT)",
+    ] {
+        let found = query(&db, sql).await;
+        assert_eq!(
+            found.as_ref().map_err(|error| error.state),
+            Err(SqlState::NumericValueOutOfRange),
+            "{sql}: {found:?}"
+        );
+    }
+    let named = "SELECT sequence + 1, count(*) * 2 FROM audit.events GROUP BY sequence + 1 HAVING sequence + 1 > 1 ORDER BY sequence + 1 LIMIT 1 + 1";
+    let found = query(&db, named).await.unwrap();
+    assert_eq!(cells(&found), [["2", "4"], ["3", "2"]]);
+    assert!(found.contains("audit.events.sequence + Int64(1)"), "{found}");
+    let other = "SELECT 1.5 + 1, -0.5, DATE '2026-11-05' + INTERVAL '1 day', 7 % 4, -sequence FROM audit.events WHERE sequence - 1 = 1";
+    assert_eq!(cells(&query(&db, other).await.unwrap()), [["2.5", "-0.5", "2026-11-06", "3", "-2"]]);
+    let plan = query(&db, "EXPLAIN SELECT actor FROM audit.events WHERE stream = 'journal/0' AND sequence >= 2 + 3");
+    assert!(plan.await.unwrap().contains("key columns fixed=1, next column bounded"));
+    let bound = query_with(&db, "SELECT $1 + 1", vec![ScalarValue::Int64(Some(i64::MAX))], Limits::default().budget);
+    assert_eq!(bound.await.unwrap_err().state, SqlState::NumericValueOutOfRange);
 }
 
 #[tokio::test]
