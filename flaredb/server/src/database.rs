@@ -13,6 +13,7 @@ use flaredb_core::{
 };
 use flaredb_sql::{Budget, Described, Engine, Error, MakeValues, Rows, Snapshot, ddl};
 use holdfast_keyspace::Overlay;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Config, FlaredbMachine,
@@ -103,13 +104,13 @@ impl Flaredb {
         consistency: Consistency,
         budget: Budget,
     ) -> Result<(Rows, u64), Error> {
-        let started = SystemTime::now();
-        let waited = tokio::time::timeout(budget.time, self.view(consistency)).await;
+        let deadline = Instant::now() + budget.time;
+        let waited = timeout_at(deadline, self.view(consistency)).await;
         let view =
             waited.map_err(|_| Error::new(SqlState::QueryCanceled, "no quorum answered within the query's time"))??;
         let index = view.applied().map_err(flaredb_core::Damage::from)?;
-        let left = budget.time.saturating_sub(started.elapsed().unwrap_or_default());
-        let rows = self.inner.engine.query(Arc::new(view), statement, values, Budget { time: left, ..budget }).await?;
+        let budget = Budget { time: deadline.saturating_duration_since(Instant::now()), ..budget };
+        let rows = self.inner.engine.query(Arc::new(view), statement, values, budget).await?;
         Ok((rows, index))
     }
 

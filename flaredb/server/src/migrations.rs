@@ -42,11 +42,18 @@ impl Flaredb {
     /// Waits until the schema that this release needs is in this server's state.
     pub async fn ready(&self) {
         let mut entries = self.group().state().applied_changes();
+        let mut said = false;
         loop {
             entries.mark_unchanged();
-            let applied = store::last_migration(self.group().state(), MigrationSet::Builtin);
-            if applied.is_ok_and(|number| number as usize >= FILES.len()) {
-                return;
+            match store::last_migration(self.group().state(), MigrationSet::Builtin) {
+                Ok(number) if number as usize >= FILES.len() => return,
+                Ok(_) => {}
+                // A snapshot of the leader may mend it; until then nothing else says why this server is not ready.
+                Err(damage) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::error!(error = %damage, "the catalog could not be read; this server is not ready");
+                    }
+                }
             }
             if entries.changed().await.is_err() {
                 return;
