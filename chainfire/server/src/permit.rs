@@ -79,7 +79,7 @@ mod tests {
     use bytes::Bytes;
     use chainfire_core::{AuthenticatedBy, kv::Compare, kv::Operand, kv::Relation};
     use holdfast_keyspace::Memory;
-    use iam_client::{Kind, PrincipalId, Refusal};
+    use iam_client::{Caller, Evidence, Refusal};
 
     use super::*;
 
@@ -105,8 +105,9 @@ mod tests {
 
     fn permitted(txn: &Txn) -> bool {
         let identity = Identity {
-            principal: PrincipalId { kind: Kind::User, name: "mira".into() },
+            principal: Caller::Bootstrap,
             authenticated_by: AuthenticatedBy::Token,
+            evidence: Evidence::None,
             token_id: None,
             roles: Vec::new(),
             source: None,

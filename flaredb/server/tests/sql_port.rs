@@ -92,6 +92,9 @@ async fn errors_come_with_their_sqlstate() {
         ("SELECT 1 / 0", "22012"),
         ("SET timezone = 'Europe/Paris'", "0A000"),
         ("SELECT $1", "42P02"),
+        ("SELECT (1", "42601"),
+        ("SELECT * FROM WHERE", "42601"),
+        ("SELECT 9223372036854775807 + 1", "22003"),
     ] {
         let output = psql(&server, sql).await;
         assert!(
@@ -101,7 +104,9 @@ async fn errors_come_with_their_sqlstate() {
         );
     }
     // The position reaches the client, which points at it.
-    assert!(err(&psql(&server, "SELEC 1").await).contains("LINE 1: SELEC 1"));
+    for sql in ["SELEC 1", "SELECT (1", "SELECT * FROM WHERE"] {
+        assert!(err(&psql(&server, sql).await).contains(&format!("LINE 1: {sql}")), "{sql}");
+    }
     server.end().await;
 }
 
@@ -140,6 +145,23 @@ async fn rights_are_asked_for_each_statement() {
     assert_eq!(wire.until_ready().await.first().and_then(sqlstate).as_deref(), Some("42501"));
     let answers = wire.extended("SELECT 1", &[], false).await;
     assert_eq!(answers.first().and_then(sqlstate).as_deref(), Some("42501"));
+    server.end().await;
+}
+
+/// Whoever is locked out is out at the next statement, not when the session ends by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_its_login() {
+    let folder = folder();
+    let server = Server::start(folder.path()).await;
+    let (mut simple, mut extended) = (Wire::logged_in(server.sql).await, Wire::logged_in(server.sql).await);
+    *server.login.revoked.lock().unwrap() = true;
+    simple.message(b'Q', b"SELECT 1\0").await;
+    for answers in [simple.until_ready().await, extended.extended("SELECT 1", &[], false).await] {
+        assert_eq!(answers.iter().map(sqlstate).collect::<Vec<_>>(), [Some("28000".to_owned())]);
+        let text = String::from_utf8_lossy(&answers[0].1).into_owned();
+        assert!(text.contains("FATAL") && text.contains("expired or was revoked"), "{text}");
+    }
+    assert_eq!((simple.next().await, extended.next().await), (None, None));
     server.end().await;
 }
 

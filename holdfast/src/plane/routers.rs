@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, body::Body, extract::Request, routing::get};
+use axum::{Router, routing::get};
 use chainfire_server::Chainfire;
 use configsrv_server::{ConfigService, fleetlock};
-use holdfast_rpc::Connection;
 use holdfast_telemetry::Metrics;
 use http::header::CONTENT_TYPE;
-use iam_client::{Access, Authority, ConnectionInfo, IamLayer, Rule};
+use iam_client::{Access, Authority, IamLayer, Rule};
 use iam_server::Iam;
 use tonic::service::Routes;
 use tower::ServiceBuilder;
@@ -91,19 +90,9 @@ fn guarded(router: Router, iam: &Iam, rules: impl IntoIterator<Item = &'static [
     let layers = ServiceBuilder::new()
         // Lock clients join base and path with two slashes, which the layer would refuse as a disguise.
         .map_request(fleetlock::collapse_slashes)
-        .map_request(with_connection)
         .layer(IamLayer::new(authority, rules));
     // A fallback inside the layer: an unknown path is refused like any path without a rule.
     Router::new().fallback_service(layers.service(router))
-}
-
-/// Tells the layer what the listener knows.
-fn with_connection(mut request: Request<Body>) -> Request<Body> {
-    if let Some(known) = request.extensions().get::<Connection>() {
-        let info = ConnectionInfo { source: Some(known.source), certificates: known.certificates.to_vec() };
-        request.extensions_mut().insert(info);
-    }
-    request
 }
 
 fn with_reflection(services: Routes) -> anyhow::Result<Router> {

@@ -11,7 +11,8 @@ pub trait Authority: Send + Sync + 'static {
     /// Establishes who calls; [`Refusal::Anonymous`] if nothing was presented.
     async fn authenticate(&self, presented: Presented) -> Result<Identity, Refusal>;
 
-    /// Decides locally from this server's state; never waits for the network.
+    /// Decides locally from this server's state; never waits for the network. [`Refusal::Unauthenticated`] if what
+    /// established `identity` has ended since.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
 }
 

@@ -1,34 +1,41 @@
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chainfire_core::{AuthenticatedBy, Origin};
 use http::Extensions;
+use iam_core::{Kind, PrincipalId, signing::Verified};
 
 use crate::Refusal;
 
-/// The kinds of principals; the SPIFFE path segment is the lower-case name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    User,
-    Service,
-    Node,
-    /// The bootstrap admin token.
+/// Who a call comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    Principal(PrincipalId),
+    /// Whoever holds the bootstrap admin token.
     Bootstrap,
     /// A caller without identity, where a door allows that.
     Anonymous,
 }
 
-/// `kind/name`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PrincipalId {
-    pub kind: Kind,
-    pub name: String,
+/// What established an identity. A session or a stream may outlive it, so whoever decides looks at it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Evidence {
+    /// Nothing that ends before the call does.
+    #[default]
+    None,
+    Token(Arc<Verified>),
+    /// The id of an access key whose secret was shown.
+    AccessKey(String),
+    Certificate {
+        expires_ms: u64,
+    },
 }
 
 /// Who calls, established by the layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    pub principal: PrincipalId,
+    pub principal: Caller,
     pub authenticated_by: AuthenticatedBy,
+    pub evidence: Evidence,
     /// `jti` of the bearer token, if one was used.
     pub token_id: Option<String>,
     /// Names of the roles in force for this call, expanded through groups and bindings.
@@ -43,21 +50,30 @@ pub fn identity(extensions: &Extensions) -> Result<&Identity, Refusal> {
     extensions.get::<Identity>().ok_or(Refusal::Anonymous)
 }
 
-impl Kind {
-    pub fn as_str(self) -> &'static str {
+impl Caller {
+    /// The stored principal that calls.
+    pub fn principal(&self) -> Option<&PrincipalId> {
         match self {
-            Self::User => "user",
-            Self::Service => "service",
-            Self::Node => "node",
-            Self::Bootstrap => "bootstrap",
-            Self::Anonymous => "anonymous",
+            Self::Principal(id) => Some(id),
+            Self::Bootstrap | Self::Anonymous => None,
         }
     }
 }
 
-impl fmt::Display for PrincipalId {
+impl From<PrincipalId> for Caller {
+    fn from(id: PrincipalId) -> Self {
+        Self::Principal(id)
+    }
+}
+
+/// As the history names it.
+impl fmt::Display for Caller {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.kind.as_str(), self.name)
+        match self {
+            Self::Principal(id) => id.fmt(out),
+            Self::Bootstrap => out.write_str("bootstrap/admin"),
+            Self::Anonymous => out.write_str("anonymous"),
+        }
     }
 }
 
@@ -74,6 +90,6 @@ impl Identity {
     }
 
     pub fn is_node(&self, name: &str) -> bool {
-        self.principal.kind == Kind::Node && self.principal.name == name
+        self.principal.principal().is_some_and(|id| id.kind() == Kind::Node && id.name() == name)
     }
 }

@@ -11,16 +11,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use holdfast_rpc::{Connection, Standing};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
 
-use crate::{
-    Access, AccessTable, Authority, ConnectionInfo, Identity, Presented, Refusal, RequestId, Rule, Style, path,
-};
+use crate::{Access, AccessTable, Authority, Identity, Presented, Refusal, Rule, Style, path};
 
 /// Ties an answer to logs, traces and audit rows.
 const REQUEST_ID: &str = "x-request-id";
+
+/// Names a request in logs, audit rows and its answer; the layer puts it into the extensions of every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);
 
 /// Puts [`IamService`] in front of a router.
 #[derive(Clone)]
@@ -89,6 +92,9 @@ where
             let mut response = match shared.admit(admitted).await {
                 Ok(identity) => {
                     if let Some(identity) = identity {
+                        if let Some(standing) = request.extensions().get::<Standing>() {
+                            standing.known();
+                        }
                         request.extensions_mut().insert(identity);
                     }
                     inner.call(request).await?.map(Either::Right)
@@ -118,7 +124,7 @@ impl Shared {
     fn admission<B>(&self, request: &Request<B>, request_id: &str) -> Admission {
         let path = request.uri().path();
         let access = if path::is_plain(path) { self.table.access(path) } else { None };
-        let connection = request.extensions().get::<ConnectionInfo>();
+        let connection = request.extensions().get::<Connection>();
         let presented = Presented::read(request.headers(), connection, request_id.to_owned());
         Admission { path: path.to_owned(), access, presented }
     }

@@ -1,13 +1,12 @@
 //! The layer in front of every service: authenticate, decide, record. Handlers find an [`Identity`] in the request's
 //! extensions and never read headers.
 //!
-//! The listener puts a [`ConnectionInfo`] into each request's extensions; [`IamLayer`] takes what the caller
+//! The listener puts a [`holdfast_rpc::Connection`] into each request's extensions; [`IamLayer`] takes what the caller
 //! presented, lets the [`Authority`] establish who that is, looks the path up in the access table and lets the request
 //! pass or answers with a [`Refusal`] in the protocol of the path.
 
 mod access;
 mod authority;
-mod connection;
 mod decision;
 mod identity;
 mod layer;
@@ -18,10 +17,10 @@ mod response;
 
 pub use access::{Access, AccessTable, Rule};
 pub use authority::{Authority, KeyAccess, KeyAuthority, PasswordLogin};
-pub use connection::{ConnectionInfo, RequestId};
 pub use decision::{DecisionRecord, DecisionSource};
-pub use identity::{Identity, Kind, PrincipalId, identity};
-pub use layer::{IamLayer, IamService};
+pub use iam_core::{Kind, PrincipalId};
+pub use identity::{Caller, Evidence, Identity, identity};
+pub use layer::{IamLayer, IamService, RequestId};
 pub use presented::Presented;
 pub use refusal::Refusal;
 pub use response::Style;

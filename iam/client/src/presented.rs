@@ -1,9 +1,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use holdfast_rpc::Connection;
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::{ConnectionInfo, Refusal};
+use crate::Refusal;
 
 /// etcd clients send their token here.
 const ETCD_TOKEN: &str = "token";
@@ -15,8 +16,9 @@ pub struct Presented {
     pub bearer: Option<String>,
     /// `Authorization: Basic`: user and secret.
     pub basic: Option<(String, String)>,
-    /// The client certificate chain, leaf first, DER.
-    pub certificates: Vec<Arc<[u8]>>,
+    /// The client's certificate chain, leaf first, DER. The handshake has proved possession of the leaf's key; who the
+    /// chain belongs to, and whether it is trusted, is the authority's business.
+    pub certificates: Arc<[Arc<[u8]>]>,
     pub source: Option<SocketAddr>,
     /// Unique per request; the identity carries it on.
     pub request_id: String,
@@ -27,13 +29,13 @@ impl Presented {
     /// disagree about which one counts.
     pub(crate) fn read(
         headers: &HeaderMap,
-        connection: Option<&ConnectionInfo>,
+        connection: Option<&Connection>,
         request_id: String,
     ) -> Result<Self, Refusal> {
         let mut presented = Self { request_id, ..Self::default() };
         if let Some(connection) = connection {
-            presented.source = connection.source;
-            presented.certificates.clone_from(&connection.certificates);
+            presented.source = Some(connection.source);
+            presented.certificates = Arc::clone(&connection.certificates);
         }
         match (single(headers, AUTHORIZATION.as_str())?, single(headers, ETCD_TOKEN)?) {
             (Some(_), Some(_)) => return Err(Refusal::Unauthenticated),

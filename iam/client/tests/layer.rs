@@ -1,14 +1,15 @@
 //! The layer in front of real routers: who gets through, and what the others hear in which protocol.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{Extension, Router, body::Body, routing::any};
 use chainfire_core::AuthenticatedBy;
+use holdfast_rpc::Connection;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use iam_client::{Access, Authority, ConnectionInfo, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule};
+use iam_client::{Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule};
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
@@ -28,8 +29,9 @@ impl Authority for Keeper {
             None => return Err(Refusal::Anonymous),
         };
         Ok(Identity {
-            principal: PrincipalId { kind: Kind::User, name: name.into() },
+            principal: PrincipalId::new(Kind::User, name).unwrap().into(),
             authenticated_by: AuthenticatedBy::Token,
+            evidence: Evidence::None,
             token_id: None,
             roles: Vec::new(),
             source: presented.source,
@@ -60,7 +62,9 @@ async fn who(identity: Option<Extension<Identity>>) -> String {
     identity.map_or("nobody".into(), |Extension(identity)| identity.principal.to_string())
 }
 
-fn router(connection: ConnectionInfo) -> Router {
+fn router(certificates: &[&[u8]]) -> Router {
+    let source: SocketAddr = "192.0.2.7:40000".parse().unwrap();
+    let connection = Connection { source, certificates: certificates.iter().map(|der| Arc::from(*der)).collect() };
     Router::new()
         .fallback(any(who))
         .layer(IamLayer::new(Arc::new(Keeper), RULES.iter().copied()))
@@ -74,15 +78,16 @@ async fn call(path: &str, headers: &[(&str, &str)]) -> Response<Body> {
     }
     // What the layer puts there must not come from anywhere else.
     let forged = Identity {
-        principal: PrincipalId { kind: Kind::User, name: "forged".into() },
+        principal: PrincipalId::new(Kind::User, "forged").unwrap().into(),
         authenticated_by: AuthenticatedBy::Token,
+        evidence: Evidence::None,
         token_id: None,
         roles: vec!["admin".into()],
         source: None,
         request_id: String::new(),
     };
     let request = request.extension(forged).body(Body::empty()).unwrap();
-    router(ConnectionInfo::default()).oneshot(request).await.unwrap()
+    router(&[]).oneshot(request).await.unwrap()
 }
 
 async fn text(response: Response<Body>) -> String {
@@ -113,9 +118,8 @@ async fn handlers_see_who_was_established() {
     assert_eq!(text(call("/read", &[GOOD]).await).await, "user/mira");
     assert_eq!(text(call("/read", &[("token", "good")]).await).await, "user/mira");
     assert_eq!(text(call("/read?x=/../y", &[GOOD]).await).await, "user/mira");
-    let connection = ConnectionInfo { source: None, certificates: vec![Arc::from(&b"der"[..])] };
     let request = Request::builder().uri("/read").body(Body::empty()).unwrap();
-    assert_eq!(text(router(connection).oneshot(request).await.unwrap()).await, "user/pier2");
+    assert_eq!(text(router(&[b"der"]).oneshot(request).await.unwrap()).await, "user/pier2");
 }
 
 #[tokio::test]

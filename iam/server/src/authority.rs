@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::AuthenticatedBy;
 use holdfast_keyspace::KeyRange;
-use iam_client::{
-    Authority, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, Presented, PrincipalId as CallerId, Refusal,
-};
+use iam_client::{Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal};
 use iam_core::{
     PrincipalId,
     enrol::{Peer, verify_chain},
@@ -25,9 +23,9 @@ use crate::{
 };
 
 /// The name under which the bootstrap token acts, and logs in where a name is asked for.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 /// What failed authentications are denied.
-const AUTHENTICATE: &str = "iam.Authenticate";
+pub(crate) const AUTHENTICATE: &str = "iam.Authenticate";
 
 /// Whom a name and a password belong to.
 enum Known {
@@ -120,17 +118,16 @@ impl Inner {
             let call = Call::anonymous(presented.source, presented.request_id.clone());
             return match self.password(&call, name, secret).await? {
                 Known::Bootstrap => Ok(bootstrap(presented)),
-                Known::Principal(id) => self.stored(&id, AuthenticatedBy::Credential, None, presented),
+                Known::Principal(id) => self.stored(id, Evidence::AccessKey(name.clone()), presented),
             };
         }
         if !presented.certificates.is_empty() {
             let peer = self.peer(presented)?;
-            return self.stored(&peer.principal, AuthenticatedBy::Certificate, None, presented);
+            let evidence = Evidence::Certificate { expires_ms: peer.expires_ms };
+            return self.stored(peer.principal, evidence, presented);
         }
         if self.lab.allow_unauthenticated {
-            let principal = CallerId { kind: Kind::Anonymous, name: "laboratory".to_owned() };
-            let roles = Holdings::admin().role_names();
-            return Ok(identity(principal, AuthenticatedBy::Nothing, None, roles, presented));
+            return Ok(admin(Caller::Anonymous, AuthenticatedBy::Nothing, presented));
         }
         Err(Refusal::Anonymous)
     }
@@ -138,10 +135,7 @@ impl Inner {
     async fn bearer(&self, token: &str, presented: &Presented) -> Result<Identity, Refusal> {
         let checked = self.verify_token(token);
         let fault = match checked.and_then(|verified| Ok((self.token_principal(&verified)?, verified))) {
-            Ok((principal, verified)) => {
-                let jti = Some(verified.claims.jti.clone());
-                return self.stored(&principal, AuthenticatedBy::Token, jti, presented);
-            }
+            Ok((principal, verified)) => return self.stored(principal, Evidence::Token(verified), presented),
             Err(fault) => fault,
         };
         let call = Call::anonymous(presented.source, presented.request_id.clone());
@@ -187,7 +181,7 @@ impl Inner {
         }
         let resource = if name.is_empty() { "iam/bootstrap-token" } else { "iam/bootstrap-login" };
         let call = Call {
-            principal: bootstrap_id().to_string(),
+            principal: Caller::Bootstrap.to_string(),
             authenticated_by: AuthenticatedBy::BootstrapToken.as_str(),
             ..call.clone()
         };
@@ -236,26 +230,34 @@ impl Inner {
     }
 
     /// The identity of a stored principal, if it may act.
-    fn stored(
-        &self,
-        id: &PrincipalId,
-        by: AuthenticatedBy,
-        token_id: Option<String>,
-        presented: &Presented,
-    ) -> Result<Identity, Refusal> {
-        if self.active_principal(id)?.is_none() {
+    fn stored(&self, id: PrincipalId, evidence: Evidence, presented: &Presented) -> Result<Identity, Refusal> {
+        if self.active_principal(&id)?.is_none() {
             let call = Call::anonymous(presented.source, presented.request_id.clone());
             self.record_denial(&call, AUTHENTICATE, &id.to_string(), "the principal is unknown or disabled");
             return Err(Refusal::Unauthenticated);
         }
-        Ok(identity(caller_id(id), by, token_id, self.holdings(id)?.role_names(), presented))
+        let (authenticated_by, token_id) = match &evidence {
+            Evidence::None => (AuthenticatedBy::Nothing, None),
+            Evidence::Token(verified) => (AuthenticatedBy::Token, Some(verified.claims.jti.clone())),
+            Evidence::AccessKey(_) => (AuthenticatedBy::Credential, None),
+            Evidence::Certificate { .. } => (AuthenticatedBy::Certificate, None),
+        };
+        Ok(Identity {
+            roles: self.holdings(&id)?.role_names(),
+            principal: id.into(),
+            authenticated_by,
+            evidence,
+            token_id,
+            source: presented.source,
+            request_id: presented.request_id.clone(),
+        })
     }
 }
 
 impl Call {
     pub(crate) fn anonymous(source: Option<SocketAddr>, request_id: String) -> Self {
         Self {
-            principal: Kind::Anonymous.as_str().to_owned(),
+            principal: Caller::Anonymous.to_string(),
             authenticated_by: AuthenticatedBy::Nothing.as_str(),
             source,
             token_id: None,
@@ -264,41 +266,19 @@ impl Call {
     }
 }
 
-fn identity(
-    principal: CallerId,
-    authenticated_by: AuthenticatedBy,
-    token_id: Option<String>,
-    roles: Vec<String>,
-    presented: &Presented,
-) -> Identity {
-    let request_id = presented.request_id.clone();
-    Identity { principal, authenticated_by, token_id, roles, source: presented.source, request_id }
-}
-
-fn bootstrap_id() -> CallerId {
-    CallerId { kind: Kind::Bootstrap, name: ADMIN.to_owned() }
-}
-
 fn bootstrap(presented: &Presented) -> Identity {
-    identity(bootstrap_id(), AuthenticatedBy::BootstrapToken, None, Holdings::admin().role_names(), presented)
+    admin(Caller::Bootstrap, AuthenticatedBy::BootstrapToken, presented)
 }
 
-pub(crate) fn caller_id(id: &PrincipalId) -> CallerId {
-    let kind = match id.kind() {
-        iam_core::Kind::User => Kind::User,
-        iam_core::Kind::Service => Kind::Service,
-        iam_core::Kind::Node => Kind::Node,
-    };
-    CallerId { kind, name: id.name().to_owned() }
-}
-
-/// The stored principal that a caller is; none for the bootstrap token and anonymous callers.
-pub(crate) fn stored_id(caller: &CallerId) -> Result<Option<PrincipalId>, Error> {
-    let kind = match caller.kind {
-        Kind::User => iam_core::Kind::User,
-        Kind::Service => iam_core::Kind::Service,
-        Kind::Node => iam_core::Kind::Node,
-        Kind::Bootstrap | Kind::Anonymous => return Ok(None),
-    };
-    Ok(Some(PrincipalId::new(kind, &caller.name)?))
+/// A caller that is an admin without being a principal.
+fn admin(caller: Caller, authenticated_by: AuthenticatedBy, presented: &Presented) -> Identity {
+    Identity {
+        principal: caller,
+        authenticated_by,
+        evidence: Evidence::None,
+        token_id: None,
+        roles: Holdings::admin().role_names(),
+        source: presented.source,
+        request_id: presented.request_id.clone(),
+    }
 }

@@ -1,4 +1,4 @@
-use iam_client::{Identity, Kind};
+use iam_client::{Caller, Evidence, Identity};
 use iam_core::{
     PrincipalId,
     record::{Bootstrap, key},
@@ -6,7 +6,6 @@ use iam_core::{
 
 use crate::{
     Error, Iam,
-    authority::caller_id,
     records::{Change, Versioned},
 };
 
@@ -18,7 +17,7 @@ impl Iam {
         if reason.is_empty() || reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("give a reason of at most {MAX_REASON} printable characters")));
         }
-        if by.principal.kind == Kind::Bootstrap {
+        if by.principal == Caller::Bootstrap {
             return Err(Error::Precondition(
                 "an admin of your own must disable the bootstrap token; that proves that there is one".to_owned(),
             ));
@@ -38,6 +37,6 @@ impl Iam {
     /// Another principal as if it called from where `by` calls, for a caller that may ask about others.
     pub(crate) fn other(&self, by: &Identity, principal: &PrincipalId) -> Result<Identity, Error> {
         self.0.authorize(by, "iam.Read", &principal.to_string())?;
-        Ok(Identity { principal: caller_id(principal), token_id: None, ..by.clone() })
+        Ok(Identity { principal: principal.clone().into(), evidence: Evidence::None, token_id: None, ..by.clone() })
     }
 }

@@ -13,7 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, Iam,
-    authority::stored_id,
     iam::Inner,
     recorder::{Call, Event},
     records::{Change, Versioned},
@@ -36,6 +35,12 @@ impl Inner {
         let right = secret::equal(presented.as_bytes(), self.unseal_credential(&id, &principal)?.as_slice());
         let may = right && set.value.is_live(&id) && self.active_principal(&principal)?.is_some();
         Ok(may.then_some(principal))
+    }
+
+    /// Whether the access key `name` may be used.
+    pub(crate) fn is_live(&self, name: &str) -> Result<bool, Error> {
+        let Some(id) = AccessKeyId::parse(name) else { return Ok(false) };
+        Ok(self.credential(&id)?.is_some_and(|(_, set)| set.value.is_live(&id)))
     }
 
     fn credential(&self, id: &AccessKeyId) -> Result<Option<(PrincipalId, Versioned<CredentialSet>)>, Error> {
@@ -91,7 +96,7 @@ impl Iam {
     }
 
     pub(crate) fn list_credentials(&self, by: &Identity, principal: &PrincipalId) -> Result<Vec<Credential>, Error> {
-        if !is_own(by, principal)? {
+        if by.principal.principal() != Some(principal) {
             self.0.authorize(by, "iam.Read", &principal.to_string())?;
         }
         let set = self.0.records.get::<CredentialSet>(&key::credentials(principal))?;
@@ -141,13 +146,9 @@ impl Iam {
     }
 
     fn own_or_admin(&self, by: &Identity, principal: &PrincipalId) -> Result<(), Error> {
-        if !is_own(by, principal)? {
+        if by.principal.principal() != Some(principal) {
             self.0.authorize(by, "iam.Admin", &principal.to_string())?;
         }
         Ok(())
     }
-}
-
-fn is_own(by: &Identity, principal: &PrincipalId) -> Result<bool, Error> {
-    Ok(stored_id(&by.principal)?.as_ref() == Some(principal))
 }

@@ -1,13 +1,21 @@
 //! Whether a caller may. Everything is read from the local state machine, nothing waits for the network.
 
-use iam_client::{Identity, Kind, Refusal};
-use iam_core::policy::{Caller, Context, Verdict};
+use iam_client::{Caller, Evidence, Identity, Refusal};
+use iam_core::policy::{self, Context, Verdict};
 
-use crate::{Error, authority::stored_id, directory::Holdings, iam::Inner, recorder::Call};
+use crate::{
+    Error,
+    authority::{ADMIN, AUTHENTICATE},
+    directory::Holdings,
+    iam::Inner,
+    recorder::Call,
+    tokens::BearerFault,
+};
 
 impl Inner {
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.check_doors()?;
+        self.check_evidence(identity)?;
         let verdict = self.decide(identity, action, resource)?;
         if verdict.allowed {
             return Ok(());
@@ -24,37 +32,64 @@ impl Inner {
         Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() })
     }
 
+    /// Whether what established `identity` still counts: a session may outlive its token.
+    fn check_evidence(&self, identity: &Identity) -> Result<(), Refusal> {
+        let Some(reason) = self.ended(identity)? else { return Ok(()) };
+        self.record_denial(&Call::of(identity), AUTHENTICATE, "iam/sessions", &reason);
+        Err(Refusal::Unauthenticated)
+    }
+
+    /// Why `identity` could not be established again.
+    fn ended(&self, identity: &Identity) -> Result<Option<String>, Error> {
+        match &identity.principal {
+            Caller::Principal(id) if self.active_principal(id)?.is_none() => {
+                return Ok(Some(format!("{id} is unknown or disabled")));
+            }
+            Caller::Bootstrap if !self.bootstrap_enabled()? => {
+                return Ok(Some("the bootstrap token is disabled".to_owned()));
+            }
+            Caller::Principal(_) | Caller::Bootstrap | Caller::Anonymous => {}
+        }
+        Ok(match &identity.evidence {
+            Evidence::None => None,
+            Evidence::Token(verified) => match self.check_verified(verified) {
+                Ok(()) => None,
+                Err(BearerFault::Error(error)) => return Err(error),
+                Err(fault) => Some(fault.reason()),
+            },
+            Evidence::AccessKey(id) => (!self.is_live(id)?).then(|| format!("access key {id} is revoked")),
+            Evidence::Certificate { expires_ms } => {
+                (*expires_ms < self.now_ms()).then(|| "the certificate expired".to_owned())
+            }
+        })
+    }
+
     /// What policy says, without consequences.
     pub(crate) fn decide(&self, identity: &Identity, action: &str, resource: &str) -> Result<Verdict, Error> {
         let holdings = self.caller_holdings(identity)?;
-        let kind = match identity.principal.kind {
-            Kind::User => "user",
-            Kind::Service => "service",
-            Kind::Node => "node",
-            // Only the laboratory setting gives an anonymous caller any role.
-            Kind::Bootstrap | Kind::Anonymous => "bootstrap",
+        let (kind, name) = match &identity.principal {
+            Caller::Principal(id) => (id.kind().as_str(), id.name()),
+            Caller::Bootstrap => ("bootstrap", ADMIN),
+            Caller::Anonymous => ("anonymous", ""),
         };
-        let name = &identity.principal.name;
-        let caller = Caller { kind, name, roles: &holdings.roles, groups: &holdings.groups };
+        let caller = policy::Caller { kind, name, roles: &holdings.roles, groups: &holdings.groups };
         let context = Context { source: identity.source.map(|source| source.ip()), time_ms: self.now_ms() };
         Ok(self.policies.decide(caller, action, resource, context))
     }
 
     /// What the caller holds now, which may differ from what it held when a long call began.
     pub(crate) fn caller_holdings(&self, identity: &Identity) -> Result<Holdings, Error> {
-        match stored_id(&identity.principal)? {
-            Some(id) => match self.active_principal(&id)? {
-                Some(_) => self.holdings(&id),
-                None => Ok(Holdings::default()),
-            },
-            None => {
-                let admin = match identity.principal.kind {
-                    Kind::Bootstrap => self.bootstrap_enabled()?,
-                    Kind::Anonymous => self.lab.allow_unauthenticated,
-                    Kind::User | Kind::Service | Kind::Node => false,
+        let admin = match &identity.principal {
+            Caller::Principal(id) => {
+                return match self.active_principal(id)? {
+                    Some(_) => self.holdings(id),
+                    None => Ok(Holdings::default()),
                 };
-                Ok(if admin { Holdings::admin() } else { Holdings::default() })
             }
-        }
+            Caller::Bootstrap => self.bootstrap_enabled()?,
+            // Only the laboratory setting gives an anonymous caller any role.
+            Caller::Anonymous => self.lab.allow_unauthenticated,
+        };
+        Ok(if admin { Holdings::admin() } else { Holdings::default() })
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
-use iam_client::{Identity, Kind as CallerKind};
+use iam_client::Identity;
 use iam_core::{
     Kind, PrincipalId,
     enrol::{CertificateRequest, JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
@@ -13,7 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, Iam,
-    authority::stored_id,
     authority_key::{self, Issued},
     genesis::PLANE,
     iam::Inner,
@@ -109,23 +108,23 @@ impl Iam {
 
     /// A new certificate for the node that calls.
     pub(crate) async fn renew(&self, by: &Identity, request: &[u8]) -> Result<Certified, Error> {
-        let node = stored_id(&by.principal)?.filter(|_| by.principal.kind == CallerKind::Node);
+        let node = by.principal.principal().filter(|id| id.kind() == Kind::Node);
         let node = node.ok_or_else(|| Error::Invalid("only a node renews its certificate".to_owned()))?;
         let request = CertificateRequest::parse(request)?;
-        let issued = self.0.certify(&node, &request)?;
+        let issued = self.0.certify(node, &request)?;
         let now_ms = self.0.now_ms();
-        let enrollment = enrollment(&node, &request, &issued, now_ms, None);
+        let enrollment = enrollment(node, &request, &issued, now_ms, None);
         let mut change = Change::new("iam.CertificateRenew", node.to_string())
-            .expect(key::principal(&node), Expect::Present)
-            .put(key::enrollment(&node, &issued.serial), &enrollment)?;
+            .expect(key::principal(node), Expect::Present)
+            .put(key::enrollment(node, &issued.serial), &enrollment)?;
         let prefix = format!("{}{node}/", key::ENROLLMENTS);
         for old in self.0.records.list::<Enrollment>(prefix.as_bytes(), None, SWEEP)?.values {
             if old.expires_ms < now_ms {
-                change = change.delete(key::enrollment(&node, &old.serial));
+                change = change.delete(key::enrollment(node, &old.serial));
             }
         }
         self.0.records.commit(by.origin(), change).await?;
-        self.0.certified(&node, issued.der, issued.expires_ms)
+        self.0.certified(node, issued.der, issued.expires_ms)
     }
 
     pub(crate) fn list_enrollments(&self, after: Option<&[u8]>, limit: usize) -> Result<Listing<Enrollment>, Error> {

@@ -1,7 +1,8 @@
 //! What is written into the decision log, and for whom.
 
+use holdfast_rpc::Connection;
 use http::Extensions;
-use iam_client::{ConnectionInfo, DecisionRecord, Identity, RequestId};
+use iam_client::{DecisionRecord, Identity, RequestId};
 
 use crate::{Error, iam::Inner, spool::Denial};
 
@@ -26,7 +27,7 @@ pub(crate) struct Event {
 impl Call {
     /// A caller of a public door.
     pub(crate) fn public(extensions: &Extensions) -> Self {
-        let source = extensions.get::<ConnectionInfo>().and_then(|connection| connection.source);
+        let source = extensions.get::<Connection>().map(|connection| connection.source);
         let request_id = extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         Self::anonymous(source, request_id)
     }

@@ -14,7 +14,6 @@ use ring::digest::{SHA256, digest};
 
 use crate::{
     Error, Iam,
-    authority::stored_id,
     iam::Inner,
     recorder::{Call, Event},
     records::Change,
@@ -56,25 +55,12 @@ pub(crate) struct VerifiedTokens(Mutex<HashMap<[u8; 32], Arc<Verified>>>);
 
 impl Inner {
     pub(crate) fn verify_token(&self, token: &str) -> Result<Arc<Verified>, BearerFault> {
-        let now_ms = self.now_ms();
-        let ring = self.key_ring().map_err(BearerFault::Error)?;
         let hash: Option<[u8; 32]> = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
         let known = hash.and_then(|hash| self.verified.0.lock().get(&hash).cloned());
         let verified = match known {
-            Some(known) => {
-                let still = ring.value.key(&known.kid).is_some_and(|key| key.state.verifies());
-                if !still {
-                    return Err(BearerFault::Token(TokenFault::RetiredKey(known.kid.clone())));
-                }
-                if known.claims.epoch != ring.value.epoch {
-                    return Err(BearerFault::Token(TokenFault::Epoch));
-                }
-                if known.claims.exp.saturating_add(LEEWAY_S) <= now_ms / 1000 {
-                    return Err(BearerFault::Token(TokenFault::Expired));
-                }
-                known
-            }
+            Some(known) => known,
             None => {
+                let (ring, now_ms) = (self.key_ring().map_err(BearerFault::Error)?, self.now_ms());
                 let settings = &self.settings;
                 let verifier = Verifier { ring: &ring.value, issuer: &settings.issuer, audience: &settings.audience };
                 let fresh = Arc::new(verifier.verify(token, now_ms).map_err(BearerFault::Token)?);
@@ -84,10 +70,26 @@ impl Inner {
                 fresh
             }
         };
-        if self.is_revoked(&verified.claims).map_err(BearerFault::Error)? {
-            return Err(BearerFault::Revoked);
-        }
+        self.check_verified(&verified)?;
         Ok(verified)
+    }
+
+    /// Whether a token whose signature was found good counts now.
+    pub(crate) fn check_verified(&self, verified: &Verified) -> Result<(), BearerFault> {
+        let ring = self.key_ring().map_err(BearerFault::Error)?;
+        if !ring.value.key(&verified.kid).is_some_and(|key| key.state.verifies()) {
+            return Err(BearerFault::Token(TokenFault::RetiredKey(verified.kid.clone())));
+        }
+        if verified.claims.epoch != ring.value.epoch {
+            return Err(BearerFault::Token(TokenFault::Epoch));
+        }
+        if verified.claims.exp.saturating_add(LEEWAY_S) <= self.now_ms() / 1000 {
+            return Err(BearerFault::Token(TokenFault::Expired));
+        }
+        match self.is_revoked(&verified.claims).map_err(BearerFault::Error)? {
+            true => Err(BearerFault::Revoked),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn token_principal(&self, verified: &Verified) -> Result<PrincipalId, BearerFault> {
@@ -160,7 +162,7 @@ impl Iam {
         principal: &PrincipalId,
         ttl_s: u64,
     ) -> Result<Issued, Error> {
-        if stored_id(&by.principal)?.as_ref() != Some(principal) {
+        if by.principal.principal() != Some(principal) {
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
         }
         let ttl = self.0.ttl(ttl_s)?;
@@ -171,7 +173,7 @@ impl Iam {
     pub(crate) async fn revoke(&self, by: &Identity, what: Revocation) -> Result<u64, Error> {
         let own = match &what {
             Revocation::Token(jti) => by.token_id.as_ref() == Some(jti),
-            Revocation::Principal(principal) => stored_id(&by.principal)?.as_ref() == Some(principal),
+            Revocation::Principal(principal) => by.principal.principal() == Some(principal),
         };
         if !own {
             self.0.authorize(by, "iam.Admin", "iam/tokens")?;

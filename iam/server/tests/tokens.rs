@@ -6,11 +6,11 @@ mod support;
 use std::time::Duration;
 
 use holdfast_proto::iam::{
-    AddSigningKeyRequest, DisableBootstrapTokenRequest, IntrospectRequest, IssueTokenRequest, ListSigningKeysRequest,
-    RevokeTokenRequest, SetPrincipalRequest, SigningKeysResponse, StatusRequest, StepSigningKeyRequest,
-    revoke_token_request::What,
+    AddSigningKeyRequest, CreateCredentialRequest, DisableBootstrapTokenRequest, IntrospectRequest, IssueTokenRequest,
+    ListSigningKeysRequest, RevokeCredentialRequest, RevokeTokenRequest, SetPrincipalRequest, SigningKeysResponse,
+    StatusRequest, StepSigningKeyRequest, revoke_token_request::What,
 };
-use iam_client::Refusal;
+use iam_client::{Authority as _, Identity, Presented, Refusal};
 use support::{ADMIN_TOKEN, Plane, with};
 use tonic::Code;
 
@@ -74,6 +74,34 @@ async fn revocation_and_disabling_work_at_once() {
     let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(plane.bearer(&third).await.unwrap_err(), Refusal::Unauthenticated);
+}
+
+/// What a session of SQL does before each statement.
+#[tokio::test]
+async fn an_identity_ends_with_what_established_it() {
+    let plane = Plane::start().await;
+    let may = |identity: &Identity| plane.iam.authorize(identity, "history.Read", "history/*");
+    let token = plane.principal("user/mira", "auditor").await;
+    let new = plane.credentials().create(with(&token, CreateCredentialRequest::default())).await.unwrap().into_inner();
+    let (key, secret) = (new.credential.unwrap().access_key_id, new.secret);
+    let presented = Presented { basic: Some((key.clone(), secret)), ..Presented::default() };
+    let by_key = plane.iam.authenticate(presented).await.unwrap();
+    let by_token = plane.bearer(&token).await.unwrap();
+    assert_eq!((may(&by_key), may(&by_token)), (Ok(()), Ok(())));
+    let revoke = RevokeCredentialRequest { access_key_id: key, force: true };
+    plane.credentials().revoke(with(&token, revoke)).await.unwrap();
+    assert_eq!((may(&by_key), may(&by_token)), (Err(Refusal::Unauthenticated), Ok(())));
+    let later = plane.bearer(&plane.token("user/mira").await).await.unwrap();
+    let jti = What::Jti(by_token.token_id.clone().unwrap());
+    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(jti) })).await.unwrap();
+    assert_eq!((may(&by_token), may(&later)), (Err(Refusal::Unauthenticated), Ok(())));
+    let bootstrap = plane.bearer(ADMIN_TOKEN).await.unwrap();
+    plane.advance(Duration::from_secs(3600 + 30));
+    assert_eq!((may(&later), may(&bootstrap)), (Err(Refusal::Unauthenticated), Ok(())));
+    let other = plane.bearer(&plane.token("user/mira").await).await.unwrap();
+    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
+    plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
+    assert_eq!(may(&other), Err(Refusal::Unauthenticated));
 }
 
 #[tokio::test]

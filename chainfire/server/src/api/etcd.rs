@@ -11,7 +11,7 @@ use holdfast_proto::etcdserverpb::{
     lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use holdfast_rpc::Connection;
-use iam_client::{Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId};
+use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
 use crate::{
@@ -157,8 +157,9 @@ pub(super) fn caller(extensions: &Extensions) -> Identity {
         return identity.clone();
     }
     Identity {
-        principal: PrincipalId { kind: Kind::Anonymous, name: "anonymous".to_owned() },
+        principal: Caller::Anonymous,
         authenticated_by: AuthenticatedBy::Nothing,
+        evidence: Evidence::None,
         token_id: None,
         roles: Vec::new(),
         source: extensions.get::<Connection>().map(|connection| connection.source),

@@ -15,7 +15,7 @@ use holdfast_proto::etcdserverpb::{
 };
 use holdfast_service::{Stop, Tasks};
 use holdfast_telemetry::Metrics;
-use iam_client::{Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal};
+use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::{
@@ -30,10 +30,10 @@ struct OwnPrefix;
 
 impl KeyAuthority for OwnPrefix {
     fn may_access_keys(&self, identity: &Identity, _: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
-        if identity.principal.kind == Kind::Bootstrap {
+        if identity.principal == Caller::Bootstrap {
             return Ok(true);
         }
-        Ok(identity.principal.kind == Kind::User
+        Ok(matches!(identity.principal, Caller::Principal(_))
             && range.start.as_slice() >= b"own/".as_slice()
             && range.end.as_deref().is_some_and(|end| end <= b"own0".as_slice()))
     }
@@ -111,10 +111,12 @@ fn as_admin<T>(message: T) -> tonic::Request<T> {
 }
 
 async fn identify(mut request: Request) -> Request {
-    let kind = if request.headers().contains_key(ADMIN) { Kind::Bootstrap } else { Kind::User };
+    let user = || PrincipalId::new(Kind::User, "mira").expect("a name").into();
+    let principal = if request.headers().contains_key(ADMIN) { Caller::Bootstrap } else { user() };
     request.extensions_mut().insert(Identity {
-        principal: PrincipalId { kind, name: "mira".to_owned() },
+        principal,
         authenticated_by: AuthenticatedBy::Token,
+        evidence: Evidence::None,
         token_id: None,
         roles: Vec::new(),
         source: None,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chainfire_client::memory::MemoryStore;
 use chainfire_core::AuthenticatedBy;
 use configsrv_server::{ConfigService, Settings};
-use iam_client::{Authority, Identity, Kind, Presented, PrincipalId, Refusal};
+use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal};
 
 pub(crate) const OPERATOR: &str = "operator-token";
 
@@ -33,14 +33,14 @@ impl Authority for Rules {
 
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         let own = resource == identity.principal.to_string();
-        let allowed = match identity.principal.kind {
-            Kind::User => true,
-            Kind::Node => match action {
+        let allowed = match identity.principal.principal().map(PrincipalId::kind) {
+            Some(Kind::User) => true,
+            Some(Kind::Node) => match action {
                 "config.ReadArtifact" | "config.ReportStatus" => own,
                 "lock.Use" => true,
                 _ => false,
             },
-            Kind::Service | Kind::Bootstrap | Kind::Anonymous => false,
+            Some(Kind::Service) | None => false,
         };
         let denied = || Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() };
         if allowed { Ok(()) } else { Err(denied()) }
@@ -57,8 +57,9 @@ pub(crate) fn node(name: &str) -> Identity {
 
 fn identity(kind: Kind, name: &str) -> Identity {
     Identity {
-        principal: PrincipalId { kind, name: name.to_owned() },
+        principal: PrincipalId::new(kind, name).unwrap().into(),
         authenticated_by: AuthenticatedBy::Token,
+        evidence: Evidence::None,
         token_id: None,
         roles: Vec::new(),
         source: None,

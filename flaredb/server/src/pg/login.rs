@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use iam_client::{Authority, Identity, Presented, Refusal};
+use iam_client::{Authority, Identity, Presented, PrincipalId, Refusal};
 
 /// How a user and a password become an identity, and what that identity may do.
 #[async_trait]
@@ -15,7 +15,8 @@ pub trait SqlLogin: Send + Sync + 'static {
     /// Establishes who logs in. The password must not outlive the call.
     async fn login(&self, user: &str, password: &str, source: SocketAddr) -> Result<Identity, Refusal>;
 
-    /// Whether `identity` may do `action` to `resource` now.
+    /// Whether `identity` may do `action` to `resource` now; [`Refusal::Unauthenticated`] if what it logged in with
+    /// does not count any more.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
 }
 
@@ -45,7 +46,8 @@ impl SqlLogin for AuthorityLogin {
             presented.basic = Some((user.to_owned(), password.to_owned()));
         }
         let identity = self.authority.authenticate(presented).await?;
-        if is_token && user != identity.principal.name && user != identity.principal.to_string() {
+        let is_user = |id: &PrincipalId| user == id.name() || user == id.to_string();
+        if is_token && !identity.principal.principal().is_some_and(is_user) {
             return Err(Refusal::Unauthenticated);
         }
         Ok(identity)

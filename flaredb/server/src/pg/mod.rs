@@ -1,7 +1,8 @@
 //! The PostgreSQL wire protocol, for psql, drivers and Grafana: queries only.
 //!
 //! The user is a principal, the password a token or a credential's secret, and it is asked for only inside TLS, or on
-//! loopback where the configuration allows that. Nothing runs before a login, and each statement is authorized anew.
+//! loopback where the configuration allows that. Nothing runs before a login, each statement is authorized anew, and the
+//! session ends when what it logged in with does.
 
 mod cancel;
 mod connection;

@@ -12,7 +12,7 @@ use datafusion::{arrow::datatypes::DataType, scalar::ScalarValue, sql::sqlparser
 use flaredb_core::{ColumnType, SqlState};
 use flaredb_sql::{Described, Error, MakeValues, OutputColumn, Rows, Session as SessionStatement, Statement, parse};
 use futures::{Sink, StreamExt as _, stream};
-use iam_client::Identity;
+use iam_client::{Identity, Refusal};
 use pgwire::{
     api::{
         ClientInfo, ClientPortalStore,
@@ -84,15 +84,25 @@ impl Session {
         self.cancelled.get().map(Cancelled::notify).unwrap_or_default()
     }
 
-    /// Before each statement: rights may have changed since the login.
+    /// Before each statement: rights may have changed since the login, and the login itself may be over.
     pub(super) fn authorize(&self) -> PgWireResult<()> {
         let Some(identity) = self.identity() else {
             return Err(fatal(SqlState::InvalidAuthorization, "authentication is required"));
         };
-        self.server
-            .login
-            .authorize(identity, READ_ACTION, READ_RESOURCE)
-            .map_err(|refusal| wire_error(Error::new(SqlState::InsufficientPrivilege, refusal.to_string())))
+        let refusal = match self.server.login.authorize(identity, READ_ACTION, READ_RESOURCE) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        let state = match refusal {
+            Refusal::Anonymous | Refusal::Unauthenticated => {
+                let message = "the login of this session is over: its token or credential expired or was revoked";
+                return Err(fatal(SqlState::InvalidAuthorization, message));
+            }
+            Refusal::Denied { .. } => SqlState::InsufficientPrivilege,
+            Refusal::SlowDown { .. } => SqlState::TooManyConnections,
+            Refusal::Unavailable(_) => SqlState::CannotConnectNow,
+        };
+        Err(wire_error(Error::new(state, refusal.to_string())))
     }
 
     pub(super) fn parse(&self, sql: &str) -> PgWireResult<Vec<Statement>> {

@@ -22,7 +22,7 @@ use flaredb_server::{
     pg::{self, PgConfig, SqlLogin},
 };
 use holdfast_service::Stop;
-use iam_client::{Identity, Kind, PrincipalId, Refusal};
+use iam_client::{Evidence, Identity, Kind, PrincipalId, Refusal};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 pub(crate) use wire::{Wire, first_column as first, sqlstate};
@@ -40,16 +40,18 @@ pub(crate) struct Server {
     tasks: JoinSet<()>,
 }
 
-/// Knows one user, whose right can be taken away.
+/// Knows one user, whose right can be taken away, and whose password can be revoked.
 #[derive(Default)]
 pub(crate) struct Logins {
     pub(crate) denied: Mutex<bool>,
+    pub(crate) revoked: Mutex<bool>,
 }
 
 pub(crate) fn identity() -> Identity {
     Identity {
-        principal: PrincipalId { kind: Kind::User, name: USER.to_owned() },
+        principal: PrincipalId::new(Kind::User, USER).unwrap().into(),
         authenticated_by: AuthenticatedBy::Credential,
+        evidence: Evidence::None,
         token_id: None,
         roles: vec!["auditor".to_owned()],
         source: None,
@@ -64,6 +66,9 @@ impl SqlLogin for Logins {
     }
 
     fn authorize(&self, _: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
+        if *self.revoked.lock().unwrap() {
+            return Err(Refusal::Unauthenticated);
+        }
         if *self.denied.lock().unwrap() || action != "history.Read" {
             return Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() });
         }

@@ -34,7 +34,7 @@ pub struct CustomPolicy {
 /// Who asks, with everything that is known about them.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// `user`, `service`, `node` or `bootstrap`.
+    /// `user`, `service`, `node`, `bootstrap` or `anonymous`.
     pub kind: &'a str,
     pub name: &'a str,
     pub roles: &'a [Role],
@@ -178,6 +178,7 @@ fn principal_type(kind: &str) -> Result<EntityTypeName, String> {
         "service" => "Service",
         "node" => "Node",
         "bootstrap" => "Bootstrap",
+        "anonymous" => "Anonymous",
         other => return Err(format!("no policy speaks of {other:?}")),
     };
     EntityTypeName::from_str(name).map_err(|error| describe(&error))

@@ -9,7 +9,7 @@ use iam_core::{
 };
 use tonic::Request;
 
-use crate::{Error, Iam, authority::stored_id, records::Versioned};
+use crate::{Error, Iam, records::Versioned};
 
 const DEFAULT_PAGE: u32 = 100;
 
@@ -23,7 +23,8 @@ pub(super) fn principal_or_caller(text: &str, by: &Identity) -> Result<Principal
     if !text.is_empty() {
         return Ok(text.parse()?);
     }
-    stored_id(&by.principal)?.ok_or_else(|| Error::Invalid("name a principal: this caller is none itself".to_owned()))
+    let own = by.principal.principal().cloned();
+    own.ok_or_else(|| Error::Invalid("name a principal: this caller is none itself".to_owned()))
 }
 
 /// Where a listing goes on and how many it wants.

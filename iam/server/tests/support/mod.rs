@@ -19,8 +19,9 @@ use holdfast_proto::iam::{
     authz_client::AuthzClient, credentials_client::CredentialsClient, enrollment_client::EnrollmentClient,
     tokens_client::TokensClient,
 };
+use holdfast_rpc::Connection;
 use holdfast_service::Stop;
-use iam_client::{Authority, ConnectionInfo, IamLayer, Identity, Presented, Refusal};
+use iam_client::{Authority, IamLayer, Identity, Presented, Refusal};
 use iam_core::{
     TrustDomain,
     startup::{Config, Inputs, evaluate},
@@ -198,7 +199,7 @@ pub(crate) fn api(iam: &Iam) -> Router {
         .into_axum_router()
         .merge(iam.http())
         .layer(IamLayer::new(Arc::new(iam.clone()), rules))
-        .layer(Extension(ConnectionInfo { source: Some(source), certificates: Vec::new() }))
+        .layer(Extension(Connection { source, certificates: Arc::default() }))
 }
 
 pub(crate) async fn bearer(iam: &Iam, token: &str) -> Result<Identity, Refusal> {
