@@ -1,9 +1,9 @@
 //! The event that every audit stream becomes: one row of `audit.events`.
 //!
 //! Its key is (stream, sequence, sub). A stream is one ordered source of events that restarts neither its numbers nor
-//! its name: `journal/<lineage>` with the Raft log index as sequence, `decisions/<server>/<incarnation>` with that
-//! server's own numbers, and `flaredb` for what happens to this store itself. So a restored lineage and a server with
-//! a new disk can both count from the beginning again without touching older rows.
+//! its name: `journal/<lineage>` with the Raft log index as sequence, `decisions/<server>/<spool>` with that spool's
+//! own numbers, and `flaredb` for what happens to this store itself. So a restored lineage and a server with another
+//! disk can both use numbers again without touching older rows.
 
 use uuid::Uuid;
 

@@ -19,4 +19,3 @@ pub use access::{ACCESS, READ_ACTION, READ_RESOURCE};
 pub use config::Config;
 pub use database::{Consistency, Flaredb, Migration, Outcome};
 pub use machine::FlaredbMachine;
-pub use ship::DecisionStream;

@@ -11,7 +11,6 @@ use chainfire_core::{
     AuthenticatedBy, Origin,
     system::{Expect, Guard, SystemCommand, SystemOp, SystemTxn},
 };
-use flaredb_server::DecisionStream;
 use holdfast_service::Stop;
 use iam_client::{DecisionRecord, DecisionSource};
 use support::{Server, eventually, folder};
@@ -95,17 +94,25 @@ async fn a_batch_that_could_not_be_forgotten_is_not_doubled() {
 }
 
 /// A decision log in memory.
-#[derive(Default)]
 struct Decisions {
+    id: Mutex<String>,
     records: Mutex<Vec<Arc<DecisionRecord>>>,
     shipped: Mutex<u64>,
 }
 
 impl Decisions {
+    fn new(id: &str) -> Arc<Self> {
+        Arc::new(Self { id: Mutex::new(id.to_owned()), records: Mutex::default(), shipped: Mutex::default() })
+    }
+
     fn add(&self, sequence: u64) {
+        self.add_as(&format!("e{sequence}"), sequence);
+    }
+
+    fn add_as(&self, event_id: &str, sequence: u64) {
         self.records.lock().unwrap().push(Arc::new(DecisionRecord {
             sequence,
-            event_id: format!("e{sequence}"),
+            event_id: event_id.to_owned(),
             time_ms: 1_700_000_000_000,
             principal: "user/eve".into(),
             authenticated_by: "nothing".into(),
@@ -122,6 +129,14 @@ impl Decisions {
 }
 
 impl DecisionSource for Decisions {
+    fn id(&self) -> String {
+        self.id.lock().unwrap().clone()
+    }
+
+    fn position(&self) -> u64 {
+        *self.shipped.lock().unwrap()
+    }
+
     fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<DecisionRecord>>, String> {
         let records = self.records.lock().unwrap();
         Ok(records.iter().filter(|record| record.sequence > after).take(limit).cloned().collect())
@@ -131,19 +146,23 @@ impl DecisionSource for Decisions {
         *self.shipped.lock().unwrap() = sequence;
         Ok(())
     }
+
+    fn renew(&self) -> Result<(), String> {
+        self.id.lock().unwrap().push_str("-renewed");
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_arrive_with_their_gaps() {
     let folder = folder();
     let server = Server::start(folder.path()).await;
-    let first = Arc::new(Decisions::default());
+    let first = Decisions::new("aaa");
     for sequence in (1..=600).chain(611..=700) {
         first.add(sequence);
     }
     let stop = Stop::new();
-    let stream = DecisionStream::new("one", "aaa");
-    let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(stream, first.clone(), stop.clone()));
+    let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(first.clone(), stop.clone()));
     server.until("SELECT count(*) FROM audit.events WHERE action = 'kv.Put'", "690").await;
     let gap =
         "SELECT reason || '|' || count || '|' || sequence || '|' || node FROM audit.events WHERE action = 'audit.Gap'";
@@ -152,17 +171,48 @@ async fn decisions_arrive_with_their_gaps() {
     stop.request();
     shipper.await.unwrap();
 
-    // A new disk begins at 1 again: its rows stand beside the old ones, and the loss is said once.
-    let second = Arc::new(Decisions::default());
+    // Another spool begins at 1 again: its rows stand beside the old ones, and the loss is said once.
+    let second = Decisions::new("bbb");
     second.add(1);
     let stop = Stop::new();
-    let stream = DecisionStream::new("one", "bbb");
-    let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(stream, second.clone(), stop.clone()));
+    let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(second.clone(), stop.clone()));
     server.until("SELECT count(*) FROM audit.events WHERE stream = 'decisions/one/bbb'", "2").await;
     second.add(2);
     server.until("SELECT count(*) FROM audit.events WHERE stream = 'decisions/one/bbb'", "3").await;
     assert_eq!(server.column("SELECT count(*) FROM audit.events WHERE outcome = 'gap'").await, ["2"]);
     stop.request();
     shipper.await.unwrap();
+    server.end().await;
+}
+
+/// The spool's folder comes back from an old copy, which gives numbers that are shipped to other decisions: none of
+/// those is taken for shipped, however far they have come before the shipper looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_of_the_decision_log_swallows_nothing() {
+    let folder = folder();
+    let server = Server::start(folder.path()).await;
+    for (new, id) in [(11..=14_u64, "behind"), (11..=30, "beyond")] {
+        let before = Decisions::new(id);
+        (1..=20).for_each(|sequence| before.add(sequence));
+        let (all, stop) = (format!("stream = 'decisions/one/{id}' AND action = 'kv.Put'"), Stop::new());
+        let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(before, stop.clone()));
+        server.until(&format!("SELECT count(*) FROM audit.events WHERE {all}"), "20").await;
+        stop.request();
+        shipper.await.unwrap();
+
+        let copy = Decisions::new(id);
+        *copy.shipped.lock().unwrap() = 8;
+        (1..=10).for_each(|sequence| copy.add(sequence));
+        new.clone().for_each(|sequence| copy.add_as(&format!("{id}{sequence}"), sequence));
+        let stop = Stop::new();
+        let shipper = tokio::spawn(server.flaredb.clone().ship_decisions(copy.clone(), stop.clone()));
+        let arrived = format!("SELECT count(*) FROM audit.events WHERE event_id LIKE '{id}%'");
+        server.until(&arrived, &new.count().to_string()).await;
+        assert_eq!(copy.id(), format!("{id}-renewed"));
+        stop.request();
+        shipper.await.unwrap();
+    }
+    let gaps = "SELECT stream FROM audit.events WHERE outcome = 'gap' AND stream LIKE '%-renewed' ORDER BY stream";
+    assert_eq!(server.column(gaps).await, ["decisions/one/behind-renewed", "decisions/one/beyond-renewed"]);
     server.end().await;
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use chainfire_raft::{Cluster, GroupConfig, Member, Node, NodeConfig, PeerTls, Timing};
 use chainfire_server::{Chainfire, Foundation};
 use configsrv_server::{ClientAuth, ConfigService, LockSettings};
-use flaredb_server::{DecisionStream, Flaredb, FlaredbMachine, pg};
+use flaredb_server::{Flaredb, FlaredbMachine, pg};
 use holdfast_rpc::{Limits, ServerTls};
 use holdfast_service::{Failure, Stop, Tasks};
 use holdfast_telemetry::Metrics;
@@ -76,8 +76,7 @@ impl Plane {
         }
         let mut tasks = Tasks::new(stop.clone());
         chainfire.spawn(&mut tasks);
-        let decisions = DecisionStream::new(&settings.name, &node.id().incarnation().to_string());
-        spawn_history(&mut tasks, &history, &chainfire, &iam, decisions);
+        spawn_history(&mut tasks, &history, &chainfire, &iam);
         spawn_services(&mut tasks, &iam, &config);
         let api = routers::api(&chainfire, &iam, &config, &history, &metrics, settings.dev)?;
         let http = routers::http(&iam, &config, settings.fleetlock_auth, &metrics, settings.dev);
@@ -123,11 +122,11 @@ fn spawn_services(tasks: &mut Tasks, iam: &Iam, config: &ConfigService) {
 }
 
 /// Keeps the schema where this server leads, and feeds the history from here.
-fn spawn_history(tasks: &mut Tasks, history: &Flaredb, chainfire: &Chainfire, iam: &Iam, decisions: DecisionStream) {
+fn spawn_history(tasks: &mut Tasks, history: &Flaredb, chainfire: &Chainfire, iam: &Iam) {
     let stop = tasks.stop();
     let schema = history.clone().keep_schema(stop.clone());
     let journal = history.clone().ship_journal(chainfire.journal(), stop.clone());
-    let decisions = history.clone().ship_decisions(decisions, iam.decisions(), stop);
+    let decisions = history.clone().ship_decisions(iam.decisions(), stop);
     tasks.spawn("schema", Failure::StopsProcess, done(schema));
     tasks.spawn("journal-shipper", Failure::StopsProcess, done(journal));
     tasks.spawn("decision-shipper", Failure::StopsProcess, done(decisions));

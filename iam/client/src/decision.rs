@@ -27,9 +27,20 @@ pub struct DecisionRecord {
 
 /// The local decision spool as its shipper sees it.
 pub trait DecisionSource: Send + Sync + 'static {
+    /// Names the spool, within which a sequence number means one record. It is kept with the records, so that a folder
+    /// that was lost comes back under another one.
+    fn id(&self) -> String;
+
+    /// The last sequence that [`Self::shipped`] was told, in any life.
+    fn position(&self) -> u64;
+
     /// Durable records with a sequence after `after`, in order, at most `limit`.
     fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<DecisionRecord>>, String>;
 
     /// Everything up to `sequence` is safe in flaredb and may be dropped here.
     fn shipped(&self, sequence: u64) -> Result<(), String>;
+
+    /// Goes on under another id: this spool is an older copy of what was shipped under the present one, and has given
+    /// its numbers to other records since.
+    fn renew(&self) -> Result<(), String>;
 }

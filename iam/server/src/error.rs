@@ -96,7 +96,9 @@ impl Error {
                 },
                 StoreError::Storage(_) => Kind::Internal,
             },
-            Self::Spool(SpoolError::Failed(_) | SpoolError::Io { .. }) => Kind::Unavailable,
+            Self::Spool(SpoolError::Failed(_) | SpoolError::Io { .. } | SpoolError::NoSuchRecord { .. }) => {
+                Kind::Unavailable
+            }
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Seal(_)
             | Self::Issue(_)

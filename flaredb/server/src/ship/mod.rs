@@ -11,7 +11,6 @@ mod rows;
 use std::time::Duration;
 
 use chainfire_core::Origin;
-pub use decisions::DecisionStream;
 use flaredb_core::{
     Answer, Command, Ingest, SqlState,
     audit::{self, Event},

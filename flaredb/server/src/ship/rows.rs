@@ -70,9 +70,9 @@ pub(super) fn gap(stream: &str, node: &str, from: u64, to: u64) -> Event {
     Event { count: missing, ..lost(stream, node, from, reason) }
 }
 
-/// A server that began to count anew: what it had decided before and not shipped is not known.
+/// A server whose spool is another one than before: what it had decided there and not shipped is not known.
 pub(super) fn new_spool(stream: &str, node: &str) -> Event {
-    let reason = format!("server {node} began a new decision log; what the former one had not shipped is lost");
+    let reason = format!("server {node} has another decision log; what the former one had not shipped is lost");
     lost(stream, node, 0, reason)
 }
 

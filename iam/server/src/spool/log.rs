@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use holdfast_format::{from_compact, kind, to_compact};
+use holdfast_format::{decode, from_compact, kind, to_compact};
 use iam_client::DecisionRecord;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     Budget, SpoolError, SpoolStatus,
@@ -17,7 +19,8 @@ use crate::files;
 /// A new file begins after this many bytes, so that shipping can free space in pieces.
 const SEGMENT: u64 = 1 << 20;
 const CURSOR: &str = "cursor";
-const CURSOR_VERSION: u16 = 1;
+/// Version 1 was the number alone, without an id.
+const CURSOR_VERSION: u16 = 2;
 
 /// The files of the log. Only the writer appends.
 pub(super) struct Log {
@@ -27,17 +30,24 @@ pub(super) struct Log {
     segments: Vec<Segment>,
     file: Option<File>,
     next: u64,
-    shipped: u64,
+    cursor: Cursor,
     dropped_denials: u64,
     /// Set once a write or sync failed: what the disk holds is unknown until a restart reads it.
     failed: Option<String>,
 }
 
+/// Which log this is and how much of it is safe elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    id: Uuid,
+    shipped: u64,
+}
+
 impl Log {
-    pub(super) fn open(folder: &Path, budget: Budget) -> Result<Self, SpoolError> {
+    /// A log that has no id yet gets `new_id`.
+    pub(super) fn open(folder: &Path, budget: Budget, new_id: Uuid) -> Result<Self, SpoolError> {
         let fail = |error: io::Error| SpoolError::Io { path: folder.to_owned(), reason: error.to_string() };
         fs::create_dir_all(folder).map_err(fail)?;
-        let shipped = read_cursor(&folder.join(CURSOR))?;
         let mut segments = Segment::list(folder).map_err(fail)?;
         let newest = segments.len().saturating_sub(1);
         let mut file = None;
@@ -52,9 +62,22 @@ impl Log {
                 file = Some(segment.append_from(content.valid).map_err(fail)?);
             }
         }
+        // Only what is shipped leaves the front.
+        let before_first = segments.first().map_or(0, |segment| segment.first.saturating_sub(1));
+        let stored = read_cursor(&folder.join(CURSOR), new_id)?;
+        let cursor = stored.unwrap_or(Cursor { id: new_id, shipped: before_first });
         let last = segments.last().map_or(0, |segment| segment.last);
-        let next = last.max(shipped) + 1;
-        Ok(Self { folder: folder.to_owned(), budget, segments, file, next, shipped, dropped_denials: 0, failed: None })
+        let next = last.max(cursor.shipped) + 1;
+        let folder = folder.to_owned();
+        let mut log = Self { folder, budget, segments, file, next, cursor, dropped_denials: 0, failed: None };
+        if cursor.id == new_id {
+            log.set_cursor(cursor)?;
+        }
+        Ok(log)
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        self.cursor.id
     }
 
     /// Whether a decision fits into its budget.
@@ -115,22 +138,35 @@ impl Log {
 
     /// Records up to `sequence` are safe elsewhere; whole files of them go.
     pub(super) fn shipped(&mut self, sequence: u64) -> Result<(), SpoolError> {
-        let sequence = sequence.min(self.next - 1);
-        if sequence <= self.shipped {
+        if sequence <= self.cursor.shipped {
             return Ok(());
         }
-        let path = self.folder.join(CURSOR);
-        let fail = |error: String| SpoolError::Io { path: path.clone(), reason: error };
-        let cursor =
-            to_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &sequence).map_err(|error| fail(error.to_string()))?;
-        files::replace(&path, &cursor).map_err(|error| fail(error.to_string()))?;
-        self.shipped = sequence;
+        if sequence >= self.next {
+            return Err(SpoolError::NoSuchRecord { sequence, newest: self.next - 1 });
+        }
+        self.set_cursor(Cursor { shipped: sequence, ..self.cursor })?;
         while let [oldest, _, ..] = self.segments.as_slice()
             && oldest.last <= sequence
         {
-            fs::remove_file(&oldest.path).map_err(|error| fail(error.to_string()))?;
+            fs::remove_file(&oldest.path)
+                .map_err(|error| SpoolError::Io { path: oldest.path.clone(), reason: error.to_string() })?;
             self.segments.remove(0);
         }
+        Ok(())
+    }
+
+    /// The same records and numbers under another id.
+    pub(super) fn renew(&mut self, id: Uuid) -> Result<(), SpoolError> {
+        self.set_cursor(Cursor { id, ..self.cursor })
+    }
+
+    fn set_cursor(&mut self, cursor: Cursor) -> Result<(), SpoolError> {
+        let path = self.folder.join(CURSOR);
+        let bytes = to_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &cursor).map_err(io::Error::other);
+        bytes
+            .and_then(|bytes| files::replace(&path, &bytes))
+            .map_err(|error| SpoolError::Io { path, reason: error.to_string() })?;
+        self.cursor = cursor;
         Ok(())
     }
 
@@ -146,7 +182,7 @@ impl Log {
     pub(super) fn status(&self) -> SpoolStatus {
         SpoolStatus {
             newest: self.next - 1,
-            shipped: self.shipped,
+            shipped: self.cursor.shipped,
             bytes: self.bytes().total(),
             budget: self.budget.decisions + self.budget.denials,
             dropped_denials: self.dropped_denials,
@@ -183,46 +219,40 @@ pub(super) fn read(segments: &[Segment], after: u64, limit: usize) -> Result<Vec
     Ok(found)
 }
 
-fn read_cursor(path: &Path) -> Result<u64, SpoolError> {
+/// The cursor, if there is one; what was written before logs had ids gets `new_id`.
+fn read_cursor(path: &Path, new_id: Uuid) -> Result<Option<Cursor>, SpoolError> {
     let fail = |reason: String| SpoolError::Io { path: path.to_owned(), reason };
-    match fs::read(path) {
-        Ok(bytes) => {
-            from_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &bytes).map_err(|error| fail(error.to_string()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(fail(error.to_string())),
-    }
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error.to_string())),
+    };
+    let cursor = match decode(kind::DECISION_CURSOR, &bytes).map_err(|error| fail(error.to_string()))?.version {
+        1 => from_compact(kind::DECISION_CURSOR, 1, &bytes).map(|shipped| Cursor { id: new_id, shipped }),
+        _ => from_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &bytes),
+    };
+    cursor.map(Some).map_err(|error| fail(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::sample, *};
 
     const BUDGET: Budget = Budget { decisions: 1 << 30, denials: 1 << 30 };
+    const ID: Uuid = Uuid::from_u128(1);
 
     fn records(count: usize, outcome: &str) -> Vec<DecisionRecord> {
-        let record = DecisionRecord {
-            sequence: 0,
-            event_id: "e".into(),
-            time_ms: 1,
-            principal: "user/mira".into(),
-            authenticated_by: "token".into(),
-            source: None,
-            token_id: None,
-            request_id: "r".into(),
-            action: "iam.TokenIssue".into(),
-            resource: "x".repeat(200),
-            outcome: outcome.into(),
-            reason: None,
-            count: 1,
-        };
-        vec![record; count]
+        vec![DecisionRecord { resource: "x".repeat(200), ..sample(0, outcome) }; count]
+    }
+
+    fn open(folder: &Path) -> Log {
+        Log::open(folder, BUDGET, ID).unwrap()
     }
 
     #[test]
     fn files_go_when_they_are_shipped_and_numbers_go_on() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        let mut log = open(folder.path());
         for _ in 0..3 {
             log.append(&mut records(3000, "done")).unwrap();
         }
@@ -234,11 +264,11 @@ mod tests {
         log.shipped(3000).unwrap();
         assert_eq!(log.segments.len(), 2);
         log.shipped(100).unwrap();
-        log.shipped(u64::MAX).unwrap();
-        assert_eq!((log.segments.len(), log.shipped), (1, 9000));
+        log.shipped(9000).unwrap();
+        assert_eq!((log.segments.len(), log.cursor.shipped), (1, 9000));
         let before = log.status();
         drop(log);
-        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        let mut log = open(folder.path());
         assert_eq!(log.status(), before);
         log.append(&mut records(1, "done")).unwrap();
         assert_eq!(log.status().newest, 9001);
@@ -247,13 +277,13 @@ mod tests {
     #[test]
     fn numbers_go_on_after_the_files_are_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        let mut log = open(folder.path());
         log.append(&mut records(5, "done")).unwrap();
         log.shipped(5).unwrap();
         let path = log.segments[0].path.clone();
         drop(log);
         fs::remove_file(path).unwrap();
-        let mut log = Log::open(folder.path(), BUDGET).unwrap();
+        let mut log = open(folder.path());
         log.append(&mut records(1, "done")).unwrap();
         assert_eq!(read(&log.segments_after(0), 0, 9).unwrap()[0].sequence, 6);
     }
@@ -261,7 +291,7 @@ mod tests {
     #[test]
     fn denials_and_decisions_do_not_eat_each_others_budget() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::open(folder.path(), Budget { decisions: 1000, denials: 1000 }).unwrap();
+        let mut log = Log::open(folder.path(), Budget { decisions: 1000, denials: 1000 }, ID).unwrap();
         log.append(&mut records(3, "denied")).unwrap();
         let mut more = records(2, "denied");
         log.admit_denials(&mut more);
@@ -272,12 +302,46 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_of_the_first_release_is_frozen() {
+    fn the_id_stays_with_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = open(folder.path());
+        log.append(&mut records(9000, "done")).unwrap();
+        log.append(&mut records(9000, "done")).unwrap();
+        log.shipped(9000).unwrap();
+        drop(log);
+        let other = Uuid::from_u128(2);
+        let mut log = Log::open(folder.path(), BUDGET, other).unwrap();
+        assert_eq!((log.id(), log.cursor.shipped), (ID, 9000));
+        log.renew(Uuid::from_u128(3)).unwrap();
+        drop(log);
+        let log = Log::open(folder.path(), BUDGET, other).unwrap();
+        assert_eq!((log.id(), log.cursor.shipped), (Uuid::from_u128(3), 9000));
+        drop(log);
+        // Without the cursor nothing that is left is taken for shipped.
+        fs::remove_file(folder.path().join(CURSOR)).unwrap();
+        let log = Log::open(folder.path(), BUDGET, other).unwrap();
+        assert_eq!((log.id(), log.cursor.shipped), (other, 9000));
+    }
+
+    #[test]
+    fn what_was_never_written_cannot_be_shipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = open(folder.path());
+        log.append(&mut records(5, "done")).unwrap();
+        assert_eq!(log.shipped(6), Err(SpoolError::NoSuchRecord { sequence: 6, newest: 5 }));
+        assert_eq!((log.cursor.shipped, read(&log.segments_after(0), 0, 9).unwrap().len()), (0, 5));
+    }
+
+    #[test]
+    fn released_cursors_are_frozen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CURSOR);
         fs::write(&path, b"HF\x04\x05\x00\x01\x00\x00\x00\x02\x7b\xc0\x24\x3a\xac\x02").unwrap();
-        assert_eq!(read_cursor(&path).unwrap(), 300);
-        let cursor = to_compact(kind::DECISION_CURSOR, CURSOR_VERSION, &300u64).unwrap();
-        assert_eq!(cursor, fs::read(&path).unwrap());
+        assert_eq!(read_cursor(&path, ID).unwrap(), Some(Cursor { id: ID, shipped: 300 }));
+        let mut log = open(folder.path());
+        log.set_cursor(Cursor { id: Uuid::from_u128(7), shipped: 300 }).unwrap();
+        let second = [b"HF\x04\x05\x00\x02\x00\x00\x00\x13\x22\xe4\x30\x36\x10".as_slice(), &[0; 15], b"\x07\xac\x02"];
+        assert_eq!(fs::read(&path).unwrap(), second.concat());
+        assert_eq!(read_cursor(&path, ID).unwrap(), Some(Cursor { id: Uuid::from_u128(7), shipped: 300 }));
     }
 }

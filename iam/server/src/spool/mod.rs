@@ -2,7 +2,8 @@
 //!
 //! Logins, issues and secret reads are on disk before they are answered; one thread writes and syncs for all of them
 //! together. Denials are coalesced and have a budget of their own, so that garbage can neither fill the disk nor stop
-//! anybody's login. Sequence numbers have no holes; a missing one is a lost record.
+//! anybody's login. Sequence numbers have no holes; a missing one is a lost record. They count within one spool, whose
+//! random id lies beside the records: a folder that is lost, or replaced by an older copy, is seen by it.
 
 mod denials;
 mod log;
@@ -18,12 +19,13 @@ use std::{
 use iam_client::{DecisionRecord, DecisionSource};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+use uuid::{Builder, Uuid};
 
 pub(crate) use denials::Denial;
 use denials::Denials;
 use log::Log;
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, EntropyError};
 
 /// Bytes on disk that may wait for shipping.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,8 @@ pub enum SpoolError {
     Failed(String),
     #[error("the decision log at {path}: {reason}")]
     Io { path: PathBuf, reason: String },
+    #[error("the decision log has no record {sequence}; its newest is {newest}")]
+    NoSuchRecord { sequence: u64, newest: u64 },
 }
 
 /// The log and its writer. Dropping it writes what waits.
@@ -64,6 +68,7 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     log: Mutex<Log>,
+    entropy: Arc<dyn Entropy>,
 }
 
 #[derive(Default)]
@@ -87,12 +92,12 @@ impl Spool {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, SpoolError> {
-        let log = Log::open(folder, budget)?;
-        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), log: Mutex::new(log) });
+        let log = Log::open(folder, budget, random_id(entropy.as_ref())?)?;
+        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), log: Mutex::new(log), entropy });
         let run = Arc::clone(&shared);
         let writer = thread::Builder::new()
             .name("iam-decisions".to_owned())
-            .spawn(move || writer::run(&run, clock.as_ref(), entropy.as_ref()))
+            .spawn(move || writer::run(&run, clock.as_ref()))
             .map_err(|error| SpoolError::Io { path: folder.to_owned(), reason: error.to_string() })?;
         Ok(Self { shared, writer: Some(writer) })
     }
@@ -119,6 +124,14 @@ impl Spool {
 }
 
 impl DecisionSource for Spool {
+    fn id(&self) -> String {
+        self.shared.log.lock().id().to_string()
+    }
+
+    fn position(&self) -> u64 {
+        self.shared.log.lock().status().shipped
+    }
+
     fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<DecisionRecord>>, String> {
         let segments = self.shared.log.lock().segments_after(after);
         log::read(&segments, after, limit).map_err(|error| error.to_string())
@@ -126,6 +139,11 @@ impl DecisionSource for Spool {
 
     fn shipped(&self, sequence: u64) -> Result<(), String> {
         self.shared.log.lock().shipped(sequence).map_err(|error| error.to_string())
+    }
+
+    fn renew(&self) -> Result<(), String> {
+        let id = random_id(self.shared.entropy.as_ref()).map_err(|error| error.to_string())?;
+        self.shared.log.lock().renew(id).map_err(|error| error.to_string())
     }
 }
 
@@ -137,5 +155,38 @@ impl Drop for Spool {
             // A writer that panicked has nothing left to write.
             let _ = writer.join();
         }
+    }
+}
+
+/// For spools and events: nobody may meet the same one twice.
+fn random_id(entropy: &dyn Entropy) -> Result<Uuid, SpoolError> {
+    let mut random = [0; 16];
+    entropy.fill(&mut random)?;
+    Ok(Builder::from_random_bytes(random).into_uuid())
+}
+
+impl From<EntropyError> for SpoolError {
+    fn from(error: EntropyError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// A record for the tests of the files.
+#[cfg(test)]
+fn sample(sequence: u64, outcome: &str) -> DecisionRecord {
+    DecisionRecord {
+        sequence,
+        event_id: "e".into(),
+        time_ms: 1,
+        principal: "user/mira".into(),
+        authenticated_by: "token".into(),
+        source: None,
+        token_id: None,
+        request_id: "r".into(),
+        action: "iam.TokenIssue".into(),
+        resource: "user/mira".into(),
+        outcome: outcome.into(),
+        reason: None,
+        count: 1,
     }
 }

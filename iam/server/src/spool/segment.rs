@@ -76,8 +76,9 @@ impl Segment {
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         if file.metadata()?.len() > valid {
             file.set_len(valid)?;
-            file.sync_all()?;
         }
+        // What an earlier life wrote and did not live to sync is only in the page cache, and is shipped from now on.
+        file.sync_all()?;
         Ok(file)
     }
 
@@ -124,36 +125,18 @@ fn whole(bytes: &[u8]) -> Option<(DecisionRecord, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn record(sequence: u64, outcome: &str) -> DecisionRecord {
-        DecisionRecord {
-            sequence,
-            event_id: "e".into(),
-            time_ms: 1,
-            principal: "user/mira".into(),
-            authenticated_by: "token".into(),
-            source: None,
-            token_id: None,
-            request_id: "r".into(),
-            action: "iam.TokenIssue".into(),
-            resource: "user/mira".into(),
-            outcome: outcome.into(),
-            reason: None,
-            count: 1,
-        }
-    }
+    use super::{super::sample, *};
 
     #[test]
     fn the_first_release_is_frozen() {
-        let bytes = encode(&record(7, "done")).unwrap();
+        let bytes = encode(&sample(7, "done")).unwrap();
         let payload = br#"{"sequence":7,"event_id":"e","time_ms":1,"principal":"user/mira","authenticated_by":"token","source":null,"token_id":null,"request_id":"r","action":"iam.TokenIssue","resource":"user/mira","outcome":"done","reason":null,"count":1}"#;
         assert_eq!(bytes, holdfast_format::encode(kind::DECISION, 1, payload));
     }
 
     #[test]
     fn damage_costs_only_what_it_hit() {
-        let parts: Vec<_> = (1..=4).map(|number| encode(&record(number, "done")).unwrap()).collect();
+        let parts: Vec<_> = (1..=4).map(|number| encode(&sample(number, "done")).unwrap()).collect();
         let mut bytes = parts.concat();
         bytes[parts[0].len() + 20] ^= 1;
         bytes.extend_from_slice(&parts[0][..30]);

@@ -1,16 +1,15 @@
 use std::time::Duration;
 
 use iam_client::DecisionRecord;
-use uuid::Builder;
 
-use super::{Shared, SpoolError, Waiting};
+use super::{Shared, SpoolError, Waiting, random_id};
 use crate::clock::{Clock, Entropy};
 
 /// How long denials are collected.
 const COLLECT: Duration = Duration::from_secs(1);
 
 /// Everything that waits goes to disk with one sync; whoever comes meanwhile is in the next round.
-pub(super) fn run(shared: &Shared, clock: &dyn Clock, entropy: &dyn Entropy) {
+pub(super) fn run(shared: &Shared, clock: &dyn Clock) {
     let mut last_denials_ms = 0;
     loop {
         let (waiting, denials, stop) = {
@@ -28,14 +27,14 @@ pub(super) fn run(shared: &Shared, clock: &dyn Clock, entropy: &dyn Entropy) {
             };
             (std::mem::take(&mut queue.waiting), denials, queue.stop)
         };
-        write(shared, waiting, denials, entropy);
+        write(shared, waiting, denials);
         if stop && shared.queue.lock().waiting.is_empty() {
             return;
         }
     }
 }
 
-fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord>, entropy: &dyn Entropy) {
+fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord>) {
     if waiting.is_empty() && denials.is_empty() {
         return;
     }
@@ -57,7 +56,7 @@ fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord
     if records.is_empty() {
         return;
     }
-    let written = identify(&mut records, entropy).and_then(|()| log.append(&mut records));
+    let written = identify(&mut records, shared.entropy.as_ref()).and_then(|()| log.append(&mut records));
     drop(log);
     for (record, done) in records.iter().zip(answers) {
         let _ = done.send(written.clone().map(|()| record.sequence));
@@ -67,9 +66,7 @@ fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord
 /// Event ids let whoever ships records twice see it.
 fn identify(records: &mut [DecisionRecord], entropy: &dyn Entropy) -> Result<(), SpoolError> {
     for record in records {
-        let mut random = [0; 16];
-        entropy.fill(&mut random).map_err(|error| SpoolError::Failed(error.to_string()))?;
-        record.event_id = Builder::from_random_bytes(random).into_uuid().to_string();
+        record.event_id = random_id(entropy)?.to_string();
     }
     Ok(())
 }
