@@ -123,7 +123,10 @@ impl Cluster {
     /// How `other` differs, in words for an operator; `None` if it does not. `self` is called *configured*.
     pub fn difference(&self, other: &Self, called: &str) -> Option<String> {
         if self.token != other.token {
-            return Some(format!("the cluster token is {:?} here and {:?} {called}", self.token, other.token));
+            return Some(format!(
+                "the cluster token (iam.trust_domain, or --initial-cluster-token) is {:?} here and {:?} {called}",
+                self.token, other.token
+            ));
         }
         if self.members.len() != other.members.len() {
             return Some(format!("{} members here, {} {called}", self.members.len(), other.members.len()));

@@ -1,21 +1,28 @@
-use std::path::PathBuf;
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-/// Why a node or a group does not start.
+/// Why a node or a group does not start. Of these, [`Error::Config`], [`Error::Membership`] and [`Error::Tls`] need
+/// another configuration: starting again as it is cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("configuration: {0}")]
     Config(String),
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: std::io::Error },
-    #[error("{what}: {error}")]
-    Storage { what: &'static str, error: rocksdb::Error },
+    /// There may be nothing wrong with the data.
+    #[error("{}: the disk is full; the server can start again when there is room", path.display())]
+    Full { path: PathBuf },
+    #[error("{}: another process uses this folder", path.display())]
+    InUse { path: PathBuf },
     /// Stored bytes are damaged. Starting anyway could lose acknowledged writes.
     #[error("{}: {message}", path.display())]
     Corrupt { path: PathBuf, message: String },
     /// The stored membership is not the configured one.
     #[error(
-        "the configured membership differs from the stored one: {0}. Membership is fixed at the first start: \
-             restore the configuration, or restore a backup into a new cluster"
+        "the configured membership differs from the stored one: {0}. Membership is fixed when the cluster is formed: \
+             restore the configuration"
     )]
     Membership(String),
     /// This server may not take part; the message says what to do.
@@ -29,14 +36,34 @@ pub enum Error {
     Stopped,
 }
 
+/// What an operator can do about a folder that cannot be trusted.
+pub(crate) const DAMAGED: &str = "This server must not run without what it has acknowledged: delete nothing, keep the \
+                                  folder, and see deploy/runbooks/restore-and-rejoin.md";
+
 impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |error| Self::Io { path, error }
+        move |error| match error.kind() {
+            ErrorKind::StorageFull => Self::Full { path },
+            _ => Self::Io { path, error },
+        }
     }
 
-    pub(crate) fn storage(what: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
-        move |error| Self::Storage { what, error }
+    /// Why `what`, a database in the folder `path`, does not open.
+    pub(crate) fn database(what: &'static str, path: &Path) -> impl FnOnce(rocksdb::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::unopened(what, path, error.as_ref())
+    }
+
+    /// RocksDB tells causes apart only in its text.
+    fn unopened(what: &str, path: PathBuf, found: &str) -> Self {
+        if found.contains("While lock file") || found.contains("lock hold by current process") {
+            return Self::InUse { path };
+        }
+        if found.contains("No space left on device") {
+            return Self::Full { path };
+        }
+        Self::Corrupt { path, message: format!("{what} cannot be opened: {found}. {DAMAGED}") }
     }
 }
 
@@ -79,4 +106,19 @@ pub enum TransferError {
     Timeout,
     #[error("this server is stopping")]
     Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_open_is_not_always_damaged() {
+        let told = |found: &str| Error::unopened("the Raft log", "/d/log".into(), found).to_string();
+        let full = told("IO error: No space left on device: While appending to file: /d/log/000009.log");
+        assert!(full.contains("/d/log: the disk is full"), "{full}");
+        let damaged = told("Corruption: checksum mismatch");
+        assert!(damaged.contains("/d/log: the Raft log cannot be opened: Corruption"), "{damaged}");
+        assert!(damaged.contains("restore-and-rejoin.md"), "{damaged}");
+    }
 }

@@ -25,6 +25,7 @@ pub mod peer_ca;
 mod state;
 mod status;
 mod types;
+mod witness;
 
 pub use config::{Cluster, FatalHook, GroupConfig, Limits, Member, NodeConfig, PeerTls, Timing};
 pub use error::{Error, ProposeError, ReadError, TransferError};

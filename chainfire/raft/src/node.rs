@@ -5,17 +5,19 @@ use holdfast_rpc::{ClientAuth, Complaints, ServerTls, TlsFiles};
 use holdfast_service::Stop;
 use openraft::{Raft, storage::RaftLogStorage as _};
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
     Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, RaftId, Slot, StateDb,
+    error::DAMAGED,
     genesis::{Known, join},
-    group::{Life, Parts, initial_status, settings, watch_status},
+    group::{Heard, Life, Parts, Watch, initial_status, settings},
     log::{LogDb, LogStore},
     machine::Applier,
-    network::{Connections, Dialer, PeerService},
+    network::{Connections, Dialer, PeerService, check_own},
+    witness,
 };
 
 /// One server: its identity, the log of all groups, the peer port.
@@ -29,6 +31,8 @@ pub struct Node {
     service: PeerService,
     tls: Option<ServerTls>,
     listener: Mutex<Option<TcpListener>>,
+    /// The peer port, once it is open.
+    serving: Mutex<Option<JoinHandle<()>>>,
     groups: Mutex<Vec<(GroupId, Arc<dyn Life>)>>,
     /// Becomes true when genesis is in the first group's state.
     open: watch::Sender<bool>,
@@ -43,11 +47,12 @@ pub struct Node {
 const DRAIN: Duration = Duration::from_millis(200);
 
 impl Node {
-    /// Opens or creates the data folder. `listener` is the peer port; a cluster of one does not use it.
+    /// Opens or creates the data folder. `listener` is the peer port; a cluster of one holds it and answers nobody.
     pub fn open(config: NodeConfig, listener: TcpListener) -> Result<Self, Error> {
         let alone = config.cluster.members.len() == 1;
         let complaints = Complaints::default();
         let tls = config.tls.as_ref().filter(|_| !alone).map(|tls| {
+            check_own(tls, &config.name)?;
             let files = TlsFiles {
                 cert: tls.certificate.clone(),
                 key: tls.key.clone(),
@@ -60,6 +65,7 @@ impl Node {
         fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
         let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
+        witness::check(&known, &log)?;
         let dialer = Dialer::new(Arc::clone(&known), config.tls.clone(), config.timing, config.limits);
         let service = PeerService::new(Arc::clone(&known), tls.is_some(), complaints);
         Ok(Self {
@@ -68,7 +74,8 @@ impl Node {
             dialer: Arc::new(dialer),
             service,
             tls,
-            listener: Mutex::new(Some(listener).filter(|_| !alone)),
+            listener: Mutex::new(Some(listener)),
+            serving: Mutex::default(),
             groups: Mutex::default(),
             open: watch::Sender::new(false),
             stop: Stop::new(),
@@ -89,14 +96,24 @@ impl Node {
         let applier = Applier::new(Arc::clone(&machine), state.clone(), fatal.clone());
         let applier = applier.map_err(Error::io(&self.config.data_dir))?;
         let own = self.known.id();
-        let connections = Connections { dialer: Arc::clone(&self.dialer), group: config.id, own };
+        let (reader, heard) = (log.get_log_reader().await, Heard::default());
+        let connections = Connections::new(Arc::clone(&self.dialer), config.id, own);
         let raft = Raft::build(own.to_u64(), settings, connections, log, applier).await;
         let raft = raft.map_err(|error| Error::Raft(error.to_string()))?;
 
         let (status, statuses) = watch::channel(initial_status(own.slot()));
-        self.tasks.spawn(watch_status(config.id, raft.metrics(), status, fatal.clone()));
+        let watch = Watch {
+            group: config.id,
+            metrics: raft.metrics(),
+            heard: heard.clone(),
+            timing: self.config.timing,
+            status,
+            fatal: fatal.clone(),
+            stop: self.stop.clone(),
+        };
+        self.tasks.spawn(watch.run());
         let closing = self.closing.clone();
-        self.tasks.spawn(flush_now_and_then(config.id, state.clone(), config.flush_every, fatal, closing));
+        self.tasks.spawn(flush_now_and_then(config.id, state.clone(), config.flush_every, fatal.clone(), closing));
         let open = if config.id == GroupId::CHAINFIRE { self.open.subscribe() } else { watch::channel(true).1 };
         let group = Group::new(Parts {
             id: config.id,
@@ -104,6 +121,9 @@ impl Node {
             raft,
             machine,
             state,
+            log: reader,
+            heard,
+            fatal,
             dialer: Arc::clone(&self.dialer),
             limits: self.config.limits,
             status: statuses,
@@ -123,6 +143,8 @@ impl Node {
         genesis: impl Fn(&Founding) -> Result<Vec<u8>, String> + Send + Sync + 'static,
     ) -> Result<(), Error> {
         self.listen();
+        let (known, log) = (Arc::clone(&self.known), Arc::clone(&self.log));
+        self.tasks.spawn(witness::run(known, log, self.config.on_fatal.clone(), self.closing.clone()));
         join(&self.known, &self.dialer, &self.stop).await?;
         let genesis = Arc::new(genesis);
         let groups = self.groups.lock().clone();
@@ -144,11 +166,17 @@ impl Node {
         for (_, group) in &groups {
             group.retire().await;
         }
+        // Nobody is let in to a group that has ended.
+        self.closing.request();
+        self.service.clear();
+        let serving = self.serving.lock().take();
+        if let Some(serving) = serving {
+            // It ends with its drain; a panic of it is nothing to a server that stops.
+            let _ = serving.await;
+        }
         for (_, group) in &groups {
             group.end().await;
         }
-        self.closing.request();
-        self.service.clear();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -172,6 +200,10 @@ impl Node {
 
     fn listen(&self) {
         let Some(listener) = self.listener.lock().take() else { return };
+        if self.known.cluster().members.len() == 1 {
+            self.tasks.spawn(hold(listener, self.closing.clone()));
+            return;
+        }
         if self.tls.is_none() {
             tracing::warn!("the peer port has no TLS: whoever reaches it can change the cluster's data");
         }
@@ -179,16 +211,36 @@ impl Node {
         let service =
             PeerServer::new(self.service.clone()).max_decoding_message_size(limit).max_encoding_message_size(limit);
         let router = tonic::service::Routes::new(service).into_axum_router();
-        let limits = holdfast_rpc::Limits { connections: 256, drain: DRAIN, ..holdfast_rpc::Limits::default() };
+        let limits = holdfast_rpc::Limits {
+            connections: 1024,
+            // The handshake of TLS admits peers only.
+            known_by: holdfast_rpc::KnownBy::Request,
+            drain: DRAIN,
+            ..holdfast_rpc::Limits::default()
+        };
         let (tls, closing) = (self.tls.clone(), self.closing.clone());
         if let Some(tls) = tls.clone() {
             self.tasks.spawn(tls.reload(closing.clone()));
         }
-        self.tasks.spawn(async move {
+        let serving = self.tasks.spawn(async move {
             if let Err(error) = holdfast_rpc::serve(listener, router, tls, limits, closing).await {
                 tracing::error!(%error, "the peer port has failed");
             }
         });
+        *self.serving.lock() = Some(serving);
+    }
+}
+
+/// Keeps a port that this server names as its own from others, and answers nobody on it.
+async fn hold(listener: TcpListener, closing: Stop) {
+    loop {
+        let accepted = tokio::select! {
+            () = closing.requested() => return,
+            accepted = listener.accept() => accepted,
+        };
+        if accepted.is_err() {
+            sleep(DRAIN).await;
+        }
     }
 }
 
@@ -203,13 +255,18 @@ impl Drop for Node {
 /// The state must reach at least to where the log begins.
 async fn check_gap(log: &mut LogStore, state: &StateDb, path: PathBuf) -> Result<(), Error> {
     let stored = log.get_log_state().await.map_err(Error::io(&path))?;
+    if let Some(last) = stored.last_log_id
+        && state.durable() == 0
+    {
+        tracing::info!(state = %path.display(), entries = last.index, "the state is empty and is built from the log");
+    }
     let Some(purged) = stored.last_purged_log_id else { return Ok(()) };
     if purged.index < state.durable() {
         return Ok(());
     }
     let message = format!(
         "the state ends before entry {}, but the log begins behind entry {}: the state was deleted or is older than \
-         the log. Restore it, or give this slot its place back from the other servers",
+         the log. {DAMAGED}",
         state.durable(),
         purged.index
     );

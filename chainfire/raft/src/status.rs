@@ -6,7 +6,10 @@ pub struct Status {
     /// This server.
     pub slot: Slot,
     pub term: u64,
+    /// Who leads; none where nobody is known to: as a follower that has heard nothing, or as the leader that has reached
+    /// no quorum, for the longest time-out of an election.
     pub leader: Option<Slot>,
+    /// This server is the leader of its term. Whether it still has a quorum only a proof tells.
     pub is_leader: bool,
     /// Last entry of the local log.
     pub last_log: u64,

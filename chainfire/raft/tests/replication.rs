@@ -7,11 +7,14 @@ mod support;
 
 use std::{
     fs,
+    io::ErrorKind,
+    net::TcpListener,
+    path::Path,
     sync::{atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
-use chainfire_raft::{FatalHook, ProposeError, Slot, Timing, TransferError};
+use chainfire_raft::{FatalHook, ProposeError, Slot, Timing, TransferError, peer_ca};
 use support::{Plan, Server, eventually};
 
 fn leader(servers: &[Server]) -> usize {
@@ -154,6 +157,85 @@ fn without_a_quorum_nothing_is_acknowledged() {
     assert_eq!(last.count(), 2);
 }
 
+/// The folder as it was, for a disk that goes back in time.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_went_back_in_time_ends_its_server_and_nobody_elses() {
+    let mut plan = Plan::new(3);
+    let mut servers = plan.start_all();
+    write(&servers[0], 0);
+    let first = leader(&servers);
+    let (old, saved) = ((first + 1) % 3, plan.folder.path().join("saved"));
+    servers.remove(old).kill();
+    copy(&plan.data_dir(old), &saved);
+    let again = plan.start(old).unwrap();
+    write(&again, 1);
+    again.kill();
+    fs::remove_dir_all(plan.data_dir(old)).unwrap();
+    copy(&saved, &plan.data_dir(old));
+
+    let term = servers[0].status().term;
+    let (told, reasons) = mpsc::channel();
+    let mut config = plan.config(old);
+    config.on_fatal = FatalHook::new(move |reason| drop(told.send(reason.to_owned())));
+    let _reverted = plan.begin(old, config).recv().unwrap().unwrap();
+    let reason = reasons.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(reason.contains("its disk went back in time"), "{reason}");
+    write(&servers[0], 2);
+    assert_eq!(servers[0].status().term, term);
+}
+
+#[test]
+fn the_ca_can_be_replaced_while_all_run() {
+    let mut plan = Plan::new(3);
+    let certificates = plan.folder.path().join("certificates");
+    let next = plan.folder.path().join("next");
+    let ca = peer_ca::init(&next).unwrap();
+    let (old, new) = (fs::read(certificates.join("peer-ca.pem")).unwrap(), fs::read(ca).unwrap());
+    let names = ["cp0", "cp1", "cp2"];
+    let replace = |path: &Path, bytes: &[u8]| {
+        let temporary = path.with_extension("new");
+        fs::write(&temporary, bytes).unwrap();
+        fs::rename(temporary, path).unwrap();
+    };
+    for name in names {
+        replace(&plan.tls(name).ca, &[old.as_slice(), &new].concat());
+    }
+    let mut servers = plan.start_all();
+    write(&servers[0], 0);
+    for (number, name) in (1..).zip(names) {
+        let issued = peer_ca::issue(&next, name, &[], &next.join(name)).unwrap();
+        let own = plan.tls(name);
+        replace(&own.certificate, &fs::read(issued.certificate).unwrap());
+        replace(&own.key, &fs::read(issued.key).unwrap());
+        write(&servers[0], number);
+    }
+    for name in names {
+        replace(&plan.tls(name).ca, &new);
+    }
+    // A server that starts now knows the new CA only: it reaches the leader and is reached by it, or has no answer.
+    for (slot, number) in (0..3).zip(10..) {
+        servers.remove(0).kill();
+        servers.push(plan.start(slot).unwrap());
+        let restarted = servers.last().unwrap();
+        let command = format!("key{number:03}=value{number}");
+        eventually(|| restarted.propose(command.clone()).ok());
+    }
+    assert_eq!(servers[0].pairs().len(), 1 + 4 + 3);
+}
+
 #[test]
 fn a_follower_that_was_away_gets_a_snapshot() {
     let mut plan = Plan::new(3);
@@ -193,6 +275,9 @@ fn one_server_needs_no_peers_and_no_certificates() {
     assert_eq!(server.pairs(), [("a".into(), "1".into()), ("genesis".into(), "cp0".into())]);
     assert_eq!(server.node().cluster_id(), cluster);
     server.propose("b=2").unwrap();
+    // The port that it names as its own is not to be had.
+    let address = plan.cluster.members[0].address.clone();
+    assert_eq!(TcpListener::bind(&address).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
     server.kill();
     let server = plan.start(0).unwrap();
     assert_eq!(server.pairs().len(), 3);

@@ -26,6 +26,7 @@ pub const SNAPSHOT: Kind = Kind(0x0205);
 pub const IDENTITY: Kind = Kind(0x0206);
 pub const PEER_MESSAGE: Kind = Kind(0x0207);
 pub const STATE_POINTER: Kind = Kind(0x0208);
+pub const LOG_MARK: Kind = Kind(0x0209);
 
 // flaredb
 pub const SQL_COMMAND: Kind = Kind(0x0301);

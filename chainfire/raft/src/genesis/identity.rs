@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{Cluster, Error, Incarnation, RaftId, Slot, network::FormedV1, state::replace_file};
+use crate::{Cluster, Error, Incarnation, RaftId, Slot, error::DAMAGED, network::FormedV1, state::replace_file};
 
 const FILE: &str = "identity";
 const V1: u16 = 1;
@@ -34,6 +34,14 @@ struct IdentityV1 {
     digest: String,
     #[serde(default)]
     formed: Option<Formed>,
+    /// What the log must have at least; see `witness`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    mark: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(mark: &u64) -> bool {
+    *mark == 0
 }
 
 /// Set once the server is part of a cluster.
@@ -49,15 +57,13 @@ impl Known {
         let slot = cluster.validate(name)?;
         let path = data_dir.join(FILE);
         let stored = match fs::read(&path) {
-            Ok(bytes) => check(&path, &bytes, &cluster, slot)?,
+            Ok(bytes) => check(&path, &bytes, &cluster, slot, name)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path, &cluster, slot, name)?,
             Err(error) => return Err(Error::Io { path, error }),
         };
         if stored.formed.is_some() && !data_dir.join("log").join("CURRENT").exists() {
-            let message = "this server is part of a cluster, but its Raft log is gone. Starting without it could \
-                           lose acknowledged writes. --rejoin-wiped, which would give the slot its place back, is not \
-                           available in this release: restore a backup into a new cluster";
-            return Err(Error::Corrupt { path: data_dir.join("log"), message: message.into() });
+            let message = format!("this server is part of a cluster, but its Raft log is gone. {DAMAGED}");
+            return Err(Error::Corrupt { path: data_dir.join("log"), message });
         }
         let formed = stored.formed.as_ref().map(Formed::to_wire);
         let id = RaftId::new(slot, stored.incarnation);
@@ -78,12 +84,27 @@ impl Known {
 
     /// Remembers for ever that this server is part of a cluster.
     pub(crate) fn form(&self, formed: &FormedV1) -> Result<(), Error> {
+        let members = formed.members.clone();
+        self.change(|next| next.formed = Some(Formed { cluster: Uuid::from_bytes(formed.cluster), members }))?;
+        self.formed.send_replace(Some(formed.clone()));
+        Ok(())
+    }
+
+    /// The last mark that the log is known to have on disk.
+    pub(crate) fn mark(&self) -> u64 {
+        self.stored.lock().mark
+    }
+
+    pub(crate) fn note_mark(&self, mark: u64) -> Result<(), Error> {
+        self.change(|next| next.mark = mark)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut IdentityV1)) -> Result<(), Error> {
         let mut stored = self.stored.lock();
         let mut next = stored.clone();
-        next.formed = Some(Formed { cluster: Uuid::from_bytes(formed.cluster), members: formed.members.clone() });
+        change(&mut next);
         write(&self.path, &next)?;
         *stored = next;
-        self.formed.send_replace(Some(formed.clone()));
         Ok(())
     }
 }
@@ -94,25 +115,35 @@ impl Formed {
     }
 }
 
-fn check(path: &Path, bytes: &[u8], cluster: &Cluster, slot: Slot) -> Result<IdentityV1, Error> {
+fn check(path: &Path, bytes: &[u8], cluster: &Cluster, slot: Slot, name: &str) -> Result<IdentityV1, Error> {
     let corrupt = |message: String| Error::Corrupt { path: path.to_owned(), message };
     let stored: IdentityV1 = from_json(kind::IDENTITY, V1, bytes).map_err(|error| corrupt(error.to_string()))?;
-    if let Some(difference) = cluster.difference(&stored.cluster, "in the data folder") {
-        return Err(Error::Membership(difference));
+    let difference = cluster.difference(&stored.cluster, "in the data folder").or_else(|| {
+        let (name, other) = (&stored.name, stored.slot);
+        (other != slot)
+            .then(|| format!("this server is {name} (slot {other}) in the data folder, and slot {slot} here"))
+    });
+    match difference {
+        None => Ok(stored),
+        Some(difference) if stored.formed.is_some() => Err(Error::Membership(difference)),
+        // Nothing is decided yet: what an earlier start has noted may be the mistake that this one corrects.
+        Some(difference) => {
+            tracing::info!(difference, "the configuration has changed before the cluster is formed");
+            let digest = hex::encode(cluster.digest());
+            let next = IdentityV1 { slot, name: name.to_owned(), cluster: cluster.clone(), digest, ..stored };
+            write(path, &next)?;
+            Ok(next)
+        }
     }
-    if stored.slot != slot {
-        let text =
-            format!("this server is {} (slot {}) in the data folder, and slot {slot} here", stored.name, stored.slot);
-        return Err(Error::Membership(text));
-    }
-    Ok(stored)
 }
 
 fn create(data_dir: &Path, path: &Path, cluster: &Cluster, slot: Slot, name: &str) -> Result<IdentityV1, Error> {
     if data_dir.join("log").exists() {
-        let message = "the identity is missing, but there is a Raft log: this folder was not made by this release, \
-                       or a file was deleted";
-        return Err(Error::Corrupt { path: path.to_owned(), message: message.into() });
+        let message = format!(
+            "the identity is missing, but there is a Raft log: this folder was not made by this release, or a file \
+             was deleted. {DAMAGED}"
+        );
+        return Err(Error::Corrupt { path: path.to_owned(), message });
     }
     let incarnation = Incarnation::draw().map_err(|error| Error::Config(format!("no randomness: {error}")))?;
     let identity = IdentityV1 {
@@ -122,6 +153,7 @@ fn create(data_dir: &Path, path: &Path, cluster: &Cluster, slot: Slot, name: &st
         cluster: cluster.clone(),
         digest: hex::encode(cluster.digest()),
         formed: None,
+        mark: 0,
     };
     write(path, &identity)?;
     Ok(identity)
@@ -152,7 +184,16 @@ mod tests {
     #[test]
     fn another_membership_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Known::open(folder.path(), single(), "a").unwrap());
+        let typo = Cluster::single("a", "c:2380");
+        let id = Known::open(folder.path(), typo, "a").unwrap().id();
+        // Before there is a cluster the configuration decides.
+        let known = Known::open(folder.path(), single(), "a").unwrap();
+        assert_eq!((known.id(), known.cluster()), (id, &single()));
+        known.form(&FormedV1 { cluster: [1; 16], members: vec![id.to_u64()] }).unwrap();
+        let log = folder.path().join("log");
+        fs::create_dir(&log).unwrap();
+        fs::write(log.join("CURRENT"), "").unwrap();
+
         let moved = Cluster::single("a", "b:2380");
         let error = Known::open(folder.path(), moved, "a").err().unwrap();
         assert!(error.to_string().contains("slot 0 is a at b:2380 here and a at a:2380 in the data folder"), "{error}");
@@ -164,7 +205,7 @@ mod tests {
         let known = Known::open(folder.path(), single(), "a").unwrap();
         known.form(&FormedV1 { cluster: [1; 16], members: vec![known.id().to_u64()] }).unwrap();
         let error = Known::open(folder.path(), single(), "a").err().unwrap();
-        assert!(error.to_string().contains("--rejoin-wiped"), "{error}");
+        assert!(error.to_string().contains("its Raft log is gone"), "{error}");
     }
 
     #[test]
@@ -173,5 +214,8 @@ mod tests {
         let bytes = holdfast_format::encode(kind::IDENTITY, V1, json.as_bytes());
         let identity: IdentityV1 = from_json(kind::IDENTITY, V1, &bytes).unwrap();
         assert_eq!(to_json(kind::IDENTITY, V1, &identity).unwrap(), bytes);
+        let marked = json.replace(r#"[7]}}"#, r#"[7]},"mark":3}"#);
+        let marked = holdfast_format::encode(kind::IDENTITY, V1, marked.as_bytes());
+        assert_eq!(to_json(kind::IDENTITY, V1, &IdentityV1 { mark: 3, ..identity }).unwrap(), marked);
     }
 }

@@ -19,6 +19,8 @@ enum Round {
     Formed(FormedV1),
     /// Not yet, and why.
     Wait(String),
+    /// Not as things are: somebody's configuration is wrong, and nobody can tell whose.
+    Mistake(String),
 }
 
 /// Returns the cluster that this server belongs to. A new server waits here until the cluster is formed: the lowest
@@ -29,22 +31,28 @@ pub(crate) async fn join(known: &Known, dialer: &Dialer, stop: &Stop) -> Result<
         return Ok(formed);
     }
     let mut remind = Instant::now() + REMIND_EVERY;
+    let mut warned = None;
     loop {
         let round = tokio::select! {
             () = stop.requested() => return Err(Error::Stopped),
             round = probe_all(known, dialer) => round?,
         };
-        let reason = match round {
+        let now = Instant::now();
+        match round {
             Round::Formed(formed) => {
                 known.form(&formed)?;
                 tracing::info!(cluster = %uuid::Uuid::from_bytes(formed.cluster), "part of the cluster");
                 return Ok(formed);
             }
-            Round::Wait(reason) => reason,
-        };
-        if Instant::now() >= remind {
-            tracing::info!(reason, "the cluster is not formed yet");
-            remind = Instant::now() + REMIND_EVERY;
+            Round::Wait(reason) if now >= remind => {
+                tracing::info!(reason, "the cluster is not formed yet");
+                remind = now + REMIND_EVERY;
+            }
+            Round::Mistake(reason) if now >= remind || warned.as_ref() != Some(&reason) => {
+                tracing::warn!(reason, "the cluster cannot be formed until a configuration is corrected");
+                (remind, warned) = (now + REMIND_EVERY, Some(reason));
+            }
+            Round::Wait(_) | Round::Mistake(_) => {}
         }
         tokio::select! {
             () = stop.requested() => return Err(Error::Stopped),
@@ -59,12 +67,13 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
     let probes =
         others.map(|(slot, member)| async move { (slot, member.name.clone(), probe(known, dialer, slot).await) });
     let mut ids = vec![own];
-    let mut silent = Vec::new();
+    let (mut silent, mut mistakes) = (Vec::new(), Vec::new());
     for (slot, name, answer) in join_all(probes).await {
         let answer = match answer {
             Ok(answer) => answer,
             Err(CallError::Refused(reason)) => {
-                return Err(Error::Refused(format!("{name} refuses this server: {reason}")));
+                mistakes.push(format!("{name} refuses this server: {reason}"));
+                continue;
             }
             Err(CallError::NotSent(reason) | CallError::Lost(reason)) => {
                 silent.push(format!("{name}: {reason}"));
@@ -72,16 +81,24 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
             }
         };
         if let Some(difference) = known.cluster().difference(&answer.cluster, &format!("on {name}")) {
-            return Err(Error::Membership(difference));
+            if answer.formed.is_some() {
+                return Err(Error::Membership(difference));
+            }
+            mistakes.push(difference);
+            continue;
         }
         let id = RaftId::from_u64(answer.id);
         if id.slot() != slot {
-            return Err(Error::Refused(format!("{name} says that it is slot {}, not {slot}", id.slot())));
+            mistakes.push(format!("{name} says that it is slot {}, not {slot}", id.slot()));
+            continue;
         }
         if let Some(formed) = answer.formed {
             return belong(own, formed, &name).map(Round::Formed);
         }
         ids.push(id);
+    }
+    if !mistakes.is_empty() {
+        return Ok(Round::Mistake(mistakes.join("; ")));
     }
     if !silent.is_empty() {
         return Ok(Round::Wait(silent.join("; ")));
@@ -101,9 +118,8 @@ fn belong(own: RaftId, formed: FormedV1, name: &str) -> Result<FormedV1, Error> 
     }
     Err(Error::Refused(format!(
         "this server's data folder is empty, but {name} holds data of a cluster in which slot {} had another disk. \
-         Votes and entries that this slot has acknowledged are gone, so it must not take part under the old identity. \
-         The recovery is --rejoin-wiped, which is not available in this release: restore the lost disk, or restore a \
-         backup into a new cluster",
+         Votes and entries that this slot has acknowledged are gone, so it must not take part under the old identity: \
+         restore the lost disk, or leave this server off; see deploy/runbooks/restore-and-rejoin.md",
         own.slot()
     )))
 }

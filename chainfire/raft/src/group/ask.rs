@@ -65,6 +65,9 @@ impl<M: Machine> Group<M> {
     /// Returns the term in which it leads; none if it does not, or cannot show both within an election's time. Nothing is
     /// passed on to others.
     pub async fn prove_leadership(&self) -> Option<u64> {
+        if self.inner.stop.is_requested() {
+            return None;
+        }
         let proving = async {
             let linearizer = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
             // A leader's read index is never before the first entry of its own term.

@@ -7,10 +7,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Desk;
+use super::{Desk, Heard};
 use crate::{
-    FatalHook, GroupId, Limits, Machine, RaftId, Slot, StateDb, Status, Timing, TransferError, machine::Applier,
-    network::Dialer, types::TypeConfig,
+    FatalHook, GroupId, Limits, Machine, RaftId, Slot, StateDb, Status, Timing, TransferError, log::LogReader,
+    machine::Applier, network::Dialer, types::TypeConfig,
 };
 
 /// A Raft group on this server. Clones share it.
@@ -24,6 +24,9 @@ pub(super) struct Inner<M: Machine> {
     pub(super) raft: Raft<TypeConfig, Applier<M>>,
     pub(super) machine: Arc<M>,
     pub(super) state: StateDb,
+    pub(super) log: LogReader,
+    pub(super) heard: Heard,
+    pub(super) fatal: FatalHook,
     pub(super) dialer: Arc<Dialer>,
     pub(super) timing: Timing,
     pub(super) limits: Limits,
@@ -42,6 +45,9 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) raft: Raft<TypeConfig, Applier<M>>,
     pub(crate) machine: Arc<M>,
     pub(crate) state: StateDb,
+    pub(crate) log: LogReader,
+    pub(crate) heard: Heard,
+    pub(crate) fatal: FatalHook,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) limits: Limits,
     pub(crate) status: watch::Receiver<Status>,
@@ -57,10 +63,26 @@ impl<M: Machine> Clone for Group<M> {
 
 impl<M: Machine> Group<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
-        let Parts { id, own, raft, machine, state, dialer, limits, status, open, stop } = parts;
+        let Parts { id, own, raft, machine, state, log, heard, fatal, dialer, limits, status, open, stop } = parts;
         let timing = dialer.timing();
         let desk = OnceLock::new();
-        let inner = Inner { id, own, raft, machine, state, dialer, timing, limits, status, open, stop, desk };
+        let inner = Inner {
+            id,
+            own,
+            raft,
+            machine,
+            state,
+            log,
+            heard,
+            fatal,
+            dialer,
+            timing,
+            limits,
+            status,
+            open,
+            stop,
+            desk,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -154,7 +176,6 @@ pub(crate) fn settings(config: &crate::GroupConfig, timing: Timing) -> Result<op
         enable_pre_vote: Some(true),
         // A leader without quorum goes quiet for a while, so that the others can elect another one.
         quorum_loss_probe_interval: Some(millis(timing.election_max).saturating_mul(2)),
-        backoff: "50ms 100ms 200ms ...1000ms".to_owned(),
         ..openraft::Config::default()
     };
     settings.validate().map_err(|error| crate::Error::Config(error.to_string()))

@@ -13,4 +13,4 @@ pub use handle::Group;
 pub(crate) use handle::{Parts, settings};
 pub(crate) use life::Life;
 pub use propose::Committed;
-pub(crate) use watch::{initial as initial_status, run as watch_status};
+pub(crate) use watch::{Heard, Watch, initial as initial_status};

@@ -1,8 +1,12 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
-use openraft::raft::{
-    AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+use openraft::{
+    RaftLogReader as _,
+    raft::{
+        AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
+        VoteRequest, VoteResponse,
+    },
 };
 
 use super::Group;
@@ -15,11 +19,38 @@ use crate::{
 
 #[async_trait]
 impl<M: Machine> PeerGroup for Group<M> {
+    async fn has_lost(&self, vote: &Vote, acknowledged: u64) -> Option<String> {
+        if self.inner.state.applied() >= acknowledged {
+            return None;
+        }
+        // A log that cannot be read is openraft's to report.
+        let mut log = self.inner.log.clone();
+        let entries = log.try_get_log_entries(acknowledged..=acknowledged).await.ok()?;
+        // Read after the entry: a newer leader, whose vote is saved first, may have replaced it.
+        let own = log.read_vote().await.ok()?;
+        if !entries.is_empty() || own.is_some_and(|own| own > *vote) {
+            return None;
+        }
+        let loss = format!(
+            "the log ends before entry {acknowledged}, which this server has acknowledged to the leader: its disk went \
+             back in time. {}",
+            crate::error::DAMAGED
+        );
+        super::handle::report(&self.inner.fatal, self.inner.id, &loss);
+        Some(loss)
+    }
+
     fn append(
         &self,
         requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
     ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, String>> {
+        let heard = self.inner.heard.clone();
         let results = self.inner.raft.stream_append(requests);
+        let results = results.inspect(move |result| {
+            if !matches!(result, Err(_) | Ok(Err(StreamAppendError::HigherVote(_)))) {
+                heard.now();
+            }
+        });
         results.map(|result| result.map_err(|fatal| fatal.to_string())).boxed()
     }
 

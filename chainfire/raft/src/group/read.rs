@@ -52,6 +52,9 @@ impl<M: Machine> Group<M> {
 
     /// As the leader; the error says why another try is needed.
     pub(super) async fn read_index_here(&self) -> Result<u64, String> {
+        if self.inner.stop.is_requested() {
+            return Err("this server is stopping".into());
+        }
         match self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Ok(linearizer.read_log_id().index()),
             Err(RaftError::APIError(error)) => Err(error.to_string()),

@@ -1,44 +1,99 @@
+use std::sync::Arc;
+
+use holdfast_service::Stop;
 use openraft::{
-    RaftMetrics, ServerState, async_runtime::watch::WatchReceiver as _, errors::Fatal,
+    Instant as _, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver as _, errors::Fatal,
     type_config::alias::WatchReceiverOf,
 };
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
-use crate::{FatalHook, GroupId, RaftId, Slot, Status, types::TypeConfig};
+use crate::{FatalHook, GroupId, RaftId, Slot, Status, Timing, types::TypeConfig};
+
+/// When this server has last accepted something from the group's leader. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(Arc<Mutex<Option<Instant>>>);
+
+impl Heard {
+    pub(super) fn now(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    fn last(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
+}
 
 /// Turns openraft's metrics into [`Status`] until the group ends, and reports an end that nobody asked for.
-pub(crate) async fn run(
-    group: GroupId,
-    mut metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
-    status: watch::Sender<Status>,
-    fatal: FatalHook,
-) {
-    loop {
-        // Cloned at once: a borrowed value blocks openraft.
-        let seen = metrics.borrow_watched().clone();
-        let next = of(&seen);
-        status.send_if_modified(|current| {
+pub(crate) struct Watch {
+    pub(crate) group: GroupId,
+    pub(crate) metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
+    pub(crate) heard: Heard,
+    pub(crate) timing: Timing,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) fatal: FatalHook,
+    pub(crate) stop: Stop,
+}
+
+impl Watch {
+    pub(crate) async fn run(mut self) {
+        loop {
+            // Cloned at once: a borrowed value blocks openraft.
+            let seen = self.metrics.borrow_watched().clone();
+            let look_again = self.publish(&seen);
+            match seen.running_state {
+                Err(Fatal::Stopped) => return,
+                Err(error) => return super::handle::report(&self.fatal, self.group, &error.to_string()),
+                Ok(()) => {}
+            }
+            let changed = tokio::select! {
+                changed = self.metrics.changed() => changed,
+                () = sleep_until(look_again) => Ok(()),
+            };
+            if changed.is_err() {
+                // A core that panics tells nobody.
+                if !self.stop.is_requested() {
+                    super::handle::report(&self.fatal, self.group, "Raft has ended, and nobody has asked it to");
+                }
+                return;
+            }
+        }
+    }
+
+    /// Returns when the status may be another one although openraft sees no change.
+    fn publish(&self, seen: &RaftMetrics<TypeConfig>) -> Instant {
+        let now = Instant::now();
+        let silent = last_contact(seen, &self.heard, now).map(|last| last + self.timing.election_max);
+        let silent = silent.filter(|silent| *silent > now);
+        let next = of(seen, silent.is_some());
+        self.status.send_if_modified(|current| {
             let changed = *current != next;
             current.clone_from(&next);
             changed
         });
-        match seen.running_state {
-            Err(Fatal::Stopped) => return,
-            Err(error) => return super::handle::report(&fatal, group, &error.to_string()),
-            Ok(()) => {}
-        }
-        if metrics.changed().await.is_err() {
-            return;
-        }
+        silent.unwrap_or(now + self.timing.heartbeat)
     }
 }
 
-fn of(metrics: &RaftMetrics<TypeConfig>) -> Status {
+/// When the leader was last known to lead: as the leader when a quorum has answered, as a follower when something came.
+/// openraft names a leader until there is another one.
+fn last_contact(metrics: &RaftMetrics<TypeConfig>, heard: &Heard, now: Instant) -> Option<Instant> {
+    if metrics.state != ServerState::Leader {
+        return heard.last();
+    }
+    let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+    if alone { Some(now) } else { metrics.last_quorum_acked.and_then(|acked| now.checked_sub(acked.elapsed())) }
+}
+
+fn of(metrics: &RaftMetrics<TypeConfig>, leader_lives: bool) -> Status {
     let slot = |id: u64| RaftId::from_u64(id).slot();
     Status {
         slot: slot(metrics.id),
         term: metrics.current_term,
-        leader: metrics.current_leader.map(slot),
+        leader: metrics.current_leader.filter(|_| leader_lives).map(slot),
         is_leader: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id),
         last_log: metrics.last_log_index.unwrap_or(0),
         committed: metrics.local_committed.map_or(0, |id| id.index),
@@ -50,4 +105,82 @@ fn of(metrics: &RaftMetrics<TypeConfig>) -> Status {
 /// The status before anything has happened.
 pub(crate) fn initial(slot: Slot) -> Status {
     Status { slot, term: 0, leader: None, is_leader: false, last_log: 0, committed: 0, applied: 0, failed: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::{async_runtime::watch::WatchSender as _, type_config::TypeConfigExt as _};
+
+    use super::*;
+
+    type Metrics = RaftMetrics<TypeConfig>;
+
+    struct Watched {
+        metrics: openraft::type_config::alias::WatchSenderOf<TypeConfig, Metrics>,
+        heard: Heard,
+        status: watch::Receiver<Status>,
+        reasons: Arc<Mutex<Vec<String>>>,
+        stop: Stop,
+        running: tokio::task::JoinHandle<()>,
+    }
+
+    fn watched() -> Watched {
+        let (metrics, seen) = TypeConfig::watch_channel(Metrics::new_initial(1));
+        let (heard, stop, reasons) = (Heard::default(), Stop::new(), Arc::new(Mutex::new(Vec::new())));
+        let (status, statuses) = watch::channel(initial(Slot(0)));
+        let told = Arc::clone(&reasons);
+        let watch = Watch {
+            group: GroupId(1),
+            metrics: seen,
+            heard: heard.clone(),
+            timing: Timing::default(),
+            status,
+            fatal: FatalHook::new(move |reason| told.lock().push(reason.to_owned())),
+            stop: stop.clone(),
+        };
+        Watched { metrics, heard, status: statuses, reasons, stop, running: tokio::spawn(watch.run()) }
+    }
+
+    #[tokio::test]
+    async fn a_core_that_vanishes_is_fatal() {
+        let Watched { metrics, reasons, running, .. } = watched();
+        drop(metrics);
+        running.await.unwrap();
+        assert_eq!(*reasons.lock(), ["group 1: Raft has ended, and nobody has asked it to"]);
+
+        let Watched { metrics, reasons, running, stop, .. } = watched();
+        stop.request();
+        drop(metrics);
+        running.await.unwrap();
+        assert!(reasons.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_has_a_leader_as_long_as_it_hears_of_it() {
+        let mut watched = watched();
+        let mut known = Metrics::new_initial(1);
+        known.current_leader = Some(2);
+        watched.metrics.send(known).unwrap();
+        watched.heard.now();
+        watched.status.wait_for(|status| status.leader.is_some()).await.unwrap();
+        let heard = Instant::now();
+        watched.status.wait_for(|status| status.leader.is_none()).await.unwrap();
+        assert!(heard.elapsed() >= Timing::default().election_max - Timing::default().heartbeat);
+        watched.heard.now();
+        watched.status.wait_for(|status| status.leader.is_some()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_leader_without_quorum_has_no_leader() {
+        let mut watched = watched();
+        let mut leading = Metrics::new_initial(1);
+        (leading.state, leading.current_leader) = (ServerState::Leader, Some(1));
+        watched.heard.now();
+        watched.metrics.send(leading.clone()).unwrap();
+        watched.status.wait_for(|status| status.is_leader).await.unwrap();
+        assert_eq!(watched.status.borrow().leader, None);
+        leading.last_quorum_acked = Some(openraft::metrics::SerdeInstant::new(TypeConfig::now()));
+        watched.metrics.send(leading).unwrap();
+        watched.status.wait_for(|status| status.leader == Some(Slot(0))).await.unwrap();
+    }
 }

@@ -1,4 +1,8 @@
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, mpsc},
+};
 
 use openraft::storage::IOFlushed;
 use rocksdb::{
@@ -12,7 +16,7 @@ use super::{
     key::{self, Meta},
     wal,
 };
-use crate::{Error, FatalHook, GroupId, format::decode_entry, types::Entry, types::TypeConfig};
+use crate::{Error, FatalHook, GroupId, error::DAMAGED, format::decode_entry, types::Entry, types::TypeConfig};
 
 /// The log database of a process.
 pub(crate) struct LogDb {
@@ -25,6 +29,7 @@ pub(crate) struct LogDb {
 pub(crate) enum Synced {
     Append(IOFlushed<TypeConfig>),
     Vote(oneshot::Sender<io::Result<()>>),
+    Mark(mpsc::Sender<io::Result<()>>),
 }
 
 impl Waiter for Synced {
@@ -33,26 +38,20 @@ impl Waiter for Synced {
             Self::Append(callback) => callback.io_completed(result),
             // Nobody waits any more when the node is going down.
             Self::Vote(waiting) => drop(waiting.send(result)),
+            Self::Mark(waiting) => drop(waiting.send(result)),
         }
     }
 }
 
 impl LogDb {
     pub(crate) fn open(path: &Path, fatal: FatalHook) -> Result<Self, Error> {
-        let corrupt = |found: String| Error::Corrupt {
-            path: path.to_owned(),
-            message: format!(
-                "the Raft log cannot be opened: {found}. If it is damaged, do not delete it: this server has \
-                 acknowledged what is in it. Give the slot its place back from the other servers, or restore a backup"
-            ),
-        };
         if let Some(damage) = wal::damage(path).map_err(Error::io(path))? {
-            return Err(corrupt(damage));
+            let message = format!("the Raft log cannot be opened: {damage}. {DAMAGED}");
+            return Err(Error::Corrupt { path: path.to_owned(), message });
         }
         let families = [key::ENTRIES, key::META].map(|name| ColumnFamilyDescriptor::new(name, table_options()));
         let db = DB::open_cf_descriptors(&database_options(), path, families);
-        let db = db.map_err(|error| corrupt(error.to_string()))?;
-        let db = Arc::new(db);
+        let db = Arc::new(db.map_err(Error::database("the Raft log", path))?);
         let synced = Arc::clone(&db);
         let sync = move || synced.flush_wal(true).map_err(|error| error.to_string());
         let flusher = Flusher::spawn(sync, fatal).map_err(Error::io(path))?;
@@ -70,6 +69,15 @@ impl LogDb {
 
     pub(super) fn family(&self, name: &str) -> io::Result<Arc<BoundColumnFamily<'_>>> {
         self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("the log has no column family {name}")))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.db.path()
+    }
+
+    /// Grows with every write.
+    pub(crate) fn written(&self) -> u64 {
+        self.db.latest_sequence_number()
     }
 
     pub(super) fn meta(&self, group: GroupId, what: Meta) -> io::Result<Option<Vec<u8>>> {

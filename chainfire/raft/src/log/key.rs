@@ -14,6 +14,8 @@ pub(super) enum Meta {
     Vote,
     Committed,
     Purged,
+    /// Of all groups together; see `witness`.
+    Mark,
 }
 
 pub(super) fn entry(group: GroupId, index: u64) -> [u8; 10] {
@@ -41,6 +43,7 @@ pub(super) fn meta(group: GroupId, what: Meta) -> Vec<u8> {
         Meta::Vote => b"vote",
         Meta::Committed => b"committed",
         Meta::Purged => b"purged",
+        Meta::Mark => b"mark",
     };
     [&group.0.to_be_bytes(), name].concat()
 }
@@ -55,6 +58,7 @@ mod tests {
         assert_eq!(index_of(&entry(GroupId(2), 258)), Some(258));
         assert_eq!(index_of(b"short"), None);
         assert_eq!(meta(GroupId(1), Meta::Vote), b"\0\x01vote");
+        assert_eq!(meta(GroupId(0), Meta::Mark), b"\0\0mark");
         assert!(entry(GroupId(2), u64::MAX).as_slice() < entries_end(GroupId(2)).as_slice());
         assert!(entries_end(GroupId(2)).as_slice() < entry(GroupId(3), 0).as_slice());
     }

@@ -3,6 +3,7 @@
 mod db;
 mod flusher;
 mod key;
+mod mark;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -10,4 +11,4 @@ mod verify;
 mod wal;
 
 pub(crate) use db::LogDb;
-pub(crate) use store::{Durable, LogStore};
+pub(crate) use store::{Durable, LogReader, LogStore};

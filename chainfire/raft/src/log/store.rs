@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, GroupId, Limits,
+    error::DAMAGED,
     format::{decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote},
     types::{Entry, LogId, TypeConfig, Vote},
 };
@@ -48,8 +49,8 @@ impl LogStore {
     /// Opens a group's log after checking every entry in it.
     pub(crate) fn open(db: Arc<LogDb>, group: GroupId, limits: Limits, state: Arc<dyn Durable>) -> Result<Self, Error> {
         let checked = verify(&db, group).map_err(|error| Error::Corrupt {
-            path: "log".into(),
-            message: format!("the Raft log is damaged: {error}"),
+            path: db.path().to_owned(),
+            message: format!("the Raft log is damaged: {error}. {DAMAGED}"),
         })?;
         Ok(Self { reader: LogReader { db, group, limits }, state, purged: checked.purged, last: checked.last })
     }

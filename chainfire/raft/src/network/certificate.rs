@@ -1,4 +1,10 @@
+use std::{fs, path::Path, sync::Arc};
+
+use rustls::{RootCertStore, crypto::ring, server::WebPkiClientVerifier};
+use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use crate::{Error, PeerTls};
 
 const SUFFIX: &str = ".peer.holdfast";
 
@@ -20,5 +26,59 @@ pub(crate) fn slot_name(der: &[u8]) -> Result<String, String> {
         (Some(name), None) => Ok(name.to_owned()),
         (None, _) => Err(format!("the certificate names no server (a DNS name that ends in {SUFFIX})")),
         (Some(_), Some(_)) => Err("the certificate names more than one server".into()),
+    }
+}
+
+/// Checks this server's certificate the way the others will: their refusal would reach its operator late or never.
+pub(crate) fn check_own(tls: &PeerTls, name: &str) -> Result<(), Error> {
+    let wrong = |reason: String| Error::Tls(format!("{}: {reason}", tls.certificate.display()));
+    let chain = certificates(&tls.certificate)?;
+    let (leaf, intermediates) = chain.split_first().ok_or_else(|| wrong("there is no certificate in it".into()))?;
+    let named = slot_name(leaf).map_err(wrong)?;
+    if named != name {
+        return Err(wrong(format!("the certificate is {named}'s, and this server is {name}")));
+    }
+    let mut roots = RootCertStore::empty();
+    for root in certificates(&tls.ca)? {
+        roots.add(root).map_err(|error| Error::Tls(format!("{}: {error}", tls.ca.display())))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()));
+    let verifier = verifier.build().map_err(|error| Error::Tls(format!("{}: {error}", tls.ca.display())))?;
+    let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
+    let judged = |error: rustls::Error| wrong(format!("not accepted by {}: {error}", tls.ca.display()));
+    verified.map(|_| ()).map_err(judged)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |reason: String| Error::Tls(format!("{}: {reason}", path.display()));
+    let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, Issuer, KeyPair};
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::peer_ca;
+
+    #[test]
+    fn an_expired_certificate_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = peer_ca::init(folder.path()).unwrap();
+        let issued = peer_ca::issue(folder.path(), "a", &[], &folder.path().join("a")).unwrap();
+        let mut tls = PeerTls { ca: ca.clone(), certificate: issued.certificate, key: issued.key };
+        check_own(&tls, "a").unwrap();
+
+        let signing = KeyPair::from_pem(&fs::read_to_string(folder.path().join("peer-ca.key")).unwrap()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(ca).unwrap(), signing).unwrap();
+        let mut params = CertificateParams::new(vec![peer_dns_name("a")]).unwrap();
+        params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+        let old = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        tls.certificate = folder.path().join("old.crt");
+        fs::write(&tls.certificate, old.pem()).unwrap();
+        let text = check_own(&tls, "a").err().unwrap().to_string();
+        assert!(text.contains("old.crt") && text.contains("xpired"), "{text}");
     }
 }

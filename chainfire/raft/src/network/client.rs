@@ -12,7 +12,7 @@ use holdfast_proto::peer::{Answer, Request};
 use openraft::{
     OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
-    network::RPCOption,
+    network::{Backoff, RPCOption},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
         TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use tonic::Status;
 
 use super::{
+    acknowledged::Acknowledged,
     dialer::{Dialer, Lane, told},
     wire::{
         AppendAnswerV1, AppendV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1, TransferV1, VoteAnswerV1,
@@ -41,6 +42,7 @@ pub(crate) struct Connections {
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) group: GroupId,
     pub(crate) own: RaftId,
+    acknowledged: Arc<Acknowledged>,
 }
 
 /// openraft's way to one other voter.
@@ -50,9 +52,14 @@ pub(crate) struct Connection {
     own: RaftId,
     to: RaftId,
     lane: Lane,
+    acknowledged: Arc<Acknowledged>,
 }
 
 impl Connections {
+    pub(crate) fn new(dialer: Arc<Dialer>, group: GroupId, own: RaftId) -> Self {
+        Self { dialer, group, own, acknowledged: Arc::default() }
+    }
+
     fn connection(&self, to: u64, lane: Lane) -> Connection {
         Connection {
             dialer: Arc::clone(&self.dialer),
@@ -60,6 +67,7 @@ impl Connections {
             own: self.own,
             to: RaftId::from_u64(to),
             lane,
+            acknowledged: Arc::clone(&self.acknowledged),
         }
     }
 }
@@ -141,14 +149,21 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft waits here for something to send, and first for the end of its back-off. Only then does time run
+            // for the peer, whose answer begins after the first request.
+            let mut input = input;
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let term = first.vote.leader_id.term;
             let mut client = self.client()?;
             let pending = Arc::new(AtomicU64::new(0));
             let (sent, dialer, group, to) = (Arc::clone(&pending), Arc::clone(&self.dialer), self.group, self.to);
+            let mut acknowledged = self.acknowledged.of(to, term);
+            let input = stream::once(std::future::ready(first)).chain(input);
             let requests = tokio_stream::StreamExt::map_while(input, move |request| {
                 // Encoding fails for sizes beyond 4 GiB only; ending the stream makes openraft start over.
                 let body = encode(&AppendV1::from(&request)).ok()?;
                 sent.fetch_add(1, Ordering::AcqRel);
-                Some(dialer.request(group, to, body))
+                Some(Request { acknowledged: acknowledged.take(), ..dialer.request(group, to, body) })
             });
             // A peer that takes longer than an election to answer is as good as gone.
             let patience = self.dialer.timing().election_min;
@@ -161,12 +176,23 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 async move {
                     let mut answers = answers?;
                     let next = next_answer(connection, &mut answers, &pending, patience).await?;
+                    if let Ok(Ok(Some(matching))) = &next {
+                        connection.acknowledged.note(connection.to, term, matching.index);
+                    }
                     let go_on = matches!(next, Ok(Ok(_)));
                     Some((next, go_on.then_some(answers)))
                 }
             });
             Ok(answers.boxed())
         })
+    }
+
+    /// Short enough that a peer that is back has the log at once, long enough that one that is not costs nothing.
+    fn backoff(&self) -> Option<Backoff> {
+        let timing = self.dialer.timing();
+        let longest = timing.election_min / 2;
+        let doubling = move |last: &Duration| Some((*last * 2).min(longest));
+        Some(Backoff::new(std::iter::successors(Some(timing.heartbeat.min(longest)), doubling)))
     }
 
     async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>> {
@@ -193,6 +219,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         };
         let mut client = self.client()?;
         let start = self.request(&SnapshotV1 { vote: (&vote).into() })?;
+        let last = snapshot.meta.last_log_id;
         let (dialer, group, to) = (Arc::clone(&self.dialer), self.group, self.to);
         let outgoing = Outgoing::new(view).map_err(|error| NetworkError::new(&error))?;
         let frames = frames(outgoing).map(move |frame| dialer.request(group, to, frame));
@@ -203,7 +230,13 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 RPCTypes::InstallSnapshot,
                 option.hard_ttl(),
                 client.snapshot(requests),
-            ) => Ok(SnapshotResponse::new(answer?.vote.into())),
+            ) => {
+                let answered = Vote::from(answer?.vote);
+                if let Some(last) = last.filter(|_| answered == vote) {
+                    self.acknowledged.note(to, vote.leader_id.term, last.index);
+                }
+                Ok(SnapshotResponse::new(answered))
+            }
         }
     }
 
@@ -263,4 +296,26 @@ fn frames(mut outgoing: Outgoing) -> impl Stream<Item = Bytes> + Send + 'static 
         }
     });
     tokio_stream::wrappers::ReceiverStream::new(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cluster, Limits, Member, Slot, Timing, genesis::Known};
+
+    /// openraft opens streams for what is yet to be written, and waits in them until it may try again.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_a_request_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let member = |name: &str| Member { name: name.into(), address: "127.0.0.1:1".into() };
+        let cluster = Cluster { token: "t".into(), members: vec![member("a"), member("b")] };
+        let known = Known::open(folder.path(), cluster, "a").unwrap();
+        let (own, other) = (known.id(), RaftId::from_u64(1 << 48));
+        assert_eq!(other.slot(), Slot(1));
+        let dialer = Dialer::new(Arc::new(known), None, Timing::default(), Limits::default());
+        let mut connection = Connections::new(Arc::new(dialer), GroupId(1), own).connection(other.to_u64(), Lane::Log);
+        let option = RPCOption::new(Duration::from_millis(100));
+        let opening = RaftNetworkV2::stream_append(&mut connection, stream::pending(), option);
+        assert!(tokio::time::timeout(Duration::from_secs(3_600), opening).await.is_err());
+    }
 }

@@ -83,7 +83,7 @@ impl Dialer {
 
     /// Notes that a message of Raft has no answer. openraft tries again several times a second; the log hears of it once.
     pub(crate) fn lost(&self, to: Slot, reason: &str) {
-        if self.reach.lost(to, Instant::now()) {
+        if self.reach.lost(to, reason, Instant::now()) {
             tracing::warn!(server = self.name(to), reason, "a server does not answer");
         }
     }
@@ -108,6 +108,7 @@ impl Dialer {
             from: self.known.id().to_u64(),
             to: to.to_u64(),
             body,
+            acknowledged: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The peer port: Raft's messages, forwarded proposals and reads, snapshots and probes, between servers that prove
 //! their slot by certificate.
 
+mod acknowledged;
 mod certificate;
 mod client;
 mod convert;
@@ -9,7 +10,7 @@ mod reach;
 mod service;
 mod wire;
 
-pub(crate) use certificate::{peer_dns_name, slot_name};
+pub(crate) use certificate::{check_own, peer_dns_name, slot_name};
 pub(crate) use client::Connections;
 pub(crate) use dialer::{CallError, Dialer};
 pub(crate) use service::{PeerGroup, PeerService};

@@ -31,6 +31,9 @@ use crate::{
 /// A group as the peer port sees it, whatever its machine.
 #[async_trait]
 pub(crate) trait PeerGroup: Send + Sync + 'static {
+    /// Whether this server's log ends before entry `acknowledged`, which it has acknowledged to the leader `vote`. Such
+    /// a server must stop; the text says why.
+    async fn has_lost(&self, vote: &Vote, acknowledged: u64) -> Option<String>;
     fn append(
         &self,
         requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
@@ -215,6 +218,11 @@ impl Peer for PeerService {
         let group = self.admit(&extensions, &first)?;
         let service = self.clone();
         let begin = append_request(&first, &first).map_err(|status| self.refuse(&extensions, status))?;
+        if let Some(acknowledged) = first.acknowledged
+            && let Some(loss) = group.has_lost(&begin.vote, acknowledged).await
+        {
+            return Err(Status::data_loss(loss));
+        }
         let rest = tokio_stream::StreamExt::map_while(messages, move |message| {
             // A connection that ends is nothing to speak of.
             let next = append_request(&first, &message.ok()?);

@@ -14,6 +14,7 @@ use rocksdb::{
 };
 
 use super::{failed, meta};
+use crate::error::DAMAGED;
 
 /// One folder with a whole state in it. A snapshot from the leader begins another generation.
 pub(crate) struct Generation {
@@ -37,18 +38,19 @@ impl Generation {
         tables.push(meta::TABLE);
         let options = database_options();
         if path.join("CURRENT").exists() {
-            let stored = DB::list_cf(&options, path).map_err(crate::Error::storage("list the state's tables"))?;
+            let stored = DB::list_cf(&options, path).map_err(crate::Error::database("the state", path))?;
             let unknown = stored.iter().find(|name| *name != "default" && tables.iter().all(|table| table.0 != *name));
             if let Some(name) = unknown {
                 let message = format!("a newer release has written the table {name:?}; this one cannot read it");
                 return Err(crate::Error::Corrupt { path: path.to_owned(), message });
             }
         } else if !may_begin {
-            let message = "the state was deleted. Restore it, or give this slot its place back from the other servers";
-            return Err(crate::Error::Corrupt { path: path.to_owned(), message: message.to_owned() });
+            let message = format!("the state was deleted. {DAMAGED}");
+            return Err(crate::Error::Corrupt { path: path.to_owned(), message });
         }
         let families = tables.iter().map(|table| ColumnFamilyDescriptor::new(table.0, table_options()));
-        let db = DB::open_cf_descriptors(&options, path, families).map_err(crate::Error::storage("open the state"))?;
+        let db = DB::open_cf_descriptors(&options, path, families);
+        let db = db.map_err(crate::Error::database("the state", path))?;
         let folder = Doomed { path: path.to_owned(), condemned: AtomicBool::new(false) };
         Ok(Self { db, tables, folder })
     }

@@ -5,7 +5,9 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 mod ledger;
+mod proxy;
 mod server;
 
 pub(crate) use ledger::Ledger;
+pub(crate) use proxy::Proxy;
 pub(crate) use server::{Plan, Server, eventually};

@@ -1,5 +1,5 @@
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
-    Ledger,
+    Ledger, Proxy,
     ledger::{count, pairs},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) folder: TempDir,
     /// Kept until the first start, so that nobody else takes the port.
     listeners: Vec<Option<TcpListener>>,
+    /// Where the servers listen, which is not where they are reached if a proxy stands before them.
+    own: Vec<SocketAddr>,
     pub(crate) group: GroupConfig,
     pub(crate) tls: bool,
     pub(crate) timing: Timing,
@@ -49,11 +51,12 @@ impl Plan {
         for member in &cluster.members {
             peer_ca::issue(&certificates, &member.name, &[], &certificates.join(&member.name)).unwrap();
         }
-        let listeners = listeners.into_iter().map(Some).collect();
+        let own = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         Self {
             cluster,
             folder,
-            listeners,
+            listeners: listeners.into_iter().map(Some).collect(),
+            own,
             group: GroupConfig::chainfire(),
             tls: members > 1,
             timing: Timing::default(),
@@ -77,8 +80,15 @@ impl Plan {
         config
     }
 
+    /// Puts a proxy before a server that has not started yet.
+    pub(crate) fn proxy(&mut self, slot: usize) -> Proxy {
+        let own = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.own[slot] = own.local_addr().unwrap();
+        Proxy::start(self.listeners[slot].replace(own).unwrap(), self.own[slot])
+    }
+
     fn listener(&mut self, slot: usize) -> TcpListener {
-        let address = &self.cluster.members[slot].address;
+        let address = self.own[slot];
         self.listeners[slot].take().unwrap_or_else(|| eventually(|| TcpListener::bind(address).ok()))
     }
 
@@ -118,7 +128,7 @@ impl Server {
             let deadline = Instant::now() + Duration::from_secs(20);
             let node = loop {
                 match Node::open(config.clone(), listener()) {
-                    Err(error) if error.to_string().contains("lock") && Instant::now() < deadline => {
+                    Err(error) if matches!(error, Error::InUse { .. }) && Instant::now() < deadline => {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                     opened => break opened?,
