@@ -90,7 +90,8 @@ impl Collector for Sampled {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         gauge("etcd_server_has_leader", "Whether a leader is known", i64::from(status.leader.is_some()))?;
-        gauge("etcd_server_is_leader", "Whether this member leads", i64::from(status.is_leader))?;
+        let leads = status.leader == Some(status.slot);
+        gauge("etcd_server_is_leader", "Whether this member leads and has a quorum", i64::from(leads))?;
         gauge("etcd_server_proposals_committed_total", "Last committed log entry", number(status.committed))?;
         gauge("etcd_server_proposals_applied_total", "Last applied log entry", number(status.applied))?;
         gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams", count(census.streams))?;

@@ -8,7 +8,7 @@ use tokio::{
 use crate::{kv::put, support::TestServer};
 
 /// Status line and body of a request without headers worth a client library.
-async fn ask(server: &TestServer, method: &str, path: &str) -> anyhow::Result<(String, String)> {
+pub(crate) async fn ask(server: &TestServer, method: &str, path: &str) -> anyhow::Result<(String, String)> {
     let mut stream = TcpStream::connect(server.address).await?;
     let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

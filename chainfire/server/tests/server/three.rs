@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest, PutRequest,
-    StatusRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+    RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
 };
 use tokio::{
     net::TcpListener,
@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     kv::{get, put},
+    pages::ask,
     support::TestServer,
 };
 
@@ -135,5 +136,51 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
         seen.extend(next.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision));
     }
     assert_eq!(seen, [2, 3, 4, 5]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_member_without_a_leader_says_so_everywhere() -> anyhow::Result<()> {
+    let mut servers = cluster().await?;
+    servers[0].kv().put(put("x", "1")).await?;
+    leader(&servers).await?;
+    let last = servers.pop().ok_or_else(|| anyhow::anyhow!("three servers"))?;
+
+    let (send, sent) = tokio::sync::mpsc::channel(1);
+    let create = WatchCreateRequest { key: "x".into(), ..Default::default() };
+    send.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await?;
+    let demanding = |metadata: &mut tonic::metadata::MetadataMap| {
+        metadata.insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
+    };
+    let mut request = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(sent));
+    demanding(request.metadata_mut());
+    let mut events = last.watch().watch(request).await?.into_inner();
+
+    // Two of three stop.
+    servers.clear();
+    let ended = async {
+        loop {
+            match events.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(status) => return Some(status),
+            }
+        }
+    };
+    let ended = timeout(PATIENCE, ended).await?.ok_or_else(|| anyhow::anyhow!("the stream ended without a word"))?;
+    assert_eq!((ended.code(), ended.message()), (tonic::Code::Unavailable, "etcdserver: no leader"));
+
+    let mut request = tonic::Request::new(RangeRequest { serializable: true, ..get("x") });
+    assert_eq!(last.kv().range(RangeRequest { serializable: true, ..get("x") }).await?.into_inner().count, 1);
+    demanding(request.metadata_mut());
+    assert_eq!(last.kv().range(request).await.unwrap_err().message(), "etcdserver: no leader");
+    let status = last.maintenance().status(StatusRequest {}).await?.into_inner();
+    assert_eq!((status.leader, status.errors), (0, vec!["etcdserver: no leader".to_owned()]));
+    let (_, health) = ask(&last, "GET", "/health").await?;
+    assert_eq!(health, r#"{"health":"false","reason":"RAFT NO LEADER"}"#);
+    let (_, metrics) = ask(&last, "GET", "/metrics").await?;
+    for line in ["etcd_server_has_leader 0", "etcd_server_is_leader 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
     Ok(())
 }
