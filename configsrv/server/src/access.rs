@@ -39,6 +39,7 @@ pub const ACCESS_GRPC: &[Rule] = &[
 /// The lock's own paths while its clients prove nothing (`client_auth: none`).
 pub const ACCESS_FLEETLOCK_OPEN: &[Rule] = &[Rule::new("/v1/*", Access::Public)];
 
-/// The lock's own paths while its clients must prove who they are. Whether the proof is of the demanded sort, and
-/// whose group it is, the handler decides.
-pub const ACCESS_FLEETLOCK_AUTHENTICATED: &[Rule] = &[Rule::new("/v1/*", Access::Authenticated)];
+/// The lock's own paths while its clients must prove who they are. The handler says so, too: the protocol wants to
+/// hear first what is wrong with the request. Whether the proof is of the demanded sort, and whose group it is, it
+/// decides as well.
+pub const ACCESS_FLEETLOCK_AUTHENTICATED: &[Rule] = &[Rule::new("/v1/*", Access::Deferred)];

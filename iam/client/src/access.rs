@@ -8,6 +8,10 @@ pub enum Access {
     Public,
     /// Anybody with an identity; the handler decides about the resource with [`crate::Authority::authorize`].
     Authenticated,
+    /// Like [`Access::Authenticated`], for a protocol that has an order and words of its own for what is wrong with a
+    /// request: the handler is called in any case and finds either an [`crate::Identity`] or the [`crate::Refusal`] in
+    /// the extensions. It must look.
+    Deferred,
     /// Callers who may do `action` to `resource`.
     Permission { action: &'static str, resource: &'static str },
 }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use chainfire_core::Origin;
 use holdfast_keyspace::KeyRange;
 
 use crate::{Identity, Presented, Refusal};
@@ -14,6 +15,9 @@ pub trait Authority: Send + Sync + 'static {
     /// Decides locally from this server's state; never waits for the network. [`Refusal::Unauthenticated`] if what
     /// established `identity` has ended since.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
+
+    /// Records a refusal that a service decided on by rules of its own; equal ones of a moment are counted together.
+    fn record_denial(&self, caller: &Origin, action: &str, resource: &str, reason: &str);
 }
 
 /// Rights on the keys of chainfire's user keyspace, decided locally like [`Authority::authorize`].

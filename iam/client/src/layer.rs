@@ -84,12 +84,14 @@ where
         let shared = Arc::clone(&self.shared);
         let style = Style::of(request.uri().path(), request.headers());
         let request_id = shared.request_id();
-        // An identity in the extensions can only be ours.
+        // An identity or a refusal in the extensions can only be ours.
         request.extensions_mut().remove::<Identity>();
+        request.extensions_mut().remove::<Refusal>();
         request.extensions_mut().insert(RequestId(request_id.clone()));
-        let admitted = shared.admission(&request, &request_id);
+        let admission = shared.admission(&request, &request_id);
+        let deferred = admission.access == Some(Access::Deferred);
         Box::pin(async move {
-            let mut response = match shared.admit(admitted).await {
+            let mut response = match shared.admit(admission).await {
                 Ok(identity) => {
                     if let Some(identity) = identity {
                         if let Some(standing) = request.extensions().get::<Standing>() {
@@ -97,6 +99,10 @@ where
                         }
                         request.extensions_mut().insert(identity);
                     }
+                    inner.call(request).await?.map(Either::Right)
+                }
+                Err(refusal) if deferred => {
+                    request.extensions_mut().insert(refusal);
                     inner.call(request).await?.map(Either::Right)
                 }
                 Err(refusal) => style.response(&refusal).map(Either::Left),
@@ -146,7 +152,7 @@ impl Shared {
                 self.authority.authorize(&identity, action, resource)?;
                 Ok(Some(identity))
             }
-            Some(Access::Public | Access::Authenticated) => Ok(Some(identity)),
+            Some(Access::Public | Access::Authenticated | Access::Deferred) => Ok(Some(identity)),
         }
     }
 }

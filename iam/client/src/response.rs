@@ -39,7 +39,13 @@ impl Style {
             Self::Grpc => refusal.status().into_http(),
             Self::Etcd => refusal.etcd_status().into_http(),
             Self::Http => refusal.http(&Plain { error: refusal.word(), message: refusal.to_string() }),
-            Self::FleetLock => refusal.http(&FleetLock { kind: refusal.word(), value: refusal.to_string() }),
+            Self::FleetLock => {
+                let mut response = refusal.http(&FleetLock { kind: refusal.lock_kind(), value: refusal.to_string() });
+                // Which credentials are taken there only the lock's own door knows, and a client that is asked for
+                // others sends a secret for nothing.
+                response.headers_mut().remove(WWW_AUTHENTICATE);
+                response
+            }
         }
     }
 }
@@ -76,6 +82,16 @@ impl Refusal {
             Self::Denied { .. } => Status::permission_denied("etcdserver: permission denied"),
             Self::SlowDown { .. } => Status::resource_exhausted("etcdserver: too many requests"),
             Self::Unavailable(_) => Status::unavailable(format!("etcdserver: {self}")),
+        }
+    }
+
+    /// The word among FleetLock's kinds, a closed set that every node counts.
+    fn lock_kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous | Self::Unauthenticated => "unauthorized",
+            Self::Denied { .. } => "forbidden",
+            Self::SlowDown { .. } => "rate_limited",
+            Self::Unavailable(_) => "no_leader",
         }
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{Extension, Router, body::Body, routing::any};
-use chainfire_core::AuthenticatedBy;
+use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_rpc::Connection;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -45,6 +45,8 @@ impl Authority for Keeper {
         }
         Err(Refusal::Denied { action: action.into(), resource: resource.into() })
     }
+
+    fn record_denial(&self, _: &Origin, _: &str, _: &str, _: &str) {}
 }
 
 const RULES: &[Rule] = &[
@@ -52,14 +54,20 @@ const RULES: &[Rule] = &[
     Rule::new("/read", Access::Permission { action: "kv.Read", resource: "keys/*" }),
     Rule::new("/write", Access::Permission { action: "kv.Write", resource: "keys/*" }),
     Rule::new("/v1/*", Access::Authenticated),
+    Rule::new("/v1/late", Access::Deferred),
     Rule::new("/etcdserverpb.KV/Range", Access::Authenticated),
     Rule::new("/etcdserverpb.KV/Put", Access::Permission { action: "kv.Write", resource: "keys/*" }),
     Rule::new("/iam.v1.Tokens/Issue", Access::Permission { action: "iam.IssueToken", resource: "iam/*" }),
 ];
 
 /// Says whom the handler saw.
-async fn who(identity: Option<Extension<Identity>>) -> String {
-    identity.map_or("nobody".into(), |Extension(identity)| identity.principal.to_string())
+async fn who(identity: Option<Extension<Identity>>, refusal: Option<Extension<Refusal>>) -> String {
+    match (identity, refusal) {
+        (Some(Extension(identity)), None) => identity.principal.to_string(),
+        (None, Some(Extension(refusal))) => refusal.word().to_owned(),
+        (None, None) => "nobody".to_owned(),
+        (Some(_), Some(_)) => "somebody who is refused".to_owned(),
+    }
 }
 
 fn router(certificates: &[&[u8]]) -> Router {
@@ -86,7 +94,8 @@ async fn call(path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         source: None,
         request_id: String::new(),
     };
-    let request = request.extension(forged).body(Body::empty()).unwrap();
+    let forged_refusal = Refusal::SlowDown { retry_after_s: 1 };
+    let request = request.extension(forged).extension(forged_refusal).body(Body::empty()).unwrap();
     router(&[]).oneshot(request).await.unwrap()
 }
 
@@ -151,11 +160,36 @@ async fn http_callers_hear_json() {
 
 #[tokio::test]
 async fn fleetlock_clients_hear_kind_and_value() {
-    let response = call("/v1/pre-reboot", &[]).await;
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
-    assert_eq!(body["kind"], "authentication_required");
-    assert!(body["value"].is_string());
+    for (headers, status, kind) in [
+        (&[][..], StatusCode::UNAUTHORIZED, "unauthorized"),
+        (&[BAD], StatusCode::UNAUTHORIZED, "unauthorized"),
+        (&[("token", "slow")], StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+        (&[("token", "down")], StatusCode::SERVICE_UNAVAILABLE, "no_leader"),
+    ] {
+        let response = call("/v1/pre-reboot", headers).await;
+        assert_eq!(response.status(), status);
+        assert!(!response.headers().contains_key("www-authenticate"), "only the door knows what it takes");
+        let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!(body["kind"], kind);
+        assert!(body["value"].is_string());
+    }
+    let disguised = text(call("/v1//x", &[GOOD]).await).await;
+    assert!(disguised.contains("\"kind\":\"forbidden\""), "{disguised}");
+}
+
+#[tokio::test]
+async fn a_deferred_refusal_is_the_handler_s_to_tell() {
+    for (headers, seen) in [
+        (&[][..], "authentication_required"),
+        (&[BAD], "authentication_failed"),
+        (&[GOOD, GOOD], "authentication_failed"),
+        (&[("token", "slow")], "slow_down"),
+        (&[GOOD], "user/mira"),
+    ] {
+        let response = call("/v1/late", headers).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(text(response).await, seen);
+    }
 }
 
 #[tokio::test]

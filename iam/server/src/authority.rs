@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chainfire_core::AuthenticatedBy;
+use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_keyspace::KeyRange;
 use iam_client::{Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal};
 use iam_core::{
@@ -48,6 +48,18 @@ impl Authority for Iam {
 
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.0.authorize(identity, action, resource)
+    }
+
+    fn record_denial(&self, caller: &Origin, action: &str, resource: &str, reason: &str) {
+        let source = caller.source.as_ref().and_then(|source| source.parse().ok());
+        let call = Call {
+            principal: caller.principal.clone(),
+            authenticated_by: caller.authenticated_by.as_str(),
+            source,
+            token_id: caller.token_id.clone(),
+            request_id: caller.request_id.clone(),
+        };
+        self.0.record_denial(&call, action, resource, reason);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chainfire_client::memory::MemoryStore;
-use chainfire_core::AuthenticatedBy;
+use chainfire_core::{AuthenticatedBy, Origin};
 use configsrv_server::{ConfigService, Settings};
 use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal};
 
@@ -45,6 +45,8 @@ impl Authority for Rules {
         let denied = || Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() };
         if allowed { Ok(()) } else { Err(denied()) }
     }
+
+    fn record_denial(&self, _: &Origin, _: &str, _: &str, _: &str) {}
 }
 
 pub(crate) fn operator() -> Identity {
