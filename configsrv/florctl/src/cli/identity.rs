@@ -16,7 +16,7 @@ pub(crate) enum Iam {
     Grant {
         /// user/mira, service/ci, node/pier2 or group/ops.
         subject: String,
-        /// admin, operator, auditor, node or reader.
+        /// admin, operator, auditor, node, reader or lock-client.
         role: String,
     },
     /// List who holds which role.

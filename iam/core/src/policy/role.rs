@@ -4,17 +4,18 @@ use serde::{Deserialize, Serialize};
 
 /// The built-in roles. What each may do is in `builtin.cedar`; nobody can edit them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     Admin,
     Operator,
     Auditor,
     Node,
     Reader,
+    LockClient,
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::Admin, Self::Operator, Self::Auditor, Self::Node, Self::Reader];
+    pub const ALL: [Self; 6] = [Self::Admin, Self::Operator, Self::Auditor, Self::Node, Self::Reader, Self::LockClient];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -23,6 +24,7 @@ impl Role {
             Self::Auditor => "auditor",
             Self::Node => "node",
             Self::Reader => "reader",
+            Self::LockClient => "lock-client",
         }
     }
 
