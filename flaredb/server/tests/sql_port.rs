@@ -296,6 +296,22 @@ async fn garbage_does_not_hurt() {
     wire.raw(&huge_query).await;
     while wire.next().await.is_some() {}
 
+    for (kind, length) in [(b'p', 0_u32), (b'p', 4), (b'B', 3), (b'd', 5), (b'P', 6)] {
+        let mut wire = Wire::connect(server.sql).await;
+        wire.startup().await;
+        assert_eq!(wire.next().await.unwrap().0, b'R');
+        wire.raw(&[&[kind][..], &length.to_be_bytes(), &[0; 8]].concat()).await;
+        assert!(wire.next().await.is_none(), "{kind} {length}");
+    }
+    // After a login it is told: a header that does not fit, and a parameter that is longer than its message.
+    let bind = [&b"\0\0\0\0\0\x01"[..], &0x7fff_ffff_u32.to_be_bytes(), b"\0\0"].concat();
+    for (kind, length, body) in [(b'Q', 2_u32, &b"\0\0"[..]), (b'B', 16, &bind)] {
+        let mut wire = Wire::logged_in(server.sql).await;
+        wire.raw(&[&[kind][..], &length.to_be_bytes(), body].concat()).await;
+        let told = wire.until_ready().await;
+        assert_eq!(told.iter().find_map(sqlstate).as_deref(), Some("08P01"), "{told:?}");
+    }
+
     let mut silent = Vec::new();
     for _ in 0..63 {
         silent.push(Wire::connect(server.sql).await);

@@ -1,29 +1,31 @@
 //! One connection: its messages in order, bounded in size and time. The dispatch of a message is pgwire's; the loop is
 //! here because it must not buffer what an unknown caller announces.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use flaredb_core::SqlState;
-use futures::{SinkExt as _, Stream as _};
+use futures::SinkExt as _;
 use holdfast_rpc::Standing;
 use pgwire::{
-    api::{ClientInfo as _, NoopHandler, PgWireConnectionState},
+    api::NoopHandler,
     error::{ErrorInfo, PgWireError},
     messages::{PgWireBackendMessage, PgWireFrontendMessage},
     tokio::{
         TlsAcceptor,
-        server::{MaybeTls, PgWireMessageServerCodec, negotiate_tls, process_error, process_message},
+        server::{negotiate_tls, process_error, process_message},
     },
 };
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_util::codec::Framed;
 
-use super::{fatal, listener::Server, session::Prepared, session::Session};
-
-type Socket = Framed<MaybeTls, PgWireMessageServerCodec<Prepared>>;
+use super::{
+    fatal,
+    incoming::{Next, Socket, next},
+    listener::Server,
+    session::{Prepared, Session},
+};
 
 /// What a caller may announce before it is known: a start-up packet, or a token as password.
 const STRANGER_BYTES: usize = 64 << 10;
@@ -56,12 +58,13 @@ pub(super) async fn run(
         };
         let arrived = tokio::select! {
             () = server.stop.requested() => Err(Some(fatal(SqlState::CannotConnectNow, "this server is stopping"))),
-            arrived = timeout_at(deadline, next(&mut socket, limit)) => match arrived {
-                Ok(Next::Message(PgWireFrontendMessage::Terminate(_)) | Next::Closed) => Err(None),
-                Ok(Next::Message(message)) => Ok(message),
+            arrived = timeout_at(deadline, next(&mut socket, !stranger, limit)) => match arrived {
+                Ok(Ok(Next::Message(PgWireFrontendMessage::Terminate(_)) | Next::Closed) | Err(_)) => Err(None),
+                Ok(Ok(Next::Message(message))) => Ok(message),
                 // Whoever has not said who it is learns nothing.
-                Ok(Next::TooLarge) | Err(_) if stranger => Err(None),
-                Ok(Next::TooLarge) => Err(Some(fatal(SqlState::ProgramLimitExceeded, "the message is too large"))),
+                Ok(Ok(Next::TooLarge | Next::Malformed)) | Err(_) if stranger => Err(None),
+                Ok(Ok(Next::TooLarge)) => Err(Some(fatal(SqlState::ProgramLimitExceeded, "the message is too large"))),
+                Ok(Ok(Next::Malformed)) => Err(Some(fatal(SqlState::ProtocolViolation, "this is no message"))),
                 Err(_) => Err(Some(fatal(SqlState::CannotConnectNow, "the session was idle for too long"))),
             },
         };
@@ -74,37 +77,6 @@ pub(super) async fn run(
             return Ok(());
         }
     }
-}
-
-enum Next {
-    Message(PgWireFrontendMessage),
-    /// The end, or bytes that are no message.
-    Closed,
-    TooLarge,
-}
-
-/// The next whole message. A message that announces or has more than `limit` bytes is not waited for.
-async fn next(socket: &mut Socket, limit: usize) -> Next {
-    std::future::poll_fn(|context| {
-        let arrived = pin!(&mut *socket).poll_next(context);
-        match arrived {
-            Poll::Ready(Some(Ok(message))) => Poll::Ready(Next::Message(message)),
-            Poll::Ready(Some(Err(_)) | None) => Poll::Ready(Next::Closed),
-            Poll::Pending if announced(socket) > limit => Poll::Ready(Next::TooLarge),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Bytes of the message that is arriving: what its header says, or what is here already.
-fn announced(socket: &Socket) -> usize {
-    let arrived = socket.read_buffer();
-    // A start-up packet begins with its length, every later message with a letter.
-    let header = if matches!(socket.state(), PgWireConnectionState::AwaitingStartup) { 0 } else { 1 };
-    let length =
-        arrived.get(header..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
-    usize::try_from(length).unwrap_or(usize::MAX).max(arrived.len())
 }
 
 /// Handles a message; false if the connection is over.

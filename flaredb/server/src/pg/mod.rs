@@ -8,6 +8,7 @@ mod cancel;
 mod connection;
 mod encode;
 mod extended;
+mod incoming;
 mod listener;
 mod login;
 mod parameter;
