@@ -64,11 +64,11 @@ pub(crate) async fn join(known: &Known, dialer: &Dialer, stop: &Stop) -> Result<
 async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
     let own = known.id();
     let others = known.cluster().slots().filter(|(slot, _)| *slot != own.slot());
-    let probes =
-        others.map(|(slot, member)| async move { (slot, member.name.clone(), probe(known, dialer, slot).await) });
+    let probes = others.map(|(slot, member)| async move { (slot, member, probe(known, dialer, slot).await) });
     let mut ids = vec![own];
     let (mut silent, mut mistakes) = (Vec::new(), Vec::new());
-    for (slot, name, answer) in join_all(probes).await {
+    for (slot, member, answer) in join_all(probes).await {
+        let name = &member.name;
         let answer = match answer {
             Ok(answer) => answer,
             Err(CallError::Refused(reason)) => {
@@ -76,7 +76,7 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
                 continue;
             }
             Err(CallError::NotSent(reason) | CallError::Lost(reason)) => {
-                silent.push(format!("{name}: {reason}"));
+                silent.push(format!("{name} at {}: {reason}", member.address));
                 continue;
             }
         };
@@ -93,7 +93,7 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
             continue;
         }
         if let Some(formed) = answer.formed {
-            return belong(own, formed, &name).map(Round::Formed);
+            return belong(own, formed, name).map(Round::Formed);
         }
         ids.push(id);
     }
