@@ -162,7 +162,7 @@ impl JournalSource for MemoryStore {
 mod tests {
     use chainfire_core::{
         AuthenticatedBy,
-        system::{Expect, Guard, LockAcquire, LockAnswer, SystemOp, SystemTxn, TxnAnswer},
+        system::{Expect, Guard, LockAcquire, LockAnswer, LockAsker, SystemOp, SystemTxn, TxnAnswer},
     };
 
     use super::*;
@@ -223,7 +223,13 @@ mod tests {
         let store = MemoryStore::new().unwrap();
         store.set_time_ms(7);
         let take = |id: &str| {
-            SystemCommand::LockAcquire(LockAcquire { group: "default".into(), id: id.into(), default_slots: 1 })
+            SystemCommand::LockAcquire(LockAcquire {
+                group: "default".into(),
+                id: id.into(),
+                asker: LockAsker::Anybody,
+                default_slots: 1,
+                listed: false,
+            })
         };
         let SystemAnswer::Lock(LockAnswer::Granted { holder, new: true }) =
             store.submit(mira(), take("n1")).await.unwrap()

@@ -18,8 +18,10 @@ pub(crate) const JOURNAL_BYTES: &str = "journal.bytes";
 pub(crate) const AUDIT_POLICY: &str = "journal.policy";
 /// Grants of lock slots so far, over all groups.
 pub(crate) const LOCK_GRANTS: &str = "locks.grants";
-/// Lock groups without a stored policy.
-pub(crate) const LOCK_AUTO_GROUPS: &str = "locks.auto-groups";
+/// Lock groups that neither a policy nor a configuration names.
+pub(crate) const LOCK_UNLISTED_GROUPS: &str = "locks.unlisted-groups";
+/// Bytes of their rows.
+pub(crate) const LOCK_UNLISTED_BYTES: &str = "locks.unlisted-bytes";
 pub(crate) const GENESIS: &str = "cluster.genesis";
 pub(crate) const CLUSTER_STATE: &str = "cluster.state";
 /// Followed by the lineage's ordinal.
@@ -33,4 +35,11 @@ pub(crate) fn counter(read: &dyn Read, name: &str) -> Result<Option<u64>, Halt> 
 
 pub(crate) fn set_counter(state: &mut dyn Write, name: &str, value: u64) {
     state.put(table::META, name.as_bytes().to_vec(), value.to_be_bytes().to_vec());
+}
+
+/// Adds to a counter, or takes away from it.
+pub(crate) fn count(state: &mut dyn Write, name: &str, by: i64) -> Result<(), Halt> {
+    let value = counter(&*state, name)?.unwrap_or(0);
+    set_counter(state, name, value.saturating_add_signed(by));
+    Ok(())
 }

@@ -26,12 +26,9 @@ pub enum Error {
     UntrustedSignature(String),
     #[error("nothing has been published yet")]
     NotPublished,
-    #[error("authentication is required")]
-    Unauthenticated,
-    #[error("{0}")]
-    Denied(String),
-    #[error("too many attempts; try again in {0} s")]
-    SlowDown(u32),
+    /// What the layer in front would have said as well; in its words, so that a caller meets one word for one thing.
+    #[error(transparent)]
+    Caller(#[from] Refusal),
     #[error("the control plane has no quorum")]
     NoQuorum(String),
     #[error("the outcome of the change is unknown; ask again before repeating it")]
@@ -52,10 +49,13 @@ impl Error {
             Self::UnknownNode(_) | Self::UnknownVersion(_) => Kind::NotFound,
             Self::Pruned(_) => Kind::Gone,
             Self::VersionConflict(_) => Kind::Conflict,
-            Self::UntrustedSignature(_) | Self::Denied(_) => Kind::Denied,
-            Self::NotPublished | Self::NoQuorum(_) | Self::OutcomeUnknown(_) => Kind::Unavailable,
-            Self::Unauthenticated => Kind::Unauthenticated,
-            Self::SlowDown(_) | Self::Refused(_) => Kind::Exhausted,
+            Self::UntrustedSignature(_) | Self::Caller(Refusal::Denied { .. }) => Kind::Denied,
+            Self::NotPublished
+            | Self::NoQuorum(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Caller(Refusal::Unavailable(_)) => Kind::Unavailable,
+            Self::Caller(Refusal::Anonymous | Refusal::Unauthenticated) => Kind::Unauthenticated,
+            Self::Caller(Refusal::SlowDown { .. }) | Self::Refused(_) => Kind::Exhausted,
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Internal(_) => Kind::Internal,
         }
@@ -74,9 +74,7 @@ impl Error {
             Self::VersionConflict(_) => "version_conflict",
             Self::UntrustedSignature(_) => "untrusted_signature",
             Self::NotPublished => "not_published",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Denied(_) => "denied",
-            Self::SlowDown(_) => "slow_down",
+            Self::Caller(refusal) => refusal.word(),
             Self::NoQuorum(_) => "no_leader",
             Self::OutcomeUnknown(_) => "outcome_unknown",
             Self::Refused(_) => "refused",
@@ -101,9 +99,7 @@ impl Error {
             | Self::VersionConflict(_)
             | Self::UntrustedSignature(_)
             | Self::NotPublished
-            | Self::Unauthenticated
-            | Self::Denied(_)
-            | Self::SlowDown(_)
+            | Self::Caller(_)
             | Self::Refused(_) => None,
         }
     }
@@ -130,17 +126,6 @@ impl From<StoreError> for Error {
                 Refused::Full(_) | Refused::Level { .. } => Self::Refused(refused.to_string()),
             },
             StoreError::Storage(detail) => Self::Internal(detail),
-        }
-    }
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Anonymous | Refusal::Unauthenticated => Self::Unauthenticated,
-            denied @ Refusal::Denied { .. } => Self::Denied(denied.to_string()),
-            Refusal::SlowDown { retry_after_s } => Self::SlowDown(retry_after_s),
-            Refusal::Unavailable(detail) => Self::NoQuorum(detail),
         }
     }
 }

@@ -7,7 +7,7 @@ use holdfast_proto::configsrv::{
     ListVersionsResponse, WatchRequest, WatchResponse,
     config_service_server::{ConfigService as Rpc, ConfigServiceServer},
 };
-use iam_client::Identity;
+use iam_client::{Identity, Refusal};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status as GrpcStatus};
 
@@ -66,7 +66,7 @@ impl Rpc for Server {
 }
 
 fn caller<T>(request: &Request<T>) -> Result<Identity, GrpcStatus> {
-    request.extensions().get::<Identity>().cloned().ok_or_else(|| status(Error::Unauthenticated))
+    request.extensions().get::<Identity>().cloned().ok_or_else(|| status(Refusal::Anonymous.into()))
 }
 
 fn status(error: Error) -> GrpcStatus {

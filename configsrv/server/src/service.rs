@@ -4,12 +4,19 @@ use std::{
 };
 
 use chainfire_client::SystemStore;
+use chainfire_core::Origin;
 use configsrv_fleet::Version;
 use holdfast_service::Stop;
 use iam_client::{Authority, Identity};
 use tokio::sync::watch;
 
-use crate::{Error, Settings, fleetlock::LockMetrics, keys, record::Current, store::Records};
+use crate::{
+    Error, Settings,
+    fleetlock::{LockMetrics, NoRoom, Seen},
+    keys,
+    record::Current,
+    store::Records,
+};
 
 /// Versions, artifacts, node status and locks over the system store. Clones share one state; every server of the
 /// cluster runs one, and each answers everything.
@@ -24,6 +31,8 @@ struct Inner {
     /// do not each re-read it at every change.
     current: watch::Sender<Version>,
     lock_metrics: LockMetrics,
+    lock_seen: Seen,
+    no_room: NoRoom,
 }
 
 impl ConfigService {
@@ -35,6 +44,8 @@ impl ConfigService {
             settings,
             current: watch::channel(Version::NONE).0,
             lock_metrics: LockMetrics::default(),
+            lock_seen: Seen::default(),
+            no_room: NoRoom::default(),
         }))
     }
 
@@ -59,6 +70,14 @@ impl ConfigService {
         &self.0.lock_metrics
     }
 
+    pub(crate) fn lock_seen(&self) -> &Seen {
+        &self.0.lock_seen
+    }
+
+    pub(crate) fn no_room(&self) -> &NoRoom {
+        &self.0.no_room
+    }
+
     pub(crate) fn records(&self) -> &Records {
         &self.0.records
     }
@@ -78,6 +97,11 @@ impl ConfigService {
 
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Error> {
         Ok(self.0.authority.authorize(identity, action, resource)?)
+    }
+
+    /// Leaves a refusal that is the service's own to the one who keeps denials.
+    pub(crate) fn record_denial(&self, origin: &Origin, action: &str, resource: &str, reason: &str) {
+        self.0.authority.record_denial(origin, action, resource, reason);
     }
 
     fn announce(&self) -> Result<(), Error> {

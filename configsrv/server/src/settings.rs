@@ -72,6 +72,11 @@ impl Default for LockSettings {
 }
 
 impl LockSettings {
+    /// Whether the configuration names `group`.
+    pub(crate) fn lists(&self, group: &str) -> bool {
+        self.groups.contains_key(group)
+    }
+
     /// Slots of `group` while it has no stored policy.
     pub(crate) fn slots(&self, group: &str) -> u32 {
         self.groups.get(group).copied().unwrap_or(self.default_slots)

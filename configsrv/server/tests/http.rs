@@ -131,16 +131,16 @@ async fn reads_are_bound_to_identities() {
     let fixture = Fixture::new(Settings::default());
     let signer = Signer::new("primary");
     fixture.publish(&Tree::new(1, &signer), 0).await.ok();
-    fixture.get(node("pier3"), "/artifact/pier2").await.refused(403, "denied");
+    fixture.get(node("pier3"), "/artifact/pier2").await.refused(403, "permission_denied");
     assert_eq!(fixture.get(operator(), "/artifact/pier2").await.status, StatusCode::OK);
     let nobody = Request::builder().uri("/artifact/pier2").body(Body::empty()).unwrap();
-    fixture.send(nobody).await.refused(401, "unauthenticated");
-    fixture.post(node("pier2"), "/publish", "{}").await.refused(403, "denied");
-    fixture.get(node("pier2"), "/nodes").await.refused(403, "denied");
-    fixture.get(node("pier2"), "/versions").await.refused(403, "denied");
-    fixture.post(node("pier3"), "/nodes/pier2/status", "{}").await.refused(403, "denied");
+    fixture.send(nobody).await.refused(401, "authentication_required");
+    fixture.post(node("pier2"), "/publish", "{}").await.refused(403, "permission_denied");
+    fixture.get(node("pier2"), "/nodes").await.refused(403, "permission_denied");
+    fixture.get(node("pier2"), "/versions").await.refused(403, "permission_denied");
+    fixture.post(node("pier3"), "/nodes/pier2/status", "{}").await.refused(403, "permission_denied");
     assert_eq!(fixture.get(node("pier2"), "/nodes/pier2").await.status, StatusCode::OK);
-    fixture.get(node("pier3"), "/nodes/pier2").await.refused(403, "denied");
+    fixture.get(node("pier3"), "/nodes/pier2").await.refused(403, "permission_denied");
 }
 
 #[tokio::test]
@@ -152,7 +152,8 @@ async fn before_the_first_publish() {
     assert_eq!(fixture.get(operator(), "/nodes").await.ok()["nodes"], json!([]));
     assert_eq!(fixture.get(operator(), "/versions").await.ok()["current"], json!(0));
     assert_eq!(fixture.get(operator(), "/healthz").await.status, StatusCode::OK);
-    assert_eq!(fixture.get(operator(), "/readyz").await.status, StatusCode::OK);
+    let ready = fixture.get(operator(), "/readyz").await;
+    assert_eq!((ready.status, ready.json()), (StatusCode::OK, json!({ "ready": true })));
 }
 
 #[tokio::test]

@@ -67,8 +67,12 @@ pub const SHOWN_HOLDERS: usize = 16;
 pub struct LockAcquire {
     pub group: String,
     pub id: String,
+    pub asker: LockAsker,
     /// Slots of a group that has no stored policy.
     pub default_slots: u32,
+    /// Whether the configuration names the group. Groups that nobody named have bounds of their own, so that inventing
+    /// names spends nobody else's room.
+    pub listed: bool,
 }
 
 /// Gives a slot back if `id` holds one.
@@ -76,8 +80,20 @@ pub struct LockAcquire {
 pub struct LockRelease {
     pub group: String,
     pub id: String,
+    pub asker: LockAsker,
     /// Why, when not the holder itself but an admin releases.
     pub reason: Option<String>,
+}
+
+/// On whose behalf a slot is taken or given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockAsker {
+    /// Clients prove nothing here: an id is whoever sends it.
+    Anybody,
+    /// Holds at most one slot of a group, and has no say over slots that other principals took.
+    Principal(String),
+    /// Holds as many as it takes, and may use everybody's.
+    Admin(String),
 }
 
 /// Replaces a group's policy. Lowering `slots` never revokes a holder.
@@ -118,9 +134,21 @@ pub enum LockRefusal {
     Frozen {
         reason: String,
     },
-    /// There are as many groups as the server allows.
+    /// There are as many groups as may exist that nobody listed.
     TooManyGroups {
         limit: u32,
+    },
+    /// The groups that nobody listed fill their share of the system keyspace.
+    UnlistedFull {
+        bytes: u64,
+    },
+    /// Another principal took the slot of this id.
+    Foreign {
+        holder: LockHolder,
+    },
+    /// The asker holds a slot of the group already, under another id.
+    HoldsAnother {
+        holder: LockHolder,
     },
 }
 
@@ -128,10 +156,10 @@ pub enum LockRefusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockHolder {
     pub id: String,
+    /// The principal that took the slot; none where clients prove nothing.
+    pub owner: Option<String>,
     /// Unix time in milliseconds, as the leader stamped the grant.
     pub granted_at_ms: u64,
-    /// The last repeat of the same request by the holder.
-    pub last_seen_ms: u64,
     /// Numbers the grants of all groups: a fencing number, which never falls.
     pub grant: u64,
 }
@@ -146,4 +174,57 @@ pub struct LockGroup {
     pub frozen: Option<String>,
     /// Oldest grant first.
     pub holders: Vec<LockHolder>,
+}
+
+impl LockAsker {
+    /// Whose a slot is that this asker takes.
+    pub fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Anybody => None,
+            Self::Principal(name) | Self::Admin(name) => Some(name),
+        }
+    }
+
+    /// Whether the asker may repeat and release `holder`'s slot. What was taken without proof is given back without.
+    pub fn may_use(&self, holder: &LockHolder) -> bool {
+        match self {
+            Self::Anybody | Self::Admin(_) => true,
+            Self::Principal(name) => holder.owner.as_ref().is_none_or(|owner| owner == name),
+        }
+    }
+}
+
+impl LockGroup {
+    /// What `acquire` is told as long as the group stands like this; none if a slot is free for it. Services ask it of
+    /// their own reads, so that repeats and refusals need no log entry.
+    pub fn answer(&self, acquire: &LockAcquire) -> Option<LockAnswer> {
+        // Who holds already is told yes whatever else is true: it may be past the point of no return.
+        if let Some(holder) = self.holders.iter().find(|holder| holder.id == acquire.id) {
+            let holder = holder.clone();
+            return Some(if acquire.asker.may_use(&holder) {
+                LockAnswer::Granted { holder, new: false }
+            } else {
+                LockAnswer::Refused(LockRefusal::Foreign { holder })
+            });
+        }
+        self.refusal(acquire).map(LockAnswer::Refused)
+    }
+
+    /// Why a new grant is refused, if it is.
+    fn refusal(&self, acquire: &LockAcquire) -> Option<LockRefusal> {
+        if let Some(reason) = &self.frozen {
+            return Some(LockRefusal::Frozen { reason: reason.clone() });
+        }
+        if let LockAsker::Principal(name) = &acquire.asker
+            && let Some(holder) = self.holders.iter().find(|holder| holder.owner.as_ref() == Some(name))
+        {
+            return Some(LockRefusal::HoldsAnother { holder: holder.clone() });
+        }
+        let slots = self.slots.unwrap_or(acquire.default_slots);
+        if u32::try_from(self.holders.len()).is_ok_and(|held| held < slots) {
+            return None;
+        }
+        let holders = self.holders.iter().take(SHOWN_HOLDERS).cloned().collect();
+        Some(LockRefusal::SemaphoreFull { slots, holders })
+    }
 }

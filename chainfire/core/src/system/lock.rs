@@ -4,7 +4,7 @@
 use holdfast_keyspace::Write;
 
 use super::{
-    Context, LockAcquire, LockAnswer, LockHolder, LockPolicy, LockRefusal, LockRelease, SHOWN_HOLDERS,
+    Context, LockAcquire, LockAnswer, LockAsker, LockHolder, LockPolicy, LockRefusal, LockRelease,
     lock_store::{self, Group},
     quota, record,
 };
@@ -21,9 +21,13 @@ const MAX_REASON: usize = 1024;
 /// More than the rows of one grant can take beside its names.
 const GRANT_BYTES: u64 = 256;
 
+/// The part of the system keyspace that groups may fill which nobody listed.
+const UNLISTED_SHARE: u64 = 16;
+
 type Answer = Result<LockAnswer, Failure<SystemError>>;
 
-/// Takes a slot. Who holds one already is always told yes: it may be past the point of no return.
+/// Takes a slot. Refusals leave no record of their own: whoever asks in a loop must not write history, so services
+/// sum them up.
 pub(super) fn acquire(
     state: &mut dyn Write,
     context: &Context,
@@ -32,34 +36,30 @@ pub(super) fn acquire(
 ) -> Answer {
     check_name(&acquire.group)?;
     check_name(&acquire.id)?;
-    if let Some(holder) = lock_store::lock_holder(&*state, &acquire.group, &acquire.id)? {
-        let holder = LockHolder { last_seen_ms: context.time_ms.max(holder.last_seen_ms), ..holder };
-        lock_store::set_holder(state, &acquire.group, &holder)?;
-        return Ok(LockAnswer::Granted { holder, new: false });
+    check_owner(&acquire.asker)?;
+    let stands = lock_store::lock_group(&*state, &acquire.group)?.unwrap_or_default();
+    if let Some(answer) = stands.answer(acquire) {
+        return Ok(answer);
     }
-    let entry = entry("lock.Acquire", &acquire.group, Some(&acquire.id));
+    quota::check_room(&*state, &context.limits, grant_bytes(acquire))?;
     let known = lock_store::group(&*state, &acquire.group)?;
     let is_new = known.is_none();
-    let mut group = known.unwrap_or_else(|| Group { name: acquire.group.clone(), ..Group::default() });
-    if let Some(refusal) = refusal(state, &group, acquire)? {
-        let refused = Some(refusal_word(&refusal).into());
-        recorder.record(state, Entry { refused, ..entry })?;
+    let mut group =
+        known.unwrap_or_else(|| Group { name: acquire.group.clone(), listed: acquire.listed, ..Group::default() });
+    if acquire.listed {
+        lock_store::list(state, &mut group)?;
+    } else if let Some(refusal) = no_room(state, context, acquire, &group, is_new)? {
         return Ok(LockAnswer::Refused(refusal));
-    }
-    quota::check_room(&*state, &context.limits, names_bytes(acquire) + GRANT_BYTES)?;
-    if is_new && !make_room(state, context.limits.lock_groups)? {
-        let refused = Some("too many groups".into());
-        recorder.record(state, Entry { refused, ..entry })?;
-        return Ok(LockAnswer::Refused(LockRefusal::TooManyGroups { limit: context.limits.lock_groups }));
     }
     let grant = meta::counter(&*state, meta::LOCK_GRANTS)?.unwrap_or(0).saturating_add(1);
     meta::set_counter(state, meta::LOCK_GRANTS, grant);
-    let holder =
-        LockHolder { id: acquire.id.clone(), granted_at_ms: context.time_ms, last_seen_ms: context.time_ms, grant };
+    let owner = acquire.asker.owner().map(str::to_owned);
+    let holder = LockHolder { id: acquire.id.clone(), owner, granted_at_ms: context.time_ms, grant };
     group.held = group.held.saturating_add(1);
     lock_store::set_group(state, &group)?;
-    lock_store::set_holder(state, &acquire.group, &holder)?;
+    lock_store::set_holder(state, &group, &holder)?;
     let revision = record::advance(state)?;
+    let entry = entry("lock.Acquire", &acquire.group, Some(&acquire.id));
     recorder.record(state, Entry { revision: Some(revision), ..entry })?;
     Ok(LockAnswer::Granted { holder, new: true })
 }
@@ -68,13 +68,16 @@ pub(super) fn acquire(
 pub(super) fn release(state: &mut dyn Write, release: &LockRelease, recorder: &mut Recorder<'_>) -> Answer {
     check_name(&release.group)?;
     check_name(&release.id)?;
-    if lock_store::lock_holder(&*state, &release.group, &release.id)?.is_none() {
+    let Some(holder) = lock_store::lock_holder(&*state, &release.group, &release.id)? else {
         return Ok(LockAnswer::Released { held: false });
+    };
+    if !release.asker.may_use(&holder) {
+        return Ok(LockAnswer::Refused(LockRefusal::Foreign { holder }));
     }
     let group = lock_store::group(&*state, &release.group)?;
     let mut group = group.ok_or_else(|| Halt::damaged("a lock's holder is in no group"))?;
     group.held = group.held.saturating_sub(1);
-    lock_store::remove_holder(state, &release.group, &release.id)?;
+    lock_store::remove_holder(state, &group, &release.id)?;
     lock_store::set_group(state, &group)?;
     let revision = record::advance(state)?;
     let entry = entry("lock.Release", &release.group, Some(&release.id));
@@ -96,11 +99,10 @@ pub(super) fn set_policy(
     }
     quota::check_room(&*state, &context.limits, (policy.group.len() + frozen) as u64 + GRANT_BYTES)?;
     let known = lock_store::group(&*state, &policy.group)?;
-    if known.as_ref().is_some_and(|group| group.slots.is_none()) {
-        count_auto_groups(state, -1)?;
-    }
-    let held = known.map_or(0, |group| group.held);
-    let group = Group { name: policy.group.clone(), slots: Some(policy.slots), frozen: policy.frozen.clone(), held };
+    let mut group = known.unwrap_or_else(|| Group { name: policy.group.clone(), listed: true, ..Group::default() });
+    lock_store::list(state, &mut group)?;
+    group.slots = Some(policy.slots);
+    group.frozen.clone_from(&policy.frozen);
     lock_store::set_group(state, &group)?;
     let revision = record::advance(state)?;
     let entry = entry("lock.Policy", &policy.group, None);
@@ -109,36 +111,39 @@ pub(super) fn set_policy(
     Ok(LockAnswer::PolicySet { revision })
 }
 
-/// Why a new grant is refused, if it is.
-fn refusal(state: &dyn Write, group: &Group, acquire: &LockAcquire) -> Result<Option<LockRefusal>, Halt> {
-    if let Some(reason) = &group.frozen {
-        return Ok(Some(LockRefusal::Frozen { reason: reason.clone() }));
-    }
-    let slots = group.slots.unwrap_or(acquire.default_slots);
-    if group.held < slots {
+/// Why a group that nobody listed gets no further slot, if it does not; a new one is counted.
+fn no_room(
+    state: &mut dyn Write,
+    context: &Context,
+    acquire: &LockAcquire,
+    group: &Group,
+    is_new: bool,
+) -> Result<Option<LockRefusal>, Halt> {
+    if group.listed {
         return Ok(None);
     }
-    let mut holders = lock_store::holders(state, &acquire.group)?;
-    holders.truncate(SHOWN_HOLDERS);
-    Ok(Some(LockRefusal::SemaphoreFull { slots, holders }))
+    let bytes = context.limits.system_bytes / UNLISTED_SHARE;
+    let used = meta::counter(&*state, meta::LOCK_UNLISTED_BYTES)?.unwrap_or(0);
+    if used.saturating_add(grant_bytes(acquire)) > bytes {
+        return Ok(Some(LockRefusal::UnlistedFull { bytes }));
+    }
+    let limit = context.limits.lock_groups;
+    if is_new && !make_room(state, limit)? {
+        return Ok(Some(LockRefusal::TooManyGroups { limit }));
+    }
+    Ok(None)
 }
 
-/// Counts one more group without policy; at the limit, one that nobody uses goes for it.
+/// Counts one more group that nobody listed; at the limit, one that nobody uses goes for it.
 fn make_room(state: &mut dyn Write, limit: u32) -> Result<bool, Halt> {
-    let groups = meta::counter(&*state, meta::LOCK_AUTO_GROUPS)?.unwrap_or(0);
+    let groups = meta::counter(&*state, meta::LOCK_UNLISTED_GROUPS)?.unwrap_or(0);
     if groups >= u64::from(limit) {
         let Some(idle) = lock_store::idle_group(&*state)? else { return Ok(false) };
-        lock_store::remove_group(state, &idle.name)?;
-        count_auto_groups(state, -1)?;
+        lock_store::remove_group(state, &idle)?;
+        meta::count(state, meta::LOCK_UNLISTED_GROUPS, -1)?;
     }
-    count_auto_groups(state, 1)?;
+    meta::count(state, meta::LOCK_UNLISTED_GROUPS, 1)?;
     Ok(true)
-}
-
-fn count_auto_groups(state: &mut dyn Write, by: i64) -> Result<(), Halt> {
-    let groups = meta::counter(&*state, meta::LOCK_AUTO_GROUPS)?.unwrap_or(0);
-    meta::set_counter(state, meta::LOCK_AUTO_GROUPS, groups.saturating_add_signed(by));
-    Ok(())
 }
 
 /// Names are the protocol's; what would break logs, listings and limits is refused whoever proposed it.
@@ -149,19 +154,17 @@ fn check_name(name: &str) -> Result<(), SystemError> {
     Ok(())
 }
 
-fn names_bytes(acquire: &LockAcquire) -> u64 {
-    2 * (2 * acquire.group.len() + acquire.id.len()) as u64
+fn check_owner(asker: &LockAsker) -> Result<(), SystemError> {
+    asker.owner().map_or(Ok(()), check_name)
+}
+
+/// More than the rows of one grant take.
+fn grant_bytes(acquire: &LockAcquire) -> u64 {
+    let owner = acquire.asker.owner().map_or(0, str::len);
+    (2 * (2 * acquire.group.len() + acquire.id.len()) + owner) as u64 + GRANT_BYTES
 }
 
 fn entry(action: &str, group: &str, id: Option<&str>) -> Entry {
     let resource = id.map_or_else(|| format!("lock/{group}"), |id| format!("lock/{group}/{id}"));
     Entry { action: action.into(), resource, ..Entry::default() }
-}
-
-fn refusal_word(refusal: &LockRefusal) -> &'static str {
-    match refusal {
-        LockRefusal::SemaphoreFull { .. } => "all slots are taken",
-        LockRefusal::Frozen { .. } => "frozen",
-        LockRefusal::TooManyGroups { .. } => "too many groups",
-    }
 }

@@ -10,7 +10,7 @@ use crate::{
     Halt,
     format::{decode_record, encode_record},
     kv::escape,
-    table,
+    meta, table,
 };
 
 const GROUP: u8 = 1;
@@ -20,11 +20,13 @@ const HOLDER: u8 = 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Group {
     pub(super) name: String,
-    /// Of the stored policy; none if the group exists only because it was asked for.
+    /// Of the stored policy.
     pub(super) slots: Option<u32>,
     pub(super) frozen: Option<String>,
     /// Holder rows of the group.
     pub(super) held: u32,
+    /// Whether a policy or a configuration names it; if not, it exists only because it was asked for.
+    pub(super) listed: bool,
 }
 
 /// The lock group `group`; none if it has neither a stored policy nor a holder.
@@ -77,33 +79,61 @@ pub(super) fn group(read: &dyn Read, name: &str) -> Result<Option<Group>, Halt> 
     row.map(|row| decode_record(kind::LOCK, &row)).transpose()
 }
 
-/// A group without policy and holders, which may make room for another.
+/// A group that nobody listed and nobody holds, which may make room for another.
 pub(super) fn idle_group(read: &dyn Read) -> Result<Option<Group>, Halt> {
     for row in read.scan(table::LOCKS, KeyRange::prefix([GROUP]), Order::Ascending) {
         let row: Group = decode_record(kind::LOCK, &row?.1)?;
-        if !is_shown(&row) {
+        if !row.listed && row.held == 0 {
             return Ok(Some(row));
         }
     }
     Ok(None)
 }
 
+/// Takes a group out of the bounds of those that nobody listed.
+pub(super) fn list(state: &mut dyn Write, group: &mut Group) -> Result<(), Halt> {
+    if group.listed {
+        return Ok(());
+    }
+    let mut bytes =
+        state.get(table::LOCKS, &group_key(&group.name))?.map_or(0, |row| group_key(&group.name).len() + row.len());
+    for row in state.scan(table::LOCKS, KeyRange::prefix(holder_key(&group.name, "")), Order::Ascending) {
+        let (key, value) = row?;
+        bytes += key.len() + value.len();
+    }
+    meta::count(state, meta::LOCK_UNLISTED_BYTES, 0_i64.saturating_sub_unsigned(bytes as u64))?;
+    meta::count(state, meta::LOCK_UNLISTED_GROUPS, -1)?;
+    group.listed = true;
+    Ok(())
+}
+
 pub(super) fn set_group(state: &mut dyn Write, group: &Group) -> Result<(), Halt> {
     let row = encode_record(kind::LOCK, group)?;
-    quota::set(state, table::LOCKS, group_key(&group.name), Some(row))
+    set(state, group, group_key(&group.name), Some(row))
 }
 
-pub(super) fn remove_group(state: &mut dyn Write, name: &str) -> Result<(), Halt> {
-    quota::set(state, table::LOCKS, group_key(name), None)
+pub(super) fn remove_group(state: &mut dyn Write, group: &Group) -> Result<(), Halt> {
+    set(state, group, group_key(&group.name), None)
 }
 
-pub(super) fn set_holder(state: &mut dyn Write, group: &str, holder: &LockHolder) -> Result<(), Halt> {
+pub(super) fn set_holder(state: &mut dyn Write, group: &Group, holder: &LockHolder) -> Result<(), Halt> {
     let row = encode_record(kind::LOCK, holder)?;
-    quota::set(state, table::LOCKS, holder_key(group, &holder.id), Some(row))
+    set(state, group, holder_key(&group.name, &holder.id), Some(row))
 }
 
-pub(super) fn remove_holder(state: &mut dyn Write, group: &str, id: &str) -> Result<(), Halt> {
-    quota::set(state, table::LOCKS, holder_key(group, id), None)
+pub(super) fn remove_holder(state: &mut dyn Write, group: &Group, id: &str) -> Result<(), Halt> {
+    set(state, group, holder_key(&group.name, id), None)
+}
+
+/// Writes or deletes a row of `group`, and counts it where it belongs.
+fn set(state: &mut dyn Write, group: &Group, key: Vec<u8>, row: Option<Vec<u8>>) -> Result<(), Halt> {
+    let before = quota::used(&*state)?;
+    quota::set(state, table::LOCKS, key, row)?;
+    if group.listed {
+        return Ok(());
+    }
+    let change = quota::used(&*state)?.cast_signed().saturating_sub(before.cast_signed());
+    meta::count(state, meta::LOCK_UNLISTED_BYTES, change)
 }
 
 fn is_shown(group: &Group) -> bool {

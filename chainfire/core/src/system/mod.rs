@@ -11,8 +11,8 @@ mod record;
 mod txn;
 
 pub use command::{
-    Expect, Guard, LockAcquire, LockAnswer, LockGroup, LockHolder, LockPolicy, LockRefusal, LockRelease, SHOWN_HOLDERS,
-    SystemAnswer, SystemCommand, SystemOp, SystemTxn, TxnAnswer,
+    Expect, Guard, LockAcquire, LockAnswer, LockAsker, LockGroup, LockHolder, LockPolicy, LockRefusal, LockRelease,
+    SHOWN_HOLDERS, SystemAnswer, SystemCommand, SystemOp, SystemTxn, TxnAnswer,
 };
 pub use lock_store::{lock_group, lock_groups, lock_holder};
 pub use record::{Page, Record, current_revision, get, list};

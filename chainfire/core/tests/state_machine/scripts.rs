@@ -11,7 +11,7 @@ use chainfire_core::{
         TxnOp,
     },
     lease::{self, ExpiredLease, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke},
-    system::{self, LockAcquire, LockPolicy, LockRelease, SystemCommand, SystemOp, SystemTxn},
+    system::{self, LockAcquire, LockAsker, LockPolicy, LockRelease, SystemCommand, SystemOp, SystemTxn},
 };
 
 use crate::store::{Store, TERM, between, bytes, compare, one};
@@ -129,11 +129,16 @@ fn other_command(store: &Store, words: &[&str]) -> Command {
         ["lock", group, id, slots] => SystemCommand::LockAcquire(LockAcquire {
             group: (*group).into(),
             id: (*id).into(),
+            asker: LockAsker::Anybody,
             default_slots: slots.parse().unwrap(),
+            listed: false,
         }),
-        ["unlock", group, id] => {
-            SystemCommand::LockRelease(LockRelease { group: (*group).into(), id: (*id).into(), reason: None })
-        }
+        ["unlock", group, id] => SystemCommand::LockRelease(LockRelease {
+            group: (*group).into(),
+            id: (*id).into(),
+            asker: LockAsker::Anybody,
+            reason: None,
+        }),
         ["policy", group, slots, frozen @ ..] => SystemCommand::LockPolicy(LockPolicy {
             group: (*group).into(),
             slots: slots.parse().unwrap(),

@@ -51,12 +51,13 @@ fn status(groups: &[LockGroup], output: Format) -> Result<(), Failure> {
 
 fn who(groups: &[LockGroup], output: Format) -> Result<(), Failure> {
     output.print(&groups, || {
-        let mut table = Table::new(&["GROUP", "HOLDER", "SINCE", "LAST SEEN", "GRANT"]);
+        let mut table = Table::new(&["GROUP", "HOLDER", "TAKEN BY", "SINCE", "LAST SEEN", "GRANT"]);
         for group in groups {
             for holder in &group.holders {
                 table.row([
                     group.group.clone(),
                     holder.id.clone(),
+                    holder.owner.clone().unwrap_or_default(),
                     moment(Some(holder.granted_at_ms)),
                     moment(Some(holder.last_seen_ms)),
                     holder.grant.to_string(),

@@ -93,6 +93,7 @@ pub(crate) struct LockGroup {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct LockHolder {
     pub(crate) id: String,
+    pub(crate) owner: Option<String>,
     pub(crate) granted_at_ms: u64,
     pub(crate) last_seen_ms: u64,
     pub(crate) grant: u64,

@@ -5,12 +5,12 @@ use axum::{
     body::Body,
     extract::{Path, State},
 };
-use chainfire_core::system::{LockGroup, LockPolicy};
+use chainfire_core::system::{LockAsker, LockGroup, LockHolder, LockPolicy};
 use http::Uri;
 use iam_client::Identity;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::request::{is_group, is_id};
+use super::request::{Claim, is_group, is_id};
 use crate::{
     ConfigService, Error,
     http::{Failure, Query, caller, query_of, read_body},
@@ -28,10 +28,20 @@ pub(super) struct Groups {
 /// A group as an admin sees it.
 #[derive(Serialize)]
 struct Group {
-    #[serde(flatten)]
-    stored: LockGroup,
-    /// The slots in force.
+    group: String,
+    /// Of the stored policy.
+    slots: Option<u32>,
     slots_in_force: u32,
+    frozen: Option<String>,
+    holders: Vec<Holder>,
+}
+
+#[derive(Serialize)]
+struct Holder {
+    #[serde(flatten)]
+    stored: LockHolder,
+    /// When it last asked this server; when it got the slot, if it did not since.
+    last_seen_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -69,9 +79,18 @@ pub(super) async fn list(
     service.authorize(&caller(identity)?, "lock.Read", "lock/*")?;
     let query = Query::parse(query_of(&uri), &["after", "limit"])?;
     let groups = service.groups(query.text("after"), query.limit(MOST_GROUPS)?)?;
-    let in_force = |group: &LockGroup| group.slots.unwrap_or_else(|| service.settings().fleetlock.slots(&group.group));
-    let groups = groups.into_iter().map(|stored| Group { slots_in_force: in_force(&stored), stored }).collect();
-    Ok(Json(Groups { groups }))
+    Ok(Json(Groups { groups: groups.into_iter().map(|group| shown(&service, group)).collect() }))
+}
+
+fn shown(service: &ConfigService, group: LockGroup) -> Group {
+    let LockGroup { group, slots, frozen, holders } = group;
+    let holder = |stored: LockHolder| {
+        let last_seen_ms = service.lock_seen().at_ms(&group, &stored.id).unwrap_or(stored.granted_at_ms);
+        Holder { stored, last_seen_ms }
+    };
+    let holders = holders.into_iter().map(holder).collect();
+    let slots_in_force = slots.unwrap_or_else(|| service.settings().fleetlock.slots(&group));
+    Group { group, slots, slots_in_force, frozen, holders }
 }
 
 /// `POST /locks/{group}/release`.
@@ -87,7 +106,10 @@ pub(super) async fn release(
     if !is_id(&id) {
         return Err(Error::BadBody("id must be 1 to 253 bytes without control characters".into()).into());
     }
-    let held = service.release(identity.origin(), &group, &id, Some(reason)).await?;
+    let asker = LockAsker::Admin(identity.principal.to_string());
+    let claim = Claim { group, id };
+    let held = service.release(identity.origin(), asker, &claim, Some(reason)).await?;
+    let Claim { group, id } = claim;
     tracing::info!(group, id, by = %identity.principal, held, "reboot lock released by an admin");
     Ok(Json(Released { held }))
 }

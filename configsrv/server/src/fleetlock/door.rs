@@ -3,16 +3,15 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use chainfire_core::{AuthenticatedBy, Origin};
-use http::{Extensions, HeaderValue, Method, header, request::Parts};
-use iam_client::Identity;
+use http::{HeaderValue, Method, header};
 
 use super::{
-    locks::{Granted, anonymous},
+    client::Client,
+    locks::Granted,
     refusal::Refusal,
     request::{Claim, LARGEST_BODY, check_header},
 };
-use crate::{ConfigService, http::read_body, settings::ClientAuth};
+use crate::{ConfigService, http::read_body};
 
 /// `POST /v1/pre-reboot`: takes a slot before a reboot.
 pub(super) async fn pre_reboot(State(service): State<ConfigService>, request: Request) -> Response {
@@ -30,10 +29,10 @@ pub(super) async fn nothing_here(State(service): State<ConfigService>) -> Respon
 }
 
 async fn take(service: &ConfigService, request: Request) -> Result<&'static str, Refusal> {
-    let (claim, origin) = enter(service, request).await?;
+    let (claim, client) = enter(service, request).await?;
     let metrics = service.lock_metrics();
     metrics.lock_asked();
-    match service.lock(origin, &claim).await {
+    match service.lock(&client, &claim).await {
         Ok(Granted { holder, new }) => {
             metrics.held(&claim.group, true);
             if new {
@@ -52,10 +51,10 @@ async fn take(service: &ConfigService, request: Request) -> Result<&'static str,
 }
 
 async fn give_back(service: &ConfigService, request: Request) -> Result<&'static str, Refusal> {
-    let (claim, origin) = enter(service, request).await?;
+    let (claim, client) = enter(service, request).await?;
     let metrics = service.lock_metrics();
     metrics.unlock_asked();
-    let released = service.unlock(origin, &claim).await?;
+    let released = service.unlock(&client, &claim).await?;
     let held = service.group(&claim.group)?.is_some_and(|group| !group.holders.is_empty());
     metrics.held(&claim.group, held);
     if released {
@@ -67,39 +66,20 @@ async fn give_back(service: &ConfigService, request: Request) -> Result<&'static
 
 /// Method, header, size, JSON, group, id, then who asks: in this order, so that the first thing that is wrong is the
 /// one that is named.
-async fn enter(service: &ConfigService, request: Request) -> Result<(Claim, Origin), Refusal> {
+async fn enter(service: &ConfigService, request: Request) -> Result<(Claim, Client), Refusal> {
     let (parts, body) = request.into_parts();
     if parts.method != Method::POST {
         return Err(Refusal::MethodNotAllowed);
     }
     check_header(&parts.headers)?;
     let claim = read(body).await?;
-    let origin = who(service, &parts, &claim)?;
-    Ok((claim, origin))
+    let client = Client::new(service, &parts.extensions, &claim)?;
+    Ok((claim, client))
 }
 
 async fn read(body: Body) -> Result<Claim, Refusal> {
     let body = read_body(body, "a lock request", LARGEST_BODY).await?;
     Claim::parse(&body)
-}
-
-fn who(service: &ConfigService, parts: &Parts, claim: &Claim) -> Result<Origin, Refusal> {
-    let identity = parts.extensions.get::<Identity>();
-    let demanded: &[AuthenticatedBy] = match service.settings().fleetlock.client_auth {
-        ClientAuth::None => return Ok(identity.map_or_else(|| anonymous(source(&parts.extensions)), Identity::origin)),
-        ClientAuth::Basic => &[AuthenticatedBy::Credential, AuthenticatedBy::BootstrapToken],
-        ClientAuth::Token => &[AuthenticatedBy::Token, AuthenticatedBy::BootstrapToken],
-        ClientAuth::Mtls => &[AuthenticatedBy::Certificate],
-    };
-    let identity = identity.filter(|identity| demanded.contains(&identity.authenticated_by));
-    let identity = identity.ok_or(Refusal::Unauthorized)?;
-    service.authorize(identity, "lock.Use", &format!("lock/{}", claim.group))?;
-    Ok(identity.origin())
-}
-
-/// Where the request came from, as the listener noted it.
-fn source(extensions: &Extensions) -> Option<String> {
-    extensions.get::<holdfast_rpc::Connection>().map(|connection| connection.source.to_string())
 }
 
 fn answer(service: &ConfigService, outcome: Result<&'static str, Refusal>) -> Response {

@@ -1,13 +1,20 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder},
     metrics::{MetricType, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+/// Most groups that have series: clients choose their names, and a series stays.
+const MOST_GROUPS: usize = 2_000;
 
 /// The four metrics of poseidon/fleetlock under their own names and types, so that its dashboards and alerts go on.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +23,7 @@ pub struct LockMetrics {
     transitions: Family<GroupLabel, Gauge>,
     lock_requests: Count,
     unlock_requests: Count,
+    groups: Arc<Mutex<HashSet<String>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,11 +62,26 @@ impl LockMetrics {
 
     /// 1 while at least one slot is held; a group appears with its first request.
     pub(super) fn held(&self, group: &str, held: bool) {
-        self.state.get_or_create(&GroupLabel { group: group.to_owned() }).set(i64::from(held));
+        if let Some(label) = self.label(group) {
+            self.state.get_or_create(&label).set(i64::from(held));
+        }
     }
 
     pub(super) fn released(&self, group: &str) {
-        self.transitions.get_or_create(&GroupLabel { group: group.to_owned() }).inc();
+        if let Some(label) = self.label(group) {
+            self.transitions.get_or_create(&label).inc();
+        }
+    }
+
+    fn label(&self, group: &str) -> Option<GroupLabel> {
+        let mut groups = self.groups.lock();
+        if !groups.contains(group) {
+            if groups.len() >= MOST_GROUPS {
+                return None;
+            }
+            groups.insert(group.to_owned());
+        }
+        Some(GroupLabel { group: group.to_owned() })
     }
 }
 
@@ -109,5 +132,20 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains("_total"), "{text}");
+    }
+
+    #[test]
+    fn invented_groups_get_no_series_without_end() {
+        let metrics = LockMetrics::default();
+        for n in 0..MOST_GROUPS + 10 {
+            metrics.held(&n.to_string(), false);
+        }
+        metrics.held("0", true);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with("fleetlock_lock_state{")).count(), MOST_GROUPS);
+        assert!(text.contains("fleetlock_lock_state{group=\"0\"} 1"), "who has a series keeps it");
     }
 }

@@ -3,13 +3,19 @@
 //! Only 200 is success and nothing here redirects, because clients take any 2xx for a grant and turn a redirected
 //! POST into a GET. Every refusal is JSON `{kind, value}`: `kind` becomes a metric label on every node, so its values
 //! are few; `value` is the only thing that the node's admin sees, so it says who holds since when.
+//!
+//! Where clients prove who they are, a slot is the principal's that took it: nobody else repeats or releases it, and it
+//! has one of a group. Who may `lock.Admin` is not bound by that. Only grants, releases and policies are written;
+//! everything else is answered from a read, and refusals reach the history summed up.
 
 mod admin;
+mod client;
 mod door;
 mod locks;
 mod metrics;
 mod refusal;
 mod request;
+mod seen;
 
 use axum::{
     Router,
@@ -18,6 +24,10 @@ use axum::{
 use http::{Request, Uri, uri::PathAndQuery};
 
 pub use metrics::LockMetrics;
+pub use request::is_group;
+
+pub(crate) use locks::NoRoom;
+pub(crate) use seen::Seen;
 
 use crate::ConfigService;
 

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use super::request::Claim;
 use crate::{Error, service::now_ms, settings::ClientAuth};
 
 /// Why a lock request fails. The kinds are a closed set, because every node counts them.
@@ -27,6 +28,11 @@ pub(super) enum Refusal {
         group: String,
         slots: u32,
         holders: Vec<LockHolder>,
+    },
+    /// The client has its one slot of the group, under this id.
+    OwnSlotTaken {
+        group: String,
+        id: String,
     },
     GroupFrozen {
         group: String,
@@ -53,7 +59,7 @@ impl Refusal {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::UnknownGroup(_) => "unknown_group",
-            Self::SemaphoreFull { .. } => "failed_lock_semaphore_full",
+            Self::SemaphoreFull { .. } | Self::OwnSlotTaken { .. } => "failed_lock_semaphore_full",
             Self::GroupFrozen { .. } => "group_frozen",
             Self::RateLimited(_) => "rate_limited",
             // A client does the same about all of them: it asks again.
@@ -74,7 +80,7 @@ impl Refusal {
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::SemaphoreFull { .. } | Self::GroupFrozen { .. } => StatusCode::LOCKED,
+            Self::SemaphoreFull { .. } | Self::OwnSlotTaken { .. } | Self::GroupFrozen { .. } => StatusCode::LOCKED,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoLeader | Self::OutcomeUnknown | Self::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -98,6 +104,9 @@ impl Refusal {
             Self::SemaphoreFull { group, slots, holders } => {
                 format!("all {slots} slots of group {group} are taken by {}", list(holders))
             }
+            Self::OwnSlotTaken { group, id } => {
+                format!("this client holds a slot of group {group} already, as {id}; it or an admin can release it")
+            }
             Self::GroupFrozen { group, reason } => format!("group {group} is frozen: {reason}"),
             Self::RateLimited(seconds) => format!("too many attempts; try again in {seconds} s"),
             Self::NoLeader => "the control plane has no quorum; nothing was granted or released".into(),
@@ -109,15 +118,23 @@ impl Refusal {
         }
     }
 
-    pub(super) fn of(group: &str, refusal: LockRefusal) -> Self {
+    pub(super) fn of(Claim { group, id }: &Claim, refusal: LockRefusal) -> Self {
         match refusal {
             LockRefusal::SemaphoreFull { slots, holders } => {
-                Self::SemaphoreFull { group: group.to_owned(), slots, holders }
+                Self::SemaphoreFull { group: group.clone(), slots, holders }
             }
-            LockRefusal::Frozen { reason } => Self::GroupFrozen { group: group.to_owned(), reason },
-            LockRefusal::TooManyGroups { limit } => {
-                Self::UnknownGroup(format!("group {group} is new, and there are {limit} groups already"))
+            LockRefusal::Frozen { reason } => Self::GroupFrozen { group: group.clone(), reason },
+            LockRefusal::TooManyGroups { limit } => Self::UnknownGroup(format!(
+                "group {group} is not configured here, and there are {limit} of that kind already"
+            )),
+            LockRefusal::UnlistedFull { bytes } => Self::UnknownGroup(format!(
+                "group {group} is not configured here, and groups of that kind fill their {bytes} bytes"
+            )),
+            LockRefusal::Foreign { holder } => {
+                let owner = holder.owner.unwrap_or_default();
+                Self::Forbidden(format!("{owner} took the slot of {id}; it or an admin can release it"))
             }
+            LockRefusal::HoldsAnother { holder } => Self::OwnSlotTaken { group: group.clone(), id: holder.id },
         }
     }
 }
@@ -154,6 +171,18 @@ impl From<StoreError> for Refusal {
     }
 }
 
+/// As the layer in front would have refused, in the kinds of this protocol.
+impl From<iam_client::Refusal> for Refusal {
+    fn from(refusal: iam_client::Refusal) -> Self {
+        match refusal {
+            iam_client::Refusal::Anonymous | iam_client::Refusal::Unauthenticated => Self::Unauthorized,
+            denied @ iam_client::Refusal::Denied { .. } => Self::Forbidden(denied.to_string()),
+            iam_client::Refusal::SlowDown { retry_after_s } => Self::RateLimited(retry_after_s),
+            unavailable @ iam_client::Refusal::Unavailable(_) => Self::NotNow(unavailable.to_string()),
+        }
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
@@ -161,9 +190,7 @@ impl From<Error> for Refusal {
             Error::OutcomeUnknown(_) => Self::OutcomeUnknown,
             Error::TooLarge { limit, .. } => Self::BodyTooLarge(limit),
             Error::BadBody(why) => Self::DecodeError(why),
-            Error::Unauthenticated => Self::Unauthorized,
-            Error::Denied(why) => Self::Forbidden(why),
-            Error::SlowDown(seconds) => Self::RateLimited(seconds),
+            Error::Caller(refusal) => refusal.into(),
             Error::Refused(why) => Self::NotNow(why),
             other => {
                 tracing::error!(error = ?other, "a lock request failed");

@@ -51,7 +51,7 @@ impl Claim {
 }
 
 /// `^[a-zA-Z0-9.-]+$` to the very end: a trailing newline does not pass.
-pub(super) fn is_group(text: &str) -> bool {
+pub fn is_group(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
 }

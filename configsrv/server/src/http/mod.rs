@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use http::Uri;
-use iam_client::Identity;
+use iam_client::{Identity, Refusal};
 
 pub(crate) use body::read as read_body;
 pub(crate) use query::Query;
@@ -40,7 +40,7 @@ pub fn router(service: ConfigService) -> Router {
 
 /// The caller; without one nothing is answered.
 pub(crate) fn caller(identity: Option<Extension<Identity>>) -> Result<Identity, Error> {
-    identity.map(|Extension(identity)| identity).ok_or(Error::Unauthenticated)
+    identity.map(|Extension(identity)| identity).ok_or(Error::Caller(Refusal::Anonymous))
 }
 
 /// The raw query of a request.
