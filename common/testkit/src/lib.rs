@@ -19,6 +19,7 @@ mod ports;
 mod process;
 mod secrets;
 mod server;
+pub mod zincati;
 
 pub use binaries::Binaries;
 pub use client::client;
