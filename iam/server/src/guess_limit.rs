@@ -4,6 +4,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use ring::digest::{SHA256, digest};
 
 /// Mistakes that cost nothing: people mistype, clients retry.
 const FREE: u32 = 10;
@@ -12,15 +13,17 @@ const LONGEST_MS: u64 = 300_000;
 const MEMORY_MS: u64 = 900_000;
 const MAX_ENTRIES: usize = 16_384;
 
-/// Slows down who guesses secrets, by source and by the name that is guessed at. It guards only what can be guessed
-/// (passwords and the bootstrap token), so that a neighbour behind the same address with a valid token is not hurt.
+/// Slows down who guesses secrets or sends forgeries, by source and by the name that is guessed at. Before the proof is
+/// looked at it guards only what can be guessed (passwords and the bootstrap token), so that a neighbour behind the same
+/// address with a valid token is not hurt.
 #[derive(Default)]
 pub(crate) struct GuessLimit(Mutex<HashMap<Key, Entry>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Source(IpAddr),
-    Name(String),
+    /// SHA-256 of a name: callers choose names, of any length.
+    Name([u8; 32]),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,12 +66,21 @@ impl GuessLimit {
 
     /// A right secret clears the name that it belongs to. The source stays: others may be behind it.
     pub(crate) fn succeeded(&self, name: &str) {
-        self.0.lock().remove(&Key::Name(name.to_owned()));
+        if let Some(key) = Key::name(name) {
+            self.0.lock().remove(&key);
+        }
+    }
+}
+
+impl Key {
+    /// A SHA-256 is always 32 bytes long.
+    fn name(name: &str) -> Option<Self> {
+        digest(&SHA256, name.as_bytes()).as_ref().try_into().ok().map(Self::Name)
     }
 }
 
 fn keys(source: Option<IpAddr>, name: Option<&str>) -> impl Iterator<Item = Key> {
-    source.map(|source| Key::Source(network(source))).into_iter().chain(name.map(|name| Key::Name(name.to_owned())))
+    source.map(|source| Key::Source(network(source))).into_iter().chain(name.and_then(Key::name))
 }
 
 /// One customer of IPv6 has a whole /64.
@@ -83,7 +95,7 @@ fn network(source: IpAddr) -> IpAddr {
 fn make_room(entries: &mut HashMap<Key, Entry>, now_ms: u64) {
     entries.retain(|_, entry| now_ms.saturating_sub(entry.last_ms) <= MEMORY_MS);
     if entries.len() >= MAX_ENTRIES {
-        let least = entries.iter().min_by_key(|(_, entry)| (entry.failures, entry.last_ms)).map(|(key, _)| key.clone());
+        let least = entries.iter().min_by_key(|(_, entry)| (entry.failures, entry.last_ms)).map(|(key, _)| *key);
         if let Some(key) = least {
             entries.remove(&key);
         }
@@ -135,5 +147,7 @@ mod tests {
             limit.failed(None, Some(&number.to_string()), 0);
         }
         assert_eq!(limit.0.lock().len(), MAX_ENTRIES);
+        // Nothing that a caller sends is kept as it is.
+        assert!(size_of::<(Key, Entry)>() <= 64 && !std::mem::needs_drop::<Key>());
     }
 }
