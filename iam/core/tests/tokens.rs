@@ -104,7 +104,7 @@ fn a_public_key_is_no_shared_secret() {
 #[test]
 fn keys_come_from_the_ring_only() {
     let (plane, thief) = (Plane::new(), Plane::with(SigningKey::from_seed(&Zeroizing::new([2; 32])).unwrap()));
-    assert_eq!(plane.verify(&thief.sign(&claims())), Err(TokenFault::UnknownKey(thief.kid())));
+    assert_eq!(plane.verify(&thief.sign(&claims())), Err(TokenFault::UnknownKey));
     assert_eq!(plane.verify(&forged(&json!({"alg": "EdDSA"}), &[0; 64])), Err(TokenFault::NoKey));
     // The thief's signature under our key's name, with his key offered in the header.
     let stolen = thief.sign(&claims());

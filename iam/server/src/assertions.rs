@@ -48,7 +48,7 @@ impl Iam {
         let principal = match self.check_assertion(assertion)? {
             Ok(principal) => principal,
             Err(reason) => {
-                self.0.record_denial(call, "iam.Authenticate", "iam/assertions", &reason);
+                self.0.forged(call, "iam/assertions", &reason)?;
                 return Ok(None);
             }
         };

@@ -156,7 +156,10 @@ impl Inner {
             self.bootstrap_token(&call, token, "").await?;
             return Ok(bootstrap(presented));
         }
-        self.record_denial(&call, AUTHENTICATE, "iam/tokens", &fault.reason());
+        match fault.is_forgery() {
+            true => self.forged(&call, "iam/tokens", &fault.reason())?,
+            false => self.record_denial(&call, AUTHENTICATE, "iam/tokens", &fault.reason()),
+        }
         Err(fault.into())
     }
 
@@ -209,11 +212,23 @@ impl Inner {
 
     /// Counts a wrong guess.
     pub(crate) fn guessed(&self, call: &Call, name: Option<&str>, reason: &str) {
-        self.record_denial(call, AUTHENTICATE, "iam/secrets", reason);
+        self.count_failure(call, name, "iam/secrets", reason);
+    }
+
+    /// Counts a proof that nobody but its author could have made, and that is wrong. A right one is never held up by
+    /// others; who sends many wrong ones is told to wait, and makes no more rows meanwhile.
+    pub(crate) fn forged(&self, call: &Call, resource: &str, reason: &str) -> Result<(), Refusal> {
+        self.check_guesses(call, None)?;
+        self.count_failure(call, None, resource, reason);
+        Ok(())
+    }
+
+    fn count_failure(&self, call: &Call, name: Option<&str>, resource: &str, reason: &str) {
+        self.record_denial(call, AUTHENTICATE, resource, reason);
         if self.guesses.failed(call.source.map(|source| source.ip()), name, self.now_ms()) {
             self.metrics.slowed.inc();
             let source = call.source.map(|source| source.ip().to_string());
-            tracing::warn!(source, "somebody guesses secrets; they are slowed down");
+            tracing::warn!(source, "somebody guesses secrets or forges tokens; they are slowed down");
         }
     }
 

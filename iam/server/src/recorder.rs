@@ -2,9 +2,9 @@
 
 use holdfast_rpc::Connection;
 use http::Extensions;
-use iam_client::{DecisionRecord, Identity, RequestId};
+use iam_client::{Caller, DecisionRecord, Identity, RequestId};
 
-use crate::{Error, iam::Inner, spool::Denial};
+use crate::{Error, authority::AUTHENTICATE, iam::Inner, spool::Denial};
 
 /// Who calls, as far as the decision log is concerned.
 #[derive(Clone, Debug)]
@@ -80,16 +80,23 @@ impl Inner {
     /// Counts a denial; never waits.
     pub(crate) fn record_denial(&self, call: &Call, action: &str, resource: &str, reason: &str) {
         self.metrics.denied.inc();
+        let anonymous = call.principal == Caller::Anonymous.to_string() && action != AUTHENTICATE;
         let denial = Denial {
             principal: call.principal.clone(),
             authenticated_by: call.authenticated_by,
             source: call.source.map(|source| source.ip().to_string()),
             action: action.to_owned(),
-            resource: shortened(resource),
+            resource: if anonymous { kind(resource) } else { shortened(resource) },
             reason: shortened(reason),
         };
         self.spool.deny(denial, self.now_ms());
     }
+}
+
+/// A caller without a name invents resources; only their kind is kept, so that such denials are counted together.
+fn kind(resource: &str) -> String {
+    let kind = resource.split_once('/').map_or("", |(kind, _)| kind);
+    format!("{}/*", shortened(kind))
 }
 
 /// What a caller chose must not fill the log.

@@ -231,6 +231,17 @@ impl VerifiedTokens {
 }
 
 impl BearerFault {
+    /// Not ours, as opposed to a token that was good once: its holder may not know yet.
+    pub(crate) fn is_forgery(&self) -> bool {
+        match self {
+            Self::Token(TokenFault::Expired | TokenFault::Early | TokenFault::Epoch | TokenFault::RetiredKey(_))
+            | Self::Revoked
+            | Self::Principal(_)
+            | Self::Error(_) => false,
+            Self::Token(_) => true,
+        }
+    }
+
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Token(fault) => fault.to_string(),

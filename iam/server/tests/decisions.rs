@@ -5,6 +5,7 @@ mod support;
 
 use std::{fs, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use holdfast_proto::iam::StatusRequest;
 use iam_client::{DecisionRecord, Refusal};
 use iam_server::Iam;
@@ -98,6 +99,19 @@ async fn denials_are_counted_together() {
     let first = denied.iter().find(status).unwrap();
     assert_eq!((first.principal.as_str(), first.source.as_deref()), ("user/mira", Some("192.0.2.7")));
     assert!(denied.len() <= 6, "{denied:#?}");
+}
+
+#[tokio::test]
+async fn forged_tokens_are_one_row_whatever_they_name() {
+    let plane = Plane::start().await;
+    for number in 0..50 {
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","kid":"key-{number}"}}"#));
+        plane.bearer(&format!("{header}.e30.AAAA")).await.unwrap_err();
+    }
+    let plane = reopen(plane).await;
+    let denied = records(&plane.iam).into_iter().filter(|record| record.outcome == "denied").collect::<Vec<_>>();
+    assert_eq!(denied.iter().map(|record| record.count).sum::<u64>(), 50);
+    assert!(denied.len() <= 3 && denied.iter().all(|record| record.resource == "iam/tokens"), "{denied:#?}");
 }
 
 #[tokio::test]

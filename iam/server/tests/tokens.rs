@@ -208,3 +208,23 @@ async fn guessers_are_slowed_down_and_tokens_are_not() {
     plane.advance(Duration::from_secs(1));
     assert!(plane.admin().status(with(ADMIN_TOKEN, request())).await.is_ok());
 }
+
+#[tokio::test]
+async fn forgers_are_slowed_down_and_old_tokens_are_not() {
+    let plane = Plane::start().await;
+    let (token, old) = (plane.principal("user/mira", "reader").await, plane.token("user/mira").await);
+    let jti = plane.bearer(&old).await.unwrap().token_id.unwrap();
+    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(What::Jti(jti)) })).await.unwrap();
+    let status = async |token: &str| plane.admin().status(with(token, StatusRequest {})).await.map_err(|error| error.code());
+    for _ in 0..20 {
+        assert_eq!(status(&old).await.unwrap_err(), Code::Unauthenticated);
+    }
+    let (header, rest) = token.split_once('.').unwrap();
+    let flipped = if rest.ends_with('A') { "Q" } else { "A" };
+    let forged = format!("{header}.{}{flipped}", &rest[..rest.len() - 1]);
+    for _ in 0..10 {
+        assert_eq!(status(&forged).await.unwrap_err(), Code::Unauthenticated);
+    }
+    assert_eq!(status(&forged).await.unwrap_err(), Code::ResourceExhausted);
+    assert!(status(&token).await.is_ok(), "who has a good one is not held up");
+}

@@ -1,8 +1,8 @@
 //! What IAM decides without changing state, in an append-only log on this server until it is shipped.
 //!
 //! Logins, issues and secret reads are on disk before they are answered; one thread writes and syncs for all of them
-//! together. Denials are coalesced and have a budget of their own, so that garbage can neither fill the disk nor stop
-//! anybody's login. Sequence numbers have no holes; a missing one is a lost record. They count within one spool, whose
+//! together. Denials are coalesced and have budgets of their own, on disk and for each caller's rows in a minute, so that
+//! garbage can neither fill the disk (the history keeps what is shipped) nor stop anybody's login. Sequence numbers have no holes; a missing one is a lost record. They count within one spool, whose
 //! random id lies beside the records: a folder that is lost, or replaced by an older copy, is seen by it.
 
 mod denials;
@@ -111,7 +111,7 @@ impl Spool {
         answer.await.unwrap_or_else(|_| Err(SpoolError::Failed("its writer ended".to_owned())))
     }
 
-    /// Counts a denial; it reaches the disk within a second.
+    /// Counts a denial; it reaches the disk within a second, or a minute if its caller has many.
     pub(crate) fn deny(&self, denial: Denial, now_ms: u64) {
         self.shared.queue.lock().denials.add(denial, now_ms);
     }

@@ -19,12 +19,11 @@ pub(super) fn run(shared: &Shared, clock: &dyn Clock) {
             }
             let now_ms = clock.now_ms();
             let due = queue.stop || now_ms.abs_diff(last_denials_ms) >= 1000;
-            let denials = if due && !queue.denials.is_empty() {
+            let end = queue.stop;
+            let denials = if due { queue.denials.take(now_ms, end) } else { Vec::new() };
+            if !denials.is_empty() {
                 last_denials_ms = now_ms;
-                queue.denials.take()
-            } else {
-                Vec::new()
-            };
+            }
             (std::mem::take(&mut queue.waiting), denials, queue.stop)
         };
         write(shared, waiting, denials);
