@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use iam_core::{
     PrincipalId,
@@ -11,8 +11,8 @@ use crate::{
     recorder::{Call, Event},
 };
 
-/// Assertions that may still be replayed.
-const MAX_SEEN: usize = 100_000;
+/// Assertions of one node that may still be replayed. A node that makes more of them stands in nobody else's way.
+const MAX_SEEN: usize = 1000;
 
 /// Client assertions that were used here. Each is good once for as long as it lives.
 #[derive(Default)]
@@ -20,23 +20,29 @@ pub(crate) struct SeenAssertions(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
-    ids: HashSet<String>,
+    ids: HashMap<PrincipalId, HashSet<String>>,
     /// Ids by their expiry in Unix seconds.
-    by_expiry: BTreeMap<u64, Vec<String>>,
+    by_expiry: BTreeMap<u64, Vec<(PrincipalId, String)>>,
 }
 
 impl SeenAssertions {
     /// True the first time.
-    fn first(&self, id: String, expires_s: u64, now_s: u64) -> bool {
+    fn first(&self, node: &PrincipalId, id: String, expires_s: u64, now_s: u64) -> bool {
         let mut seen = self.0.lock();
         let alive = seen.by_expiry.split_off(&now_s);
-        for old in std::mem::replace(&mut seen.by_expiry, alive).into_values().flatten() {
-            seen.ids.remove(&old);
+        for (node, old) in std::mem::replace(&mut seen.by_expiry, alive).into_values().flatten() {
+            if let Entry::Occupied(mut ids) = seen.ids.entry(node) {
+                ids.get_mut().remove(&old);
+                if ids.get().is_empty() {
+                    ids.remove();
+                }
+            }
         }
-        if seen.ids.len() >= MAX_SEEN || !seen.ids.insert(id.clone()) {
+        let ids = seen.ids.entry(node.clone()).or_default();
+        if ids.len() >= MAX_SEEN || !ids.insert(id.clone()) {
             return false;
         }
-        seen.by_expiry.entry(expires_s).or_default().push(id);
+        seen.by_expiry.entry(expires_s).or_default().push((node.clone(), id));
         true
     }
 }
@@ -77,10 +83,7 @@ impl Iam {
         };
         // Until the leeway is over too.
         let until_s = expires_s.saturating_add(iam_core::signing::LEEWAY_S);
-        if jti.is_empty()
-            || jti.len() > 128
-            || !inner.assertions.first(format!("{subject} {jti}"), until_s, now_ms / 1000)
-        {
+        if jti.is_empty() || jti.len() > 128 || !inner.assertions.first(&peer.principal, jti, until_s, now_ms / 1000) {
             return Ok(Err("the assertion was used before".to_owned()));
         }
         match inner.active_principal(&peer.principal)? {
@@ -92,14 +95,33 @@ impl Iam {
 
 #[cfg(test)]
 mod tests {
+    use iam_core::Kind;
+
     use super::*;
 
     #[test]
     fn an_assertion_is_good_once_while_it_lives() {
         let seen = SeenAssertions::default();
-        assert!(seen.first("a".into(), 100, 40));
-        assert!(!seen.first("a".into(), 100, 100));
-        assert!(seen.first("b".into(), 160, 101));
+        let (pier, quay) = (node("pier"), node("quay"));
+        assert!(seen.first(&pier, "a".into(), 100, 40));
+        assert!(!seen.first(&pier, "a".into(), 100, 100));
+        assert!(seen.first(&quay, "a".into(), 100, 100), "another node's");
+        assert!(seen.first(&pier, "b".into(), 160, 101));
         assert_eq!(seen.0.lock().ids.len(), 1, "expired ones are forgotten");
+    }
+
+    #[test]
+    fn a_node_that_makes_too_many_hurts_itself_only() {
+        let seen = SeenAssertions::default();
+        for number in 0..MAX_SEEN {
+            assert!(seen.first(&node("pier"), number.to_string(), 100, 40));
+        }
+        assert!(!seen.first(&node("pier"), "more".into(), 100, 40));
+        assert!(seen.first(&node("quay"), "first".into(), 100, 40));
+        assert!(seen.first(&node("pier"), "later".into(), 200, 101));
+    }
+
+    fn node(name: &str) -> PrincipalId {
+        PrincipalId::new(Kind::Node, name).unwrap()
     }
 }
