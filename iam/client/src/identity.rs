@@ -2,7 +2,10 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chainfire_core::{AuthenticatedBy, Origin};
 use http::Extensions;
-use iam_core::{Kind, PrincipalId, signing::Verified};
+use iam_core::{
+    Kind, PrincipalId,
+    signing::{Claims, Verified},
+};
 
 use crate::Refusal;
 
@@ -86,6 +89,14 @@ impl Identity {
             source: self.source.map(|source| source.to_string()),
             token_id: self.token_id.clone(),
             request_id: self.request_id.clone(),
+        }
+    }
+
+    /// The claims of the bearer token that established this caller, if one did.
+    pub fn claims(&self) -> Option<&Claims> {
+        match &self.evidence {
+            Evidence::Token(verified) => Some(&verified.claims),
+            Evidence::None | Evidence::AccessKey(_) | Evidence::Certificate { .. } => None,
         }
     }
 

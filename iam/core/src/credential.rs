@@ -30,6 +30,9 @@ pub struct Credential {
     pub created_ms: u64,
     pub revoked_ms: Option<u64>,
     pub note: String,
+    /// `lin` of the bearer token that made it for its own principal: it is revoked with that token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,12 +77,22 @@ impl CredentialSet {
         self.live().any(|credential| credential.id == *id)
     }
 
-    pub fn create(&self, id: AccessKeyId, note: String, now_ms: u64) -> Result<Self, CredentialError> {
+    pub fn lineage(&self, id: &AccessKeyId) -> Option<&String> {
+        self.credentials.iter().find(|credential| credential.id == *id)?.lineage.as_ref()
+    }
+
+    pub fn create(
+        &self,
+        id: AccessKeyId,
+        note: String,
+        lineage: Option<String>,
+        now_ms: u64,
+    ) -> Result<Self, CredentialError> {
         if self.live().count() >= MAX_LIVE {
             return Err(CredentialError::TooMany);
         }
         let mut next = self.clone();
-        next.credentials.push(Credential { id, created_ms: now_ms, revoked_ms: None, note });
+        next.credentials.push(Credential { id, created_ms: now_ms, revoked_ms: None, note, lineage });
         Ok(next)
     }
 
@@ -98,6 +111,20 @@ impl CredentialSet {
         credential.revoked_ms = Some(now_ms);
         next.forget();
         Ok(next)
+    }
+
+    /// Revokes the live ones that were made by a bearer token whose lineage is `doomed`, the last one too; says which.
+    pub fn revoke_made_by(&self, doomed: impl Fn(&str) -> bool, now_ms: u64) -> (Self, Vec<AccessKeyId>) {
+        let mut next = self.clone();
+        let mut revoked = Vec::new();
+        for credential in next.credentials.iter_mut().filter(|credential| credential.revoked_ms.is_none()) {
+            if credential.lineage.as_deref().is_some_and(&doomed) {
+                credential.revoked_ms = Some(now_ms);
+                revoked.push(credential.id.clone());
+            }
+        }
+        next.forget();
+        (next, revoked)
     }
 
     /// Keeps the record bounded: the oldest revoked ones go.
@@ -132,9 +159,9 @@ mod tests {
 
     #[test]
     fn a_successor_comes_before_the_revocation() {
-        let set = CredentialSet::default().create(id(1), String::new(), 10).unwrap();
+        let set = CredentialSet::default().create(id(1), String::new(), None, 10).unwrap();
         assert!(matches!(set.revoke(&id(1), false, 20), Err(CredentialError::LastLive(_))));
-        let both = set.create(id(2), String::new(), 20).unwrap();
+        let both = set.create(id(2), String::new(), None, 20).unwrap();
         let one = both.revoke(&id(1), false, 30).unwrap();
         assert!(!one.is_live(&id(1)) && one.is_live(&id(2)));
         assert_eq!(one.revoke(&id(1), false, 40).unwrap(), one);
@@ -143,15 +170,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_token_made_goes_with_it() {
+        let by = |lin: &str| Some(lin.to_owned());
+        let set = CredentialSet::default().create(id(1), String::new(), None, 10).unwrap();
+        let set = set.create(id(2), String::new(), by("a"), 10).unwrap();
+        let set = set.create(id(3), String::new(), by("b"), 10).unwrap();
+        let (left, gone) = set.revoke_made_by(|lin| lin == "a", 20);
+        assert_eq!((left.is_live(&id(1)), left.is_live(&id(3)), gone), (true, true, vec![id(2)]));
+        assert_eq!(left.revoke_made_by(|_| true, 30).1, [id(3)]);
+    }
+
+    #[test]
     fn the_record_stays_small() {
         let mut set = CredentialSet::default();
         for seed in 0..32 {
-            set = set.create(id(seed), String::new(), 0).unwrap().revoke(&id(seed), true, 0).unwrap();
+            set = set.create(id(seed), String::new(), None, 0).unwrap().revoke(&id(seed), true, 0).unwrap();
         }
         assert_eq!(set.credentials.len(), MAX_REVOKED);
         for seed in 0..8 {
-            set = set.create(id(seed), String::new(), 0).unwrap();
+            set = set.create(id(seed), String::new(), None, 0).unwrap();
         }
-        assert_eq!(set.create(id(9), String::new(), 0), Err(CredentialError::TooMany));
+        assert_eq!(set.create(id(9), String::new(), None, 0), Err(CredentialError::TooMany));
     }
 }

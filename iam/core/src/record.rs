@@ -87,7 +87,7 @@ pub struct KeyGrant {
     pub write: bool,
 }
 
-/// Where to find an access key's principal.
+/// Where to find the principal of an access key, or that of the access keys that a bearer token made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKey {
     pub principal: PrincipalId,
@@ -203,6 +203,11 @@ pub mod key {
 
     pub fn access_key(id: &AccessKeyId) -> Vec<u8> {
         format!("iam/access-key/{}", id.as_str()).into_bytes()
+    }
+
+    /// The access keys that tokens of one lineage made for their own principal.
+    pub fn lineage(lin: &str) -> Vec<u8> {
+        format!("iam/lineage/{lin}").into_bytes()
     }
 
     /// `kind` as in [`crate::seal::Label`].

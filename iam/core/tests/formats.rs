@@ -55,7 +55,7 @@ fn every_record_of_the_first_release() {
     );
     frozen("access-key", &AccessKey { principal: user });
     let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
-    frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), 6).unwrap());
+    frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());
     frozen(
         "authorities",
         &Authorities {

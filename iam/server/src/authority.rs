@@ -110,7 +110,7 @@ impl PasswordLogin for Iam {
                     authenticated_by: AuthenticatedBy::Credential.as_str(),
                     ..call
                 };
-                let issued = self.0.issue(&call, &principal, self.0.ttl(0)?).await?;
+                let issued = self.0.issue(&call, &principal, self.0.ttl(0)?, None).await?;
                 Ok(issued.token)
             }
         }

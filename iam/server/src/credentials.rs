@@ -1,7 +1,9 @@
 //! Access keys: sealed at rest, shown once, overlapping by design.
 
+use std::collections::BTreeSet;
+
 use chainfire_core::system::Expect;
-use iam_client::Identity;
+use iam_client::{Evidence, Identity};
 use iam_core::{
     Kind, PrincipalId,
     credential::{AccessKeyId, Credential, CredentialSet, mint},
@@ -66,7 +68,7 @@ impl Iam {
         principal: &PrincipalId,
         note: String,
     ) -> Result<NewCredential, Error> {
-        self.own_or_admin(by, principal)?;
+        let lineage = self.lineage(by, principal)?;
         if principal.kind() == Kind::Node {
             // A node proves itself with its certificate; a secret would outlive its enrolment.
             return Err(Error::Invalid("a node has a certificate and gets no access key".to_owned()));
@@ -79,16 +81,22 @@ impl Iam {
         let at = key::credentials(principal);
         let current = self.0.records.get::<CredentialSet>(&at)?;
         let (revision, set) = current.map_or((None, CredentialSet::default()), |set| (Some(set.revision), set.value));
-        let next = set.create(id.clone(), note, self.0.now_ms())?;
+        let next = set.create(id.clone(), note, lineage.clone(), self.0.now_ms())?;
         let owner = principal.to_string();
         let label = Label { kind: "credential", principal: &owner, key: id.as_str() };
         let sealed = self.0.master.seal(label, secret.as_bytes(), self.0.random()?)?;
-        let change = Change::new("iam.CredentialCreate", format!("access-key/{}", id.as_str()))
+        let mut change = Change::new("iam.CredentialCreate", format!("access-key/{}", id.as_str()))
             .expect(key::principal(principal), Expect::Present)
             .expect(at.clone(), revision.map_or(Expect::Absent, Expect::Revision))
             .put(at, &next)?
             .create(key::access_key(&id), &AccessKey { principal: principal.clone() })?
             .create(key::sealed(label.kind, label.key), &sealed)?;
+        if let Some(lin) = &lineage {
+            // Not after its revocation, which has looked for what to take along.
+            change = change
+                .expect(key::revoked_token(lin), Expect::Absent)
+                .put(key::lineage(lin), &AccessKey { principal: principal.clone() })?;
+        }
         let revision = self.0.records.commit(by.origin(), change).await?;
         let credential = next.credentials.into_iter().find(|credential| credential.id == id);
         let credential = credential.ok_or_else(|| Error::Corrupt("a new access key vanished".to_owned()))?;
@@ -109,16 +117,25 @@ impl Iam {
         if next == set.value {
             return Ok(set.revision);
         }
-        let change = Change::new("iam.CredentialRevoke", format!("access-key/{name}"))
+        let mut change = Change::new("iam.CredentialRevoke", format!("access-key/{name}"))
             .replace(key::credentials(&principal), set.revision, &next)?
             .delete(key::access_key(&id))
             .delete(key::sealed("credential", name));
+        if let Some(lin) =
+            set.value.lineage(&id).filter(|lin| next.live().all(|left| left.lineage.as_ref() != Some(lin)))
+        {
+            change = change.delete(key::lineage(lin));
+        }
         self.0.records.commit(by.origin(), change).await
     }
 
     /// The secret again, so that a client can prove that its new key works before the old one goes.
     pub(crate) async fn credential_secret(&self, by: &Identity, name: &str) -> Result<Zeroizing<String>, Error> {
         let (id, principal, set) = self.find_credential(by, name)?;
+        // A token ends; with a secret that it did not make itself its thief would stay.
+        if by.claims().is_some_and(|claims| set.value.lineage(&id) != Some(&claims.lin)) {
+            self.0.authorize(by, "iam.Admin", &principal.to_string())?;
+        }
         if !set.value.is_live(&id) {
             return Err(Error::NotFound(format!("live access key {name}")));
         }
@@ -143,6 +160,61 @@ impl Iam {
         };
         self.own_or_admin(by, &principal)?;
         Ok((id, principal, set))
+    }
+
+    /// What a new access key of `principal` is to be revoked with, if the caller may make one.
+    fn lineage(&self, by: &Identity, principal: &PrincipalId) -> Result<Option<String>, Error> {
+        self.own_or_admin(by, principal)?;
+        if by.principal.principal() != Some(principal) {
+            return Ok(None);
+        }
+        if let Evidence::AccessKey(name) = &by.evidence {
+            // Its own origin goes on.
+            let (id, _, set) = self.find_credential(by, name)?;
+            return Ok(set.value.lineage(&id).cloned());
+        }
+        let Some(claims) = by.claims() else { return Ok(None) };
+        if claims.is_derived() {
+            self.0.authorize(by, "iam.Admin", &principal.to_string())?;
+        }
+        Ok(Some(claims.lin.clone()))
+    }
+
+    /// Takes along the access keys that the token `jti` made.
+    pub(crate) fn revoke_made_by(&self, change: Change, jti: &str, now_ms: u64) -> Result<Change, Error> {
+        let at = key::lineage(jti);
+        let Some(made) = self.0.records.get::<AccessKey>(&at)? else { return Ok(change.expect(at, Expect::Absent)) };
+        self.revoke_made(change, &made.value.principal, now_ms, |lin| lin == jti)
+    }
+
+    /// Takes along the access keys that any token of `principal` made.
+    pub(crate) fn revoke_all_made(
+        &self,
+        change: Change,
+        principal: &PrincipalId,
+        now_ms: u64,
+    ) -> Result<Change, Error> {
+        self.revoke_made(change, principal, now_ms, |_| true)
+    }
+
+    fn revoke_made(
+        &self,
+        mut change: Change,
+        principal: &PrincipalId,
+        now_ms: u64,
+        doomed: impl Fn(&str) -> bool,
+    ) -> Result<Change, Error> {
+        let at = key::credentials(principal);
+        let Some(set) = self.0.records.get::<CredentialSet>(&at)? else {
+            return Ok(change.expect(at, Expect::Absent));
+        };
+        let (next, revoked) = set.value.revoke_made_by(doomed, now_ms);
+        change = change.replace(at, set.revision, &next)?;
+        let lineages: BTreeSet<_> = revoked.iter().filter_map(|id| set.value.lineage(id)).collect();
+        for id in &revoked {
+            change = change.delete(key::access_key(id)).delete(key::sealed("credential", id.as_str()));
+        }
+        Ok(lineages.into_iter().fold(change, |change, lin| change.delete(key::lineage(lin))))
     }
 
     fn own_or_admin(&self, by: &Identity, principal: &PrincipalId) -> Result<(), Error> {

@@ -1,8 +1,8 @@
-//! Nodes come in by join token and certificate request, and renew with the certificate they have.
+//! Nodes come in by join token and certificate request, and renew with the certificate or at least the key they have.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
-use iam_client::Identity;
+use iam_client::{Evidence, Identity, Refusal};
 use iam_core::{
     Kind, PrincipalId,
     enrol::{CertificateRequest, JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
@@ -106,13 +106,21 @@ impl Iam {
         }
     }
 
-    /// A new certificate for the node that calls.
+    /// A new certificate for the node that calls: for any key if it shows a certificate, otherwise for one that it has.
     pub(crate) async fn renew(&self, by: &Identity, request: &[u8]) -> Result<Certified, Error> {
         let node = by.principal.principal().filter(|id| id.kind() == Kind::Node);
         let node = node.ok_or_else(|| Error::Invalid("only a node renews its certificate".to_owned()))?;
         let request = CertificateRequest::parse(request)?;
-        let issued = self.0.certify(node, &request)?;
         let now_ms = self.0.now_ms();
+        if !matches!(by.evidence, Evidence::Certificate { .. }) && !self.0.has_key(node, &request, now_ms)? {
+            // Whoever stole an hour of the node's identity must not get it for good.
+            self.0.record_denial(&Call::of(by), "iam.CertificateRenew", &node.to_string(), "another key, by a token");
+            return Err(Error::Refused(Refusal::Denied {
+                action: "iam.CertificateRenew".to_owned(),
+                resource: node.to_string(),
+            }));
+        }
+        let issued = self.0.certify(node, &request)?;
         let enrollment = enrollment(node, &request, &issued, now_ms, None);
         let mut change = Change::new("iam.CertificateRenew", node.to_string())
             .expect(key::principal(node), Expect::Present)
@@ -133,6 +141,23 @@ impl Iam {
 }
 
 impl Inner {
+    /// Whether a certificate of `node` that is in force is for the key that signed `request`.
+    fn has_key(&self, node: &PrincipalId, request: &CertificateRequest, now_ms: u64) -> Result<bool, Error> {
+        let prefix = format!("{}{node}/", key::ENROLLMENTS);
+        let mut after = None;
+        loop {
+            let page = self.records.list::<Enrollment>(prefix.as_bytes(), after.as_deref(), SWEEP)?;
+            let mut in_force = page.values.iter().filter(|one| one.expires_ms >= now_ms);
+            if in_force.any(|one| one.key_sha256 == request.key_sha256) {
+                return Ok(true);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(false),
+            }
+        }
+    }
+
     async fn redeem(
         &self,
         call: &Call,

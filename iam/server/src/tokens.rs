@@ -115,7 +115,14 @@ impl Inner {
     }
 
     /// Signs a token for `principal`, which must exist, and records it before anybody has it.
-    pub(crate) async fn issue(&self, call: &Call, principal: &PrincipalId, ttl: Duration) -> Result<Issued, Error> {
+    /// One that `parent`, a token of the same principal, asks for, ends with it at the latest and is revoked with it.
+    pub(crate) async fn issue(
+        &self,
+        call: &Call,
+        principal: &PrincipalId,
+        ttl: Duration,
+        parent: Option<&Claims>,
+    ) -> Result<Issued, Error> {
         self.active_principal(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
         let (signer, ring) = self.signer()?;
         let now_s = self.now_ms() / 1000;
@@ -130,8 +137,8 @@ impl Inner {
             aud: Audience::One(self.settings.audience.clone()),
             iat,
             nbf: now_s,
-            exp: now_s + ttl.as_secs(),
-            lin: jti.clone(),
+            exp: parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs()),
+            lin: parent.map_or_else(|| jti.clone(), |parent| parent.lin.clone()),
             jti: jti.clone(),
             roles: self.holdings(principal)?.role_names(),
             epoch: ring.value.epoch,
@@ -162,14 +169,17 @@ impl Iam {
         principal: &PrincipalId,
         ttl_s: u64,
     ) -> Result<Issued, Error> {
-        if by.principal.principal() != Some(principal) {
+        let parent = by.claims().filter(|_| by.principal.principal() == Some(principal));
+        // One generation: what a token in the middle had issued would outlive it, since all carry the first one's id.
+        if by.principal.principal() != Some(principal) || parent.is_some_and(Claims::is_derived) {
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
         }
         let ttl = self.0.ttl(ttl_s)?;
-        self.0.issue(&Call::of(by), principal, ttl).await
+        self.0.issue(&Call::of(by), principal, ttl, parent).await
     }
 
-    /// Revokes the caller's own tokens, or for an admin anybody's, on every server; returns the revision of the change.
+    /// Revokes the caller's own tokens, or for an admin anybody's, on every server, and the access keys that they made
+    /// for their own principal; returns the revision of the change.
     pub(crate) async fn revoke(&self, by: &Identity, what: Revocation) -> Result<u64, Error> {
         let own = match &what {
             Revocation::Token(jti) => by.token_id.as_ref() == Some(jti),
@@ -186,11 +196,14 @@ impl Iam {
                 }
                 let until_ms = now_ms + millis(self.0.settings.max_token_ttl) + LEEWAY_S * 1000;
                 let change = Change::new("iam.TokenRevoke", format!("token/{jti}"));
-                change.put(key::revoked_token(jti), &RevokedToken { revoked_ms: now_ms, until_ms })?
+                let change = change.put(key::revoked_token(jti), &RevokedToken { revoked_ms: now_ms, until_ms })?;
+                self.revoke_made_by(change, jti, now_ms)?
             }
             Revocation::Principal(principal) => {
                 let change = Change::new("iam.TokenRevoke", principal.to_string());
-                change.put(key::revoked_principal(principal), &RevokedPrincipal { not_before_ms: now_ms })?
+                let revoked = RevokedPrincipal { not_before_ms: now_ms };
+                let change = change.put(key::revoked_principal(principal), &revoked)?;
+                self.revoke_all_made(change, principal, now_ms)?
             }
         };
         self.0.records.commit(by.origin(), self.sweep(change, now_ms)?).await

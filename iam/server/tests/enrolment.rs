@@ -13,6 +13,7 @@ use base64::{
 use chainfire_client::SystemStore as _;
 use holdfast_proto::iam::{
     CreateJoinTokenRequest, EnrollRequest, EnrollResponse, ListEnrollmentsRequest, RenewRequest, SetPrincipalRequest,
+    enrollment_server::Enrollment,
 };
 use http::{Request, StatusCode};
 use iam_client::{Authority, Identity, Presented, Refusal};
@@ -145,8 +146,17 @@ async fn certificates_end_are_renewed_and_are_revoked_with_their_node() {
         .as_str()
         .unwrap()
         .to_owned();
-    let renew = with(&bearer, RenewRequest { csr_der: request(&new_key).into() });
-    let second = plane.enrollment().renew(renew).await.unwrap().into_inner().certificate_chain.remove(0);
+    let renew = |key: &KeyPair| with(&bearer, RenewRequest { csr_der: request(key).into() });
+    let thief = plane.enrollment().renew(renew(&new_key)).await.unwrap_err();
+    assert_eq!(
+        (thief.code(), thief.message()),
+        (Code::PermissionDenied, "not permitted: iam.CertificateRenew on node/pier2")
+    );
+    let second = plane.enrollment().renew(renew(&old_key)).await.unwrap().into_inner().certificate_chain.remove(0);
+    let identity = by_certificate(&plane, &[&second]).await.unwrap();
+    let mut shown = tonic::Request::new(RenewRequest { csr_der: request(&new_key).into() });
+    shown.extensions_mut().insert(identity);
+    assert!(Enrollment::renew(&plane.iam, shown).await.is_ok(), "its certificate was shown");
     plane.advance(Duration::from_secs(8 * 3600 + 1));
     assert_eq!(by_certificate(&plane, &[&first]).await.unwrap_err(), Refusal::Unauthenticated);
     assert!(by_certificate(&plane, &[&second]).await.is_ok());

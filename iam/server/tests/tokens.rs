@@ -6,11 +6,11 @@ mod support;
 use std::time::Duration;
 
 use holdfast_proto::iam::{
-    AddSigningKeyRequest, CreateCredentialRequest, DisableBootstrapTokenRequest, IntrospectRequest, IssueTokenRequest,
-    ListSigningKeysRequest, RevokeCredentialRequest, RevokeTokenRequest, SetPrincipalRequest, SigningKeysResponse,
-    StatusRequest, StepSigningKeyRequest, revoke_token_request::What,
+    AddSigningKeyRequest, CreateCredentialRequest, DisableBootstrapTokenRequest, GetCredentialSecretRequest,
+    IntrospectRequest, IssueTokenRequest, ListSigningKeysRequest, RevokeCredentialRequest, RevokeTokenRequest,
+    SetPrincipalRequest, SigningKeysResponse, StatusRequest, StepSigningKeyRequest, revoke_token_request::What,
 };
-use iam_client::{Authority as _, Identity, Presented, Refusal};
+use iam_client::{Authority as _, Identity, PasswordLogin as _, Presented, Refusal};
 use support::{ADMIN_TOKEN, Plane, with};
 use tonic::Code;
 
@@ -102,6 +102,56 @@ async fn an_identity_ends_with_what_established_it() {
     let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(may(&other), Err(Refusal::Unauthenticated));
+}
+
+#[tokio::test]
+async fn what_a_token_issued_to_itself_ends_with_it() {
+    let plane = Plane::start().await;
+    let parent = plane.principal("user/mira", "").await;
+    let issue = |token: &str, ttl_s| with(token, IssueTokenRequest { principal: String::new(), ttl_s });
+    plane.advance(Duration::from_secs(1800));
+    let child = plane.tokens().issue(issue(&parent, 7200)).await.unwrap().into_inner();
+    let parents = plane.bearer(&parent).await.unwrap();
+    let parents = parents.claims().unwrap();
+    assert_eq!(child.expires_ms, parents.exp * 1000);
+    let grandchild = plane.tokens().issue(issue(&child.token, 60)).await.unwrap_err();
+    assert_eq!(grandchild.code(), Code::PermissionDenied);
+    let sibling = plane.token("user/mira").await;
+    let revoke = RevokeTokenRequest { what: Some(What::Jti(parents.jti.clone())) };
+    plane.tokens().revoke(with(ADMIN_TOKEN, revoke)).await.unwrap();
+    assert_eq!(plane.bearer(&child.token).await.unwrap_err(), Refusal::Unauthenticated);
+    assert!(plane.bearer(&sibling).await.is_ok());
+}
+
+#[tokio::test]
+async fn access_keys_end_with_the_token_that_made_them() {
+    let plane = Plane::start().await;
+    let (first, second) = (plane.principal("user/mira", "").await, plane.token("user/mira").await);
+    let create = |token: &str, principal: &str| {
+        with(token, CreateCredentialRequest { principal: principal.into(), note: String::new() })
+    };
+    let key = async |request| {
+        let new = plane.credentials().create(request).await.unwrap().into_inner();
+        (new.credential.unwrap().access_key_id, new.secret)
+    };
+    let (granted, by_first, by_second) =
+        (key(create(ADMIN_TOKEN, "user/mira")).await, key(create(&first, "")).await, key(create(&second, "")).await);
+    let login = async |key: &(String, String)| plane.iam.login(&key.0, &key.1, None).await.is_ok();
+
+    let issue = IssueTokenRequest { principal: String::new(), ttl_s: 0 };
+    let child = plane.tokens().issue(with(&first, issue)).await.unwrap().into_inner().token;
+    assert_eq!(plane.credentials().create(create(&child, "")).await.unwrap_err().code(), Code::PermissionDenied);
+    let read = |key: &(String, String)| with(&first, GetCredentialSecretRequest { access_key_id: key.0.clone() });
+    assert!(plane.credentials().get_credential_secret(read(&by_first)).await.is_ok());
+    let stolen = plane.credentials().get_credential_secret(read(&granted)).await.unwrap_err();
+    assert_eq!(stolen.code(), Code::PermissionDenied, "a token is no way to a secret that outlives it");
+
+    let jti = plane.bearer(&first).await.unwrap().token_id.unwrap();
+    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what) });
+    plane.tokens().revoke(revoke(What::Jti(jti))).await.unwrap();
+    assert_eq!((login(&granted).await, login(&by_first).await, login(&by_second).await), (true, false, true));
+    plane.tokens().revoke(revoke(What::Principal("user/mira".into()))).await.unwrap();
+    assert_eq!((login(&granted).await, login(&by_second).await), (true, false));
 }
 
 #[tokio::test]
@@ -215,7 +265,8 @@ async fn forgers_are_slowed_down_and_old_tokens_are_not() {
     let (token, old) = (plane.principal("user/mira", "reader").await, plane.token("user/mira").await);
     let jti = plane.bearer(&old).await.unwrap().token_id.unwrap();
     plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(What::Jti(jti)) })).await.unwrap();
-    let status = async |token: &str| plane.admin().status(with(token, StatusRequest {})).await.map_err(|error| error.code());
+    let status =
+        async |token: &str| plane.admin().status(with(token, StatusRequest {})).await.map_err(|error| error.code());
     for _ in 0..20 {
         assert_eq!(status(&old).await.unwrap_err(), Code::Unauthenticated);
     }

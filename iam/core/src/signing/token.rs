@@ -32,6 +32,13 @@ pub struct Claims {
     pub epoch: u64,
 }
 
+impl Claims {
+    /// Whether another token of the same principal issued it.
+    pub fn is_derived(&self) -> bool {
+        self.lin != self.jti
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {

@@ -66,7 +66,7 @@ async fn grant(iam: &Iam, call: &Call, headers: &HeaderMap, body: &[u8]) -> Resu
 async fn issue(iam: &Iam, principal: &PrincipalId, by: AuthenticatedBy, call: &Call) -> Result<Response, OauthError> {
     let call = Call { principal: principal.to_string(), authenticated_by: by.as_str(), ..call.clone() };
     let ttl = iam.0.ttl(0)?;
-    let issued = iam.0.issue(&call, principal, ttl).await?;
+    let issued = iam.0.issue(&call, principal, ttl, None).await?;
     let answer = json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": ttl.as_secs() });
     let mut response = Json(answer).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
