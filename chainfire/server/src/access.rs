@@ -13,6 +13,14 @@ impl KeyAuthority for Open {
     fn authorize_keys(&self, _: &Identity, _: KeyAccess, _: &KeyRange) -> Result<(), Refusal> {
         Ok(())
     }
+
+    fn authorize_some_key(&self, _: &Identity, _: KeyAccess) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 const ADMIN: Access = Access::Permission { action: "cluster.Admin", resource: "cluster/chainfire" };

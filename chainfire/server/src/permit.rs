@@ -101,6 +101,14 @@ mod tests {
             }
             Err(Refusal::Denied { action: access.action().to_owned(), resource: "keys".to_owned() })
         }
+
+        fn authorize_some_key(&self, _: &Identity, _: KeyAccess) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+            Ok(())
+        }
     }
 
     fn permitted(txn: &Txn) -> bool {

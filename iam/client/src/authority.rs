@@ -28,6 +28,14 @@ pub trait KeyAuthority: Send + Sync + 'static {
 
     /// The same for a request that names these keys: [`Refusal::Denied`] if not, which is recorded.
     fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal>;
+
+    /// For what names no key but is of use only with keys, such as a lease: [`Refusal::Denied`], which is recorded, if
+    /// there is none to which the caller may do `access`.
+    fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal>;
+
+    /// For streams, which may outlive what established `identity`: [`Refusal::Unauthenticated`], which is recorded, if
+    /// that has ended.
+    fn still_holds(&self, identity: &Identity) -> Result<(), Refusal>;
 }
 
 /// The two rights that chainfire knows on keys.

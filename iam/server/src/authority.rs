@@ -81,6 +81,26 @@ impl KeyAuthority for Iam {
         self.0.record_denial(&Call::of(identity), access.action(), &resource, "no right on all of these keys");
         Err(Refusal::Denied { action: access.action().to_owned(), resource })
     }
+
+    fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal> {
+        self.0.check_doors()?;
+        let rights = self.0.caller_holdings(identity)?.key_rights()?;
+        let keys = match access {
+            KeyAccess::Read => rights.read,
+            KeyAccess::Write => rights.write,
+        };
+        if !keys.is_empty() {
+            return Ok(());
+        }
+        let resource = "keys/*".to_owned();
+        self.0.record_denial(&Call::of(identity), access.action(), &resource, "no right on any key");
+        Err(Refusal::Denied { action: access.action().to_owned(), resource })
+    }
+
+    fn still_holds(&self, identity: &Identity) -> Result<(), Refusal> {
+        self.0.check_doors()?;
+        self.0.check_evidence(identity)
+    }
 }
 
 impl Iam {

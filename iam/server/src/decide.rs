@@ -33,7 +33,7 @@ impl Inner {
     }
 
     /// Whether what established `identity` still counts: a session may outlive its token.
-    fn check_evidence(&self, identity: &Identity) -> Result<(), Refusal> {
+    pub(crate) fn check_evidence(&self, identity: &Identity) -> Result<(), Refusal> {
         let Some(reason) = self.ended(identity)? else { return Ok(()) };
         self.record_denial(&Call::of(identity), AUTHENTICATE, "iam/sessions", &reason);
         Err(Refusal::Unauthenticated)

@@ -5,6 +5,7 @@ use chainfire_core::{
     lease::{self, LeaseGrant, LeaseId, LeaseRevoke},
 };
 use futures::{Stream, StreamExt as _};
+use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
@@ -22,6 +23,8 @@ type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Statu
 impl Lease for Etcd {
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Result<Response<LeaseGrantResponse>, Status> {
         let identity = self.admit(request.metadata(), request.extensions())?;
+        // A lease has no keys yet; it is of use only to somebody who may write some.
+        self.doors.keys.authorize_some_key(&identity, KeyAccess::Write).map_err(Error::from)?;
         let request = request.into_inner();
         let done = self.grant(&identity, request.id, request.ttl).await?;
         let UserAnswer::LeaseGrant { revision, id, ttl } = done.answer else { return Err(Error::mismatch().into()) };
@@ -86,7 +89,9 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        self.admit(request.metadata(), request.extensions())?;
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        // Ids are all that it takes to ask what hangs on a lease, or to keep it.
+        self.doors.keys.authorize_keys(&identity, KeyAccess::Read, &KeyRange::all()).map_err(Error::from)?;
         self.store.barrier().await.map_err(Error::from)?;
         let leases = self.keeper.list()?.into_iter().map(|id| LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(LeaseLeasesResponse { header: Some(self.current_header()?), leases }))
@@ -109,6 +114,7 @@ impl Etcd {
     async fn keep_alive(&self, identity: &Identity, id: LeaseId) -> Result<LeaseKeepAliveResponse, Error> {
         // Read before the renewal: whoever sees this revision knows that the lease lived after it.
         let header = Some(self.current_header()?);
+        self.doors.keys.still_holds(identity)?;
         // As this server has it: a renewal ends nothing, and waiting for the others each time is too much for what is
         // asked most often.
         self.permit(identity, |permit| permit.lease(KeyAccess::Write, id))?;

@@ -18,6 +18,11 @@ use crate::{
     wire::{self, WatchCall},
 };
 
+/// How soon a change of rights reaches a stream.
+const RECHECK: Duration = Duration::from_secs(1);
+/// So many of these pass before a stream is looked at although nothing changed: its token may have expired.
+const UNCHANGED: u32 = 10;
+
 /// A stream that demands a leader ends after this many election times without one.
 const LEADERLESS_ELECTIONS: u32 = 3;
 
@@ -66,6 +71,9 @@ impl Receiver {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let leaderless = leaderless(leader, self.etcd.store.timing().election_min * LEADERLESS_ELECTIONS);
         tokio::pin!(leaderless);
+        let mut rechecks = interval_at(Instant::now() + RECHECK, RECHECK);
+        rechecks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = (self.policy_revision(), 0);
         let mut open = true;
         loop {
             tokio::select! {
@@ -77,12 +85,46 @@ impl Receiver {
                     Some(Err(_)) | None => open = false,
                 },
                 _ = rounds.tick() => self.subscription.progress_round(),
+                _ = rechecks.tick() => if let Err(refused) = self.recheck(&mut last) {
+                    self.subscription.end(refused);
+                    return;
+                },
                 () = &mut leaderless => {
                     self.subscription.end(Error::NoLeader);
                     return;
                 }
             }
         }
+    }
+
+    /// Whether the caller may still have what it watches. `last` is the revision of the policy at the last look, and how
+    /// many rounds it has been the same since.
+    fn recheck(&self, last: &mut (u64, u32)) -> Result<(), Error> {
+        let (revision, unchanged) = *last;
+        let now = self.policy_revision();
+        if now == revision && unchanged < UNCHANGED {
+            last.1 += 1;
+            return Ok(());
+        }
+        let looked = self.etcd.doors.keys.still_holds(&self.identity).map_err(Error::from).and_then(|()| {
+            let mut watched = self.subscription.outbox().watched();
+            watched.dedup();
+            watched.iter().try_for_each(|keys| self.etcd.permit_keys(&self.identity, KeyAccess::Read, keys))
+        });
+        match looked {
+            Ok(()) => {
+                *last = (now, 0);
+                Ok(())
+            }
+            // This server cannot tell at the moment; it looks again in the next round.
+            Err(Error::Unhealthy) => Ok(()),
+            Err(Error::LoginFailed) => Err(Error::PermissionDenied),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn policy_revision(&self) -> u64 {
+        self.etcd.doors.login.as_ref().map_or(0, |login| login.revision())
     }
 
     fn handle(&self, request: WatchRequest) {

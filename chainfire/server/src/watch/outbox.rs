@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use chainfire_core::kv::{Event, KeyValue, Revision, RevisionEvents};
+use chainfire_core::kv::{Event, KeyValue, Keys, Revision, RevisionEvents};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -234,6 +234,11 @@ impl Outbox {
     /// Waits until something may have been queued.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// What the stream's watchers look at.
+    pub(crate) fn watched(&self) -> Vec<Keys> {
+        self.state.lock().watchers.values().map(|registered| registered.watcher.keys.clone()).collect()
     }
 
     pub(super) fn count(&self) -> usize {

@@ -1,6 +1,12 @@
 //! The services behind doors: identities from a layer in front, permissions on keys, and a login.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use axum::extract::Request;
@@ -9,9 +15,10 @@ use chainfire_raft::{Cluster, GroupConfig, Node, NodeConfig, Timing};
 use chainfire_server::{Chainfire, Config, Doors, Foundation};
 use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
-    AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest,
-    RangeRequest, TxnRequest, WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient,
-    lease_client::LeaseClient, request_op, watch_client::WatchClient, watch_request::RequestUnion,
+    AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, PutRequest, RangeRequest, TxnRequest, WatchCreateRequest, WatchRequest,
+    auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient, request_op, watch_client::WatchClient,
+    watch_request::RequestUnion,
 };
 use holdfast_service::{Stop, Tasks};
 use holdfast_telemetry::Metrics;
@@ -26,14 +33,38 @@ use tonic::{
 use crate::{kv::put, txn::op};
 
 /// Users may do anything below `own/`, and nothing else; the holder of the bootstrap token may do everything.
-struct OwnPrefix;
+struct OwnPrefix(Arc<Policy>);
+
+/// What can happen to the users' rights. Each change counts as one of the policy.
+#[derive(Default)]
+struct Policy {
+    revision: AtomicU64,
+    ended: AtomicBool,
+    taken: AtomicBool,
+}
+
+impl Policy {
+    fn set(&self, what: &AtomicBool, value: bool) {
+        what.store(value, Ordering::SeqCst);
+        self.revision.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 impl KeyAuthority for OwnPrefix {
+    fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal> {
+        self.authorize_keys(identity, access, &KeyRange::prefix(*b"own/"))
+    }
+
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        if self.0.ended.load(Ordering::SeqCst) { Err(Refusal::Unauthenticated) } else { Ok(()) }
+    }
+
     fn may_access_keys(&self, identity: &Identity, _: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
         if identity.principal == Caller::Bootstrap {
             return Ok(true);
         }
         Ok(matches!(identity.principal, Caller::Principal(_))
+            && !self.0.taken.load(Ordering::SeqCst)
             && range.start.as_slice() >= b"own/".as_slice()
             && range.end.as_deref().is_some_and(|end| end <= b"own0".as_slice()))
     }
@@ -46,7 +77,7 @@ impl KeyAuthority for OwnPrefix {
     }
 }
 
-struct OneUser;
+struct OneUser(Arc<Policy>);
 
 #[async_trait]
 impl PasswordLogin for OneUser {
@@ -56,7 +87,7 @@ impl PasswordLogin for OneUser {
     }
 
     fn revision(&self) -> u64 {
-        7
+        7 + self.0.revision.load(Ordering::SeqCst)
     }
 }
 
@@ -65,6 +96,7 @@ struct Suite {
     stop: Stop,
     node: Node,
     tasks: Tasks,
+    policy: Arc<Policy>,
     _folder: TempDir,
 }
 
@@ -81,13 +113,14 @@ impl Suite {
         let mut tasks = Tasks::new(stop.clone());
         chainfire.spawn(&mut tasks);
 
-        let doors = Doors { keys: Arc::new(OwnPrefix), login: Some(Arc::new(OneUser)) };
+        let policy = Arc::new(Policy::default());
+        let doors = Doors { keys: Arc::new(OwnPrefix(policy.clone())), login: Some(Arc::new(OneUser(policy.clone()))) };
         let router = chainfire.routes(doors).into_axum_router();
         let router = router.layer(axum::middleware::map_request(identify));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let channel = Endpoint::new(format!("http://{}", listener.local_addr()?))?.connect_lazy();
         tokio::spawn(holdfast_rpc::serve(listener, router, None, holdfast_rpc::Limits::default(), stop.clone()));
-        Ok(Self { channel, stop, node, tasks, _folder: folder })
+        Ok(Self { channel, stop, node, tasks, policy, _folder: folder })
     }
 
     fn kv(&self) -> KvClient<Channel> {
@@ -192,6 +225,39 @@ async fn a_watch_on_foreign_keys_is_refused_and_the_stream_goes_on() -> anyhow::
     assert_eq!((created.created, created.canceled, created.watch_id), (true, false, 0));
     suite.kv().put(put("own/a", "1")).await?;
     assert_eq!(answers.message().await?.unwrap_or_default().events.len(), 1);
+    suite.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_the_right_to_it() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    for what in [&suite.policy.ended, &suite.policy.taken] {
+        let create = WatchCreateRequest { key: "own/".into(), range_end: "own0".into(), ..Default::default() };
+        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let requests = tokio_stream::StreamExt::chain(tokio_stream::iter([create]), tokio_stream::pending());
+        let mut answers = WatchClient::new(suite.channel.clone()).watch(requests).await?.into_inner();
+        assert!(answers.message().await?.unwrap_or_default().created);
+        suite.policy.set(what, true);
+        let ended = answers.message().await.unwrap_err();
+        assert_eq!((ended.code(), ended.message()), (Code::PermissionDenied, "etcdserver: permission denied"));
+        suite.policy.set(what, false);
+    }
+    suite.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn leases_are_for_who_may_write_and_their_list_for_who_may_read_everything() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    let mut leases = LeaseClient::new(suite.channel.clone());
+    leases.lease_grant(LeaseGrantRequest { ttl: 60, id: 7 }).await?;
+    let denied = leases.lease_leases(LeaseLeasesRequest {}).await.unwrap_err();
+    assert_eq!((denied.code(), denied.message()), (Code::PermissionDenied, "etcdserver: permission denied"));
+    assert_eq!(leases.lease_leases(as_admin(LeaseLeasesRequest {})).await?.into_inner().leases.len(), 1);
+    suite.policy.set(&suite.policy.taken, true);
+    let denied = leases.lease_grant(LeaseGrantRequest { ttl: 60, id: 8 }).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
     suite.end().await;
     Ok(())
 }
