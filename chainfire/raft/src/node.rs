@@ -50,6 +50,9 @@ impl Node {
     /// Opens or creates the data folder. `listener` is the peer port; a cluster of one holds it and answers nobody.
     pub fn open(config: NodeConfig, listener: TcpListener) -> Result<Self, Error> {
         let alone = config.cluster.members.len() == 1;
+        // First, because a wrong name is better told than that the certificate does not fit it.
+        fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
+        let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let complaints = Complaints::default();
         let tls = config.tls.as_ref().filter(|_| !alone).map(|tls| {
             check_own(tls, &config.name)?;
@@ -62,8 +65,6 @@ impl Node {
             Ok::<_, Error>(loaded.complaining(complaints.clone()))
         });
         let tls = tls.transpose()?;
-        fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
-        let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
         witness::check(&known, &log)?;
         let dialer = Dialer::new(Arc::clone(&known), config.tls.clone(), config.timing, config.limits);

@@ -110,23 +110,29 @@ async fn another_peer_certificate() -> Result<()> {
     let impostor = folder.join("impostor");
     peer_ca(&["issue", "--name", "s2", "--host", "127.0.0.1"], &[("--ca", &ca), ("--out", &impostor)])?;
 
-    for (other, complaint) in
-        [(foreign, "received fatal alert"), (impostor, "the certificate is s2's, the message claims to be from s3")]
-    {
+    let swapped = |other: &Path, names: &[&str]| {
         let file = |folder: &Path, name: &str| folder.join(name).display().to_string();
-        let swapped = ["peer.crt", "peer.key"]
-            .iter()
-            .fold(config.clone(), |config, name| config.replace(&file(&own, name), &file(&other, name)));
-        ensure!(swapped != config);
-        changed.configured(&swapped)?;
-        let mut server = Server::start(changed.launch.clone())?;
-        let log = changed.launch.logs.join("changed.log");
-        wait_until(SOON, complaint, || Ok(fs::read_to_string(&log)?.contains(complaint).then_some(())))
-            .map_err(|error| error.context(server.log_tail()))?;
-        changed.others_go_on().await?;
-        // It never hears of a leader.
-        ensure!(!matches!(server.ready(), Ok(Some(_))), "a stranger was let in");
+        names.iter().fold(config.clone(), |config, name| config.replace(&file(&own, name), &file(other, name)))
+    };
+    // What the others would refuse, the server itself does.
+    let pair = ["peer.crt", "peer.key"];
+    for (other, complaint) in
+        [(&foreign, "not accepted by"), (&impostor, "the certificate is s2's, and this server is s3")]
+    {
+        changed.configured(&swapped(other, &pair))?;
+        let said = changed.refused()?;
+        ensure!(said.contains("peer.crt") && said.contains(complaint), "{said}");
     }
+
+    // With a CA of its own it trusts itself, and nobody else does.
+    changed.configured(&swapped(&foreign, &[&pair[..], &["ca.crt"]].concat()))?;
+    let mut server = Server::start(changed.launch.clone())?;
+    let log = changed.launch.logs.join("changed.log");
+    let complaint = "invalid peer certificate";
+    wait_until(SOON, complaint, || Ok(fs::read_to_string(&log)?.contains(complaint).then_some(())))
+        .map_err(|error| error.context(server.log_tail()))?;
+    // It never hears of a leader.
+    ensure!(!matches!(server.ready(), Ok(Some(_))), "a stranger was let in");
     changed.others_go_on().await
 }
 
