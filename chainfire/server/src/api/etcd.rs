@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use axum::middleware::map_response;
 use chainfire_core::{
     AuthenticatedBy,
     kv::{Keys, Revision},
@@ -14,6 +15,7 @@ use holdfast_rpc::Connection;
 use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
+use super::oversize;
 use crate::{
     Error, directory::Directory, lease::Keeper, metrics::Metrics, permit::Permit, request::request_id, store::Store,
     watch::Hub, wire::Headers,
@@ -76,6 +78,9 @@ impl Etcd {
             .add_service(sized!(MaintenanceServer))
             .add_service(sized!(AuthServer))
             .add_service(sized!(AdminServer))
+            .into_axum_router()
+            .layer(map_response(oversize::as_clients_know_it))
+            .into()
     }
 
     pub(super) fn header(&self, revision: Revision) -> ResponseHeader {

@@ -7,6 +7,7 @@ mod etcd;
 mod kv;
 mod lease;
 mod maintenance;
+mod oversize;
 mod watch;
 
 pub use etcd::Doors;

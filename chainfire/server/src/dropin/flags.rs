@@ -1,8 +1,9 @@
 use std::{collections::HashSet, ffi::OsString, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
-use super::url::Url;
+use super::{foreign, url::Url};
+use crate::version;
 
 /// etcd's flags that mean something here. Each can be given in the environment too: `ETCD_` and the flag's name in
 /// capitals, with `_` for `-`; a flag wins over the environment, and the last of a repeated flag over the others.
@@ -10,8 +11,10 @@ use super::url::Url;
 #[command(
     name = "holdfast chainfire",
     bin_name = "holdfast chainfire",
+    display_name = "holdfast chainfire",
     about = "The replicated store alone, in the place of etcd",
-    version,
+    // Scripts look for etcd's line.
+    version = format!("{}\netcd Version: {}", env!("CARGO_PKG_VERSION"), version::SERVER),
     args_override_self = true
 )]
 pub struct Flags {
@@ -58,7 +61,7 @@ pub struct Flags {
     pub(super) initial_cluster: Vec<String>,
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", default_value = "etcd-cluster")]
     pub(super) initial_cluster_token: String,
-    /// Only `new`: members cannot be added to a cluster.
+    /// With `existing` a member without data does not start: members cannot be added to a cluster.
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", default_value = "new", value_parser = ["new", "existing"])]
     pub(super) initial_cluster_state: String,
     #[arg(long, env = "ETCD_CERT_FILE")]
@@ -108,47 +111,6 @@ pub struct Flags {
     pub(super) log_level: String,
 }
 
-/// Flags of etcd that have no meaning here, so that units and manifests need no change.
-const IGNORED: &[&str] = &[
-    "auth-token",
-    "auth-token-ttl",
-    "auto-tls",
-    "backend-batch-interval",
-    "backend-batch-limit",
-    "backend-bbolt-freelist-type",
-    "bcrypt-cost",
-    "cipher-suites",
-    "cors",
-    "enable-grpc-gateway",
-    "enable-pprof",
-    "enable-v2",
-    "experimental-compact-hash-check-enabled",
-    "experimental-corrupt-check-time",
-    "experimental-enable-lease-checkpoint",
-    "experimental-initial-corrupt-check",
-    "experimental-warning-apply-duration",
-    "grpc-keepalive-interval",
-    "grpc-keepalive-min-time",
-    "grpc-keepalive-timeout",
-    "host-whitelist",
-    "initial-election-tick-advance",
-    "log-format",
-    "log-outputs",
-    "logger",
-    "max-concurrent-streams",
-    "max-snapshots",
-    "max-wals",
-    "metrics",
-    "peer-client-cert-auth",
-    "pre-vote",
-    "quota-backend-bytes",
-    "socket-reuse-address",
-    "socket-reuse-port",
-    "strict-reconfig-check",
-    "unsafe-no-fsync",
-    "wal-dir",
-];
-
 /// The command line or the environment is not usable; help and version come this way too.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -158,25 +120,17 @@ impl Flags {
     /// Reads the arguments that follow `holdfast chainfire`, and the environment. Also returns what was given in vain.
     pub fn parse_from_etcd(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Vec<String>), FlagError> {
         let args = args.into_iter().map(two_dashes);
-        let matches = command().try_get_matches_from(std::iter::once(OsString::from("chainfire")).chain(args))?;
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(std::iter::once(OsString::from("chainfire")).chain(args))?;
         let flags = Self::from_arg_matches(&matches)?;
-        let mut warnings = ignored(&matches);
+        let mut warnings = foreign::judge(&mut command, &matches)?;
         warnings.extend(unknown_environment(std::env::vars_os().map(|(name, _)| name)));
         Ok((flags, warnings))
     }
 }
 
 fn command() -> Command {
-    IGNORED.iter().fold(Flags::command(), |command, flag| {
-        command.arg(
-            Arg::new(*flag).long(*flag).env(variable(flag)).num_args(0..=1).default_missing_value("true").hide(true),
-        )
-    })
-}
-
-fn ignored(matches: &ArgMatches) -> Vec<String> {
-    let given = IGNORED.iter().filter(|flag| matches.contains_id(flag));
-    given.map(|flag| format!("--{flag} has no meaning here and is ignored")).collect()
+    foreign::known_to(Flags::command())
 }
 
 /// Like etcd, an unknown variable is worth a warning, not an error: environments are shared.
@@ -186,10 +140,6 @@ fn unknown_environment(names: impl Iterator<Item = OsString>) -> Vec<String> {
     let unknown =
         names.filter(|name| name.to_str().is_some_and(|text| text.starts_with("ETCD_")) && !known.contains(name));
     unknown.map(|name| format!("unrecognized environment variable {}", name.to_string_lossy())).collect()
-}
-
-fn variable(flag: &str) -> String {
-    format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Go's flags may begin with one dash.
@@ -225,6 +175,26 @@ mod tests {
         let (_, warnings) = parse(&["--enable-v2=false", "--logger", "zap"]).unwrap();
         assert!(warnings.iter().any(|warning| warning.contains("--enable-v2")));
         assert!(warnings.iter().any(|warning| warning.contains("--logger")));
+    }
+
+    #[test]
+    fn what_would_silently_not_be_done_is_an_error() {
+        let error = parse(&["--client-crl-file=x"]).unwrap_err().to_string();
+        assert!(error.contains("--client-crl-file") && error.contains("not read"), "{error}");
+        assert!(parse(&["--auto-tls=false", "--force-new-cluster=false"]).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn flags_of_several_releases_are_known() {
+        let args = ["--feature-gates=InitialCorruptCheck=true", "--warning-apply-duration=1s"];
+        let earlier = ["--experimental-warning-apply-duration=1s", "--experimental-initial-corrupt-check"];
+        assert_eq!(parse(&[args, earlier].concat()).unwrap().1.len(), 4);
+    }
+
+    #[test]
+    fn the_version_has_the_line_that_scripts_look_for() {
+        let version = parse(&["--version"]).unwrap_err().to_string();
+        assert!(version.starts_with("holdfast chainfire ") && version.contains("\netcd Version: 3.6."), "{version}");
     }
 
     #[test]

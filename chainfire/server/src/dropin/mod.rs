@@ -2,6 +2,7 @@
 //! defaults (plaintext and anonymous included), and logs the lines that etcd's supervisors wait for.
 
 mod flags;
+mod foreign;
 mod server;
 mod settings;
 mod url;

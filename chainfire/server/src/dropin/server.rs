@@ -1,8 +1,13 @@
 use std::{io, net::SocketAddr};
 
-use axum::{Router, http::header, routing::get};
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use chainfire_raft::{GroupConfig, Node, NodeConfig};
-use holdfast_rpc::{Limits, ServerTls, TlsError};
+use holdfast_rpc::{KnownBy, Limits, ServerTls, TlsError};
 use holdfast_service::{Failure, Stop, Tasks};
 use holdfast_telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -39,6 +44,10 @@ pub enum ServerError {
     Raft(#[from] chainfire_raft::Error),
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    #[error(
+        "--initial-cluster-state=existing, but this member has no data: members cannot be added to a running cluster"
+    )]
+    NewMember,
     #[error("{0}")]
     Task(String),
 }
@@ -46,6 +55,10 @@ pub enum ServerError {
 impl Server {
     /// Opens the ports and the data that `settings` name.
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
+        // Once there is data, etcd asks for this flag no more, and manifests keep it.
+        if settings.existing && !settings.data_dir.join("identity").is_file() {
+            return Err(ServerError::NewMember);
+        }
         let alone = settings.cluster.members.len() == 1;
         let peers = if alone { unused().await? } else { bind(&settings.listen_peers).await?.0 };
         Self::open_with(settings, peers).await
@@ -111,7 +124,8 @@ impl Server {
                     Ok::<_, io::Error>(())
                 });
             }
-            let serving = holdfast_rpc::serve(listener, router, tls, Limits::default(), tasks.stop());
+            let limits = Limits { known_by: KnownBy::Request, ..Limits::default() };
+            let serving = holdfast_rpc::serve(listener, router, tls, limits, tasks.stop());
             tasks.spawn("clients", Failure::StopsProcess, serving);
             tracing::info!(%address, clients = for_clients, "listening");
         }
@@ -138,7 +152,22 @@ fn client_router(chainfire: &Chainfire) -> Result<Router, ServerError> {
         .register_encoded_file_descriptor_set(holdfast_proto::DESCRIPTORS)
         .build_v1()?;
     let (_reporter, health) = tonic_health::server::health_reporter();
-    Ok(chainfire.routes(Doors::open()).add_service(reflection).add_service(health).into_axum_router())
+    Ok(chainfire
+        .routes(Doors::open())
+        .add_service(reflection)
+        .add_service(health)
+        .into_axum_router()
+        .fallback(unknown_path))
+}
+
+/// gRPC and HTTP say in different words that there is nothing here.
+async fn unknown_path(headers: HeaderMap) -> Response {
+    let content = headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+    if content.starts_with(b"application/grpc") {
+        tonic::Status::unimplemented("unknown service or method").into_http()
+    } else {
+        (StatusCode::NOT_FOUND, "Not Found\n").into_response()
+    }
 }
 
 fn metrics_page(metrics: Metrics) -> Router {

@@ -12,6 +12,8 @@ pub struct Settings {
     pub name: String,
     pub data_dir: PathBuf,
     pub cluster: Cluster,
+    /// The member is expected to have data.
+    pub(super) existing: bool,
     pub(super) listen_clients: Vec<Url>,
     pub(super) listen_metrics: Vec<Url>,
     pub(super) listen_peers: Url,
@@ -42,9 +44,6 @@ impl TryFrom<Flags> for Settings {
     type Error = SettingsError;
 
     fn try_from(flags: Flags) -> Result<Self, SettingsError> {
-        if flags.initial_cluster_state == "existing" {
-            return invalid("--initial-cluster-state=existing: members cannot be added to a running cluster");
-        }
         let [listen_peers] = flags.listen_peer_urls.as_slice() else {
             return invalid("--listen-peer-urls: exactly one URL is supported");
         };
@@ -53,6 +52,7 @@ impl TryFrom<Flags> for Settings {
         Ok(Self {
             data_dir,
             cluster: Cluster { token: flags.initial_cluster_token.clone(), members },
+            existing: flags.initial_cluster_state == "existing",
             listen_peers: listen_peers.clone(),
             peer_scheme: if peers_secure { "https" } else { "http" },
             client_urls: flags.advertise_client_urls.iter().map(Url::to_string).collect(),
@@ -236,7 +236,6 @@ mod tests {
         assert!(text(&["--initial-cluster=a=http://a:2380"]).contains("no member called default"));
         assert!(text(&["--listen-client-urls=https://localhost:2379"]).contains("--cert-file"));
         assert!(text(&["--election-timeout=200"]).contains("--heartbeat-interval"));
-        assert!(text(&["--initial-cluster-state=existing"]).contains("cannot be added"));
         assert!(text(&["--initial-cluster=default=http://a:1,b=https://b:1"]).contains("all https"));
     }
 

@@ -161,9 +161,11 @@ impl Subscription {
         }
     }
 
-    /// Ends a watcher whose history is compacted; the sender tells the client.
-    pub(super) fn overtaken(&self, id: WatchId) {
-        self.remove(&mut self.hub.inner.lock(), id);
+    /// Ends a watcher whose history is compacted; the sender tells the client. False if it has ended meanwhile, and its
+    /// id may be another's.
+    pub(super) fn overtaken(&self, watcher: &Arc<Watcher>) -> bool {
+        let mut inner = self.hub.inner.lock();
+        self.outbox.behind(watcher).is_some() && self.remove(&mut inner, watcher.id)
     }
 
     /// Ends the stream after what is queued.

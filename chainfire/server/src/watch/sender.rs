@@ -119,8 +119,8 @@ impl Sender {
             let history = match self.history(next, head, watcher.prev_kv).await? {
                 Past::Kept(history) => history,
                 Past::Compacted(compacted) => {
-                    self.subscription.overtaken(watcher.id);
-                    return Ok(Some(Told::Overtaken { id: watcher.id, compacted }));
+                    let overtaken = self.subscription.overtaken(&watcher);
+                    return Ok(overtaken.then_some(Told::Overtaken { id: watcher.id, compacted }));
                 }
             };
             let events = history.revisions.iter().flat_map(|revision| &revision.events);

@@ -32,7 +32,9 @@ async fn large_requests_are_refused() -> anyhow::Result<()> {
     server.kv().put(of(1 << 20)).await?;
     let error = server.kv().put(of((3 << 19) + 1)).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::InvalidArgument, "etcdserver: request is too large"));
-    assert!(server.kv().put(of(3 << 20)).await.is_err());
+    let error = server.kv().put(of(3 << 20)).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    assert!(error.message().starts_with("grpc: received message larger than max (31457"), "{error}");
     Ok(())
 }
 

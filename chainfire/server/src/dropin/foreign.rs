@@ -1,0 +1,118 @@
+//! etcd's flags that this server knows and does not need, and those that it must not ignore.
+
+use clap::{Arg, ArgMatches, Command, error::ErrorKind};
+
+/// Without meaning here, so that units and manifests need no change. Those of etcd 3.6 had an `experimental-` form in
+/// earlier releases.
+const IGNORED: &[&str] = &[
+    "auth-token",
+    "auth-token-ttl",
+    "backend-batch-interval",
+    "backend-batch-limit",
+    "backend-bbolt-freelist-type",
+    "bcrypt-cost",
+    "cors",
+    "discovery-srv-name",
+    "enable-grpc-gateway",
+    "enable-pprof",
+    "enable-v2",
+    "feature-gates",
+    "grpc-keepalive-interval",
+    "grpc-keepalive-min-time",
+    "grpc-keepalive-timeout",
+    "initial-election-tick-advance",
+    "log-format",
+    "log-outputs",
+    "log-rotation-config-json",
+    "enable-log-rotation",
+    "logger",
+    "max-concurrent-streams",
+    "max-snapshots",
+    "max-wals",
+    "metrics",
+    "peer-client-cert-auth",
+    "pre-vote",
+    "quota-backend-bytes",
+    "socket-reuse-address",
+    "socket-reuse-port",
+    "strict-reconfig-check",
+    "unsafe-no-fsync",
+    "v2-deprecation",
+    "wal-dir",
+];
+
+/// The same, each with its `experimental-` form.
+const GRADUATED: &[&str] = &[
+    "bootstrap-defrag-threshold-megabytes",
+    "compact-hash-check-enabled",
+    "compact-hash-check-time",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "corrupt-check-time",
+    "distributed-tracing-address",
+    "distributed-tracing-instance-id",
+    "distributed-tracing-sampling-rate",
+    "distributed-tracing-service-name",
+    "downgrade-check-time",
+    "enable-distributed-tracing",
+    "enable-lease-checkpoint",
+    "enable-lease-checkpoint-persist",
+    "initial-corrupt-check",
+    "max-learners",
+    "memory-mlock",
+    "peer-skip-client-san-verification",
+    "snapshot-catchup-entries",
+    "stop-grpc-service-on-defrag",
+    "txn-mode-write-with-shared-buffer",
+    "warning-apply-duration",
+    "warning-unary-request-duration",
+];
+
+/// What they ask for would silently not be done.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("auto-tls", "name certificates with --cert-file and --key-file"),
+    ("peer-auto-tls", "name certificates with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file"),
+    ("cipher-suites", "only suites without known weakness are offered, and they cannot be chosen"),
+    ("tls-min-version", "TLS 1.2 and 1.3 are offered"),
+    ("tls-max-version", "TLS 1.2 and 1.3 are offered"),
+    ("client-crl-file", "revocation lists are not read"),
+    ("peer-crl-file", "revocation lists are not read"),
+    ("client-cert-allowed-hostname", "any client that --trusted-ca-file vouches for is let in"),
+    ("peer-cert-allowed-cn", "a peer's certificate names its member in a DNS name"),
+    ("peer-cert-allowed-hostname", "a peer's certificate names its member in a DNS name"),
+    ("host-whitelist", "the Host header is not checked"),
+    ("config-file", "use flags or ETCD_ variables"),
+    ("discovery", "list the members with --initial-cluster"),
+    ("discovery-srv", "list the members with --initial-cluster"),
+    ("discovery-endpoints", "list the members with --initial-cluster"),
+    ("discovery-token", "list the members with --initial-cluster"),
+    ("force-new-cluster", "membership is fixed; restore a backup into a new cluster"),
+    ("listen-client-http-urls", "gRPC and HTTP share --listen-client-urls"),
+    ("proxy", "there is no proxy"),
+];
+
+fn ignored() -> impl Iterator<Item = String> {
+    let both = GRADUATED.iter().flat_map(|flag| [(*flag).to_owned(), format!("experimental-{flag}")]);
+    IGNORED.iter().map(|flag| (*flag).to_owned()).chain(both)
+}
+
+/// Adds them to the command line, hidden.
+pub(super) fn known_to(command: Command) -> Command {
+    let flags = ignored().chain(UNSUPPORTED.iter().map(|(flag, _)| (*flag).to_owned()));
+    flags.fold(command, |command, flag| {
+        let variable = format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));
+        let arg = Arg::new(flag.clone()).long(flag).env(variable);
+        command.arg(arg.num_args(0..=1).default_missing_value("true").hide(true))
+    })
+}
+
+/// An error for what must not be ignored; else a warning for each flag that is.
+pub(super) fn judge(command: &mut Command, matches: &ArgMatches) -> Result<Vec<String>, clap::Error> {
+    let set = |flag: &str| matches.get_raw(flag).is_some_and(|mut values| values.any(|value| value != "false"));
+    if let Some((flag, instead)) = UNSUPPORTED.iter().find(|(flag, _)| set(flag)) {
+        let message = format!("--{flag} is a flag of etcd that this server does not support: {instead}");
+        return Err(command.error(ErrorKind::UnknownArgument, message));
+    }
+    let given = ignored().filter(|flag| matches.contains_id(flag));
+    Ok(given.map(|flag| format!("--{flag} has no meaning here and is ignored")).collect())
+}
