@@ -17,7 +17,8 @@ pub(super) fn journal_stream(lineage: Uuid) -> String {
 
 pub(super) fn from_journal(stream: &str, record: &JournalRecord) -> Event {
     let (outcome, reason) = match &record.outcome {
-        Outcome::Done => ("done", None),
+        // The one that the caller gave, where the call asks for one.
+        Outcome::Done => ("done", record.reason.clone()),
         Outcome::Refused(reason) => ("refused", Some(reason.clone())),
     };
     let position = record.position;
