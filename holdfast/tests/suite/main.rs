@@ -15,6 +15,7 @@
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
 //! | [`three`] | three servers go on without one, whichever |
+//! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
 //! | [`strangers`] | a server that does not belong is kept out, and says why |
 //! | [`history`] | what happened is in the history, once |
 //!
@@ -30,6 +31,7 @@ mod history;
 mod http;
 mod lab;
 mod programs;
+mod reboots;
 mod refusals;
 mod requests;
 mod restart;

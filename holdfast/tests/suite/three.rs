@@ -15,7 +15,7 @@ pub(crate) fn callers(servers: &[Server]) -> Result<Vec<Caller>> {
 }
 
 /// Which of the servers leads, in the eyes of one of them.
-async fn leader(cluster: &Cluster, eyes: &Caller) -> Result<usize> {
+pub(crate) async fn leader(cluster: &Cluster, eyes: &Caller) -> Result<usize> {
     let lead = MaintenanceClient::new(eyes.channel()).status(eyes.with(StatusRequest {})?).await?.into_inner().leader;
     for (at, caller) in callers(cluster.servers())?.iter().enumerate() {
         let status = MaintenanceClient::new(caller.channel()).status(caller.with(StatusRequest {})?).await;

@@ -16,11 +16,9 @@ pub struct Host {
     seed: u64,
     mischief: Mischief,
     history: Arc<History>,
-    /// Counts calls, so that mischief comes every so many.
-    calls: u32,
 }
 
-/// What a machine does that a server has to bear. Numbers say that every so manieth call is like this; 0 is never.
+/// What a machine does that a server has to bear. One call in so many, by chance, is like this; 0 is never.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mischief {
     /// A call is sent twice.
@@ -35,7 +33,7 @@ pub struct Mischief {
 
 impl Host {
     pub fn new(lock: Lock, seed: u64, mischief: Mischief, history: Arc<History>) -> Self {
-        Self { lock, seed, mischief, history, calls: 0 }
+        Self { lock, seed, mischief, history }
     }
 
     /// Boots and updates until it has rebooted `times`, then boots once more and is steady.
@@ -83,8 +81,7 @@ impl Host {
     }
 
     fn start(&mut self) -> (Agent, Step) {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let (mut agent, first) = Agent::start(self.seed);
+        let (mut agent, first) = Agent::start(self.random());
         agent.log_in(self.mischief.sessions);
         (agent, first)
     }
@@ -107,7 +104,6 @@ impl Host {
     }
 
     fn call(&mut self, operation: Operation) -> Happened {
-        self.calls += 1;
         if self.every(self.mischief.repeats) {
             self.ask(operation);
         }
@@ -123,7 +119,13 @@ impl Host {
         happened
     }
 
-    fn every(&self, nth: u32) -> bool {
-        nth != 0 && self.calls.is_multiple_of(nth)
+    fn every(&mut self, nth: u32) -> bool {
+        // The upper bits of such a generator are the random ones.
+        nth != 0 && (self.random() >> 33).is_multiple_of(u64::from(nth))
+    }
+
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.seed
     }
 }
