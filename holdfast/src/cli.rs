@@ -53,6 +53,9 @@ struct Serve {
     /// Address of the door for the other servers.
     #[arg(long, value_name = "ADDR")]
     peer: Option<String>,
+    /// Print the configuration as it is in force, without the values of secrets, and end.
+    #[arg(long)]
+    print_config: bool,
 }
 
 /// Parses the command line and runs it to the end.
@@ -65,8 +68,13 @@ pub(crate) fn run() -> ExitCode {
     }
     match Cli::parse().command {
         Command::Serve(serve) => {
-            let Serve { dev, config, data_dir, api, http, sql, peer } = serve;
-            serve::suite(config.as_deref(), &Flags { dev, data_dir, api, http, sql, peer })
+            let Serve { dev, config, data_dir, api, http, sql, peer, print_config } = serve;
+            let flags = Flags { dev, data_dir, api, http, sql, peer };
+            if print_config {
+                serve::print_config(config.as_deref(), &flags)
+            } else {
+                serve::suite(config.as_deref(), &flags)
+            }
         }
         Command::Chainfire { args } => serve::chainfire(args),
         Command::PeerCa(command) => peer_ca::run(command),

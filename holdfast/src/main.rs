@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod peer_ca;
 mod plane;
+mod process;
 mod secrets;
 mod serve;
 
@@ -15,6 +16,10 @@ fn main() -> ExitCode {
     // One provider for all TLS of the process; mixing providers fails at run time.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("holdfast: another TLS provider is already installed");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = process::prepare() {
+        eprintln!("holdfast: cannot prepare the process: {error}");
         return ExitCode::FAILURE;
     }
     cli::run()

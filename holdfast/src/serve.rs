@@ -9,27 +9,24 @@ use tokio::runtime::Runtime;
 
 use crate::{
     cli::EXIT_CONFIG,
-    config::{self, Flags, Fragment, GivenSecrets},
+    config::{self, Flags, Fragment, GivenSecrets, Settings},
     plane::Plane,
+    process,
     secrets::{self, SecretsError},
 };
 
 /// `holdfast serve`.
 pub(crate) fn suite(file: Option<&Path>, flags: &Flags) -> ExitCode {
-    let fragment = match file.map_or_else(|| Ok(Fragment::default()), config::read) {
-        Ok(fragment) => fragment,
-        Err(finding) => return refuse("the configuration cannot be used", [finding]),
+    let (settings, given) = match configured(file, flags) {
+        Ok(configured) => configured,
+        Err(refused) => return refused,
     };
-    let given = GivenSecrets::new(flags, &fragment);
-    let settings = match config::validate(flags, fragment) {
-        Ok(settings) => settings,
-        Err(findings) => {
-            // Nobody should repair the settings only to hear of the secrets then.
-            let secrets = secrets::findings(&given);
-            let findings = findings.iter().map(ToString::to_string).chain(secrets.iter().map(ToString::to_string));
-            return refuse("the configuration cannot be used", findings);
-        }
-    };
+    // The lab has no secrets worth more than a look with a debugger.
+    if !settings.dev
+        && let Err(error) = process::protect_memory()
+    {
+        return fail(format_args!("the keys in memory cannot be protected: {error}"));
+    }
     if let Err(error) = holdfast_telemetry::init(&settings.log.filter, settings.log.format) {
         return refuse("the configuration cannot be used", [error]);
     }
@@ -45,6 +42,41 @@ pub(crate) fn suite(file: Option<&Path>, flags: &Flags) -> ExitCode {
         let plane = Plane::open(settings, secrets).await?;
         plane.run(stop).await
     })
+}
+
+/// `holdfast serve --print-config`.
+pub(crate) fn print_config(file: Option<&Path>, flags: &Flags) -> ExitCode {
+    let (settings, given) = match configured(file, flags) {
+        Ok(configured) => configured,
+        Err(refused) => return refused,
+    };
+    match config::effective(&settings, &given, |name| std::env::var_os(name).is_some()) {
+        Ok(text) => {
+            println!("# data folder: {}\n{text}", settings.data_dir.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error),
+    }
+}
+
+/// What file and flags say, or the exit code after everything that is wrong with them has been said.
+fn configured(file: Option<&Path>, flags: &Flags) -> Result<(Settings, GivenSecrets), ExitCode> {
+    const REFUSED: &str = "the configuration cannot be used";
+    let fragment =
+        file.map_or_else(|| Ok(Fragment::default()), config::read).map_err(|finding| refuse(REFUSED, [finding]))?;
+    let given = GivenSecrets::new(flags, &fragment);
+    match config::validate(flags, fragment) {
+        Ok(settings) => match config::certificates(&settings) {
+            findings if findings.is_empty() => Ok((settings, given)),
+            findings => Err(refuse(REFUSED, findings)),
+        },
+        Err(findings) => {
+            // Nobody should repair the settings only to hear of the secrets then.
+            let secrets = secrets::findings(&given);
+            let findings = findings.iter().map(ToString::to_string).chain(secrets.iter().map(ToString::to_string));
+            Err(refuse(REFUSED, findings))
+        }
+    }
 }
 
 /// `holdfast chainfire`, or a link to this binary that is called `etcd`.
@@ -87,8 +119,24 @@ fn run(server: impl AsyncFnOnce(Stop) -> anyhow::Result<()>) -> ExitCode {
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if can_never_work(&error) => {
+            eprintln!("holdfast: {error:#}");
+            ExitCode::from(EXIT_CONFIG)
+        }
         Err(error) => fail(format_args!("{error:#}")),
     }
+}
+
+/// Whether only another configuration would help, so that a supervisor need not try again.
+fn can_never_work(error: &anyhow::Error) -> bool {
+    use chainfire_raft::Error::{Config, Membership, Tls};
+    let raft = match error.downcast_ref::<dropin::ServerError>() {
+        Some(dropin::ServerError::NewMember | dropin::ServerError::Tls(_)) => return true,
+        Some(dropin::ServerError::Raft(error)) => Some(error),
+        Some(_) => None,
+        None => error.downcast_ref(),
+    };
+    matches!(raft, Some(Config(_) | Membership(_) | Tls(_)))
 }
 
 /// Says everything that is wrong and ends so that no supervisor tries again.

@@ -1,18 +1,21 @@
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The configuration file as written. Every field may be missing; validation knows which are needed.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Fragment {
     /// This server's name in `members`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
     /// All servers, the same list in the same order on each of them.
     pub(crate) members: Vec<MemberFragment>,
     pub(crate) listen: ListenFragment,
     /// Certificate of the API, HTTP and SQL doors.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<TlsFragment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer_tls: Option<PeerTlsFragment>,
     pub(crate) secrets: SecretsFragment,
     pub(crate) authn: AuthnFragment,
@@ -23,7 +26,7 @@ pub(crate) struct Fragment {
     pub(crate) log: LogFragment,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MemberFragment {
     pub(crate) name: String,
@@ -31,26 +34,34 @@ pub(crate) struct MemberFragment {
     pub(crate) peer: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ListenFragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sql: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer: Option<String>,
+    /// `host:port` that etcd clients are told to dial; without it where the API door listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advertise_api: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsFragment {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
     /// Roots that client certificates must chain to at the handshake. Without it any certificate may be shown, and
     /// IAM alone decides who it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_ca: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PeerTlsFragment {
     pub(crate) cert: PathBuf,
@@ -58,28 +69,32 @@ pub(crate) struct PeerTlsFragment {
     pub(crate) ca: PathBuf,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SecretsFragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin_token_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signing_key_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) master_key_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AuthnFragment {
     pub(crate) internal_token: InternalTokenFragment,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct InternalTokenFragment {
     /// PKCS#8 PEM of the first signing key.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signing_key: Option<SecretText>,
 }
 
-/// A secret in the file; its `Debug` form hides it.
+/// A secret in the file; its printed forms hide it.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SecretText(pub(crate) String);
@@ -90,41 +105,59 @@ impl std::fmt::Debug for SecretText {
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AdminFragment {
     /// Only with `--dev`.
     pub(crate) allow_unauthenticated: bool,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct IamFragment {
     /// `iss` of the tokens: the URL of the HTTP door as clients reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
     /// SPIFFE trust domain of nodes and users; the cluster's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trust_domain: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FleetLockFragment {
     /// `none`, `basic`, `token` or `mtls`; must be chosen outside `--dev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_auth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) default_slots: Option<u32>,
+    /// Slots of the groups that are listed.
+    pub(crate) groups: BTreeMap<String, u32>,
+    /// Whether machines of other groups get no slot.
+    pub(crate) listed_only: bool,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RaftFragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) heartbeat_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) election_ms: Option<u64>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogFragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) filter: Option<String>,
     /// `text` or `json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) format: Option<String>,
 }

@@ -1,14 +1,20 @@
 //! Configuration in three stages: a [`fragment::Fragment`] as written, environment and flags over it, and validated
 //! [`Settings`] that the rest of the server works with. Validation reports everything that is wrong at once.
 
+mod certificates;
+mod effective;
+mod fleetlock;
 mod fragment;
+mod members;
 mod settings;
 mod validate;
 
 use std::{fmt, fs, path::Path};
 
+pub(crate) use certificates::certificates;
+pub(crate) use effective::effective;
 pub(crate) use fragment::Fragment;
-pub(crate) use settings::{Doors, FleetLockAuth, GivenSecrets, Member, SecretFiles, Settings};
+pub(crate) use settings::{Doors, FleetLock, FleetLockAuth, GivenSecrets, Member, SecretFiles, Settings};
 pub(crate) use validate::{Flags, validate};
 
 /// One thing that is wrong, and what to do about it.

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
@@ -13,13 +13,14 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) doors: Doors,
+    /// `host:port` of the API door as clients are told to dial it; none for the address it listens on.
+    pub(crate) advertise_api: Option<String>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) peer_tls: Option<PeerTls>,
     /// `iss` of all tokens; none on a server alone, which takes the URL of its HTTP door.
     pub(crate) issuer: Option<String>,
     pub(crate) trust_domain: String,
-    pub(crate) fleetlock_auth: FleetLockAuth,
-    pub(crate) fleetlock_slots: u32,
+    pub(crate) fleetlock: FleetLock,
     pub(crate) timing: Timing,
     pub(crate) log: Log,
 }
@@ -28,6 +29,16 @@ pub(crate) struct Settings {
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) peer: String,
+}
+
+/// Who may take a reboot lock, and how many machines may at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FleetLock {
+    pub(crate) auth: FleetLockAuth,
+    /// Slots of a group that is not listed.
+    pub(crate) default_slots: u32,
+    pub(crate) groups: BTreeMap<String, u32>,
+    pub(crate) listed_only: bool,
 }
 
 /// Where the four doors listen.

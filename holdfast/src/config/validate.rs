@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -9,9 +8,10 @@ use holdfast_rpc::{ClientAuth, TlsFiles};
 use holdfast_telemetry::Format;
 
 use super::{
-    Finding, Fragment,
-    fragment::{ListenFragment, MemberFragment},
-    settings::{Doors, FleetLockAuth, Log, Member, PeerTls, Settings, Timing},
+    Finding, Fragment, fleetlock,
+    fragment::ListenFragment,
+    members::{self, host_and_port, is_dns_label},
+    settings::{Doors, Log, Member, PeerTls, Settings, Timing},
 };
 
 /// What the command line adds to the file.
@@ -26,7 +26,7 @@ pub(crate) struct Flags {
 }
 
 const API: u16 = 2379;
-const PEER: u16 = 2380;
+pub(super) const PEER: u16 = 2380;
 const HTTP: u16 = 8080;
 const SQL: u16 = 5433;
 
@@ -34,7 +34,7 @@ const SQL: u16 = 5433;
 pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Finding>> {
     let mut findings = Vec::new();
     let doors = doors(flags, &file.listen, &mut findings);
-    let (name, members) = members(flags.dev, file.name, file.members, &mut findings);
+    let (name, members) = members::validate(flags.dev, file.name, file.members, &mut findings);
     let peer_tls = file.peer_tls.map(|tls| PeerTls { cert: tls.cert, key: tls.key, ca: tls.ca });
     if members.len() > 1 && peer_tls.is_none() {
         findings.push(Finding::new(
@@ -50,10 +50,11 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     if tls.is_none() {
         require_loopback(&doors, &mut findings);
     }
-    let fleetlock_auth = fleetlock_auth(flags.dev, file.fleetlock.client_auth.as_deref(), &mut findings);
+    let fleetlock = fleetlock::validate(flags.dev, file.fleetlock, &mut findings);
     let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
     let issuer = issuer(flags.dev, file.iam.issuer, &trust_domain, members.len(), &mut findings);
     let timing = timing(file.raft.heartbeat_ms, file.raft.election_ms, &mut findings);
+    let advertise = advertise(file.listen.advertise_api.as_deref(), doors.api, &name, &members, &mut findings);
     let log = log(flags.dev, file.log.filter, file.log.format.as_deref(), &mut findings);
     if !findings.is_empty() {
         return Err(findings);
@@ -64,12 +65,12 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         name,
         members,
         doors,
+        advertise_api: advertise,
         tls,
         peer_tls,
         issuer,
         trust_domain,
-        fleetlock_auth,
-        fleetlock_slots: file.fleetlock.default_slots.unwrap_or(1),
+        fleetlock,
         timing,
         log,
     })
@@ -95,44 +96,23 @@ fn doors(flags: &Flags, listen: &ListenFragment, findings: &mut Vec<Finding>) ->
     }
 }
 
-fn members(
-    dev: bool,
-    name: Option<String>,
-    listed: Vec<MemberFragment>,
+/// What etcd clients are told to dial. An address that stands for all of the server's is none that they could use.
+fn advertise(
+    chosen: Option<&str>,
+    api: SocketAddr,
+    name: &str,
+    members: &[Member],
     findings: &mut Vec<Finding>,
-) -> (String, Vec<Member>) {
-    let members: Vec<_> = listed.into_iter().map(|member| Member { name: member.name, peer: member.peer }).collect();
-    if members.is_empty() && dev {
-        // A server alone never dials this address; it stays the same when the system chooses other ports.
-        let name = name.unwrap_or_else(|| "dev".to_owned());
-        return (name.clone(), vec![Member { name, peer: format!("127.0.0.1:{PEER}") }]);
+) -> Option<String> {
+    if let Some(address) = chosen {
+        if host_and_port(address).is_none() {
+            findings.push(Finding::new("listen.advertise_api", format!("{address:?} is not a host and a port")));
+        }
+        return Some(address.to_owned());
     }
-    if !matches!(members.len(), 1 | 3 | 5) {
-        findings.push(Finding::new("members", format!("list 1, 3 or 5 servers, not {}", members.len())));
-    }
-    let distinct: BTreeSet<_> = members.iter().map(|member| &member.name).collect();
-    if distinct.len() != members.len() {
-        findings.push(Finding::new("members", "names must differ"));
-    }
-    for member in members.iter().filter(|member| !is_dns_label(&member.name)) {
-        findings.push(Finding::new(
-            "members",
-            format!("{:?} is not a name of lower-case letters, digits and hyphens", member.name),
-        ));
-    }
-    let name = name.unwrap_or_default();
-    if !members.iter().any(|member| member.name == name) {
-        findings.push(Finding::new("name", format!("{name:?} is not one of `members`; set this server's own name")));
-    }
-    (name, members)
-}
-
-/// The name becomes part of a certificate's DNS name.
-fn is_dns_label(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+    let own = members.iter().find(|member| member.name == name)?;
+    let (host, _) = host_and_port(&own.peer).filter(|_| api.ip().is_unspecified())?;
+    Some(format!("{host}:{}", api.port()))
 }
 
 fn require_loopback(doors: &Doors, findings: &mut Vec<Finding>) {
@@ -142,30 +122,6 @@ fn require_loopback(doors: &Doors, findings: &mut Vec<Finding>) {
                 format!("listen.{name}"),
                 format!("{address} is not loopback, so `tls` must name a certificate and key"),
             ));
-        }
-    }
-}
-
-fn fleetlock_auth(dev: bool, chosen: Option<&str>, findings: &mut Vec<Finding>) -> FleetLockAuth {
-    match chosen {
-        Some("none") => FleetLockAuth::None,
-        Some("basic") => FleetLockAuth::Basic,
-        Some("token") => FleetLockAuth::Token,
-        Some("mtls") => FleetLockAuth::Mtls,
-        None if dev => FleetLockAuth::None,
-        None => {
-            findings.push(Finding::new(
-                "fleetlock.client_auth",
-                "must be chosen: none, basic, token or mtls (the FleetLock protocol itself has no authentication)",
-            ));
-            FleetLockAuth::Mtls
-        }
-        Some(other) => {
-            findings.push(Finding::new(
-                "fleetlock.client_auth",
-                format!("{other:?} is not one of none, basic, token, mtls"),
-            ));
-            FleetLockAuth::Mtls
         }
     }
 }
@@ -240,12 +196,18 @@ fn log(dev: bool, filter: Option<String>, format: Option<&str>, findings: &mut V
             Format::Text
         }
     };
-    Log { filter: filter.unwrap_or_else(|| format!("info,{}", chainfire_raft::LOG_DIRECTIVES)), format }
+    // The Raft library says much that our own lines say better; whoever wants it has to name it.
+    let filter = match filter.unwrap_or_else(|| "info".to_owned()) {
+        named if named.contains("openraft") => named,
+        filter => format!("{filter},{}", chainfire_raft::LOG_DIRECTIVES),
+    };
+    Log { filter, format }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::FleetLockAuth;
 
     fn production(yaml: &str) -> Result<Settings, Vec<Finding>> {
         let fragment = serde_saphyr::from_str(yaml).unwrap();
@@ -299,6 +261,6 @@ log: {format: xml}
         let settings = validate(&flags, Fragment::default()).unwrap();
         assert_eq!(settings.members.len(), 1);
         assert_eq!(settings.doors.api.port(), 0);
-        assert_eq!(settings.fleetlock_auth, FleetLockAuth::None);
+        assert_eq!(settings.fleetlock.auth, FleetLockAuth::None);
     }
 }

@@ -79,7 +79,7 @@ impl Plane {
         spawn_history(&mut tasks, &history, &chainfire, &iam);
         spawn_services(&mut tasks, &iam, &config);
         let api = routers::api(&chainfire, &iam, &config, &history, &metrics, settings.dev)?;
-        let http = routers::http(&iam, &config, settings.fleetlock_auth, &metrics, settings.dev);
+        let http = routers::http(&iam, &config, settings.fleetlock.auth, &metrics, settings.dev);
         spawn_doors(&mut tasks, doors, api, http, &history, &iam, settings.dev);
 
         let ready = async {
@@ -183,9 +183,10 @@ fn timing(settings: &Settings) -> Timing {
 
 fn chainfire_config(settings: &Settings, doors: &Doors) -> chainfire_server::Config {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let address = settings.advertise_api.clone().unwrap_or_else(|| doors.api.address.to_string());
     chainfire_server::Config {
         peer_scheme: PEER_SCHEME,
-        client_urls: vec![format!("{scheme}://{}", doors.api.address)],
+        client_urls: vec![format!("{scheme}://{address}")],
         ..chainfire_server::Config::new(timing(settings))
     }
 }
@@ -200,12 +201,13 @@ fn iam_settings(settings: &Settings, doors: &Doors) -> anyhow::Result<iam_server
 }
 
 fn configsrv_settings(settings: &Settings) -> configsrv_server::Settings {
-    let client_auth = match settings.fleetlock_auth {
+    let client_auth = match settings.fleetlock.auth {
         FleetLockAuth::None => ClientAuth::None,
         FleetLockAuth::Basic => ClientAuth::Basic,
         FleetLockAuth::Token => ClientAuth::Token,
         FleetLockAuth::Mtls => ClientAuth::Mtls,
     };
-    let fleetlock = LockSettings { client_auth, default_slots: settings.fleetlock_slots, ..LockSettings::default() };
+    let config::FleetLock { default_slots, groups, listed_only, .. } = settings.fleetlock.clone();
+    let fleetlock = LockSettings { client_auth, default_slots, groups, listed_only };
     configsrv_server::Settings { fleetlock, ..configsrv_server::Settings::default() }
 }

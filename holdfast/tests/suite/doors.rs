@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Result, ensure};
 use holdfast_testkit::Cluster;
-use tonic::Code;
 
 use crate::{
     http::{Request, connect},
@@ -134,8 +133,7 @@ fn too_much_is_refused_before_it_is_kept() -> Result<()> {
     let form = Request::post("/oauth2/token", vec![b'a'; 4 << 20]).send(&lab.at.http)?;
     ensure!(form.status == 413 && form.json()?["error"] == "invalid_request", "{form:?}");
     let put = Request::grpc("/etcdserverpb.KV/Put", &vec![b'a'; 8 << 20]).bearer(&lab.token).send(&lab.at.api)?;
-    let status = put.header("grpc-status").and_then(|status| status.parse::<i32>().ok());
-    ensure!([Code::ResourceExhausted, Code::OutOfRange].map(|code| Some(code as i32)).contains(&status), "{put:?}");
+    ensure!(put.header("grpc-status") == Some("8"), "{put:?}");
     // A length of 4 GiB that never comes.
     let liar = Request::post("/flaredb.v1.Flaredb/Query", b"\0\xff\xff\xff\xff".to_vec());
     let answer = liar.header("content-type", "application/grpc").bearer(&lab.token).send(&lab.at.api)?;
