@@ -62,7 +62,7 @@ fn alteration(statement: &ast::Statement, out: &mut Vec<Alteration>) -> Result<(
 
 fn destructive(what: &str) -> Error {
     Error::new(SqlState::FeatureNotSupported, format!("{what} is destructive and refused: schemas change by addition"))
-        .hint(format!("The maintenance step, after a fresh backup, is in {RUNBOOK}"))
+        .hint(format!("What can be done instead is in {RUNBOOK}"))
 }
 
 fn create_table(create: &ast::CreateTable) -> Result<CreateTable, Error> {

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::{
 };
 use flaredb_core::SqlState;
 
-use crate::Error;
+use crate::{Error, ddl::RUNBOOK};
 
 /// Deeper nesting than any person writes, shallower than the stack.
 const RECURSION: usize = 64;
@@ -145,7 +145,7 @@ fn refusal(statement: &ast::Statement) -> Error {
             SqlState::FeatureNotSupported,
             format!("{verb} is not supported here: schemas change by migration"),
         )
-        .hint("Apply a numbered migration: florctl db migrate apply NNNN_name.sql"),
+        .hint(format!("Apply a numbered migration with flaredb.v1.Flaredb/Migrate; see {RUNBOOK}.")),
         _ => Error::unsupported(verb),
     }
 }

@@ -4,9 +4,13 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use holdfast_proto::iam::{StatusRequest, admin_client::AdminClient};
 
-use crate::programs::{HOLDFAST, Said, run};
+use crate::{
+    lab::Lab,
+    programs::{HOLDFAST, Said, run},
+};
 
 /// A file with which only the secrets are missing.
 const SOUND: &str = "name: a
@@ -179,5 +183,25 @@ fn a_port_in_use_is_named() -> Result<()> {
         refused(&said, 1, &[&format!("the {door} door cannot listen on {address}")]);
     }
     assert!(!folder.path().join("log").exists());
+    Ok(())
+}
+
+#[test]
+fn the_effective_configuration_is_printed() -> Result<()> {
+    let said = holdfast(&["serve", "--dev", "--data-dir", "lab", "--api", "127.0.0.1:4321", "--print-config"], &[])?;
+    ensure!(said.code == Some(0) && said.out.contains("127.0.0.1:4321"), "{said:?}");
+    ensure!(!Path::new("lab").exists(), "nothing is begun");
+    Ok(())
+}
+
+/// Whoever runs a lax server reads so in its status, not in a file that somebody wrote long ago.
+#[tokio::test]
+async fn laxness_is_in_the_status() -> Result<()> {
+    let lab = Lab::start()?;
+    let api = lab.api()?;
+    let status = AdminClient::new(api.channel()).status(api.with(StatusRequest {})?).await?.into_inner();
+    let told = status.warnings.join("; ");
+    ensure!(told.contains("made up") && told.contains("fleetlock.client_auth"), "{told}");
+    ensure!(!told.contains("without identity are administrators"), "{told}");
     Ok(())
 }

@@ -92,9 +92,17 @@ impl Fleet {
         (0..=MACHINES.len()).map(|machine| self.history.grants(&id(machine))).sum()
     }
 
+    /// What each machine was told last.
+    fn last_heard(&self) -> String {
+        let asked = self.history.asked();
+        let last = |machine| asked.iter().rev().find(|asked| asked.id == id(machine));
+        (0..=MACHINES.len()).map(|machine| format!("{machine}: {:?}\n", last(machine))).collect()
+    }
+
     fn finish(&mut self) -> Result<()> {
         let busy = &self.busy;
-        wait_until(LONG, "all machines to be through", || Ok((busy.load(Ordering::SeqCst) == 0).then_some(())))?;
+        let through = || Ok((busy.load(Ordering::SeqCst) == 0).then_some(()));
+        wait_until(LONG, "all machines to be through", through).with_context(|| self.last_heard())?;
         for thread in self.threads.drain(..) {
             thread.join().ok().context("a machine failed")?;
         }

@@ -84,7 +84,12 @@ pub struct Status {
     /// Milliseconds since this server last had contact with a quorum.
     pub stale_ms: u64,
     pub decisions: SpoolStatus,
+    /// What this server was told to be lax about, and whether its view may be old.
+    pub warnings: Vec<String>,
 }
+
+/// Without contact to a quorum for so long, what a server shows may be old.
+const OLD_MS: u64 = 30_000;
 
 impl Iam {
     /// Opens the decision log and compiles the policies.
@@ -148,6 +153,7 @@ impl Iam {
             applied: inner.records.applied(),
             stale_ms: inner.stale_ms(),
             decisions: inner.spool.status(),
+            warnings: inner.warnings(),
         })
     }
 
@@ -168,6 +174,18 @@ impl Iam {
 }
 
 impl Inner {
+    fn warnings(&self) -> Vec<String> {
+        let stale_ms = self.stale_ms();
+        let stale = format!("no quorum for {} s: this is what this server knew then", stale_ms / 1000);
+        let own = [
+            (self.lab.allow_unauthenticated, "callers without identity are administrators".to_owned()),
+            (self.lab.random_secrets, "secrets were made up at the first start".to_owned()),
+            (stale_ms > OLD_MS, stale),
+        ];
+        let own = own.into_iter().filter_map(|(applies, warning)| applies.then_some(warning));
+        own.chain(self.settings.warnings.iter().cloned()).collect()
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }

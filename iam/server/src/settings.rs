@@ -14,6 +14,8 @@ pub struct Settings {
     pub trust_domain: TrustDomain,
     /// Development: `admin` may log in with the bootstrap token where a password is asked for.
     pub dev: bool,
+    /// What else this server is lax about, for its status.
+    pub warnings: Vec<String>,
     /// Gets `decisions/`, `master-key.check` and `iam-ca.pem`.
     pub data: PathBuf,
     /// Life of a token that did not ask for another.
@@ -39,6 +41,7 @@ impl Settings {
             audience: "holdfast".to_owned(),
             trust_domain,
             dev: false,
+            warnings: Vec::new(),
             data: data.into(),
             token_ttl: Duration::from_secs(3600),
             max_token_ttl: Duration::from_secs(24 * 3600),

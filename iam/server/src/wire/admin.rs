@@ -143,6 +143,7 @@ impl Admin for Iam {
                 budget: status.decisions.budget,
                 dropped_denials: status.decisions.dropped_denials,
             }),
+            warnings: status.warnings,
         }))
     }
 }

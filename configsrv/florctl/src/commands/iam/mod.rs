@@ -78,6 +78,7 @@ async fn status(channel: Channel, output: Format) -> Result<(), Failure> {
         "dev": status.dev,
         "applied_index": status.applied_index,
         "stale_ms": status.stale_ms,
+        "warnings": status.warnings,
     });
     output.print(&value, || {
         let mut table = Table::new(&["STATE", "ISSUER", "TRUST DOMAIN", "BOOTSTRAP TOKEN", "DEV"]);
@@ -89,7 +90,8 @@ async fn status(channel: Channel, output: Format) -> Result<(), Failure> {
             if status.dev { "yes" } else { "no" }.to_owned(),
         ]);
         let reasons: String = status.reasons.iter().map(|reason| format!("{reason}\n")).collect();
-        format!("{table}{reasons}")
+        let warnings: String = status.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        format!("{table}{reasons}{warnings}")
     })
 }
 
