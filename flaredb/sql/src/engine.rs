@@ -20,7 +20,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::{Error, Limits, Snapshot, catalog::Databases, checked, columns::UTC, pg_catalog};
+use crate::{Error, Limits, Snapshot, bounded, catalog::Databases, checked, columns::UTC, pg_catalog};
 
 /// Plans and runs queries on threads of its own, so that a heavy one delays no heartbeat.
 pub struct Engine {
@@ -42,7 +42,7 @@ impl Drop for Threads {
 }
 
 impl Engine {
-    /// Fails if the system gives no threads.
+    /// Fails if the system gives no threads, or the engine has not the functions that it had.
     pub fn new(limits: Limits) -> io::Result<Self> {
         // As many as queries: one that does not yield holds up no other.
         let concurrent = limits.concurrent.max(1);
@@ -54,7 +54,8 @@ impl Engine {
             .enable_time()
             .build()?;
         let permits = Arc::new(Semaphore::new(concurrent));
-        Ok(Self { base: base_state(), limits, permits, threads: Threads(Some(runtime)) })
+        let base = base_state(limits.memory_bytes).map_err(io::Error::other)?;
+        Ok(Self { base, limits, permits, threads: Threads(Some(runtime)) })
     }
 
     pub fn limits(&self) -> &Limits {
@@ -86,7 +87,7 @@ impl Engine {
     }
 }
 
-fn base_state() -> SessionState {
+fn base_state(memory_bytes: usize) -> datafusion::common::Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, PUBLIC)
         .with_create_default_catalog_and_schema(false)
@@ -100,7 +101,8 @@ fn base_state() -> SessionState {
     let builder = SessionStateBuilder::new().with_config(config).with_default_features();
     let mut state = builder.with_analyzer_rule(checked::arithmetic()).build();
     pg_catalog::register_functions(&mut state);
-    state
+    bounded::register_functions(&mut state, memory_bytes)?;
+    Ok(state)
 }
 
 impl fmt::Debug for Engine {

@@ -4,6 +4,7 @@
 //! The snapshot is anything that reads a keyspace, so the same code runs on RocksDB and in memory.
 
 mod batch;
+mod bounded;
 mod bounds;
 mod catalog;
 mod cells;

@@ -256,6 +256,19 @@ async fn limits_end_one_query() {
     };
     assert_eq!(ended.state, SqlState::QueryCanceled, "{ended}");
 
+    for hungry in [
+        "SELECT length(repeat('x', 1500000000))",
+        "SELECT length(repeat(actor, 100000)) FROM audit.events",
+        "SELECT lpad('x', 1000000000)",
+        "SELECT array_length(generate_series(1, 1000000000))",
+        "SELECT array_repeat(1, 1000000000)",
+        "SELECT length(replace(repeat('x', 1000000), 'x', repeat('y', 1000000)))",
+    ] {
+        let error = query(&db, hungry).await.unwrap_err();
+        assert_eq!(error.state, SqlState::OutOfMemory, "{hungry}: {error}");
+    }
+    assert!(query(&db, "SELECT replace(repeat('ab', 3), 'b', 'cc'), lpad('x', 3, '-')").await.is_ok());
+
     let hungry = "SELECT array_agg(a.resource || b.resource || b.event_id) FROM audit.events a, audit.events b GROUP BY a.sequence, b.sequence";
     let error = query(&db, hungry).await.unwrap_err();
     assert_eq!(error.state, SqlState::OutOfMemory, "{error}");

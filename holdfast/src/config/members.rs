@@ -56,7 +56,7 @@ pub(super) fn host_and_port(address: &str) -> Option<(&str, u16)> {
 }
 
 /// The name becomes part of a certificate's DNS name.
-pub(super) fn is_dns_label(name: &str) -> bool {
+pub(crate) fn is_dns_label(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')

@@ -14,6 +14,7 @@ use std::{fmt, fs, path::Path};
 pub(crate) use certificates::certificates;
 pub(crate) use effective::effective;
 pub(crate) use fragment::Fragment;
+pub(crate) use members::is_dns_label;
 pub(crate) use settings::{Doors, FleetLock, FleetLockAuth, GivenSecrets, Member, SecretFiles, Settings};
 pub(crate) use validate::{Flags, validate};
 

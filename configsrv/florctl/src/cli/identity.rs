@@ -77,7 +77,7 @@ pub(crate) enum Token {
     /// Make one token useless, or all of a principal until now.
     Revoke {
         /// The token's id.
-        #[arg(long, required_unless_present = "principal", conflicts_with = "principal")]
+        #[arg(long, required_unless_present = "principal", conflicts_with = "principal", allow_hyphen_values = true)]
         jti: Option<String>,
         #[arg(long)]
         principal: Option<String>,
@@ -126,6 +126,8 @@ pub(crate) enum Key {
     },
     /// Sign with this key from now on.
     Activate {
+        // It is base64url, which may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Without waiting for the verifiers' caches.
         #[arg(long)]
@@ -135,6 +137,8 @@ pub(crate) enum Key {
     },
     /// Stop accepting what this key signed.
     Retire {
+        // It is base64url, which may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[arg(long)]
         now: bool,

@@ -260,6 +260,14 @@ mod tests {
     }
 
     #[test]
+    fn ids_may_begin_with_a_hyphen() {
+        for words in [&["iam", "key", "retire", "-2S__syp2"][..], &["iam", "token", "revoke", "--jti", "-2S"]] {
+            let parsed = Cli::try_parse_from([&["florctl"], words].concat());
+            assert!(parsed.is_ok(), "{words:?}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
     fn history_takes_a_statement_with_or_without_the_verb() {
         for words in [&["florctl", "history", "SELECT 1"][..], &["florctl", "history", "query", "SELECT 1"]] {
             let Command::History(history) = Cli::try_parse_from(words).unwrap().command else { panic!("{words:?}") };
