@@ -103,7 +103,7 @@ impl Growth {
     fn bytes(self, columns: &[ArrayRef]) -> i64 {
         let number = |at: usize| columns.get(at).and_then(numbers);
         let size = |at: usize| columns.get(at).and_then(|column| numbers(&length(column).ok()?));
-        let rows = columns.iter().map(|column| column.len()).max().unwrap_or_default();
+        let rows = columns.iter().map(Array::len).max().unwrap_or_default();
         let of = |column: &Option<Int64Array>, row: usize, otherwise: i64| match column {
             Some(column) if row < column.len() && column.is_valid(row) => column.value(row),
             _ => otherwise,
