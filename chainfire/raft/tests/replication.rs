@@ -15,6 +15,7 @@ use std::{
 };
 
 use chainfire_raft::{FatalHook, ProposeError, Slot, Timing, TransferError, peer_ca};
+use holdfast_testkit::copy_folder;
 use support::{Plan, Server, eventually};
 
 fn leader(servers: &[Server]) -> usize {
@@ -157,20 +158,6 @@ fn without_a_quorum_nothing_is_acknowledged() {
     assert_eq!(last.count(), 2);
 }
 
-/// The folder as it was, for a disk that goes back in time.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_disk_that_went_back_in_time_ends_its_server_and_nobody_elses() {
     let mut plan = Plan::new(3);
@@ -183,14 +170,14 @@ fn a_disk_that_went_back_in_time_ends_its_server_and_nobody_elses() {
     let (old, third, saved) = ((first + 1) % 3, (first + 2) % 3, plan.folder.path().join("saved"));
     let mut servers: Vec<_> = servers.into_iter().map(Some).collect();
     servers[old].take().unwrap().kill();
-    copy(&plan.data_dir(old), &saved);
+    copy_folder(&plan.data_dir(old), &saved).unwrap();
     let again = plan.start(old).unwrap();
     // Without the third one, nothing is committed that this one has not acknowledged.
     servers[third].take().unwrap().kill();
     write(&again, 1);
     again.kill();
     fs::remove_dir_all(plan.data_dir(old)).unwrap();
-    copy(&saved, &plan.data_dir(old));
+    copy_folder(&saved, &plan.data_dir(old)).unwrap();
     let _third = plan.start(third).unwrap();
     let lead = servers[first].take().unwrap();
 

@@ -15,6 +15,7 @@ mod binaries;
 mod client;
 mod cluster;
 mod condition;
+mod folder;
 mod ports;
 mod process;
 mod secrets;
@@ -27,6 +28,7 @@ pub use cluster::Cluster;
 #[cfg(feature = "async")]
 pub use condition::eventually;
 pub use condition::wait_until;
+pub use folder::copy_folder;
 pub use ports::free_ports;
 pub use process::{Process, Signal};
 pub use server::{Endpoints, Launch, Server};

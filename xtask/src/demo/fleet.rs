@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use holdfast_testkit::copy_folder;
 
 use super::{Step, screen::ensure, world::World};
 
@@ -27,7 +28,7 @@ const EDIT: (&str, &str, &str) = ("roles.yaml", "clerk: { allow: [shop] }", "cle
 fn begin(world: &mut World) -> Result<()> {
     let (from, to) = (world.tree.join(EXAMPLE), world.folder.join("fleet"));
     world.screen.command(&format!("cp -r {} fleet", from.display()));
-    copy(&from, &to)?;
+    copy_folder(&from, &to)?;
     let elsewhere = world.folder.join("machine");
     world.screen.command("sed -i 's|path: /etc/|path: '$PWD'/machine/etc/|; /owner:/d; /activate:/d' fleet/*.yaml");
     for file in keep_off_this_machine(&to, &elsewhere)? {
@@ -72,20 +73,6 @@ fn publish(world: &mut World, note: &str, version: u64) -> Result<()> {
     let versions = world.florctl().words("versions").quietly("-o json").run()?.expect(0)?.json()?;
     ensure(versions["current"] == version, &format!("version {version} is the current one"))?;
     world.screen.fact(&format!("all servers have version {version}"));
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
-        }
-    }
     Ok(())
 }
 

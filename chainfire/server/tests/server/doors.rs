@@ -11,8 +11,7 @@ use std::{
 use async_trait::async_trait;
 use axum::extract::Request;
 use chainfire_core::AuthenticatedBy;
-use chainfire_raft::{Cluster, GroupConfig, Node, NodeConfig, Timing};
-use chainfire_server::{Chainfire, Config, Doors, Foundation};
+use chainfire_server::Doors;
 use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
     AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest,
@@ -20,17 +19,14 @@ use holdfast_proto::etcdserverpb::{
     auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient, request_op, watch_client::WatchClient,
     watch_request::RequestUnion,
 };
-use holdfast_service::{Stop, Tasks};
-use holdfast_telemetry::Metrics;
 use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
 };
 
-use crate::{kv::put, txn::op};
+use crate::{kv::put, support::Single, txn::op};
 
 /// Users may do anything below `own/`, and nothing else; the holder of the bootstrap token may do everything.
 struct OwnPrefix(Arc<Policy>);
@@ -92,35 +88,22 @@ impl PasswordLogin for OneUser {
 }
 
 struct Suite {
+    single: Single,
     channel: Channel,
-    stop: Stop,
-    node: Node,
-    tasks: Tasks,
     policy: Arc<Policy>,
-    _folder: TempDir,
 }
 
 impl Suite {
     async fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let peers = TcpListener::bind("127.0.0.1:0").await?;
-        let node = Node::open(NodeConfig::new(folder.path(), Cluster::single("a", "localhost:2380"), "a"), peers)?;
-        let config = Config::new(Timing::default());
-        let chainfire = Chainfire::open(&node, GroupConfig::chainfire(), config, &Metrics::new()).await?;
-        node.start(Foundation::suite().command("http")).await?;
-        chainfire.ready().await;
-        let stop = Stop::new();
-        let mut tasks = Tasks::new(stop.clone());
-        chainfire.spawn(&mut tasks);
-
+        let single = Single::start().await?;
         let policy = Arc::new(Policy::default());
         let doors = Doors { keys: Arc::new(OwnPrefix(policy.clone())), login: Some(Arc::new(OneUser(policy.clone()))) };
-        let router = chainfire.routes(doors).into_axum_router();
+        let router = single.chainfire.routes(doors).into_axum_router();
         let router = router.layer(axum::middleware::map_request(identify));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let channel = Endpoint::new(format!("http://{}", listener.local_addr()?))?.connect_lazy();
-        tokio::spawn(holdfast_rpc::serve(listener, router, None, holdfast_rpc::Limits::default(), stop.clone()));
-        Ok(Self { channel, stop, node, tasks, policy, _folder: folder })
+        tokio::spawn(holdfast_rpc::serve(listener, router, None, holdfast_rpc::Limits::default(), single.stop.clone()));
+        Ok(Self { single, channel, policy })
     }
 
     fn kv(&self) -> KvClient<Channel> {
@@ -128,9 +111,7 @@ impl Suite {
     }
 
     async fn end(self) {
-        self.stop.request();
-        assert_eq!(self.tasks.finished().await, Ok(()));
-        self.node.stop().await;
+        self.single.end().await;
     }
 }
 

@@ -1,11 +1,16 @@
 use std::{net::SocketAddr, path::Path};
 
-use chainfire_server::dropin::{Flags, Server, ServerError, Settings};
+use chainfire_raft::{Cluster, GroupConfig, Node, NodeConfig, Timing};
+use chainfire_server::{
+    Chainfire, Config, Foundation,
+    dropin::{Flags, Server, ServerError, Settings},
+};
 use holdfast_proto::etcdserverpb::{
     RangeRequest, auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
     lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
-use holdfast_service::Stop;
+use holdfast_service::{Stop, Tasks};
+use holdfast_telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::transport::{Channel, Endpoint};
@@ -82,6 +87,37 @@ impl TestServer {
 
     pub(crate) fn auth(&self) -> AuthClient<Channel> {
         AuthClient::new(self.channel.clone())
+    }
+}
+
+/// chainfire as the suite holds it: the only member of its group, without a door of its own.
+pub(crate) struct Single {
+    pub(crate) chainfire: Chainfire,
+    pub(crate) stop: Stop,
+    node: Node,
+    tasks: Tasks,
+    _folder: TempDir,
+}
+
+impl Single {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let peers = TcpListener::bind("127.0.0.1:0").await?;
+        let node = Node::open(NodeConfig::new(folder.path(), Cluster::single("a", "localhost:2380"), "a"), peers)?;
+        let config = Config::new(Timing::default());
+        let chainfire = Chainfire::open(&node, GroupConfig::chainfire(), config, &Metrics::new()).await?;
+        node.start(Foundation::suite().command("http")).await?;
+        chainfire.ready().await;
+        let stop = Stop::new();
+        let mut tasks = Tasks::new(stop.clone());
+        chainfire.spawn(&mut tasks);
+        Ok(Self { chainfire, stop, node, tasks, _folder: folder })
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.request();
+        assert_eq!(self.tasks.finished().await, Ok(()));
+        self.node.stop().await;
     }
 }
 

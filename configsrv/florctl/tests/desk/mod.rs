@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use holdfast_testkit::copy_folder;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,7 +27,7 @@ impl Desk {
     /// Only the YAML.
     pub(crate) fn bare() -> Self {
         let desk = Self { dir: tempfile::tempdir().unwrap() };
-        copy(Path::new("../fleet/examples/quay"), &desk.repo());
+        copy_folder(Path::new("../fleet/examples/quay"), &desk.repo()).unwrap();
         desk
     }
 
@@ -93,18 +94,5 @@ impl Said {
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
