@@ -45,6 +45,14 @@ pub enum UserAnswer {
         revision: Revision,
         expired: u64,
     },
+    Auth {
+        revision: Revision,
+    },
+    /// The token's number is the index of its log entry.
+    Login {
+        revision: Revision,
+        index: u64,
+    },
 }
 
 /// A refused user command; it changed nothing.

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Origin,
+    auth::{AuthCommand, Login},
     cluster::ClusterCommand,
     kv::{Compact, DeleteRange, Put, Txn},
     lease::{LeaseExpire, LeaseGrant, LeaseRevoke},
@@ -29,7 +30,7 @@ pub enum Command {
     Cluster(ClusterCommand),
 }
 
-/// A change of the user keyspace: what the etcd API can ask for.
+/// A change of the user keyspace, or of who may use it: what the etcd API can ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserCommand {
     Put(Put),
@@ -39,6 +40,8 @@ pub enum UserCommand {
     LeaseGrant(LeaseGrant),
     LeaseRevoke(LeaseRevoke),
     LeaseExpire(LeaseExpire),
+    Auth(AuthCommand),
+    Login(Login),
 }
 
 impl Command {

@@ -31,4 +31,17 @@ pub enum Effect {
     JournalTruncated,
     /// Genesis, lineage, limits, audit policy or feature level changed: read them again.
     ClusterChanged,
+    /// A token whose secret part has this SHA-256 is the user's.
+    TokenIssued {
+        token: [u8; 32],
+        user: String,
+        /// Of the log entry; the token ends in it.
+        index: u64,
+        /// Unix time in milliseconds, as the proposer's clock said.
+        issued_ms: u64,
+    },
+    /// Tokens of the user, or of everybody, are worth nothing any more.
+    TokensEnded {
+        user: Option<String>,
+    },
 }

@@ -33,6 +33,36 @@ pub enum UserError {
     /// The audit journal is full and this write would need a record in it.
     #[error("the audit journal is full")]
     TooManyRequests,
+    #[error("no user is named")]
+    UserEmpty,
+    #[error("no role is named")]
+    RoleEmpty,
+    #[error("users and roles cannot be changed like this")]
+    InvalidAuthManagement,
+    #[error("users or roles have changed since the caller was authenticated")]
+    AuthOldRevision,
+    #[error("there is no root user")]
+    RootUserMissing,
+    #[error("the root user does not have the root role")]
+    RootRoleMissing,
+    #[error("the user exists")]
+    UserExists,
+    #[error("the user does not exist")]
+    UserNotFound,
+    #[error("the role exists")]
+    RoleExists,
+    #[error("the role does not exist")]
+    RoleNotFound,
+    #[error("the user does not have the role")]
+    RoleNotGranted,
+    #[error("the role does not have the permission")]
+    PermissionNotGranted,
+    #[error("authentication is off")]
+    AuthNotEnabled,
+    #[error("the user does not exist or cannot log in")]
+    LoginFailed,
+    #[error("permission denied")]
+    PermissionDenied,
 }
 
 /// Why a system command was refused although its guards may hold. Order is part of the stored format.

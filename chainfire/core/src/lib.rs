@@ -7,12 +7,14 @@
 //!
 //! - [`kv`]: the user keyspace, as etcd's API defines it: revisions, ranges, transactions, compaction, hashes.
 //! - [`lease`]: granted leases and the keys that hang on them.
+//! - [`auth`]: etcd's own users and roles, and what they may do.
 //! - [`system`]: records and locks of IAM and configsrv, out of the etcd API's reach.
 //! - [`journal`]: who changed what, until the history has it.
 //! - [`cluster`]: genesis, lineages, feature level, limits.
 
 mod answer;
 mod apply;
+pub mod auth;
 pub mod cluster;
 mod command;
 mod effect;

@@ -22,6 +22,8 @@ pub(crate) const LOCK_GRANTS: &str = "locks.grants";
 pub(crate) const LOCK_UNLISTED_GROUPS: &str = "locks.unlisted-groups";
 /// Bytes of their rows.
 pub(crate) const LOCK_UNLISTED_BYTES: &str = "locks.unlisted-bytes";
+/// Whether users count, and the revision of users and roles.
+pub(crate) const AUTH_STATUS: &str = "auth.status";
 pub(crate) const GENESIS: &str = "cluster.genesis";
 pub(crate) const CLUSTER_STATE: &str = "cluster.state";
 /// Followed by the lineage's ordinal.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 /// journal says the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// `kind/name` as IAM knows it (`user/mira`, `node/pier2`), `system/<part>` for the servers' own work,
-    /// `anonymous` where anonymous calls are allowed.
+    /// `kind/name` as IAM knows it (`user/mira`, `node/pier2`), `system/<part>` for the servers' own work, `etcd/name`
+    /// for a user of etcd's own authentication, `anonymous` where anonymous calls are allowed.
     pub principal: String,
     pub authenticated_by: AuthenticatedBy,
     /// The caller's socket address, if the call came over a network.
@@ -27,7 +27,26 @@ pub enum AuthenticatedBy {
     Credential,
     Certificate,
     JoinToken,
+    /// A user of etcd's own authentication, as users and roles were at this revision of theirs.
+    EtcdUser {
+        revision: u64,
+    },
 }
+
+/// Who asks, as far as etcd's own authentication has a say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim<'a> {
+    /// IAM has judged the call, or it is the servers' own.
+    Elsewhere,
+    Nobody,
+    User {
+        name: &'a str,
+        revision: u64,
+    },
+}
+
+/// How the principals begin that are users of etcd's own authentication.
+const ETCD_USER: &str = "etcd/";
 
 impl Origin {
     /// The servers' own work: lease expiry, shipping, genesis.
@@ -38,6 +57,32 @@ impl Origin {
             source: None,
             token_id: None,
             request_id: request_id.into(),
+        }
+    }
+
+    /// A user of etcd's own authentication, as users and roles were at `revision`.
+    pub fn etcd_user(name: &str, revision: u64, source: Option<String>, request_id: impl Into<String>) -> Self {
+        Self {
+            principal: format!("{ETCD_USER}{name}"),
+            authenticated_by: AuthenticatedBy::EtcdUser { revision },
+            source,
+            token_id: None,
+            request_id: request_id.into(),
+        }
+    }
+
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        match self.authenticated_by {
+            AuthenticatedBy::Nothing => Claim::Nobody,
+            AuthenticatedBy::EtcdUser { revision } => {
+                self.principal.strip_prefix(ETCD_USER).map_or(Claim::Nobody, |name| Claim::User { name, revision })
+            }
+            AuthenticatedBy::System
+            | AuthenticatedBy::BootstrapToken
+            | AuthenticatedBy::Token
+            | AuthenticatedBy::Credential
+            | AuthenticatedBy::Certificate
+            | AuthenticatedBy::JoinToken => Claim::Elsewhere,
         }
     }
 }
@@ -53,6 +98,7 @@ impl AuthenticatedBy {
             Self::Credential => "credential",
             Self::Certificate => "certificate",
             Self::JoinToken => "join-token",
+            Self::EtcdUser { .. } => "etcd-user",
         }
     }
 }

@@ -19,6 +19,8 @@ pub const JOURNAL: Table = Table("journal");
 pub const SYSTEM: Table = Table("system");
 /// Lock groups and lock holders.
 pub const LOCKS: Table = Table("locks");
+/// Users and roles of etcd's own authentication.
+pub const AUTH: Table = Table("auth");
 
 /// All of them: the column families that a server opens.
-pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS];
+pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS, AUTH];

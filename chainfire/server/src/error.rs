@@ -33,6 +33,30 @@ pub enum Error {
     LoginFailed,
     #[error("etcdserver: invalid auth management")]
     InvalidAuthManagement,
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
+    #[error("etcdserver: root user does not exist")]
+    RootUserMissing,
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleMissing,
+    #[error("etcdserver: user name already exists")]
+    UserExists,
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    #[error("etcdserver: role name already exists")]
+    RoleExists,
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    #[error("etcdserver: invalid auth token")]
+    InvalidAuthToken,
     #[error("etcdserver: mvcc: required revision has been compacted")]
     Compacted,
     #[error("etcdserver: mvcc: required revision is a future revision")]
@@ -104,7 +128,10 @@ impl Error {
             | Self::BadMemberUrls
             | Self::UserEmpty
             | Self::LoginFailed
-            | Self::InvalidAuthManagement => Code::InvalidArgument,
+            | Self::InvalidAuthManagement
+            | Self::RoleEmpty
+            | Self::PermissionNotGiven
+            | Self::AuthOldRevision => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::TtlTooLarge => Code::OutOfRange,
             Self::TooManyRequests => Code::ResourceExhausted,
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
@@ -113,8 +140,17 @@ impl Error {
             | Self::AuthNotEnabled
             | Self::NotLeader
             | Self::NotCapable
-            | Self::BadTransferee => Code::FailedPrecondition,
+            | Self::BadTransferee
+            | Self::RootUserMissing
+            | Self::RootRoleMissing
+            | Self::UserExists
+            | Self::UserNotFound
+            | Self::RoleExists
+            | Self::RoleNotFound
+            | Self::RoleNotGranted
+            | Self::PermissionNotGranted => Code::FailedPrecondition,
             Self::PermissionDenied => Code::PermissionDenied,
+            Self::InvalidAuthToken => Code::Unauthenticated,
             // All of these may be tried again for reads; clients never retry a write on them by themselves.
             Self::NoLeader | Self::Stopped | Self::TimedOut | Self::Unknown | Self::Unreadable(_) | Self::Unhealthy => {
                 Code::Unavailable
@@ -152,7 +188,8 @@ impl From<ProposeError> for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Anonymous | Refusal::Unauthenticated => Self::LoginFailed,
+            Refusal::Anonymous => Self::UserEmpty,
+            Refusal::Unauthenticated => Self::InvalidAuthToken,
             Refusal::Denied { .. } => Self::PermissionDenied,
             Refusal::SlowDown { .. } => Self::TooManyRequests,
             Refusal::Unavailable(_) => Self::Unhealthy,
@@ -203,6 +240,21 @@ impl From<UserError> for Error {
             UserError::LeaseTtlTooLarge => Self::TtlTooLarge,
             UserError::InvalidSortOption => Self::InvalidSortOption,
             UserError::TooManyRequests => Self::TooManyRequests,
+            UserError::UserEmpty => Self::UserEmpty,
+            UserError::RoleEmpty => Self::RoleEmpty,
+            UserError::InvalidAuthManagement => Self::InvalidAuthManagement,
+            UserError::AuthOldRevision => Self::AuthOldRevision,
+            UserError::RootUserMissing => Self::RootUserMissing,
+            UserError::RootRoleMissing => Self::RootRoleMissing,
+            UserError::UserExists => Self::UserExists,
+            UserError::UserNotFound => Self::UserNotFound,
+            UserError::RoleExists => Self::RoleExists,
+            UserError::RoleNotFound => Self::RoleNotFound,
+            UserError::RoleNotGranted => Self::RoleNotGranted,
+            UserError::PermissionNotGranted => Self::PermissionNotGranted,
+            UserError::AuthNotEnabled => Self::AuthNotEnabled,
+            UserError::LoginFailed => Self::LoginFailed,
+            UserError::PermissionDenied => Self::PermissionDenied,
         }
     }
 }

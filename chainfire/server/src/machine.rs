@@ -97,6 +97,7 @@ impl ChainfireMachine {
             }
             // Whoever reads the journal waits for applied entries, which also covers what is in it from before.
             Effect::JournalAppended { .. } | Effect::JournalTruncated => {}
+            Effect::TokenIssued { .. } | Effect::TokensEnded { .. } => {}
             Effect::ClusterChanged => self.cluster.send_modify(|count| *count += 1),
         }
     }

@@ -16,6 +16,9 @@ pub const LEASE: Kind = Kind(0x0108);
 pub const AUDIT_POLICY: Kind = Kind(0x0109);
 pub const CLUSTER_STATE: Kind = Kind(0x010a);
 pub const COMPACTION: Kind = Kind(0x010b);
+pub const AUTH_STATUS: Kind = Kind(0x010c);
+pub const AUTH_USER: Kind = Kind(0x010d);
+pub const AUTH_ROLE: Kind = Kind(0x010e);
 
 // chainfire/raft
 pub const LOG_ENTRY: Kind = Kind(0x0201);

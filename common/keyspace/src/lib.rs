@@ -7,10 +7,12 @@
 mod memory;
 mod overlay;
 mod range;
+mod ranges;
 
 pub use memory::Memory;
 pub use overlay::{Change, Overlay};
 pub use range::KeyRange;
+pub use ranges::KeyRanges;
 
 /// A named table (in RocksDB: a column family). Names are part of the stored format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use chainfire_core::Origin;
+use chainfire_core::{Origin, auth::KeyAccess};
 use holdfast_keyspace::KeyRange;
 
 use crate::{Identity, Presented, Refusal};
@@ -36,22 +36,6 @@ pub trait KeyAuthority: Send + Sync + 'static {
     /// For streams, which may outlive what established `identity`: [`Refusal::Unauthenticated`], which is recorded, if
     /// that has ended.
     fn still_holds(&self, identity: &Identity) -> Result<(), Refusal>;
-}
-
-/// The two rights that chainfire knows on keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyAccess {
-    Read,
-    Write,
-}
-
-impl KeyAccess {
-    pub fn action(self) -> &'static str {
-        match self {
-            Self::Read => "kv.Read",
-            Self::Write => "kv.Write",
-        }
-    }
 }
 
 /// Logging in with a name and a password, as etcd's `Authenticate` does.

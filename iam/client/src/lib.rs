@@ -16,7 +16,8 @@ mod refusal;
 mod response;
 
 pub use access::{Access, AccessTable, Rule};
-pub use authority::{Authority, KeyAccess, KeyAuthority, PasswordLogin};
+pub use authority::{Authority, KeyAuthority, PasswordLogin};
+pub use chainfire_core::auth::KeyAccess;
 pub use decision::{DecisionRecord, DecisionSource};
 pub use iam_core::{Kind, PrincipalId};
 pub use identity::{Caller, Evidence, Identity, identity};

@@ -47,9 +47,7 @@ fn answer(
     }
     let mut recorder = Recorder::new(&*state, cluster, at, envelope)?;
     let answer = match &envelope.command {
-        Command::User(command) => {
-            Answer::User(user::apply(state, at, envelope.time_ms, command, &mut recorder, effects)?)
-        }
+        Command::User(command) => Answer::User(user::apply(state, at, envelope, command, &mut recorder, effects)?),
         Command::System(command) => {
             let context = system::Context { limits: cluster.limits, time_ms: envelope.time_ms };
             Answer::System(replicated(system::apply(state, &context, command, &mut recorder, effects))?)

@@ -6,7 +6,8 @@ use holdfast_keyspace::Write;
 
 use super::{LogPosition, replicated};
 use crate::{
-    Effect, Failure, Halt, UserAnswer, UserCommand, UserError, UserRefusal,
+    Effect, Envelope, Failure, Halt, UserAnswer, UserCommand, UserError, UserRefusal,
+    auth::{self, AuthCommand, Change, Demand, Ended, Judge, KeyAccess, Login},
     journal::{AuditPolicy, Entry, Recorder},
     kv::{self, Keys, RevisionEvents, TxnOp, Writer},
     lease::{self, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke},
@@ -15,12 +16,13 @@ use crate::{
 pub(super) fn apply(
     state: &mut dyn Write,
     at: LogPosition,
-    time_ms: u64,
+    envelope: &Envelope,
     command: &UserCommand,
     recorder: &mut Recorder<'_>,
     effects: &mut Vec<Effect>,
 ) -> Result<Result<UserAnswer, UserRefusal>, Halt> {
-    let mut call = Call { state, at, time_ms, recorder, effects };
+    let judge = Judge::new(&*state, &envelope.origin)?;
+    let mut call = Call { state, judge, at, time_ms: envelope.time_ms, recorder, effects };
     let outcome = match command {
         UserCommand::Put(put) => call.put(put),
         UserCommand::DeleteRange(delete) => call.delete_range(delete),
@@ -29,6 +31,8 @@ pub(super) fn apply(
         UserCommand::LeaseGrant(grant) => call.grant(*grant),
         UserCommand::LeaseRevoke(revoke) => call.revoke(*revoke),
         UserCommand::LeaseExpire(expire) => call.expire(expire),
+        UserCommand::Auth(command) => call.auth(command),
+        UserCommand::Login(login) => call.log_in(login),
     };
     match replicated(outcome)? {
         Ok(answer) => Ok(Ok(answer)),
@@ -39,6 +43,8 @@ pub(super) fn apply(
 /// One command on its way.
 struct Call<'a, 'r> {
     state: &'a mut dyn Write,
+    /// Of the state before the command.
+    judge: Judge,
     at: LogPosition,
     time_ms: u64,
     recorder: &'a mut Recorder<'r>,
@@ -48,6 +54,7 @@ struct Call<'a, 'r> {
 impl Call<'_, '_> {
     fn put(&mut self, put: &kv::Put) -> Result<UserAnswer, Failure> {
         kv::check_put(put)?;
+        Demand::put(put, &mut |demand| self.judge.allows(&*self.state, demand))?;
         kv::check_put_state(&*self.state, put)?;
         self.check_journal(|policy| policy.touches(&Keys::One(put.key.clone())))?;
         let mut writer = Writer::new(self.state)?;
@@ -59,6 +66,7 @@ impl Call<'_, '_> {
 
     fn delete_range(&mut self, delete: &kv::DeleteRange) -> Result<UserAnswer, Failure> {
         kv::check_delete(delete)?;
+        Demand::delete(delete, &mut |demand| self.judge.allows(&*self.state, demand))?;
         self.check_journal(|policy| policy.touches(&delete.keys))?;
         let mut writer = Writer::new(self.state)?;
         let answer = kv::delete_range(&mut writer, delete)?;
@@ -70,6 +78,7 @@ impl Call<'_, '_> {
     fn txn(&mut self, txn: &kv::Txn) -> Result<UserAnswer, Failure> {
         // How many operations are allowed is the accepting server's setting; the rest must hold whoever proposed it.
         kv::check_txn(txn, usize::MAX)?;
+        Demand::txn(txn, &mut |demand| self.judge.allows(&*self.state, demand))?;
         let path = kv::choose(&*self.state, txn)?;
         kv::check_path(&*self.state, &path)?;
         self.check_journal(|policy| {
@@ -87,6 +96,7 @@ impl Call<'_, '_> {
     }
 
     fn compact(&mut self, request: kv::Compact) -> Result<UserAnswer, Failure> {
+        self.judge.admin()?;
         self.check_reserve()?;
         let revision = kv::compact(self.state, request)?;
         self.record("kv.Compact", format!("revision/{}", request.revision))?;
@@ -95,6 +105,7 @@ impl Call<'_, '_> {
     }
 
     fn grant(&mut self, grant: LeaseGrant) -> Result<UserAnswer, Failure> {
+        self.judge.known()?;
         self.check_journal(|policy| !policy.is_silent())?;
         let ttl = lease::grant(self.state, grant, self.time_ms, self.at.index)?;
         self.record_lease("lease.Grant", grant.id)?;
@@ -103,6 +114,7 @@ impl Call<'_, '_> {
     }
 
     fn revoke(&mut self, revoke: LeaseRevoke) -> Result<UserAnswer, Failure> {
+        self.judge.allows(&*self.state, Demand::Lease(KeyAccess::Write, revoke.id))?;
         if lease::lease(&*self.state, revoke.id)?.is_none() {
             return Err(UserError::LeaseNotFound.into());
         }
@@ -112,6 +124,7 @@ impl Call<'_, '_> {
     }
 
     fn expire(&mut self, expire: &LeaseExpire) -> Result<UserAnswer, Failure> {
+        self.judge.admin()?;
         let mut expired = 0;
         if expire.term == self.at.term {
             if !self.recorder.policy().is_silent() {
@@ -126,6 +139,28 @@ impl Call<'_, '_> {
             }
         }
         Ok(UserAnswer::LeaseExpire { revision: kv::current_revision(&*self.state)?, expired })
+    }
+
+    fn auth(&mut self, command: &AuthCommand) -> Result<UserAnswer, Failure> {
+        self.judge.admin()?;
+        self.check_reserve()?;
+        if let Some(Change { action, resource, ended }) = auth::manage(self.state, command)? {
+            self.record(action, resource)?;
+            match ended {
+                Ended::Nothing => {}
+                Ended::User(user) => self.effects.push(Effect::TokensEnded { user: Some(user) }),
+                Ended::All => self.effects.push(Effect::TokensEnded { user: None }),
+            }
+        }
+        Ok(UserAnswer::Auth { revision: kv::current_revision(&*self.state)? })
+    }
+
+    /// The one command that is for those who are not known yet: the password was its proof.
+    fn log_in(&mut self, login: &Login) -> Result<UserAnswer, Failure> {
+        auth::log_in(&*self.state, login)?;
+        let Login { user, token, .. } = login.clone();
+        self.effects.push(Effect::TokenIssued { token, user, index: self.at.index, issued_ms: self.time_ms });
+        Ok(UserAnswer::Login { revision: kv::current_revision(&*self.state)?, index: self.at.index })
     }
 
     /// One lease and its keys, in one revision.

@@ -2,6 +2,7 @@
 //! gone here: the server's wire module has turned them into `None` and [`Keys`].
 
 use bytes::Bytes;
+use holdfast_keyspace::KeyRange;
 use serde::{Deserialize, Serialize};
 
 use crate::{kv::Revision, lease::LeaseId};
@@ -147,6 +148,15 @@ impl Keys {
         match self {
             Self::One(key) | Self::From(key) => key,
             Self::Range { start, .. } => start,
+        }
+    }
+
+    /// The same selection as a range.
+    pub fn range(&self) -> KeyRange {
+        match self {
+            Self::One(key) => KeyRange::between(key.as_ref(), [key.as_ref(), &[0]].concat()),
+            Self::From(start) => KeyRange::from(start.as_ref()),
+            Self::Range { start, end } => KeyRange::between(start.as_ref(), end.as_ref()),
         }
     }
 

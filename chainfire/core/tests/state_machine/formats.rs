@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use chainfire_core::{
     Answer, AuthenticatedBy, Command, Envelope, Origin, UserAnswer, UserCommand, UserError, UserRefusal,
+    auth::{AuthCommand, Login, PermissionKind},
     format::{decode_answer, decode_command, encode_answer, encode_command},
     kv::{PutAnswer, Revision},
     lease::{self, LeaseId},
@@ -11,10 +12,14 @@ use chainfire_core::{
 };
 use holdfast_keyspace::{KeyRange, Memory, Order, Read, Write};
 
-use crate::store::{Store, pair};
+use crate::{
+    auth::{grant, grant_role, role_add, user_add},
+    store::{Store, pair},
+};
 
 const FIXTURES: &str = include_str!("../fixtures/v1.txt");
 const STATE: &str = include_str!("../fixtures/state-v1.txt");
+const AUTH: &str = include_str!("../fixtures/auth-v1.txt");
 
 fn fixture(name: &str) -> Vec<u8> {
     let line = FIXTURES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -58,6 +63,39 @@ fn answers_of_the_first_release() {
     let refused = Answer::User(Err(UserRefusal { error: UserError::TooManyRequests, revision: Revision(1) }));
     check("refusal", &encode_answer(&refused).unwrap());
     assert_eq!(decode_answer(&fixture("refusal")).unwrap(), refused);
+}
+
+#[test]
+fn users_and_logins_of_the_first_release() {
+    let origin = Origin::etcd_user("mira", 5, None, "r");
+    let envelope =
+        |command| Envelope { origin: origin.clone(), time_ms: 1_767_225_600_000, command: Command::User(command) };
+    let login = Login { user: "mira".into(), revision: 5, token: [7; 32] };
+    for (name, command) in [
+        ("auth-enable", UserCommand::Auth(AuthCommand::Enable)),
+        ("auth-user", UserCommand::Auth(user_add("mira"))),
+        ("auth-permission", UserCommand::Auth(grant("r", PermissionKind::ReadWrite, "a", "b"))),
+        ("login", UserCommand::Login(login)),
+    ] {
+        let envelope = envelope(command);
+        check(name, &encode_command(&envelope).unwrap());
+        assert_eq!(decode_command(&fixture(name)).unwrap(), envelope);
+    }
+    let answer = Answer::User(Ok(UserAnswer::Login { revision: Revision(300), index: 9 }));
+    check("login-answer", &encode_answer(&answer).unwrap());
+    let refused = Answer::User(Err(UserRefusal { error: UserError::PermissionDenied, revision: Revision(1) }));
+    check("denial", &encode_answer(&refused).unwrap());
+}
+
+#[test]
+fn users_and_roles_are_stored_as_ever() {
+    let commands =
+        [user_add("mira"), role_add("r"), grant("r", PermissionKind::Read, "a", "b"), grant_role("mira", "r")];
+    let store = Store::guarded(&commands);
+    let rows = dump(&store.state);
+    let rows = rows.lines().filter(|row| row.starts_with("auth ") || row.contains(&hex(b"auth.status")));
+    let rows: String = rows.map(|row| format!("{row}\n")).collect();
+    assert!(rows == AUTH, "the stored bytes of the first release changed:\n{rows}");
 }
 
 /// Every row as `table key value`, in hexadecimal.

@@ -2,6 +2,7 @@
 //! it keeps.
 #![allow(clippy::unwrap_used, reason = "a step that fails ends its test")]
 
+mod auth;
 mod cluster;
 mod compaction;
 mod formats;
@@ -13,6 +14,7 @@ mod puts;
 mod ranges;
 mod records;
 mod revisions;
+mod rights;
 mod scripts;
 mod store;
 mod txns;

@@ -99,7 +99,7 @@ impl Model {
                     pairs.len() != before
                 });
             }
-            UserCommand::LeaseExpire(_) => unreachable!("not generated"),
+            UserCommand::LeaseExpire(_) | UserCommand::Auth(_) | UserCommand::Login(_) => unreachable!("not generated"),
         }
         Ok(())
     }

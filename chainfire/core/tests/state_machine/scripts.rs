@@ -326,6 +326,8 @@ fn show_user(answer: &UserAnswer) -> String {
         UserAnswer::LeaseGrant { revision, id, ttl } => format!("lease {} for {ttl} s, at {revision}\n", id.0),
         UserAnswer::LeaseRevoke { revision } => format!("revoked, at {revision}\n"),
         UserAnswer::LeaseExpire { revision, expired } => format!("expired {expired}, at {revision}\n"),
+        UserAnswer::Auth { revision } => format!("changed, at {revision}\n"),
+        UserAnswer::Login { revision, index } => format!("logged in by {index}, at {revision}\n"),
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Store {
     pub(crate) state: Memory,
     pub(crate) index: u64,
     pub(crate) time_ms: u64,
+    /// Of the next commands.
+    pub(crate) origin: Origin,
     /// Of the last command.
     pub(crate) effects: Vec<Effect>,
 }
@@ -65,7 +67,7 @@ impl Store {
     }
 
     pub(crate) fn empty() -> Self {
-        Self { state: Memory::new(), index: 0, time_ms: 1_000, effects: Vec::new() }
+        Self { state: Memory::new(), index: 0, time_ms: 1_000, origin: mira(), effects: Vec::new() }
     }
 
     fn begun(genesis: GenesisCommand) -> Self {
@@ -76,7 +78,7 @@ impl Store {
     }
 
     pub(crate) fn try_commit(&mut self, command: Command) -> Result<Answer, Halt> {
-        let envelope = Envelope { origin: mira(), time_ms: self.time_ms, command };
+        let envelope = Envelope { origin: self.origin.clone(), time_ms: self.time_ms, command };
         let entry = format::encode_command(&envelope).unwrap();
         let mut overlay = Overlay::new(&self.state);
         let at = LogPosition { index: self.index + 1, term: TERM };

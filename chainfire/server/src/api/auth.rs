@@ -74,7 +74,7 @@ impl Etcd {
             return Err(Error::UserEmpty);
         }
         login.login(name, password, source).await.map_err(|refusal| match refusal {
-            Refusal::Denied { .. } => Error::LoginFailed,
+            Refusal::Anonymous | Refusal::Unauthenticated | Refusal::Denied { .. } => Error::LoginFailed,
             refusal => refusal.into(),
         })
     }

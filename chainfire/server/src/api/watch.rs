@@ -118,7 +118,7 @@ impl Receiver {
             }
             // This server cannot tell at the moment; it looks again in the next round.
             Err(Error::Unhealthy) => Ok(()),
-            Err(Error::LoginFailed) => Err(Error::PermissionDenied),
+            Err(Error::UserEmpty | Error::InvalidAuthToken) => Err(Error::PermissionDenied),
             Err(other) => Err(other),
         }
     }

@@ -5,5 +5,6 @@ mod ranges;
 mod role;
 
 pub use decide::{Caller, Context, CustomPolicy, Policies, PolicyError, Verdict};
-pub use ranges::{KeyRanges, KeyRights};
+pub use holdfast_keyspace::KeyRanges;
+pub use ranges::KeyRights;
 pub use role::Role;
