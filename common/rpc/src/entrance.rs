@@ -10,10 +10,10 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tower::{Service, ServiceExt as _};
 
-use crate::{Connection, KnownBy, Limits, Standing, strangers::Running};
+use crate::{Connection, KnownBy, Limits, Standing, modest::Modest, strangers::Running};
 
 /// The way from one connection to the router: says what is known about the connection, and keeps a stranger from
-/// running more requests at a time than one needs.
+/// running more requests at a time, and from sending more, than one needs.
 #[derive(Clone)]
 pub(crate) struct Entrance {
     pub(crate) router: Router,
@@ -51,7 +51,11 @@ impl Service<Request<Incoming>> for Entrance {
         };
         request.extensions_mut().insert(self.connection.clone());
         request.extensions_mut().insert(self.standing.clone());
-        let answered = self.router.clone().oneshot(request.map(Body::new));
+        let body = |incoming| match &running {
+            Some(_) => Body::new(Modest::new(incoming, self.standing.clone(), self.limits.stranger_bytes)),
+            None => Body::new(incoming),
+        };
+        let answered = self.router.clone().oneshot(request.map(body));
         Box::pin(async move {
             let answer = answered.await?;
             Ok(match running {

@@ -5,10 +5,12 @@
 //! or an HTTP answer in exactly one place each.
 
 mod accept;
+mod authority;
 mod complaints;
 mod entrance;
 mod error;
 mod listener;
+mod modest;
 mod presented;
 mod strangers;
 mod tls;

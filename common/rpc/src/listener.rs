@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{ServerTls, Standing, accept, entrance::Entrance};
+use crate::{ServerTls, Standing, accept, authority::Lenient, entrance::Entrance};
 
 /// What is known about the connection that a request came on; in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Limits {
     pub streams: u32,
     /// Requests that a connection may have running at a time while its caller is not known.
     pub stranger_requests: usize,
+    /// Bytes of such a request's body.
+    pub stranger_bytes: usize,
     pub known_by: KnownBy,
     /// How long open connections may finish their requests after a stop.
     pub drain: Duration,
@@ -55,6 +57,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             streams: 65_536,
             stranger_requests: 64,
+            stranger_bytes: 64 << 10,
             known_by: KnownBy::Identity,
             drain: Duration::from_secs(5),
         }
@@ -126,6 +129,7 @@ where
         Ok(Ok([])) => return Ok(()),
         Ok(Ok(_)) => {}
     }
+    let stream = Lenient::new(stream);
     let service = Entrance { router, connection, standing, limits };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);

@@ -2,10 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum::{Extension, Router, body::Body, extract::Request, routing::get};
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::Request,
+    routing::{get, post},
+};
 use holdfast_rpc::{Limits, Standing};
 use holdfast_service::Stop;
 use http::StatusCode;
+use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -16,16 +22,30 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `/wait` never answers; `/known` makes the caller known; `/` answers.
+/// `/wait` never answers; `/known` makes the caller known; `/` answers; `/length` says how much was sent, and
+/// `/known/length` does so once the caller is known.
 async fn listener(limits: Limits) -> anyhow::Result<(SocketAddr, Stop)> {
     let router = Router::new()
         .route("/wait", get(std::future::pending::<()>))
         .route("/known", get(async |Extension(standing): Extension<Standing>| standing.known()))
+        .route("/length", post(length))
+        .route(
+            "/known/length",
+            post(async |Extension(standing): Extension<Standing>, body: Request| {
+                standing.known();
+                length(body).await
+            }),
+        )
         .route("/", get(async || "here"));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (address, stop) = (listener.local_addr()?, Stop::new());
     tokio::spawn(holdfast_rpc::serve(listener, router, None, limits, stop.clone()));
     Ok((address, stop))
+}
+
+async fn length(request: Request) -> Result<String, StatusCode> {
+    let body = request.into_body().collect().await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+    Ok(body.to_bytes().len().to_string())
 }
 
 async fn client(address: SocketAddr) -> anyhow::Result<SendRequest<Body>> {
@@ -88,5 +108,21 @@ async fn a_stranger_runs_few_requests_at_a_time() -> anyhow::Result<()> {
     timeout(PATIENCE, served).await??;
     let _waiting = tokio::spawn(client.send_request(request("/wait")?));
     assert_eq!(client.send_request(request("/")?).await?.status(), StatusCode::OK, "a known caller may do more");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stranger_sends_little() -> anyhow::Result<()> {
+    let (address, _stop) = listener(Limits { stranger_bytes: 1_000, ..Limits::default() }).await?;
+    let mut client = client(address).await?;
+    for (path, length, status) in [
+        ("/length", 1_000, StatusCode::OK),
+        ("/length", 1_001, StatusCode::PAYLOAD_TOO_LARGE),
+        ("/known/length", 100_000, StatusCode::OK),
+        ("/length", 100_000, StatusCode::OK),
+    ] {
+        let request = Request::post(format!("http://server{path}")).body(Body::from(vec![0; length]))?;
+        assert_eq!(client.send_request(request).await?.status(), status, "{path} {length}");
+    }
     Ok(())
 }

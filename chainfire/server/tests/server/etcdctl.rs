@@ -23,9 +23,8 @@ async fn etcdctl(server: &TestServer, args: &[&str], input: &'static str) -> any
 
 fn command(server: &TestServer, args: &[&str]) -> Command {
     let mut command = Command::new("etcdctl");
-    // Without a scheme: for calls to one endpoint this etcdctl sends the endpoint as it is as `:authority`, and the
-    // HTTP/2 library in front of the services refuses a URL there.
-    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", server.address)).args(args);
+    // With a scheme, as most have it in their scripts: for calls to one endpoint this etcdctl sends it in `:authority`.
+    command.env("ETCDCTL_API", "3").arg(format!("--endpoints=http://{}", server.address)).args(args);
     command
 }
 
