@@ -44,4 +44,6 @@ pub enum Effect {
     TokensEnded {
         user: Option<String>,
     },
+    /// An alarm was raised or cleared.
+    AlarmsChanged,
 }

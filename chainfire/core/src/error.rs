@@ -63,6 +63,12 @@ pub enum UserError {
     LoginFailed,
     #[error("permission denied")]
     PermissionDenied,
+    /// A member's quota is reached, and its alarm is not cleared.
+    #[error("there is no space")]
+    NoSpace,
+    /// Members' data differ.
+    #[error("the members' data differ")]
+    Corrupt,
 }
 
 /// Why a system command was refused although its guards may hold. Order is part of the stored format.

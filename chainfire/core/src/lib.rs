@@ -10,8 +10,10 @@
 //! - [`auth`]: etcd's own users and roles, and what they may do.
 //! - [`system`]: records and locks of IAM and configsrv, out of the etcd API's reach.
 //! - [`journal`]: who changed what, until the history has it.
+//! - [`alarm`], [`quota`]: when the user keyspace has to refuse.
 //! - [`cluster`]: genesis, lineages, feature level, limits.
 
+pub mod alarm;
 mod answer;
 mod apply;
 pub mod auth;
@@ -25,6 +27,7 @@ pub mod kv;
 pub mod lease;
 mod meta;
 pub mod origin;
+pub mod quota;
 pub mod system;
 pub mod table;
 

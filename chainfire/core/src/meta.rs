@@ -8,6 +8,12 @@ use crate::{Halt, table};
 pub(crate) const REVISION: &str = "kv.revision";
 /// The user keyspace's compacted revision.
 pub(crate) const COMPACTED: &str = "kv.compacted";
+/// Bytes of the user keyspace's rows, and of its leases.
+pub(crate) const USER_BYTES: &str = "kv.bytes";
+/// Keys that exist.
+pub(crate) const USER_KEYS: &str = "kv.keys";
+/// All active alarms.
+pub(crate) const ALARMS: &str = "alarms";
 /// How far the removal of compacted rows has come.
 pub(crate) const COMPACT_CURSOR: &str = "kv.compact-cursor";
 pub(crate) const SYSTEM_REVISION: &str = "system.revision";

@@ -22,5 +22,8 @@ pub const LOCKS: Table = Table("locks");
 /// Users and roles of etcd's own authentication.
 pub const AUTH: Table = Table("auth");
 
+/// What the etcd API changes.
+pub const USER: &[Table] = &[ROWS, INDEX, LEASES, LEASE_KEYS];
+
 /// All of them: the column families that a server opens.
 pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS, AUTH];

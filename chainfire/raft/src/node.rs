@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, RaftId, Slot, StateDb,
+    Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, NodeMetrics, RaftId, Slot,
+    StateDb,
     error::DAMAGED,
     genesis::{Known, join},
     group::{Heard, Life, Parts, Watch, initial_status, settings},
@@ -96,6 +97,7 @@ impl Node {
         let fatal = self.config.on_fatal.clone();
         let applier = Applier::new(Arc::clone(&machine), state.clone(), fatal.clone());
         let applier = applier.map_err(Error::io(&self.config.data_dir))?;
+        let metrics = applier.metrics();
         let own = self.known.id();
         let (reader, heard) = (log.get_log_reader().await, Heard::default());
         let connections = Connections::new(Arc::clone(&self.dialer), config.id, own);
@@ -128,6 +130,7 @@ impl Node {
             dialer: Arc::clone(&self.dialer),
             limits: self.config.limits,
             status: statuses,
+            metrics,
             open,
             stop: self.stop.clone(),
         });
@@ -180,6 +183,11 @@ impl Node {
         }
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// What this server measures.
+    pub fn metrics(&self) -> NodeMetrics {
+        NodeMetrics { log_syncs: self.log.syncs(), heartbeats_failed: self.dialer.heartbeats_failed().clone() }
     }
 
     pub fn slot(&self) -> Slot {

@@ -29,6 +29,10 @@ const ADMIN: Access = Access::Permission { action: "cluster.Admin", resource: "c
 pub const ACCESS: &[Rule] = &[
     Rule::new("/health", Access::Public),
     Rule::new("/version", Access::Public),
+    Rule::new("/livez", Access::Public),
+    Rule::new("/livez/*", Access::Public),
+    Rule::new("/readyz", Access::Public),
+    Rule::new("/readyz/*", Access::Public),
     Rule::new("/etcdserverpb.KV/Compact", ADMIN),
     Rule::new("/etcdserverpb.KV/Range", Access::Authenticated),
     Rule::new("/etcdserverpb.KV/Put", Access::Authenticated),
@@ -42,7 +46,7 @@ pub const ACCESS: &[Rule] = &[
     Rule::new("/etcdserverpb.Cluster/MemberUpdate", ADMIN),
     Rule::new("/etcdserverpb.Cluster/MemberPromote", ADMIN),
     Rule::new("/etcdserverpb.Maintenance/Status", Access::Authenticated),
-    // Only reading alarms is possible, which any identity may do.
+    // To read alarms is for everybody; the handler decides on their change.
     Rule::new("/etcdserverpb.Maintenance/Alarm", Access::Authenticated),
     Rule::new("/etcdserverpb.Maintenance/Defragment", ADMIN),
     Rule::new("/etcdserverpb.Maintenance/Hash", ADMIN),

@@ -14,14 +14,15 @@ use tokio::time::sleep;
 use tonic::service::Routes;
 
 use crate::{
-    AutoCompaction, ChainfireMachine, Doors, Error, Limits,
+    AutoCompaction, ChainfireMachine, Doors, Error, Limits, Profile,
     api::{Etcd, Parts},
-    background,
+    background, desk,
     directory::Directory,
     http,
+    integrity::{Differs, Inspector},
     lease::{Desk, Expiry, Keeper, Lessor},
     members::Members,
-    metrics::{Metrics, Sampled},
+    metrics::{Grpc, Metrics, Sampled},
     store::Store,
     watch::Hub,
 };
@@ -39,6 +40,11 @@ pub struct Config {
     /// Between two progress notifications of an idle watcher.
     pub progress_interval: Duration,
     pub auto_compaction: Option<AutoCompaction>,
+    /// Takes back this member's alarm for a reached quota once there is room again.
+    pub auto_disarm: bool,
+    /// Between two comparisons of all members' whole stores.
+    pub corrupt_check: Option<Duration>,
+    pub profile: Profile,
 }
 
 /// What a new cluster begins with.
@@ -59,9 +65,12 @@ pub struct Chainfire {
     hub: Arc<Hub>,
     lessor: Arc<Lessor>,
     desk: Arc<Desk>,
+    /// Answers other servers as long as it is here.
+    _questions: Arc<dyn chainfire_raft::Desk>,
     keeper: Arc<Keeper>,
     directory: Arc<Directory>,
     metrics: Metrics,
+    grpc: Arc<Grpc>,
 }
 
 impl Chainfire {
@@ -79,21 +88,38 @@ impl Chainfire {
 
         let patience = config.timing.request();
         let desk = Arc::new(Desk::new(group.clone(), lessor.clone(), config.timing.election_min, patience));
-        let asked: Arc<dyn chainfire_raft::Desk> = desk.clone();
-        group.serve_questions(&asked);
-        let store = Arc::new(Store::new(group, config.limits, config.timing));
-        let keeper = Arc::new(Keeper::new(store.clone(), desk.clone(), lessor.clone(), patience));
+        let questions: Arc<dyn chainfire_raft::Desk> =
+            Arc::new(desk::Desk { leases: desk.clone(), state: group.state().clone() });
+        group.serve_questions(&questions);
         let peers = node.cluster().members.iter();
         let peers = peers.map(|peer| (peer.name.clone(), format!("{}://{}", config.peer_scheme, peer.address)));
         let members = Members::new(&node.cluster().token, node.slot(), peers);
+        let store = Store::new(group, config.limits, config.timing, members.own_id(), counts.clone());
+        let store = Arc::new(store);
+        let keeper = Arc::new(Keeper::new(store.clone(), desk.clone(), lessor.clone(), patience));
         let directory = Arc::new(Directory::new(members, store.clone(), config.client_urls.clone()));
 
-        let sampled = Sampled { store: store.clone(), hub: hub.clone(), directory: directory.clone() };
+        let profile = config.profile;
+        let sampled = Sampled { store: store.clone(), hub: hub.clone(), directory: directory.clone(), profile };
+        let grpc = Arc::new(Grpc::default());
         metrics.register(|registry| {
             counts.register(registry);
+            grpc.register(registry);
+            Metrics::register_raft(registry, node.metrics(), store.group().metrics().clone());
             registry.register_collector(Box::new(sampled));
         });
-        Ok(Self { config: Arc::new(config), store, hub, lessor, desk, keeper, directory, metrics: counts })
+        Ok(Self {
+            config: Arc::new(config),
+            store,
+            hub,
+            lessor,
+            desk,
+            _questions: questions,
+            keeper,
+            directory,
+            metrics: counts,
+            grpc,
+        })
     }
 
     /// The etcd services.
@@ -105,15 +131,17 @@ impl Chainfire {
             directory: self.directory.clone(),
             doors,
             metrics: self.metrics.clone(),
+            grpc: self.grpc.clone(),
             progress_interval: self.config.progress_interval,
             min_ttl: min_ttl(self.config.timing),
+            profile: self.config.profile,
         });
         etcd.routes()
     }
 
     /// `/health` and `/version`.
     pub fn http(&self) -> Router {
-        http::router(self.store.clone())
+        http::router(self.store.clone(), self.config.profile)
     }
 
     /// The system keyspace, for the services of this process.
@@ -157,6 +185,10 @@ impl Chainfire {
         if let Some(mode) = self.config.auto_compaction {
             spawn("auto-compaction", Box::pin(background::compact_regularly(self.store.clone(), mode, stop.clone())));
         }
+        if self.config.auto_disarm {
+            spawn("disarm", Box::pin(background::disarm(self.store.clone(), stop.clone())));
+        }
+        spawn("integrity", Box::pin(self.inspector().run(stop.clone())));
         let directory = self.directory.clone();
         let publishing = stop.clone();
         spawn("publish", Box::pin(async move { directory.publish(publishing).await }));
@@ -168,6 +200,15 @@ impl Chainfire {
                 hub.end(&Error::WatchCanceled);
             }),
         );
+    }
+
+    /// Whether this server holds the same data as every other that can be asked.
+    pub(crate) async fn compare_with_others(&self) -> Result<Result<(), Differs>, Error> {
+        self.inspector().compare_at_start().await
+    }
+
+    fn inspector(&self) -> Inspector {
+        Inspector::new(self.store.clone(), self.directory.clone(), self.config.corrupt_check)
     }
 
     /// Waits until the cluster is founded and this server has applied everything that was acknowledged before.
@@ -204,6 +245,9 @@ impl Config {
             client_urls: Vec::new(),
             progress_interval: Duration::from_secs(600),
             auto_compaction: None,
+            auto_disarm: false,
+            corrupt_check: None,
+            profile: Profile::default(),
         }
     }
 }

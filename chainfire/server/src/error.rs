@@ -1,7 +1,7 @@
 use chainfire_core::{Failure, Halt, UserError};
 use chainfire_raft::{ProposeError, ReadError, TransferError};
 use iam_client::Refusal;
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 
 /// Every way a call of the etcd API can fail. Clients recognise an error by its exact text, so the texts are part of
 /// the wire contract, and this is the only place that has them.
@@ -65,6 +65,18 @@ pub enum Error {
     TtlTooLarge,
     #[error("etcdserver: too many requests")]
     TooManyRequests,
+    #[error("etcdserver: mvcc: database space exceeded")]
+    NoSpace,
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
+    #[error("etcdserver: wrong downgrade target version format")]
+    DowngradeFormat,
+    #[error("etcdserver: invalid downgrade target version")]
+    DowngradeTarget,
+    #[error("etcdserver: cluster version not found during downgrade")]
+    ClusterVersionUnknown,
+    #[error("etcdserver: no inflight downgrade job")]
+    NoDowngrade,
     #[error("etcdserver: requested lease not found")]
     LeaseNotFound,
     #[error("etcdserver: member not found")]
@@ -79,6 +91,9 @@ pub enum Error {
     NotLeader,
     #[error("etcdserver: not capable")]
     NotCapable,
+    /// The members are those that the cluster began with; the answer says where to read on.
+    #[error("etcdserver: not capable")]
+    MembershipFixed,
     #[error("etcdserver: bad leader transferee")]
     BadTransferee,
     #[error("etcdserver: permission denied")]
@@ -92,6 +107,9 @@ pub enum Error {
     /// The change may or may not have happened.
     #[error("etcdserver: request timed out, possibly due to previous leader failure")]
     Unknown,
+    /// The change may or may not have happened.
+    #[error("etcdserver: request timed out, possibly due to connection lost")]
+    ConnectionLost,
     #[error("etcdserver: unhealthy cluster")]
     Unhealthy,
     #[error("etcdserver: watch canceled")]
@@ -131,9 +149,11 @@ impl Error {
             | Self::InvalidAuthManagement
             | Self::RoleEmpty
             | Self::PermissionNotGiven
-            | Self::AuthOldRevision => Code::InvalidArgument,
+            | Self::AuthOldRevision
+            | Self::DowngradeFormat
+            | Self::DowngradeTarget => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::TtlTooLarge => Code::OutOfRange,
-            Self::TooManyRequests => Code::ResourceExhausted,
+            Self::TooManyRequests | Self::NoSpace => Code::ResourceExhausted,
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
             Self::LeaseExists
             | Self::NotLearner
@@ -148,19 +168,32 @@ impl Error {
             | Self::RoleExists
             | Self::RoleNotFound
             | Self::RoleNotGranted
-            | Self::PermissionNotGranted => Code::FailedPrecondition,
+            | Self::PermissionNotGranted
+            | Self::MembershipFixed
+            | Self::ClusterVersionUnknown
+            | Self::NoDowngrade => Code::FailedPrecondition,
             Self::PermissionDenied => Code::PermissionDenied,
             Self::InvalidAuthToken => Code::Unauthenticated,
             // All of these may be tried again for reads; clients never retry a write on them by themselves.
-            Self::NoLeader | Self::Stopped | Self::TimedOut | Self::Unknown | Self::Unreadable(_) | Self::Unhealthy => {
-                Code::Unavailable
-            }
+            Self::NoLeader
+            | Self::Stopped
+            | Self::TimedOut
+            | Self::Unknown
+            | Self::ConnectionLost
+            | Self::Unreadable(_)
+            | Self::Unhealthy => Code::Unavailable,
+            Self::Corrupt => Code::DataLoss,
             Self::WatchCanceled => Code::Cancelled,
             Self::Storage(_) => Code::Internal,
             Self::Unimplemented(_) => Code::Unimplemented,
         }
     }
 }
+
+/// Where an answer says more than the text that clients compare.
+const HINT: &str = "holdfast-hint";
+const MEMBERSHIP_HINT: &str = "membership is fixed when the cluster is formed; to replace a failed server or to move \
+                               to another membership, see deploy/runbooks/restore-and-rejoin.md";
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -170,7 +203,11 @@ impl From<Error> for Status {
         if let Error::Unreadable(detail) = &error {
             tracing::error!(detail, "the answer to a committed command does not read");
         }
-        Self::new(error.code(), error.to_string())
+        let mut status = Self::new(error.code(), error.to_string());
+        if error == Error::MembershipFixed {
+            status.metadata_mut().insert(HINT, MetadataValue::from_static(MEMBERSHIP_HINT));
+        }
+        status
     }
 }
 
@@ -255,6 +292,8 @@ impl From<UserError> for Error {
             UserError::AuthNotEnabled => Self::AuthNotEnabled,
             UserError::LoginFailed => Self::LoginFailed,
             UserError::PermissionDenied => Self::PermissionDenied,
+            UserError::NoSpace => Self::NoSpace,
+            UserError::Corrupt => Self::Corrupt,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - `store`: typed proposals and reads.
 //! - `api`: the services; `wire`: their messages; `permit`: who may touch which keys.
 //! - `watch`: the hub, streams, and catching up from the disk.
+//! - `integrity`: whether all members hold the same.
 //! - `lease`: clocks, keep-alives, expiry.
 //! - `background`: removal of compacted rows, regular compaction, warnings.
 
@@ -15,18 +16,20 @@ mod access;
 mod api;
 mod background;
 mod chainfire;
+mod desk;
 mod directory;
 pub mod dropin;
 mod error;
 mod http;
+mod integrity;
 mod lease;
 mod machine;
 mod members;
 mod metrics;
 mod permit;
+mod profile;
 mod request;
 mod store;
-pub mod version;
 mod watch;
 mod wire;
 
@@ -37,4 +40,5 @@ pub use chainfire::{Chainfire, Config, Foundation};
 pub use error::Error;
 pub use machine::ChainfireMachine;
 pub use members::{ClusterId, Member, MemberId, Members};
+pub use profile::Profile;
 pub use store::Limits;

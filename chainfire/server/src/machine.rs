@@ -3,7 +3,11 @@ use std::{
     time::Duration,
 };
 
-use chainfire_core::{Effect, LogPosition, kv, system, table};
+use chainfire_core::{
+    Effect, LogPosition,
+    alarm::{self, Alarm},
+    kv, system, table,
+};
 use chainfire_raft::{Applied, Halt, Machine, Position, StateDb};
 use holdfast_keyspace::{Overlay, Table};
 use tokio::sync::watch;
@@ -21,6 +25,7 @@ pub struct ChainfireMachine {
     cluster: watch::Sender<u64>,
     /// Counts compactions, to wake the one who removes the compacted rows.
     compactions: watch::Sender<u64>,
+    alarms: watch::Sender<Vec<Alarm>>,
     /// Known once the group is open; before that nobody can be told anything.
     state: OnceLock<StateDb>,
 }
@@ -34,6 +39,7 @@ impl ChainfireMachine {
             system: watch::Sender::new(0),
             cluster: watch::Sender::new(0),
             compactions: watch::Sender::new(0),
+            alarms: watch::Sender::new(Vec::new()),
             state: OnceLock::new(),
         }
     }
@@ -57,6 +63,23 @@ impl ChainfireMachine {
         self.compactions.subscribe()
     }
 
+    /// The active alarms.
+    pub(crate) fn alarms(&self) -> watch::Receiver<Vec<Alarm>> {
+        self.alarms.subscribe()
+    }
+
+    fn read_alarms(&self, state: &StateDb) {
+        match alarm::alarms(state) {
+            Ok(active) => {
+                for alarm in &active {
+                    tracing::warn!(member = format_args!("{:x}", alarm.member), kind = ?alarm.kind, "alarm");
+                }
+                self.alarms.send_replace(active);
+            }
+            Err(halt) => tracing::error!(%halt, "the alarms cannot be read"),
+        }
+    }
+
     fn catch_up(&self, state: &StateDb) {
         let view = state.snapshot();
         let revisions = kv::current_revision(&view).and_then(|user| Ok((user, system::current_revision(&view)?)));
@@ -70,6 +93,7 @@ impl ChainfireMachine {
                 self.hub.end(&Error::Storage(halt.to_string()));
             }
         }
+        self.read_alarms(state);
         self.cluster.send_modify(|count| *count += 1);
         self.compactions.send_modify(|count| *count += 1);
     }
@@ -99,6 +123,11 @@ impl ChainfireMachine {
             Effect::JournalAppended { .. } | Effect::JournalTruncated => {}
             Effect::TokenIssued { .. } | Effect::TokensEnded { .. } => {}
             Effect::ClusterChanged => self.cluster.send_modify(|count| *count += 1),
+            Effect::AlarmsChanged => {
+                if let Some(state) = self.state.get() {
+                    self.read_alarms(state);
+                }
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ pub const COMPACTION: Kind = Kind(0x010b);
 pub const AUTH_STATUS: Kind = Kind(0x010c);
 pub const AUTH_USER: Kind = Kind(0x010d);
 pub const AUTH_ROLE: Kind = Kind(0x010e);
+pub const ALARMS: Kind = Kind(0x0110);
 
 // chainfire/raft
 pub const LOG_ENTRY: Kind = Kind(0x0201);
@@ -58,3 +59,5 @@ pub const AGENT_ORIGINALS: Kind = Kind(0x0504);
 pub const LEASE_QUESTION: Kind = Kind(0x0601);
 pub const LEASE_ANSWER: Kind = Kind(0x0602);
 pub const MEMBER_RECORD: Kind = Kind(0x0603);
+pub const INTEGRITY_QUESTION: Kind = Kind(0x0608);
+pub const INTEGRITY_ANSWER: Kind = Kind(0x0609);

@@ -6,7 +6,7 @@ use holdfast_keyspace::Write;
 
 use super::{LogPosition, replicated};
 use crate::{
-    Effect, Envelope, Failure, Halt, UserAnswer, UserCommand, UserError, UserRefusal,
+    Effect, Envelope, Failure, Halt, UserAnswer, UserCommand, UserError, UserRefusal, alarm,
     auth::{self, AuthCommand, Change, Demand, Ended, Judge, KeyAccess, Login},
     journal::{AuditPolicy, Entry, Recorder},
     kv::{self, Keys, RevisionEvents, TxnOp, Writer},
@@ -21,6 +21,9 @@ pub(super) fn apply(
     recorder: &mut Recorder<'_>,
     effects: &mut Vec<Effect>,
 ) -> Result<Result<UserAnswer, UserRefusal>, Halt> {
+    if let Some(error) = alarm::refusal(&alarm::alarms(&*state)?, command) {
+        return Ok(Err(UserRefusal { error, revision: kv::current_revision(&*state)? }));
+    }
     let judge = Judge::new(&*state, &envelope.origin)?;
     let mut call = Call { state, judge, at, time_ms: envelope.time_ms, recorder, effects };
     let outcome = match command {
@@ -59,7 +62,7 @@ impl Call<'_, '_> {
         self.check_journal(|policy| policy.touches(&Keys::One(put.key.clone())))?;
         let mut writer = Writer::new(self.state)?;
         let answer = kv::put(&mut writer, put)?;
-        let changed = writer.finish();
+        let changed = writer.finish()?;
         self.publish(changed)?;
         Ok(UserAnswer::Put(answer))
     }
@@ -70,7 +73,7 @@ impl Call<'_, '_> {
         self.check_journal(|policy| policy.touches(&delete.keys))?;
         let mut writer = Writer::new(self.state)?;
         let answer = kv::delete_range(&mut writer, delete)?;
-        let changed = writer.finish();
+        let changed = writer.finish()?;
         self.publish(changed)?;
         Ok(UserAnswer::DeleteRange(answer))
     }
@@ -90,7 +93,7 @@ impl Call<'_, '_> {
         })?;
         let mut writer = Writer::new(self.state)?;
         let answer = kv::run(&mut writer, &path)?;
-        let changed = writer.finish();
+        let changed = writer.finish()?;
         self.publish(changed)?;
         Ok(UserAnswer::Txn(answer))
     }
@@ -167,7 +170,7 @@ impl Call<'_, '_> {
     fn end_lease(&mut self, action: &str, id: LeaseId) -> Result<(), Halt> {
         let mut writer = Writer::new(self.state)?;
         lease::end(&mut writer, id)?;
-        let changed = writer.finish();
+        let changed = writer.finish()?;
         self.record_lease(action, id)?;
         self.publish(changed)?;
         self.effects.push(Effect::LeaseRevoked { id });

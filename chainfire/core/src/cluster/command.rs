@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    alarm::Alarm,
     cluster::{Genesis, Limits, Member},
     journal::{AuditPolicy, JournalPosition},
 };
@@ -24,6 +25,8 @@ pub enum ClusterCommand {
     CompactStep {
         rows: u32,
     },
+    AlarmRaise(Alarm),
+    AlarmClear(Alarm),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,4 +65,6 @@ pub enum ClusterAnswer {
         removed: u64,
         finished: bool,
     },
+    /// The alarm that was raised, also if it was active before, or that was cleared; nothing if there was none.
+    Alarm(Option<Alarm>),
 }

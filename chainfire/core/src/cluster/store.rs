@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{ClusterAnswer, ClusterCommand, Genesis, GenesisCommand, Lineage, NewLineage, State};
 use crate::{
-    ClusterError, Effect, FEATURE_LEVEL, Failure, Halt,
+    ClusterError, Effect, FEATURE_LEVEL, Failure, Halt, alarm,
     format::{decode_record, encode_record},
     journal::{self, Entry, Recorder},
     kv, meta, table,
@@ -75,7 +75,9 @@ pub(crate) fn apply(
 ) -> Result<ClusterAnswer, Failure<ClusterError>> {
     // The servers' housekeeping makes room or changes nothing that anybody can see: never refused, never recorded.
     let housekeeping = matches!(command, ClusterCommand::AuditShipped { .. } | ClusterCommand::CompactStep { .. });
-    if recorder.is_exhausted() && !housekeeping {
+    // An alarm protects data, and there are few of them.
+    let alarm = matches!(command, ClusterCommand::AlarmRaise(_) | ClusterCommand::AlarmClear(_));
+    if recorder.is_exhausted() && !housekeeping && !alarm {
         return Err(ClusterError::JournalFull.into());
     }
     let (action, resource) = match command {
@@ -117,10 +119,36 @@ pub(crate) fn apply(
             let (removed, finished) = kv::remove_compacted(state, *rows)?;
             return Ok(ClusterAnswer::CompactStep { removed, finished });
         }
+        ClusterCommand::AlarmRaise(alarm) => {
+            if alarm::raise(state, *alarm)? {
+                change_of_alarms(state, "cluster.AlarmRaise", *alarm, recorder, effects)?;
+            }
+            return Ok(ClusterAnswer::Alarm(Some(*alarm)));
+        }
+        ClusterCommand::AlarmClear(alarm) => {
+            let active = alarm::clear(state, *alarm)?;
+            if active {
+                change_of_alarms(state, "cluster.AlarmClear", *alarm, recorder, effects)?;
+            }
+            return Ok(ClusterAnswer::Alarm(active.then_some(*alarm)));
+        }
     };
     recorder.record(state, Entry { action: action.into(), resource, ..Entry::default() })?;
     effects.push(Effect::ClusterChanged);
     Ok(ClusterAnswer::Done)
+}
+
+fn change_of_alarms(
+    state: &mut dyn Write,
+    action: &str,
+    alarm: alarm::Alarm,
+    recorder: &mut Recorder<'_>,
+    effects: &mut Vec<Effect>,
+) -> Result<(), Halt> {
+    let resource = format!("alarm/{:x}/{:?}", alarm.member, alarm.kind);
+    recorder.record(state, Entry { action: action.into(), resource, ..Entry::default() })?;
+    effects.push(Effect::AlarmsChanged);
+    Ok(())
 }
 
 fn begin_lineage(

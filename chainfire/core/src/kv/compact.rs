@@ -35,6 +35,8 @@ pub struct CompactStep {
     pub changes: Vec<Change>,
     /// Versions among the changes.
     pub removed: u64,
+    /// Bytes of the rows among the changes, of the index and of what it points to.
+    pub freed: u64,
     /// Nothing is left to remove.
     pub finished: bool,
 }
@@ -63,7 +65,7 @@ pub fn compaction_pending(read: &dyn Read) -> Result<bool, Halt> {
 /// compacted revision survives, unless it is a deletion; a deletion exactly at the compacted revision survives too,
 /// so that a watch from there sees it.
 pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
-    let mut step = CompactStep { changes: Vec::new(), removed: 0, finished: true };
+    let mut step = CompactStep { changes: Vec::new(), removed: 0, freed: 0, finished: true };
     let Some(compacted) = compacted_revision(read)? else { return Ok(step) };
     let mut cursor = match cursor(read)? {
         Some(cursor) if !cursor.finished => cursor,
@@ -78,6 +80,8 @@ pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
         let newer = scan.next().transpose()?;
         if let Some(row) = dead(&index_key, &value, newer.as_ref(), cursor.target)? {
             step.removed += 1;
+            let stored = read.get(table::ROWS, &row)?.map_or(0, |stored| row.len() + stored.len());
+            step.freed += (stored + index_key.len() + value.len()) as u64;
             step.changes.push(Change { table: table::ROWS, key: row, value: None });
             step.changes.push(Change { table: table::INDEX, key: index_key.clone(), value: None });
         }
@@ -97,6 +101,9 @@ pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
 /// Applies one step; returns what it removed and whether it was the last.
 pub(crate) fn remove_compacted(state: &mut dyn Write, rows: u32) -> Result<(u64, bool), Halt> {
     let step = compact_step(&*state, rows as usize)?;
+    if step.freed > 0 {
+        meta::count(state, meta::USER_BYTES, -step.freed.cast_signed())?;
+    }
     for change in step.changes {
         match change.value {
             Some(value) => state.put(change.table, change.key, value),

@@ -8,7 +8,7 @@ use super::{
     range::check_readable,
     row::RowId,
 };
-use crate::{Failure, Halt, table};
+use crate::{Failure, Halt, UserError, table};
 
 /// etcd's HashKV: equal stores of the user keyspace have equal hashes, wherever they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,39 @@ pub fn hash(read: &dyn Read, at: Option<Revision>) -> Result<KvHash, Failure> {
         }
     }
     Ok(KvHash { hash: crc, revision, compacted, current })
+}
+
+/// CRC-32C over the rows of the revisions after `after`, up to and with `upto`. All of them must be there: a store that is
+/// compacted beyond `after` cannot tell.
+pub fn hash_between(read: &dyn Read, after: Revision, upto: Revision) -> Result<u32, Failure> {
+    if compacted_revision(read)?.is_some_and(|compacted| compacted > after) {
+        return Err(UserError::Compacted.into());
+    }
+    if upto > current_revision(read)? {
+        return Err(UserError::FutureRevision.into());
+    }
+    let first = |after: Revision| RowId { main: after.next(), sub: 0 }.encode(false);
+    let mut crc = 0;
+    for pair in read.scan(table::ROWS, KeyRange::between(first(after), first(upto)), Order::Ascending) {
+        let (key, value) = pair?;
+        crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, &key), &value);
+    }
+    Ok(crc)
+}
+
+/// CRC-32C over every row that the etcd API can change, as it is stored: equal on members that have applied the same
+/// entry, and comparable with no other cluster's.
+pub fn hash_rows(read: &dyn Read) -> Result<u32, Halt> {
+    let mut crc = 0;
+    for table in table::USER {
+        crc = crc32c::crc32c_append(crc, table.0.as_bytes());
+        for pair in read.scan(*table, KeyRange::all(), Order::Ascending) {
+            let (key, value) = pair?;
+            crc = crc32c::crc32c_append(crc, &key);
+            crc = crc32c::crc32c_append(crc, &value);
+        }
+    }
+    Ok(crc)
 }
 
 /// The rows up to `floor` that count: the versions that are live at `at`. Where no key at all is live at `at`, etcd

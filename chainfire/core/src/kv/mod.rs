@@ -26,7 +26,7 @@ pub use answer::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 pub use check::{check_delete, check_put, check_range, check_txn, is_read_only};
 pub use compact::{CompactStep, compact_step, compaction_pending};
 pub use event::{Event, EventKind, RevisionEvents};
-pub use hash::{KvHash, hash};
+pub use hash::{KvHash, hash, hash_between, hash_rows};
 pub use history::{History, history};
 pub use key_value::KeyValue;
 pub use range::{range, read_txn};
@@ -47,6 +47,11 @@ use crate::{Halt, meta};
 /// The newest revision; [`Revision::FRESH`] before the first change.
 pub fn current_revision(read: &dyn Read) -> Result<Revision, Halt> {
     Ok(meta::counter(read, meta::REVISION)?.map_or(Revision::FRESH, |value| Revision(value.cast_signed())))
+}
+
+/// How many keys exist.
+pub fn key_count(read: &dyn Read) -> Result<u64, Halt> {
+    Ok(meta::counter(read, meta::USER_KEYS)?.unwrap_or(0))
 }
 
 /// The compacted revision: the oldest that can be read. None before the first compaction.

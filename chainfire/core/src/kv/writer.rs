@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use holdfast_keyspace::{Read, Write};
+use holdfast_keyspace::{Read, Table, Write};
 
 use super::{
     DeleteRange, Event, EventKind, KeyValue, Keys, Put, Revision, RevisionEvents, current_revision,
@@ -15,12 +15,16 @@ pub(crate) struct Writer<'a> {
     state: &'a mut dyn Write,
     before: Revision,
     events: Vec<Event>,
+    /// Of the rows that are written.
+    bytes: usize,
+    /// New ones less those that are deleted.
+    keys: i64,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(state: &'a mut dyn Write) -> Result<Self, Halt> {
         let before = current_revision(&*state)?;
-        Ok(Self { state, before, events: Vec::new() })
+        Ok(Self { state, before, events: Vec::new(), bytes: 0, keys: 0 })
     }
 
     /// The state with the changes so far.
@@ -66,8 +70,9 @@ impl<'a> Writer<'a> {
             value,
             lease: live.lease,
         };
-        self.state.put(table::ROWS, row.encode(false), kv.encode());
+        self.store(table::ROWS, row.encode(false), kv.encode());
         self.index(&put.key, row, Some(live));
+        self.keys += i64::from(prev.is_none());
         self.events.push(Event { kind: EventKind::Put, kv, prev_kv: prev.clone() });
         Ok(prev)
     }
@@ -92,21 +97,27 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes the revision the store's newest. None if nothing was changed.
-    pub(crate) fn finish(self) -> Option<RevisionEvents> {
+    pub(crate) fn finish(self) -> Result<Option<RevisionEvents>, Halt> {
         if self.events.is_empty() {
-            return None;
+            return Ok(None);
         }
         let revision = self.before.next();
         meta::set_counter(self.state, meta::REVISION, revision.0.cast_unsigned());
-        Some(RevisionEvents { revision, events: self.events })
+        // A vector's length fits an i64 on every target.
+        meta::count(self.state, meta::USER_BYTES, self.bytes as i64)?;
+        if self.keys != 0 {
+            meta::count(self.state, meta::USER_KEYS, self.keys)?;
+        }
+        Ok(Some(RevisionEvents { revision, events: self.events }))
     }
 
     fn delete(&mut self, version: Version) -> Result<KeyValue, Halt> {
         let prev = live::load(self.read(), version.row)?;
         let row = self.next_row();
         lease::detach(self.state, prev.lease, &version.key);
-        self.state.put(table::ROWS, row.encode(true), KeyValue::tombstone(version.key.clone()).encode());
+        self.store(table::ROWS, row.encode(true), KeyValue::tombstone(version.key.clone()).encode());
         self.index(&version.key, row, None);
+        self.keys -= 1;
         let kv = KeyValue { mod_revision: row.main, ..KeyValue::tombstone(version.key) };
         self.events.push(Event { kind: EventKind::Delete, kv, prev_kv: Some(prev.clone()) });
         Ok(prev)
@@ -118,7 +129,12 @@ impl<'a> Writer<'a> {
     }
 
     fn index(&mut self, key: &[u8], row: RowId, live: Option<Live>) {
-        self.state.put(table::INDEX, index_key(index::escape(key), row), encode_live(live));
+        self.store(table::INDEX, index_key(index::escape(key), row), encode_live(live));
+    }
+
+    fn store(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.state.put(table, key, value);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     Failure, Halt, UserError,
     format::{decode_record, encode_record},
     kv::Writer,
-    table,
+    meta, quota, table,
 };
 
 /// A granted lease.
@@ -68,6 +68,7 @@ pub(crate) fn grant(state: &mut dyn Write, grant: LeaseGrant, time_ms: u64, inde
     let ttl = grant.ttl.max(grant.min_ttl);
     let record = Lease { ttl, granted_ms: time_ms, granted_at: index };
     state.put(table::LEASES, lease_key(grant.id).to_vec(), encode_record(kind::LEASE, &record)?);
+    meta::count(state, meta::USER_BYTES, quota::LEASE.cast_signed())?;
     Ok(ttl)
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn end(writer: &mut Writer<'_>, id: LeaseId) -> Result<(), Halt> {
     let keys = keys(writer.read(), id)?;
     writer.delete_keys(keys)?;
     writer.state().delete(table::LEASES, lease_key(id).to_vec());
-    Ok(())
+    meta::count(writer.state(), meta::USER_BYTES, -quota::LEASE.cast_signed())
 }
 
 /// Hangs `key` on a lease, whatever else hangs there.

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use chainfire_core::{
     Answer, AuthenticatedBy, Command, Envelope, Origin, UserAnswer, UserCommand, UserError, UserRefusal,
+    alarm::{Alarm, AlarmKind},
     auth::{AuthCommand, Login, PermissionKind},
+    cluster::{ClusterAnswer, ClusterCommand},
     format::{decode_answer, decode_command, encode_answer, encode_command},
     kv::{PutAnswer, Revision},
     lease::{self, LeaseId},
@@ -96,6 +98,23 @@ fn users_and_roles_are_stored_as_ever() {
     let rows = rows.lines().filter(|row| row.starts_with("auth ") || row.contains(&hex(b"auth.status")));
     let rows: String = rows.map(|row| format!("{row}\n")).collect();
     assert!(rows == AUTH, "the stored bytes of the first release changed:\n{rows}");
+}
+
+#[test]
+fn alarms_of_the_first_release() {
+    let alarm = Alarm { member: 0x8e9e_05c5_2164_694d, kind: AlarmKind::Corrupt };
+    let envelope = Envelope {
+        origin: Origin::system("quota", "r".to_owned()),
+        time_ms: 1_767_225_600_000,
+        command: Command::Cluster(ClusterCommand::AlarmRaise(alarm)),
+    };
+    check("alarm", &encode_command(&envelope).unwrap());
+    assert_eq!(decode_command(&fixture("alarm")).unwrap(), envelope);
+    let answer = Answer::Cluster(Ok(ClusterAnswer::Alarm(Some(alarm))));
+    check("alarm-answer", &encode_answer(&answer).unwrap());
+    assert_eq!(decode_answer(&fixture("alarm-answer")).unwrap(), answer);
+    let refused = Answer::User(Err(UserRefusal { error: UserError::Corrupt, revision: Revision(1) }));
+    check("corrupt", &encode_answer(&refused).unwrap());
 }
 
 /// Every row as `table key value`, in hexadecimal.

@@ -2,6 +2,7 @@
 //! it keeps.
 #![allow(clippy::unwrap_used, reason = "a step that fails ends its test")]
 
+mod alarms;
 mod auth;
 mod cluster;
 mod compaction;

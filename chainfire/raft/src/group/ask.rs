@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Group;
 use crate::{
-    Machine, ReadError,
+    Machine, RaftId, ReadError, Slot,
     network::{AskAnswerV1, AskV1, decode, encode},
 };
 
@@ -31,8 +31,19 @@ impl<M: Machine> Group<M> {
     pub async fn ask_leader(&self, question: Vec<u8>) -> Result<Vec<u8>, ReadError> {
         let no_leader = |reason: String| ReadError::NoLeader(reason);
         let leader = self.leader().await.ok_or_else(|| no_leader("no server leads the group".into()))?;
-        let question = Bytes::from(question);
-        if leader == self.inner.own {
+        self.ask_server(leader, question.into()).await
+    }
+
+    /// Asks the desk of any server once.
+    pub async fn ask(&self, slot: Slot, question: Vec<u8>) -> Result<Vec<u8>, ReadError> {
+        let server = self.inner.raft.voter_ids().map(RaftId::from_u64).find(|voter| voter.slot() == slot);
+        let server = server.ok_or_else(|| ReadError::NoLeader(format!("slot {slot} is no voter")))?;
+        self.ask_server(server, question.into()).await
+    }
+
+    async fn ask_server(&self, server: RaftId, question: Bytes) -> Result<Vec<u8>, ReadError> {
+        let no_leader = |reason: String| ReadError::NoLeader(reason);
+        if server == self.inner.own {
             return match self.ask_for_peer(question).await {
                 AskAnswerV1::Answer(answer) => Ok(answer.into()),
                 AskAnswerV1::Refused(reason) => Err(no_leader(reason)),
@@ -40,9 +51,9 @@ impl<M: Machine> Group<M> {
         }
         let body = encode(&AskV1 { question }).map_err(|error| no_leader(error.to_string()))?;
         let inner = &self.inner;
-        let request = inner.dialer.request(inner.id, leader, body);
+        let request = inner.dialer.request(inner.id, server, body);
         let within = inner.timing.request();
-        let call = inner.dialer.call(leader.slot(), within, |mut client| async move { client.ask(request).await });
+        let call = inner.dialer.call(server.slot(), within, |mut client| async move { client.ask(request).await });
         let answer = call.await.map_err(|error| no_leader(error.to_string()))?;
         match decode(&answer).map_err(|error| no_leader(error.to_string()))? {
             AskAnswerV1::Answer(answer) => Ok(answer.into()),

@@ -7,10 +7,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Desk, Heard};
+use super::{Desk, Heard, rounds::Rounds};
 use crate::{
-    FatalHook, GroupId, Limits, Machine, RaftId, Slot, StateDb, Status, Timing, TransferError, log::LogReader,
-    machine::Applier, network::Dialer, types::TypeConfig,
+    FatalHook, GroupId, GroupMetrics, Limits, Machine, RaftId, ReadError, Slot, StateDb, Status, Timing, TransferError,
+    log::LogReader, machine::Applier, network::Dialer, types::TypeConfig,
 };
 
 /// A Raft group on this server. Clones share it.
@@ -31,11 +31,13 @@ pub(super) struct Inner<M: Machine> {
     pub(super) timing: Timing,
     pub(super) limits: Limits,
     pub(super) status: watch::Receiver<Status>,
+    pub(super) metrics: GroupMetrics,
     /// Proposals wait until it is true; in the first group that is when genesis is in the state.
     pub(super) open: watch::Receiver<bool>,
     pub(super) stop: Stop,
     /// Weak, because the desk usually holds the group.
     pub(super) desk: OnceLock<Weak<dyn Desk>>,
+    pub(super) reads: Rounds<Result<u64, ReadError>>,
 }
 
 /// What a group is made of; the node puts it together.
@@ -51,6 +53,7 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) limits: Limits,
     pub(crate) status: watch::Receiver<Status>,
+    pub(crate) metrics: GroupMetrics,
     pub(crate) open: watch::Receiver<bool>,
     pub(crate) stop: Stop,
 }
@@ -63,9 +66,10 @@ impl<M: Machine> Clone for Group<M> {
 
 impl<M: Machine> Group<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
-        let Parts { id, own, raft, machine, state, log, heard, fatal, dialer, limits, status, open, stop } = parts;
+        let Parts { id, own, raft, machine, state, log, heard, fatal, dialer, limits, status, metrics, open, stop } =
+            parts;
         let timing = dialer.timing();
-        let desk = OnceLock::new();
+        let (desk, reads) = (OnceLock::new(), Rounds::default());
         let inner = Inner {
             id,
             own,
@@ -79,9 +83,11 @@ impl<M: Machine> Group<M> {
             timing,
             limits,
             status,
+            metrics,
             open,
             stop,
             desk,
+            reads,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -100,6 +106,11 @@ impl<M: Machine> Group<M> {
 
     pub fn status(&self) -> Status {
         self.inner.status.borrow().clone()
+    }
+
+    /// What this server measures of the group.
+    pub fn metrics(&self) -> &GroupMetrics {
+        &self.inner.metrics
     }
 
     /// Wakes when leader, term or positions change. Do not hold a borrowed value over an await.

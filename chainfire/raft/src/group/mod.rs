@@ -6,6 +6,7 @@ mod life;
 mod peer;
 mod propose;
 mod read;
+mod rounds;
 mod watch;
 
 pub use ask::Desk;

@@ -12,13 +12,30 @@ impl<M: Machine> Group<M> {
     /// proven to a quorum that it leads, and this server has applied what the leader had committed.
     pub async fn read_index(&self) -> Result<u64, ReadError> {
         let deadline = self.deadline();
-        let mut reason = None;
-        let index = match timeout_at(deadline, self.until_known(&mut reason)).await {
-            Ok(index) => index?,
-            Err(_) => return Err(reason.map_or(ReadError::Timeout, ReadError::NoLeader)),
-        };
+        let group = self.clone();
+        let round = move || group.clone().known_in_time();
+        let known = timeout_at(deadline, self.inner.reads.ask(round)).await;
+        // Whoever asked before the round began waits longer than it.
+        let index = known.map_err(|_| self.leaderless())?.ok_or(ReadError::Stopped)??;
         timeout_at(deadline, self.applied(index)).await.map_err(|_| ReadError::Timeout)?;
         Ok(index)
+    }
+
+    /// One round for everybody who waits.
+    async fn known_in_time(self) -> Result<u64, ReadError> {
+        let mut reason = None;
+        let known = tokio::select! {
+            known = timeout_at(self.deadline(), self.until_known(&mut reason)) => known,
+            () = self.inner.stop.requested() => return Err(ReadError::Stopped),
+        };
+        known.unwrap_or_else(|_| Err(reason.map_or(ReadError::Timeout, ReadError::NoLeader)))
+    }
+
+    fn leaderless(&self) -> ReadError {
+        match self.status().leader {
+            None => ReadError::NoLeader("no server leads the group".into()),
+            Some(_) => ReadError::Timeout,
+        }
     }
 
     async fn until_known(&self, reason: &mut Option<String>) -> Result<u64, ReadError> {

@@ -2,9 +2,11 @@ use std::{
     io,
     path::Path,
     sync::{Arc, mpsc},
+    time::Instant,
 };
 
 use openraft::storage::IOFlushed;
+use prometheus_client::metrics::histogram::Histogram;
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
     ReadOptions, WriteBatch,
@@ -16,13 +18,21 @@ use super::{
     key::{self, Meta},
     wal,
 };
-use crate::{Error, FatalHook, GroupId, error::DAMAGED, format::decode_entry, types::Entry, types::TypeConfig};
+use crate::{
+    Error, FatalHook, GroupId,
+    error::DAMAGED,
+    format::decode_entry,
+    metrics::durations,
+    types::{Entry, TypeConfig},
+};
 
 /// The log database of a process.
 pub(crate) struct LogDb {
     /// Dropped first: its thread uses the database.
     flusher: Flusher<Synced>,
     db: Arc<DB>,
+    /// How long the syncs took.
+    syncs: Histogram,
 }
 
 /// Who waits for a sync.
@@ -53,9 +63,16 @@ impl LogDb {
         let db = DB::open_cf_descriptors(&database_options(), path, families);
         let db = Arc::new(db.map_err(Error::database("the Raft log", path))?);
         let synced = Arc::clone(&db);
-        let sync = move || synced.flush_wal(true).map_err(|error| error.to_string());
+        let syncs = durations();
+        let measured = syncs.clone();
+        let sync = move || {
+            let begun = Instant::now();
+            synced.flush_wal(true).map_err(|error| error.to_string())?;
+            measured.observe(begun.elapsed().as_secs_f64());
+            Ok(())
+        };
         let flusher = Flusher::spawn(sync, fatal).map_err(Error::io(path))?;
-        Ok(Self { flusher, db })
+        Ok(Self { flusher, db, syncs })
     }
 
     /// Writes `batch`: readable at once, durable after the next sync.
@@ -73,6 +90,11 @@ impl LogDb {
 
     pub(crate) fn path(&self) -> &Path {
         self.db.path()
+    }
+
+    /// How long the syncs took, in seconds.
+    pub(crate) fn syncs(&self) -> Histogram {
+        self.syncs.clone()
     }
 
     /// Grows with every write.

@@ -2,6 +2,7 @@ use std::{
     io,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use rocksdb::WriteBatch;
 
 use super::Machine;
 use crate::{
-    FatalHook,
+    FatalHook, GroupMetrics,
     log::Durable,
     state::{Meta, SnapshotData, StateDb, View},
     types::{Answer, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, position},
@@ -31,18 +32,27 @@ pub(crate) struct Applier<M: Machine> {
     state: StateDb,
     meta: Meta,
     fatal: FatalHook,
+    metrics: GroupMetrics,
 }
+
+/// A batch that takes longer is worth a line in the log.
+const SLOW: Duration = Duration::from_millis(100);
 
 type Pending = (Entry, Option<ApplyResponder<TypeConfig>>);
 
 impl<M: Machine> Applier<M> {
     pub(crate) fn new(machine: Arc<M>, state: StateDb, fatal: FatalHook) -> io::Result<Self> {
         let meta = Meta::read(state.generation().as_ref()).map_err(io::Error::other)?;
-        Ok(Self { machine, state, meta, fatal })
+        Ok(Self { machine, state, meta, fatal, metrics: GroupMetrics::default() })
+    }
+
+    pub(crate) fn metrics(&self) -> GroupMetrics {
+        self.metrics.clone()
     }
 
     fn apply_batch(&mut self, batch: Vec<Pending>) -> io::Result<()> {
         let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
+        let (entries, begun) = (batch.len(), Instant::now());
         let generation = self.state.generation();
         let mut overlay = Overlay::new(generation.as_ref());
         let mut done = Vec::with_capacity(batch.len());
@@ -67,6 +77,7 @@ impl<M: Machine> Applier<M> {
         }
         meta.applied = Some(last);
 
+        let evaluated = begun.elapsed();
         let mut changes = WriteBatch::default();
         for change in overlay.into_changes() {
             let table = generation.table(change.table).map_err(io::Error::other)?;
@@ -76,8 +87,11 @@ impl<M: Machine> Applier<M> {
             }
         }
         meta.write(&generation, &mut changes).map_err(io::Error::other)?;
+        let (bytes, writing) = (changes.size_in_bytes(), Instant::now());
         generation.write(changes).map_err(io::Error::other)?;
         self.meta = meta;
+        let written = writing.elapsed();
+        self.metrics.writes.observe(written.as_secs_f64());
 
         let mut answers = Vec::with_capacity(done.len());
         for (at, effects, answer, responder) in done {
@@ -89,6 +103,21 @@ impl<M: Machine> Applier<M> {
         self.state.announce(last.index);
         for (responder, answer) in answers {
             responder.send(answer);
+        }
+        let took = begun.elapsed();
+        if took > SLOW {
+            self.metrics.slow_applies.inc();
+            let published = took.saturating_sub(evaluated).saturating_sub(written);
+            tracing::warn!(
+                last = last.index,
+                entries,
+                bytes,
+                ?took,
+                ?evaluated,
+                ?written,
+                ?published,
+                "applying committed entries was slow"
+            );
         }
         Ok(())
     }

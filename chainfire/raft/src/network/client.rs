@@ -92,12 +92,12 @@ impl Connection {
     fn unreachable(&self, reason: impl Into<String>) -> RPCError<TypeConfig> {
         let reason = reason.into();
         self.dialer.forget(self.to.slot(), self.lane);
-        self.dialer.lost(self.to.slot(), &reason);
+        self.dialer.lost(self.to.slot(), self.lane, &reason);
         RPCError::Unreachable(Unreachable::from_string(reason))
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
-        self.dialer.lost(self.to.slot(), "no answer in time");
+        self.dialer.lost(self.to.slot(), self.lane, "no answer in time");
         let (id, target) = (self.own.to_u64(), self.to.to_u64());
         RPCError::Timeout(Timeout { action, id, target, timeout })
     }

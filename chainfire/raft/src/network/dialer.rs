@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration, time
 use bytes::Bytes;
 use holdfast_proto::peer::{Request, peer_client::PeerClient};
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use tonic::{
     Code, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
@@ -28,6 +29,7 @@ pub(crate) struct Dialer {
     limits: Limits,
     channels: Mutex<BTreeMap<(Slot, Lane), Channel>>,
     reach: Reach,
+    heartbeats_failed: Counter,
 }
 
 /// Why a call has no answer.
@@ -46,7 +48,15 @@ pub(crate) enum CallError {
 
 impl Dialer {
     pub(crate) fn new(known: Arc<Known>, tls: Option<PeerTls>, timing: Timing, limits: Limits) -> Self {
-        Self { known, tls, timing, limits, channels: Mutex::default(), reach: Reach::default() }
+        Self {
+            known,
+            tls,
+            timing,
+            limits,
+            channels: Mutex::default(),
+            reach: Reach::default(),
+            heartbeats_failed: Counter::default(),
+        }
     }
 
     pub(crate) fn timing(&self) -> Timing {
@@ -81,8 +91,16 @@ impl Dialer {
         self.channels.lock().remove(&(to, lane));
     }
 
+    /// Heartbeats that had no answer.
+    pub(crate) fn heartbeats_failed(&self) -> &Counter {
+        &self.heartbeats_failed
+    }
+
     /// Notes that a message of Raft has no answer. openraft tries again several times a second; the log hears of it once.
-    pub(crate) fn lost(&self, to: Slot, reason: &str) {
+    pub(crate) fn lost(&self, to: Slot, lane: Lane, reason: &str) {
+        if lane == Lane::Heartbeat {
+            self.heartbeats_failed.inc();
+        }
         if self.reach.lost(to, reason, Instant::now()) {
             tracing::warn!(server = self.name(to), reason, "a server does not answer");
         }

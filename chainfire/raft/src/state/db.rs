@@ -65,22 +65,13 @@ impl StateDb {
         self.inner.applied.subscribe()
     }
 
-    /// Roughly the bytes of live data in all tables, in memory and on disk.
-    pub fn live_bytes(&self) -> Result<u64, Error> {
-        self.sum_property("rocksdb.estimate-live-data-size")
-    }
-
-    /// Bytes that all tables use, with what awaits compaction.
-    pub fn total_bytes(&self) -> Result<u64, Error> {
-        self.sum_property("rocksdb.total-sst-files-size")
-    }
-
-    fn sum_property(&self, property: &str) -> Result<u64, Error> {
+    /// Bytes that `tables` use on disk and in memory, with what awaits compaction.
+    pub fn table_bytes(&self, tables: &[Table]) -> Result<u64, Error> {
         let generation = self.inner.current.load_full();
         let mut sum = 0;
-        for table in generation.machine_tables() {
-            let handle = generation.table(table)?;
-            for name in [property, "rocksdb.cur-size-all-mem-tables"] {
+        for table in tables {
+            let handle = generation.table(*table)?;
+            for name in ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"] {
                 sum += generation.db().property_int_value_cf(&handle, name).map_err(failed)?.unwrap_or(0);
             }
         }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::Etcd;
 use crate::{
-    Error,
+    Error, Profile,
     members::{Member, MemberId},
 };
 
@@ -18,17 +18,18 @@ use crate::{
 impl Cluster for Etcd {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
         self.admit(request.metadata(), request.extensions())?;
-        if request.into_inner().linearizable {
+        if request.into_inner().linearizable && self.profile != Profile::V3_4 {
             self.store.barrier().await.map_err(Error::from)?;
         }
-        let members =
+        let mut members: Vec<WireMember> =
             self.directory.members().iter().map(|member| self.wire_member(member)).collect::<Result<_, _>>()?;
+        members.sort_unstable_by_key(|member| member.id);
         Ok(Response::new(MemberListResponse { header: Some(self.header(Revision(0))), members }))
     }
 
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
         check_urls(&request.into_inner().peer_ur_ls)?;
-        Err(Error::NotCapable.into())
+        Err(Error::MembershipFixed.into())
     }
 
     async fn member_remove(
@@ -36,7 +37,7 @@ impl Cluster for Etcd {
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
         self.known(request.into_inner().id)?;
-        Err(Error::NotCapable.into())
+        Err(Error::MembershipFixed.into())
     }
 
     async fn member_update(
@@ -46,7 +47,7 @@ impl Cluster for Etcd {
         let request = request.into_inner();
         check_urls(&request.peer_ur_ls)?;
         self.known(request.id)?;
-        Err(Error::NotCapable.into())
+        Err(Error::MembershipFixed.into())
     }
 
     async fn member_promote(

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use chainfire_core::{
     AuthenticatedBy,
     kv::{Keys, Revision},
@@ -15,10 +15,17 @@ use holdfast_rpc::Connection;
 use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
-use super::oversize;
+use super::{oversize, release, traffic};
 use crate::{
-    Error, directory::Directory, lease::Keeper, metrics::Metrics, permit::Permit, request::request_id, store::Store,
-    watch::Hub, wire::Headers,
+    Error, Profile,
+    directory::Directory,
+    lease::Keeper,
+    metrics::{Grpc, Metrics},
+    permit::Permit,
+    request::request_id,
+    store::Store,
+    watch::Hub,
+    wire::Headers,
 };
 
 /// How callers are judged: IAM in the suite, [`Doors::open`] in the drop-in server.
@@ -37,10 +44,12 @@ pub(crate) struct Parts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) doors: Doors,
     pub(crate) metrics: Metrics,
+    pub(crate) grpc: Arc<Grpc>,
     /// Between two progress notifications of an idle watcher.
     pub(crate) progress_interval: Duration,
     /// The shortest lease, in seconds.
     pub(crate) min_ttl: i64,
+    pub(crate) profile: Profile,
 }
 
 /// The handlers of all services.
@@ -66,6 +75,7 @@ impl Etcd {
     /// All services as routes of one router.
     pub(crate) fn routes(self) -> Routes {
         let receive = self.store.limits().receive_bytes();
+        let (profile, grpc) = (self.profile, self.grpc.clone());
         macro_rules! sized {
             ($server:ident) => {
                 $server::new(self.clone()).max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES)
@@ -80,6 +90,8 @@ impl Etcd {
             .add_service(sized!(AdminServer))
             .into_axum_router()
             .layer(map_response(oversize::as_clients_know_it))
+            .layer(from_fn(move |request, next| release::offer(profile, request, next)))
+            .layer(from_fn(move |request, next| traffic::measure(grpc.clone(), request, next)))
             .into()
     }
 

@@ -25,6 +25,7 @@ impl Kv for Etcd {
         if !serializable {
             self.store.barrier().await.map_err(Error::from)?;
         }
+        self.store.check_sound()?;
         let one = matches!(range.keys, Keys::One(_));
         let answer = self.read(one, move |read| Ok(kv::range(read, &range)?)).await?;
         Ok(Response::new(wire::range_response(self.header(answer.revision), answer)))
@@ -62,6 +63,7 @@ impl Kv for Etcd {
             if !serializable {
                 self.store.barrier().await.map_err(Error::from)?;
             }
+            self.store.check_sound()?;
             let answer = self.read(false, move |read| Ok(kv::read_txn(read, &txn)?)).await?;
             return Ok(Response::new(wire::txn_response(self.header(answer.revision), answer)));
         }

@@ -1,17 +1,22 @@
 use std::pin::Pin;
 
-use chainfire_core::kv::{self, Revision};
+use bytes::Bytes;
+use chainfire_core::{
+    alarm::Alarm,
+    kv::{self, Keys, Revision},
+};
 use futures::Stream;
 use holdfast_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest,
     DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
     SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, alarm_request::AlarmAction,
-    maintenance_server::Maintenance,
+    downgrade_request::DowngradeAction, maintenance_server::Maintenance,
 };
+use iam_client::KeyAccess;
 use tonic::{Request, Response, Status};
 
-use super::Etcd;
-use crate::{Error, members::MemberId, version};
+use super::{Etcd, downgrade};
+use crate::{Error, Profile, members::MemberId, wire};
 
 type Parts = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
@@ -21,29 +26,29 @@ impl Maintenance for Etcd {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let status = self.store.status();
         let leader = status.leader.and_then(|slot| self.directory.members().by_slot(slot));
-        let state = self.store.group().state();
-        let total = state.total_bytes().map_err(Error::from)?;
-        let live = state.live_bytes().map_err(Error::from)?.min(total);
+        let usage = self.store.usage()?;
+        let quota = self.store.limits().quota_bytes.unwrap_or(0);
         let mut errors = Vec::new();
         if leader.is_none() {
             errors.push(Error::NoLeader.to_string());
         }
+        errors.extend(self.store.alarms()?.into_iter().map(wire::alarm_text));
         errors.extend(status.failed);
+        let newest = self.profile == Profile::V3_6;
         Ok(Response::new(StatusResponse {
             header: Some(self.current_header()?),
-            version: version::SERVER.to_owned(),
-            db_size: bytes(total),
+            version: self.profile.server().to_owned(),
+            db_size: bytes(usage.total),
             leader: leader.map_or(0, |member| member.id.0),
             raft_index: status.committed,
             raft_term: status.term,
             raft_applied_index: status.applied,
             errors,
-            db_size_in_use: bytes(live),
+            db_size_in_use: bytes(usage.used),
             is_learner: false,
-            storage_version: version::STORAGE.to_owned(),
-            // There is no quota on the user keyspace.
-            db_size_quota: 0,
-            downgrade_info: Some(DowngradeInfo::default()),
+            storage_version: self.profile.storage().unwrap_or_default().to_owned(),
+            db_size_quota: if newest { bytes(quota) } else { 0 },
+            downgrade_info: newest.then(DowngradeInfo::default),
         }))
     }
 
@@ -60,19 +65,39 @@ impl Maintenance for Etcd {
             header: Some(self.header(current)),
             hash: hash.hash,
             compact_revision: hash.compacted.map_or(-1, |revision| revision.0),
-            hash_revision: hash.revision.0,
+            hash_revision: if self.profile == Profile::V3_6 { hash.revision.0 } else { 0 },
         }))
     }
 
-    /// Alarms are never raised: there is no quota to run out of, and a member that finds damage stops.
+    /// Alarms are read by everybody; to change them is for who may write every key.
     async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
-        self.admit(request.metadata(), request.extensions())?;
-        match AlarmAction::try_from(request.into_inner().action) {
-            Ok(AlarmAction::Get | AlarmAction::Deactivate) => {
-                Ok(Response::new(AlarmResponse { header: Some(self.current_header()?), alarms: Vec::new() }))
+        let identity = self.admit(request.metadata(), request.extensions())?;
+        let request = request.into_inner();
+        let kind = wire::alarm_kind(request.alarm);
+        let named = kind.map(|kind| Alarm { member: request.member_id, kind });
+        let alarms = match (AlarmAction::try_from(request.action), named) {
+            (Ok(AlarmAction::Get), _) => {
+                self.store.barrier().await.map_err(Error::from)?;
+                let mut alarms = self.store.alarms()?;
+                alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
+                alarms
             }
-            Ok(AlarmAction::Activate) | Err(_) => Err(Error::Unimplemented("alarms cannot be raised by hand").into()),
-        }
+            (Ok(AlarmAction::Activate), Some(alarm)) => {
+                self.permit_keys(&identity, KeyAccess::Write, &everything())?;
+                // 0 is nobody in particular.
+                if alarm.member != 0 {
+                    self.directory.members().by_id(MemberId(alarm.member)).ok_or(Error::MemberNotFound)?;
+                }
+                self.store.raise(identity.origin(), alarm).await?.into_iter().collect()
+            }
+            (Ok(AlarmAction::Deactivate), Some(alarm)) => {
+                self.permit_keys(&identity, KeyAccess::Write, &everything())?;
+                self.store.clear(identity.origin(), alarm).await?.into_iter().collect()
+            }
+            (Ok(AlarmAction::Activate | AlarmAction::Deactivate), None) | (Err(_), _) => Vec::new(),
+        };
+        let alarms = alarms.into_iter().map(wire::alarm_member).collect();
+        Ok(Response::new(AlarmResponse { header: Some(self.current_header()?), alarms }))
     }
 
     /// Space is given back while the store runs, so there is nothing to do, and nothing stops for it.
@@ -93,8 +118,10 @@ impl Maintenance for Etcd {
         Ok(Response::new(MoveLeaderResponse { header: None }))
     }
 
+    /// Everything that is stored, as it is stored: of use only between members of one cluster.
     async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        Err(Error::Unimplemented("Hash depends on the file format of a member; use HashKV").into())
+        let (hash, revision) = self.read(false, |read| Ok((kv::hash_rows(read)?, kv::current_revision(read)?))).await?;
+        Ok(Response::new(HashResponse { header: Some(self.header(revision)), hash }))
     }
 
     type SnapshotStream = Parts;
@@ -103,9 +130,29 @@ impl Maintenance for Etcd {
         Err(Error::Unimplemented("Snapshot in etcd's file format is not offered; use florctl backup").into())
     }
 
-    async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
-        Err(Error::Unimplemented("Downgrade is not offered; the cluster's feature level never falls").into())
+    /// Tells which release a downgrade could go to. None begins here: what is stored is not etcd's, so that none of its
+    /// releases could go on with it.
+    async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+        let request = request.into_inner();
+        match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => {
+                downgrade::check(self.profile, &request.version)?;
+                self.store.barrier().await.map_err(Error::from)?;
+                let version = self.profile.cluster().to_owned();
+                Ok(Response::new(DowngradeResponse { header: Some(self.current_header()?), version }))
+            }
+            Ok(DowngradeAction::Enable) => {
+                downgrade::check(self.profile, &request.version)?;
+                Err(Error::NotCapable.into())
+            }
+            Ok(DowngradeAction::Cancel) => Err(Error::NoDowngrade.into()),
+            Err(_) => Err(Error::Unimplemented("etcdserver: unknown method").into()),
+        }
     }
+}
+
+fn everything() -> Keys {
+    Keys::From(Bytes::from_static(b"\0"))
 }
 
 fn bytes(count: u64) -> i64 {

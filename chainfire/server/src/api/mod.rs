@@ -3,11 +3,14 @@
 mod admin;
 mod auth;
 mod cluster;
+mod downgrade;
 mod etcd;
 mod kv;
 mod lease;
 mod maintenance;
 mod oversize;
+mod release;
+mod traffic;
 mod watch;
 
 pub use etcd::Doors;

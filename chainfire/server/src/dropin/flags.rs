@@ -3,7 +3,7 @@ use std::{collections::HashSet, ffi::OsString, path::PathBuf};
 use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
 use super::{foreign, url::Url};
-use crate::version;
+use crate::Profile;
 
 /// etcd's flags that mean something here. Each can be given in the environment too: `ETCD_` and the flag's name in
 /// capitals, with `_` for `-`; a flag wins over the environment, and the last of a repeated flag over the others.
@@ -14,7 +14,7 @@ use crate::version;
     display_name = "holdfast chainfire",
     about = "The replicated store alone, in the place of etcd",
     // Scripts look for etcd's line.
-    version = format!("{}\netcd Version: {}", env!("CARGO_PKG_VERSION"), version::SERVER),
+    version = format!("{}\netcd Version: {}", env!("CARGO_PKG_VERSION"), Profile::V3_6.server()),
     args_override_self = true
 )]
 pub struct Flags {
@@ -85,6 +85,13 @@ pub struct Flags {
     pub(super) max_txn_ops: u32,
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", default_value_t = 1_572_864)]
     pub(super) max_request_bytes: u32,
+    /// Bytes of the keyspace; 0: etcd's default of 2 GiB; less: no limit.
+    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0, allow_negative_numbers = true)]
+    pub(super) quota_backend_bytes: i64,
+    /// Take back the alarm for a reached quota as soon as there is room again. Not a flag of etcd.
+    #[arg(long, env = "ETCD_QUOTA_AUTO_DISARM", num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) quota_auto_disarm: bool,
     #[arg(long, env = "ETCD_AUTO_COMPACTION_MODE", default_value = "periodic", value_parser = ["periodic", "revision"])]
     pub(super) auto_compaction_mode: String,
     /// Revisions to keep, or a time such as 30m or 10 (hours). 0: keep all.
@@ -93,6 +100,13 @@ pub struct Flags {
     /// Entries after which the log is shortened.
     #[arg(long, env = "ETCD_SNAPSHOT_COUNT", default_value_t = 10_000)]
     pub(super) snapshot_count: u64,
+    /// Compare the whole data with the other members' before the first answer, and end if they differ.
+    #[arg(long, alias = "experimental-initial-corrupt-check", env = "ETCD_INITIAL_CORRUPT_CHECK", num_args = 0..=1,
+          require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) initial_corrupt_check: bool,
+    /// Between two comparisons of all members' whole data, such as 4h. 0: only what is new is compared.
+    #[arg(long, alias = "experimental-corrupt-check-time", env = "ETCD_CORRUPT_CHECK_TIME", default_value = "0")]
+    pub(super) corrupt_check_time: String,
     /// Milliseconds.
     #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", default_value_t = 100)]
     pub(super) heartbeat_interval: u64,
@@ -106,6 +120,10 @@ pub struct Flags {
         default_value = "10m"
     )]
     pub(super) watch_progress_notify_interval: String,
+    /// Behave like this release of etcd.
+    #[arg(long, env = "ETCD_EMULATE_VERSION", default_value = Profile::V3_6.server(),
+          value_parser = Profile::ALL.map(Profile::server))]
+    pub(super) emulate_version: String,
     #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info",
           value_parser = ["debug", "info", "warn", "error", "panic", "fatal"])]
     pub(super) log_level: String,
@@ -188,7 +206,7 @@ mod tests {
     fn flags_of_several_releases_are_known() {
         let args = ["--feature-gates=InitialCorruptCheck=true", "--warning-apply-duration=1s"];
         let earlier = ["--experimental-warning-apply-duration=1s", "--experimental-initial-corrupt-check"];
-        assert_eq!(parse(&[args, earlier].concat()).unwrap().1.len(), 4);
+        assert_eq!(parse(&[args, earlier].concat()).unwrap().1.len(), 3);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use holdfast_telemetry::Metrics;
 use tokio::net::TcpListener;
 
 use super::{Settings, url::Url};
-use crate::{Chainfire, Config, Doors, Foundation, version};
+use crate::{Chainfire, Config, Doors, Foundation, Profile, http::variables};
 
 /// A drop-in server whose ports are open and whose data is opened, but that does not answer yet.
 pub struct Server {
@@ -22,6 +22,8 @@ pub struct Server {
     metrics: Metrics,
     doors: Vec<Door>,
     peer_scheme: &'static str,
+    profile: Profile,
+    initial_check: bool,
 }
 
 /// One listener.
@@ -48,6 +50,8 @@ pub enum ServerError {
         "--initial-cluster-state=existing, but this member has no data: members cannot be added to a running cluster"
     )]
     NewMember,
+    #[error("initial corruption check: {0}")]
+    Unsound(String),
     #[error("{0}")]
     Task(String),
 }
@@ -86,12 +90,24 @@ impl Server {
             client_urls: settings.client_urls,
             progress_interval: settings.progress_interval,
             auto_compaction: settings.auto_compaction,
+            auto_disarm: settings.auto_disarm,
+            corrupt_check: settings.corrupt_check,
+            profile: settings.profile,
             ..Config::new(settings.timing)
         };
         let metrics = Metrics::new();
         let group = GroupConfig { snapshot_every: settings.snapshot_every, ..GroupConfig::chainfire() };
         let chainfire = Chainfire::open(&node, group, config, &metrics).await?;
-        Ok(Self { node, chainfire, metrics, doors, peer_scheme: settings.peer_scheme })
+        let (peer_scheme, profile) = (settings.peer_scheme, settings.profile);
+        Ok(Self {
+            node,
+            chainfire,
+            metrics,
+            doors,
+            peer_scheme,
+            profile,
+            initial_check: settings.initial_corrupt_check,
+        })
     }
 
     /// Where clients are answered, in the order of the listening URLs.
@@ -101,7 +117,7 @@ impl Server {
 
     /// Answers until `stop`, then hands leadership over and ends in good order.
     pub async fn run(self, stop: Stop) -> Result<(), ServerError> {
-        let Self { node, chainfire, metrics, doors, peer_scheme } = self;
+        let Self { node, chainfire, metrics, doors, peer_scheme, profile, initial_check } = self;
         let started = tokio::select! {
             started = node.start(Foundation::alone().command(peer_scheme)) => started,
             () = stop.requested() => Err(chainfire_raft::Error::Stopped),
@@ -109,6 +125,10 @@ impl Server {
         if let Err(error) = started {
             node.stop().await;
             return if stop.is_requested() { Ok(()) } else { Err(error.into()) };
+        }
+        if initial_check && let Err(error) = sound(&chainfire).await {
+            node.stop().await;
+            return Err(error);
         }
         tracing::warn!("callers are not authenticated: whoever reaches the client port can read and change everything");
         let mut tasks = Tasks::new(stop);
@@ -133,7 +153,7 @@ impl Server {
         tasks.spawn("ready", Failure::IsLogged, async move {
             tokio::select! {
                 () = waiting.ready() => {
-                    tracing::info!(version = version::CLUSTER, "enabled capabilities for version");
+                    tracing::info!(version = profile.cluster(), "enabled capabilities for version");
                     tracing::info!("ready to serve client requests");
                 }
                 () = stopped.requested() => {}
@@ -147,6 +167,14 @@ impl Server {
     }
 }
 
+/// Whether this member's data are those of the others.
+async fn sound(chainfire: &Chainfire) -> Result<(), ServerError> {
+    let compared = chainfire.compare_with_others().await;
+    compared
+        .map_err(|error| ServerError::Unsound(error.to_string()))?
+        .map_err(|differs| ServerError::Unsound(differs.to_string()))
+}
+
 fn client_router(chainfire: &Chainfire) -> Result<Router, ServerError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(holdfast_proto::DESCRIPTORS)
@@ -157,6 +185,7 @@ fn client_router(chainfire: &Chainfire) -> Result<Router, ServerError> {
         .add_service(reflection)
         .add_service(health)
         .into_axum_router()
+        .merge(variables())
         .fallback(unknown_path))
 }
 

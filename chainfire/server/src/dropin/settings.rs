@@ -4,7 +4,7 @@ use chainfire_raft::{Cluster, LOG_DIRECTIVES, Member, PeerTls, Timing};
 use holdfast_rpc::{ClientAuth, TlsFiles};
 
 use super::{Flags, url::Url};
-use crate::{AutoCompaction, Limits};
+use crate::{AutoCompaction, Limits, Profile};
 
 /// What the drop-in server runs with: [`Flags`] after every check.
 #[derive(Clone, Debug)]
@@ -27,6 +27,10 @@ pub struct Settings {
     pub(super) snapshot_every: u64,
     pub(super) progress_interval: Duration,
     pub(super) auto_compaction: Option<AutoCompaction>,
+    pub(super) auto_disarm: bool,
+    pub(super) corrupt_check: Option<Duration>,
+    pub(super) initial_corrupt_check: bool,
+    pub(super) profile: Profile,
     /// A filter for the log.
     pub log_filter: String,
 }
@@ -63,6 +67,10 @@ impl TryFrom<Flags> for Settings {
             snapshot_every: flags.snapshot_count.max(1),
             progress_interval: progress_interval(&flags.watch_progress_notify_interval)?,
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
+            auto_disarm: flags.quota_auto_disarm,
+            corrupt_check: interval("--corrupt-check-time", &flags.corrupt_check_time)?,
+            initial_corrupt_check: flags.initial_corrupt_check,
+            profile: Profile::named(&flags.emulate_version).unwrap_or_default(),
             log_filter: match flags.log_level.as_str() {
                 "debug" => "debug".to_owned(),
                 level @ ("info" | "warn") => format!("{level},{LOG_DIRECTIVES}"),
@@ -151,7 +159,11 @@ fn limits(flags: &Flags) -> Result<Limits, SettingsError> {
     if flags.max_request_bytes > LARGEST {
         return invalid(format!("--max-request-bytes must be at most {LARGEST}"));
     }
-    Ok(Limits { request_bytes: flags.max_request_bytes as usize, txn_ops: flags.max_txn_ops as usize })
+    let quota_bytes = match flags.quota_backend_bytes {
+        0 => Limits::default().quota_bytes,
+        bytes => u64::try_from(bytes).ok(),
+    };
+    Ok(Limits { request_bytes: flags.max_request_bytes as usize, txn_ops: flags.max_txn_ops as usize, quota_bytes })
 }
 
 fn progress_interval(text: &str) -> Result<Duration, SettingsError> {
@@ -160,6 +172,15 @@ fn progress_interval(text: &str) -> Result<Duration, SettingsError> {
         return invalid("--watch-progress-notify-interval must be at least 100ms");
     }
     Ok(interval)
+}
+
+/// A time, or none for 0.
+fn interval(flag: &str, text: &str) -> Result<Option<Duration>, SettingsError> {
+    if text == "0" {
+        return Ok(None);
+    }
+    let interval = duration(text).ok_or_else(|| SettingsError(format!("{flag}: {text:?} is not a time such as 4h")))?;
+    Ok(Some(interval).filter(|interval| !interval.is_zero()))
 }
 
 fn auto_compaction(mode: &str, retention: &str) -> Result<Option<AutoCompaction>, SettingsError> {
@@ -237,6 +258,14 @@ mod tests {
         assert!(text(&["--listen-client-urls=https://localhost:2379"]).contains("--cert-file"));
         assert!(text(&["--election-timeout=200"]).contains("--heartbeat-interval"));
         assert!(text(&["--initial-cluster=default=http://a:1,b=https://b:1"]).contains("all https"));
+    }
+
+    #[test]
+    fn the_quota_is_two_gibibytes_or_what_is_said_or_none() {
+        let quota = |flag: &str| settings(&[flag]).unwrap().limits.quota_bytes;
+        assert_eq!(quota("--quota-backend-bytes=0"), Some(2 << 30));
+        assert_eq!(quota("--quota-backend-bytes=8589934592"), Some(8 << 30));
+        assert_eq!(quota("--quota-backend-bytes=-1"), None);
     }
 
     #[test]

@@ -3,7 +3,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use chainfire_core::lease::LeaseId;
 use chainfire_raft::Group;
 use tokio::{sync::Mutex, time::timeout};
@@ -55,6 +54,12 @@ impl Desk {
         }
     }
 
+    /// The same for another server.
+    pub(crate) async fn answer_encoded(&self, question: &[u8]) -> Result<Vec<u8>, String> {
+        let question = Question::decode(question).map_err(|error| error.to_string())?;
+        self.answer(question).await.encode().map_err(|error| error.to_string())
+    }
+
     async fn renew(&self, term: u64, id: LeaseId) -> Answer {
         match self.lessor.renew(term, id) {
             Ok(Renewal::Renewed { ttl }) => Answer::Renewed { ttl },
@@ -82,13 +87,5 @@ impl Desk {
         let term = self.group.prove_leadership().await?;
         *proof = Some(Proof { term, asked });
         Some(term)
-    }
-}
-
-#[async_trait]
-impl chainfire_raft::Desk for Desk {
-    async fn answer(&self, question: &[u8]) -> Result<Vec<u8>, String> {
-        let question = Question::decode(question).map_err(|error| error.to_string())?;
-        self.answer(question).await.encode().map_err(|error| error.to_string())
     }
 }

@@ -1,10 +1,12 @@
-/// What one request may ask for at most; etcd's defaults.
+/// What one request, and all of them together, may ask for at most; etcd's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one proposal.
     pub request_bytes: usize,
     /// Compares, and operations of each branch, of one transaction.
     pub txn_ops: usize,
+    /// Bytes of the user keyspace, as [`chainfire_core::quota`] counts them; no limit if none.
+    pub quota_bytes: Option<u64>,
 }
 
 /// What a message may have beyond [`Limits::request_bytes`] before it is not even read.
@@ -19,6 +21,6 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_bytes: 3 << 19, txn_ops: 128 }
+        Self { request_bytes: 3 << 19, txn_ops: 128, quota_bytes: Some(2 << 30) }
     }
 }

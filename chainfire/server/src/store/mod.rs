@@ -1,8 +1,11 @@
 //! The replicated state as the services of this crate and of others use it.
 
+mod doubt;
 mod journal;
 mod limits;
+mod pressure;
 mod replicated;
+mod space;
 mod system;
 
 pub use limits::Limits;

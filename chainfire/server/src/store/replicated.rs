@@ -1,6 +1,6 @@
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use chainfire_core::{
@@ -9,17 +9,28 @@ use chainfire_core::{
     format,
     kv::{self, Revision},
 };
-use chainfire_raft::{Group, ReadError, Status, Timing, View};
+use chainfire_raft::{Group, ProposeError, ReadError, Status, Timing, View};
 
-use super::Limits;
-use crate::{ChainfireMachine, Error};
+use super::{
+    Limits,
+    doubt::doubt,
+    pressure::{self, Pending},
+};
+use crate::{ChainfireMachine, Error, MemberId, metrics::Metrics};
 
 /// Proposes typed commands to the group and reads its state.
 pub(crate) struct Store {
     pub(super) group: Group<ChainfireMachine>,
     limits: Limits,
     timing: Timing,
+    /// This member.
+    pub(super) own: MemberId,
+    pending: Pending,
+    metrics: Metrics,
 }
+
+/// A read index that takes longer is slow.
+const SLOW_READ: Duration = Duration::from_millis(500);
 
 /// The answer to a user command, with the term of its log entry.
 #[derive(Clone, Debug)]
@@ -29,12 +40,28 @@ pub(crate) struct Done<T> {
 }
 
 impl Store {
-    pub(crate) fn new(group: Group<ChainfireMachine>, limits: Limits, timing: Timing) -> Self {
-        Self { group, limits, timing }
+    pub(crate) fn new(
+        group: Group<ChainfireMachine>,
+        limits: Limits,
+        timing: Timing,
+        own: MemberId,
+        metrics: Metrics,
+    ) -> Self {
+        Self { group, limits, timing, own, pending: Pending::default(), metrics }
+    }
+
+    /// Changes of the user keyspace that wait for their answer.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.proposals()
     }
 
     pub(crate) fn timing(&self) -> Timing {
         self.timing
+    }
+
+    /// This member.
+    pub(crate) fn own(&self) -> MemberId {
+        self.own
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -60,7 +87,14 @@ impl Store {
 
     /// Waits until [`Store::view`] shows everything that was acknowledged anywhere before this call.
     pub(crate) async fn barrier(&self) -> Result<u64, ReadError> {
-        self.group.read_index().await
+        let asked = Instant::now();
+        let known = self.group.read_index().await;
+        if known.is_err() {
+            self.metrics.reads_failed.inc();
+        } else if asked.elapsed() >= SLOW_READ {
+            self.metrics.slow_reads.inc();
+        }
+        known
     }
 
     /// The user keyspace's revision on this server.
@@ -70,11 +104,25 @@ impl Store {
 
     /// Replicates a change of the user keyspace.
     pub(crate) async fn change(&self, origin: Origin, command: UserCommand) -> Result<Done<UserAnswer>, Error> {
+        let before = self.status();
+        pressure::check(&before, &command)?;
+        self.check_space(&command).await?;
         let command = self.encode(origin, Command::User(command))?;
         if command.len() > self.limits.request_bytes {
             return Err(Error::RequestTooLarge);
         }
-        let committed = self.group.propose(command).await?;
+        let _waiting = self.pending.enter(command.len())?;
+        let asked = Instant::now();
+        let committed = self.group.propose(command).await.map_err(|error| {
+            self.metrics.proposals_failed.inc();
+            match error {
+                ProposeError::Unknown(reason) => {
+                    tracing::debug!(reason, "the outcome of a change is unknown");
+                    doubt(&before, &self.status(), asked.elapsed(), self.timing.request())
+                }
+                error => error.into(),
+            }
+        })?;
         match decode(&committed.answer)? {
             Answer::User(Ok(answer)) => Ok(Done { term: committed.term, answer }),
             Answer::User(Err(UserRefusal { error, .. })) => Err(error.into()),

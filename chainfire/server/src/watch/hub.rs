@@ -70,6 +70,10 @@ pub(crate) struct Order {
 pub(crate) struct Census {
     pub(crate) streams: usize,
     pub(crate) watchers: usize,
+    /// Watchers that read from the disk.
+    pub(crate) behind: usize,
+    /// Events that wait to be sent.
+    pub(crate) pending: usize,
 }
 
 impl Hub {
@@ -121,7 +125,11 @@ impl Hub {
 
     pub(crate) fn census(&self) -> Census {
         let inner = self.inner.lock();
-        Census { streams: inner.streams.len(), watchers: inner.streams.values().map(|outbox| outbox.count()).sum() }
+        let mut census = Census { streams: inner.streams.len(), ..Census::default() };
+        for outbox in inner.streams.values() {
+            outbox.count(&mut census);
+        }
+        census
     }
 }
 

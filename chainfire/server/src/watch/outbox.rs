@@ -7,7 +7,7 @@ use chainfire_core::kv::{Event, KeyValue, Keys, Revision, RevisionEvents};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{WatchId, Watcher};
+use super::{WatchId, Watcher, hub::Census};
 use crate::Error;
 
 /// Blocks that may wait for a client before its watchers have to read from the disk.
@@ -241,8 +241,12 @@ impl Outbox {
         self.state.lock().watchers.values().map(|registered| registered.watcher.keys.clone()).collect()
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.state.lock().watchers.len()
+    pub(super) fn count(&self, census: &mut Census) {
+        let state = self.state.lock();
+        census.watchers += state.watchers.len();
+        census.behind += state.watchers.values().filter(|one| one.phase != Phase::Synced).count();
+        let events = |item: &Item| if let Item::Events { block, .. } = item { block.events.events.len() } else { 0 };
+        census.pending += state.queue.iter().map(events).sum::<usize>();
     }
 
     /// Waits until the client has read enough of its answers to be allowed another request.

@@ -1,12 +1,14 @@
 //! Between etcd's messages and the state machine's types. Requests are checked here and in
 //! [`chainfire_core::kv`]'s `check_*`; nothing past this module sees a wire type.
 
+mod alarm;
 mod answer;
 mod audit;
 mod header;
 mod request;
 mod watch;
 
+pub(crate) use alarm::{alarm_kind, alarm_member, alarm_name, alarm_text};
 pub(crate) use answer::{delete_response, put_response, range_response, txn_response};
 pub(crate) use audit::audit_policy;
 pub(crate) use header::Headers;

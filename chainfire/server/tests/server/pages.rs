@@ -1,9 +1,11 @@
 //! The plain HTTP pages of the API port.
 
+use holdfast_proto::etcdserverpb::{AuthStatusRequest, DowngradeRequest, HashKvRequest, StatusRequest};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+use tonic::Code;
 
 use crate::{kv::put, support::TestServer};
 
@@ -41,5 +43,118 @@ async fn health_version_and_metrics() -> anyhow::Result<()> {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
+    Ok(())
+}
+
+/// §1.4: every metric that dashboards ask for is there, and what can be known without load is true.
+#[tokio::test]
+async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    for n in 0..3 {
+        server.kv().put(put(&format!("k{n}"), "v")).await?;
+    }
+    server.kv().put(put("", "v")).await.unwrap_err();
+    let (_, metrics) = ask(&server, "GET", "/metrics").await?;
+    for line in [
+        "etcd_debugging_mvcc_keys_total 3",
+        "etcd_mvcc_put_total 3",
+        "etcd_debugging_mvcc_slow_watcher_total 0",
+        "etcd_debugging_mvcc_pending_events_total 0",
+        "etcd_debugging_mvcc_watcher_total 0",
+        "etcd_server_proposals_pending 0",
+        "etcd_server_proposals_failed_total 0",
+        "etcd_server_quota_backend_bytes 2147483648",
+        "etcd_server_heartbeat_send_failures_total 0",
+        r#"grpc_server_started_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
+        r#"grpc_server_msg_received_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
+        r#"grpc_server_msg_sent_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 3"#,
+        r#"grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    let handled = |code: &str| {
+        let start = format!("grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"Put\"");
+        metrics.lines().find(|line| line.starts_with(&start)).and_then(|line| line.split(' ').nth(1)).map(str::to_owned)
+    };
+    assert_eq!((handled("OK").as_deref(), handled("InvalidArgument").as_deref()), (Some("3"), Some("1")));
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<f64>().ok()).ok_or_else(|| anyhow::anyhow!("no {name} in\n{metrics}"))
+    };
+    for positive in [
+        "etcd_server_proposals_committed_total",
+        "etcd_server_proposals_applied_total",
+        "etcd_server_leader_changes_seen_total",
+        "etcd_disk_wal_fsync_duration_seconds_count",
+        "etcd_disk_backend_commit_duration_seconds_count",
+        "etcd_mvcc_db_total_size_in_bytes",
+        "etcd_mvcc_db_total_size_in_use_in_bytes",
+        "etcd_mvcc_range_total",
+        "etcd_debugging_mvcc_events_total",
+        "etcd_network_client_grpc_received_bytes_total",
+        "etcd_network_client_grpc_sent_bytes_total",
+    ] {
+        assert!(value(positive)? > 0.0, "{positive}");
+    }
+    for present in [
+        "etcd_mvcc_delete_total",
+        "etcd_mvcc_txn_total",
+        "etcd_server_slow_apply_total",
+        "etcd_server_slow_read_indexes_total",
+        "etcd_server_read_indexes_failed_total",
+        "etcd_debugging_mvcc_compact_revision",
+        "etcd_debugging_mvcc_watch_stream_total",
+        "etcd_debugging_lease_granted_total",
+        "etcd_debugging_lease_renewed_total",
+        "etcd_debugging_lease_revoked_total",
+        "etcd_debugging_server_lease_expired_total",
+    ] {
+        value(present)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn probes_tell_what_is_wrong_with_what() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    for path in ["/livez", "/readyz", "/livez/serializable_read", "/readyz/linearizable_read", "/readyz/non_learner"] {
+        let (line, body) = ask(&server, "GET", path).await?;
+        assert_eq!((line.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"), "{path}");
+    }
+    let (_, live) = ask(&server, "GET", "/livez?verbose").await?;
+    assert_eq!(live, "[+]serializable_read ok\nok\n");
+    let (_, ready) = ask(&server, "GET", "/readyz?verbose&exclude=non_learner").await?;
+    assert!(ready.contains("[+]data_corruption ok\n") && ready.contains("[+]non_learner excluded: ok\n"), "{ready}");
+    let (line, _) = ask(&server, "POST", "/readyz").await?;
+    assert!(line.contains("405"), "{line}");
+    let (line, _) = ask(&server, "GET", "/livez/linearizable_read").await?;
+    assert!(line.contains("404"), "{line}");
+    let (_, vars) = ask(&server, "GET", "/debug/vars").await?;
+    assert!(vars.contains(r#""cmdline":["#) && vars.contains(r#""memstats":{"Sys":"#), "{vars}");
+    Ok(())
+}
+
+/// §0: `--emulate-version 3.4.23`.
+#[tokio::test]
+async fn an_older_release_is_emulated() -> anyhow::Result<()> {
+    let server = TestServer::start_with(&["--emulate-version=3.4.23"]).await?;
+    server.kv().put(put("a", "1")).await?;
+    let (_, health) = ask(&server, "GET", "/health").await?;
+    assert_eq!(health, r#"{"health":"true"}"#);
+    let (_, version) = ask(&server, "GET", "/version").await?;
+    assert_eq!(version, r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#);
+    for path in ["/livez", "/readyz", "/readyz/linearizable_read"] {
+        assert!(ask(&server, "GET", path).await?.0.contains("404"), "{path}");
+    }
+    let status = server.maintenance().status(StatusRequest {}).await?.into_inner();
+    assert_eq!((status.version.as_str(), status.storage_version.as_str()), ("3.4.23", ""));
+    assert_eq!((status.db_size_quota, status.downgrade_info), (0, None));
+    assert_eq!(server.maintenance().hash_kv(HashKvRequest::default()).await?.into_inner().hash_revision, 0);
+    let downgrade = server.maintenance().downgrade(DowngradeRequest::default()).await.unwrap_err();
+    let text = "unknown method Downgrade for service etcdserverpb.Maintenance";
+    assert_eq!((downgrade.code(), downgrade.message()), (Code::Unimplemented, text));
+    assert_eq!(server.auth().auth_status(AuthStatusRequest {}).await.unwrap_err().code(), Code::Unimplemented);
+    let (_, metrics) = ask(&server, "GET", "/metrics").await?;
+    assert!(metrics.contains(r#"etcd_server_version{server_version="3.4.23"} 1"#), "{metrics}");
     Ok(())
 }

@@ -22,6 +22,8 @@ pub(crate) struct TestServer {
     running: JoinHandle<Result<(), ServerError>>,
     folder: TempDir,
     channel: Channel,
+    /// Where its peers reach it; nowhere in particular if it has none.
+    pub(crate) peers: SocketAddr,
 }
 
 impl TestServer {
@@ -36,33 +38,48 @@ impl TestServer {
 
     /// One of several members, whose peers know it by the address of `peers`.
     pub(crate) async fn member(flags: &[&str], peers: TcpListener) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::member_in(tempfile::tempdir()?, flags, peers).await
+    }
+
+    /// The same with data from before.
+    pub(crate) async fn member_in(folder: TempDir, flags: &[&str], peers: TcpListener) -> anyhow::Result<Self> {
+        let address = peers.local_addr()?;
         let server = Server::open_with(settings(folder.path(), flags)?, peers).await?;
-        Self::run(folder, server)
+        Self::run(folder, server, address)
+    }
+
+    /// Stops in good order and leaves its data.
+    pub(crate) async fn end(self) -> anyhow::Result<TempDir> {
+        self.stop.0.request();
+        self.running.await??;
+        Ok(self.folder)
+    }
+
+    /// How the server ends by itself.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
+        Ok(self.running.await??)
     }
 
     /// Stops in good order and starts again on the same data.
     pub(crate) async fn restart(self) -> anyhow::Result<Self> {
-        self.stop.0.request();
-        self.running.await??;
-        Self::open(self.folder, &[]).await
+        Self::open(self.end().await?, &[]).await
     }
 
     async fn open(folder: TempDir, flags: &[&str]) -> anyhow::Result<Self> {
         let server = Server::open(settings(folder.path(), flags)?).await?;
-        let server = Self::run(folder, server)?;
+        let server = Self::run(folder, server, SocketAddr::from(([127, 0, 0, 1], 0)))?;
         // A linearizable read waits for the leader.
         server.kv().range(RangeRequest { key: "ready".into(), ..Default::default() }).await?;
         Ok(server)
     }
 
-    fn run(folder: TempDir, server: Server) -> anyhow::Result<Self> {
+    fn run(folder: TempDir, server: Server, peers: SocketAddr) -> anyhow::Result<Self> {
         let address = *server.addresses().first().ok_or_else(|| anyhow::anyhow!("no listener"))?;
         let stop = Stop::new();
         let running = tokio::spawn(server.run(stop.clone()));
         // The port is open already: a connection waits in the listener's queue until the server answers.
         let channel = Endpoint::new(format!("http://{address}"))?.connect_lazy();
-        Ok(Self { address, stop: StopOnDrop(stop), running, folder, channel })
+        Ok(Self { address, stop: StopOnDrop(stop), running, folder, channel, peers })
     }
 
     pub(crate) fn kv(&self) -> KvClient<Channel> {

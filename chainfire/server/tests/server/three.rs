@@ -1,6 +1,6 @@
 //! Three members in one process: what followers pass on, and what survives a change of leaders.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest, PutRequest,
@@ -19,23 +19,41 @@ use crate::{
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn cluster() -> anyhow::Result<Vec<TestServer>> {
-    let names = ["a", "b", "c"];
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Three members, all with `further` flags.
+pub(crate) async fn cluster(further: &[&str]) -> anyhow::Result<Vec<TestServer>> {
     let mut listeners = Vec::new();
-    for _ in names {
+    for _ in NAMES {
         listeners.push(TcpListener::bind("127.0.0.1:0").await?);
     }
-    let mut members = Vec::new();
-    for (name, listener) in names.iter().zip(&listeners) {
-        members.push(format!("{name}=http://{}", listener.local_addr()?));
-    }
-    let cluster = format!("--initial-cluster={}", members.join(","));
+    let peers: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let mut servers = Vec::new();
-    for (name, listener) in names.iter().zip(listeners) {
-        let (own, advertised) = (format!("--name={name}"), format!("--advertise-client-urls=http://{name}:2379"));
-        servers.push(TestServer::member(&[&own, &cluster, &advertised], listener).await?);
+    for (slot, listener) in listeners.into_iter().enumerate() {
+        let flags = member_flags(&peers, slot, further);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        servers.push(TestServer::member(&flags, listener).await?);
     }
     Ok(servers)
+}
+
+/// What the third member was started with, beside the `others`, and `further` flags.
+pub(crate) fn flags(others: &[TestServer], third: &TestServer, further: &[&str]) -> Vec<String> {
+    let peers: Vec<SocketAddr> = others.iter().chain([third]).map(|server| server.peers).collect();
+    member_flags(&peers, peers.len() - 1, further)
+}
+
+fn member_flags(peers: &[SocketAddr], slot: usize, further: &[&str]) -> Vec<String> {
+    let member = |(name, address): (&str, &SocketAddr)| format!("{name}=http://{address}");
+    let members: Vec<String> = NAMES.into_iter().zip(peers).map(member).collect();
+    let own = NAMES[slot];
+    let mut flags = vec![
+        format!("--name={own}"),
+        format!("--initial-cluster={}", members.join(",")),
+        format!("--advertise-client-urls=http://{own}:2379"),
+    ];
+    flags.extend(further.iter().map(|flag| (*flag).to_owned()));
+    flags
 }
 
 /// The leader's id, once all members name the same.
@@ -59,7 +77,7 @@ async fn leader(servers: &[TestServer]) -> anyhow::Result<u64> {
     Ok(timeout(PATIENCE, agreed).await?)
 }
 
-async fn id(server: &TestServer) -> anyhow::Result<u64> {
+pub(crate) async fn id(server: &TestServer) -> anyhow::Result<u64> {
     let status = server.maintenance().status(StatusRequest {}).await?.into_inner();
     Ok(status.header.unwrap_or_default().member_id)
 }
@@ -72,7 +90,7 @@ async fn keep_alive(server: &TestServer, id: i64) -> anyhow::Result<i64> {
 
 #[tokio::test]
 async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::Result<()> {
-    let servers = cluster().await?;
+    let servers = cluster(&[]).await?;
     let [a, b, c] = servers.as_slice() else { anyhow::bail!("three servers") };
     a.kv().put(put("x", "1")).await?;
     for server in &servers {
@@ -89,7 +107,9 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
         }
     };
     let members = timeout(PATIENCE, listed).await??;
-    let urls: Vec<_> = members.iter().flat_map(|member| member.client_ur_ls.clone()).collect();
+    assert!(members.is_sorted_by_key(|member| member.id));
+    let mut urls: Vec<_> = members.iter().flat_map(|member| member.client_ur_ls.clone()).collect();
+    urls.sort_unstable();
     assert_eq!(urls, ["http://a:2379", "http://b:2379", "http://c:2379"]);
 
     for (server, lease) in servers.iter().zip(1..) {
@@ -141,7 +161,7 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
 
 #[tokio::test]
 async fn a_member_without_a_leader_says_so_everywhere() -> anyhow::Result<()> {
-    let mut servers = cluster().await?;
+    let mut servers = cluster(&[]).await?;
     servers[0].kv().put(put("x", "1")).await?;
     leader(&servers).await?;
     let last = servers.pop().ok_or_else(|| anyhow::anyhow!("three servers"))?;

@@ -1,0 +1,129 @@
+//! Counts the calls of clients and what goes over the wire for them, and tells of calls that were slow.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use tonic::{Code, Status};
+
+use crate::metrics::{Grpc, Method};
+
+/// A unary call that takes longer is worth a line in the log.
+const SLOW: Duration = Duration::from_millis(300);
+
+/// Wraps a call of a method that is counted.
+pub(super) async fn measure(grpc: Arc<Grpc>, request: Request, next: Next) -> Response {
+    let Some(method) = grpc.method(request.uri().path()) else { return next.run(request).await };
+    method.begin();
+    let mut call = Call { grpc: grpc.clone(), method: method.clone(), begun: Instant::now(), ended: false };
+    let mut messages = Messages::default();
+    let request = request.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            if let Some(data) = frame.data_ref() {
+                grpc.received(&method, data.len(), messages.count(data));
+            }
+            frame
+        }))
+    });
+    let response = next.run(request).await;
+    // An answer without messages has its status in the header.
+    call.end_by(response.headers());
+    let mut messages = Messages::default();
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            if let Some(data) = frame.data_ref() {
+                call.grpc.sent(&call.method, data.len(), messages.count(data));
+            } else if let Some(trailers) = frame.trailers_ref() {
+                call.end_by(trailers);
+            }
+            frame
+        }))
+    })
+}
+
+/// A call until its status is known, or nobody is there any more to hear it.
+struct Call {
+    grpc: Arc<Grpc>,
+    method: Arc<Method>,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Call {
+    fn end_by(&mut self, headers: &HeaderMap) {
+        if let Some(status) = Status::from_header_map(headers) {
+            self.end(status.code());
+        }
+    }
+
+    fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.grpc.handled(&self.method, code);
+        let took = self.begun.elapsed();
+        if self.method.is_unary() && took > SLOW {
+            tracing::warn!(method = %self.method, ?code, ?took, "a call was slow");
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
+
+/// Finds messages in a body: each has five bytes in front, of which the last four are its length.
+#[derive(Debug, Default)]
+struct Messages {
+    prefix: [u8; 5],
+    /// Bytes of the prefix that have come.
+    filled: usize,
+    /// Bytes of the message that have not come.
+    left: usize,
+}
+
+impl Messages {
+    /// How many messages begin in `data`.
+    fn count(&mut self, mut data: &[u8]) -> u64 {
+        let mut begun = 0;
+        while let Some((first, rest)) = data.split_first() {
+            if self.left > 0 {
+                let skipped = self.left.min(data.len());
+                self.left -= skipped;
+                data = &data[skipped..];
+                continue;
+            }
+            self.prefix[self.filled] = *first;
+            self.filled += 1;
+            data = rest;
+            if self.filled == self.prefix.len() {
+                let [_, length @ ..] = self.prefix;
+                self.left = u32::from_be_bytes(length) as usize;
+                self.filled = 0;
+                begun += 1;
+            }
+        }
+        begun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_however_the_body_is_cut() {
+        let body: Vec<u8> = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 0, 1], b"x"].concat();
+        for cut in 1..=body.len() {
+            let mut messages = Messages::default();
+            let counted: u64 = body.chunks(cut).map(|part| messages.count(part)).sum();
+            assert_eq!(counted, 3, "cut after each {cut}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The plain HTTP pages of the API port, as etcd's monitors know them.
+
+mod checks;
+mod health;
+mod probes;
+mod vars;
+mod version;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+
+use crate::{Profile, store::Store};
+
+pub(crate) use vars::variables;
+
+/// What the pages are made from.
+#[derive(Clone)]
+struct Pages {
+    store: Arc<Store>,
+    profile: Profile,
+}
+
+/// `/health`, `/version` and, where the release has them, `/livez` and `/readyz`, to be merged into the router of the
+/// API port.
+pub(crate) fn router(store: Arc<Store>, profile: Profile) -> Router {
+    let mut router = Router::new().route("/health", get(health::page)).route("/version", get(version::page));
+    if profile.has_probes() {
+        for root in [&probes::LIVE, &probes::READY] {
+            let all = move |State(pages): State<Pages>, query| probes::page(pages, root, root.checks, query);
+            router = router.route(root.path, get(all));
+            for one in root.checks {
+                let path = format!("{}/{}", root.path, one.name());
+                let alone = std::slice::from_ref(one);
+                let page = move |State(pages): State<Pages>, query| probes::page(pages, root, alone, query);
+                router = router.route(&path, get(page));
+            }
+        }
+    }
+    router.with_state(Pages { store, profile })
+}
