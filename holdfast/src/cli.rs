@@ -53,6 +53,9 @@ struct Serve {
     /// Address of the door for the other servers.
     #[arg(long, value_name = "ADDR")]
     peer: Option<String>,
+    /// Ask the other servers, which must be a majority, to give this one its place back: it has lost its data.
+    #[arg(long)]
+    rejoin_wiped: bool,
     /// Print the configuration as it is in force, without the values of secrets, and end.
     #[arg(long)]
     print_config: bool,
@@ -68,8 +71,8 @@ pub(crate) fn run() -> ExitCode {
     }
     match Cli::parse().command {
         Command::Serve(serve) => {
-            let Serve { dev, config, data_dir, api, http, sql, peer, print_config } = serve;
-            let flags = Flags { dev, data_dir, api, http, sql, peer };
+            let Serve { dev, config, data_dir, api, http, sql, peer, rejoin_wiped, print_config } = serve;
+            let flags = Flags { dev, data_dir, api, http, sql, peer, rejoin_wiped };
             if print_config {
                 serve::print_config(config.as_deref(), &flags)
             } else {

@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub tls: Option<PeerTls>,
     pub timing: Timing,
     pub limits: Limits,
+    /// Lets an empty server ask an existing cluster for its slot's place (`--rejoin-wiped`).
+    pub rejoin_wiped: bool,
     pub on_fatal: FatalHook,
 }
 
@@ -95,6 +97,11 @@ impl Cluster {
 
     pub fn member(&self, slot: Slot) -> Option<&Member> {
         self.members.get(usize::from(slot.0))
+    }
+
+    /// How many members there are; their slots are below it.
+    pub(crate) fn size(&self) -> u16 {
+        u16::try_from(self.members.len()).unwrap_or(u16::MAX)
     }
 
     /// Every slot with its server.
@@ -186,6 +193,7 @@ impl NodeConfig {
             tls: None,
             timing: Timing::default(),
             limits: Limits::default(),
+            rejoin_wiped: false,
             on_fatal: FatalHook::default(),
         }
     }

@@ -36,9 +36,14 @@ pub enum Error {
     Stopped,
 }
 
+/// Where an operator reads on.
+pub(crate) const RUNBOOK: &str = "see deploy/runbooks/restore-and-rejoin.md";
+
 /// What an operator can do about a folder that cannot be trusted.
-pub(crate) const DAMAGED: &str = "This server must not run without what it has acknowledged: delete nothing, keep the \
-                                  folder, and see deploy/runbooks/restore-and-rejoin.md";
+pub(crate) const DAMAGED: &str = "This server must not run without what it has acknowledged: keep the folder aside, \
+                                  delete nothing in it, and give the server an empty one and --rejoin-wiped while the \
+                                  others are a majority; without them only a restore helps; see \
+                                  deploy/runbooks/restore-and-rejoin.md";
 
 impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

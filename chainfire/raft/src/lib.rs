@@ -8,7 +8,7 @@
 //! - `state`: the applied state, without a log of its own; views and snapshots of it.
 //! - `machine`: applies committed entries, a batch at a time.
 //! - `network`: what servers say to each other, over mutual TLS.
-//! - `genesis`: how a cluster begins, and who may take part.
+//! - `genesis`: how a cluster begins, and who may take part; `rejoin`: how a server that lost its disk comes back.
 //! - `group`, `node`: what services hold.
 
 mod config;
@@ -23,6 +23,7 @@ mod metrics;
 mod network;
 mod node;
 pub mod peer_ca;
+mod rejoin;
 mod state;
 mod status;
 mod types;

@@ -13,11 +13,12 @@ use crate::{
     Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, NodeMetrics, RaftId, Slot,
     StateDb,
     error::DAMAGED,
-    genesis::{Known, join},
+    genesis::{Known, Place, join},
     group::{Heard, Life, Parts, Watch, initial_status, settings},
     log::{LogDb, LogStore},
     machine::Applier,
     network::{Connections, Dialer, PeerService, check_own},
+    rejoin::ask_back,
     witness,
 };
 
@@ -69,7 +70,7 @@ impl Node {
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
         witness::check(&known, &log)?;
         let dialer = Dialer::new(Arc::clone(&known), config.tls.clone(), config.timing, config.limits);
-        let service = PeerService::new(Arc::clone(&known), tls.is_some(), complaints);
+        let service = PeerService::new(Arc::clone(&known), tls.is_some(), config.rejoin_wiped, complaints);
         Ok(Self {
             known,
             log,
@@ -110,6 +111,7 @@ impl Node {
             metrics: raft.metrics(),
             heard: heard.clone(),
             timing: self.config.timing,
+            known: Arc::clone(&self.known),
             status,
             fatal: fatal.clone(),
             stop: self.stop.clone(),
@@ -133,14 +135,17 @@ impl Node {
             metrics,
             open,
             stop: self.stop.clone(),
+            cluster: self.config.cluster.clone(),
+            founders: self.known.formed().into_iter().flat_map(|formed| formed.members).map(RaftId::from_u64).collect(),
         });
         self.service.add(config.id, Arc::new(group.clone()));
         self.groups.lock().push((config.id, Arc::new(group.clone())));
         Ok(group)
     }
 
-    /// Answers peers, waits until this server is part of a formed cluster, and lets the groups run. `genesis` makes
-    /// the first command of a new cluster; the leader of group 1 proposes it before anything else. If it cannot be made,
+    /// Answers peers, waits until this server is part of a formed cluster, and lets the groups run. With
+    /// [`NodeConfig::rejoin_wiped`] that is when the leaders have taken it in as a learner. `genesis` makes the first
+    /// command of a new cluster; the leader of group 1 proposes it before anything else. If it cannot be made,
     /// that is logged and tried again.
     pub async fn start(
         &self,
@@ -149,11 +154,19 @@ impl Node {
         self.listen();
         let (known, log) = (Arc::clone(&self.known), Arc::clone(&self.log));
         self.tasks.spawn(witness::run(known, log, self.config.on_fatal.clone(), self.closing.clone()));
-        join(&self.known, &self.dialer, &self.stop).await?;
-        let genesis = Arc::new(genesis);
         let groups = self.groups.lock().clone();
+        if let Place::Lost(formed) = join(&self.known, &self.dialer, self.config.rejoin_wiped, &self.stop).await? {
+            for (id, _) in &groups {
+                ask_back(&self.known, &self.dialer, *id, &formed, &self.stop).await?;
+            }
+            // From here on it is a server like the others: what it still lacks, the leaders know.
+            self.known.form(&formed)?;
+        }
+        let genesis = Arc::new(genesis);
         for (id, group) in groups {
             group.begin(&self.known).await?;
+            let keeper = Arc::clone(&group);
+            self.tasks.spawn(async move { keeper.keep_members().await });
             if id == GroupId::CHAINFIRE {
                 let (known, genesis, open) = (Arc::clone(&self.known), genesis.clone(), self.open.clone());
                 self.tasks.spawn(async move { group.found(known, genesis, open).await });

@@ -11,6 +11,8 @@ pub struct Status {
     pub leader: Option<Slot>,
     /// This server is the leader of its term. Whether it still has a quorum only a proof tells.
     pub is_leader: bool,
+    /// Slots without a vote, because their servers have lost their disks and are not all back yet.
+    pub learners: Vec<Slot>,
     /// Last entry of the local log.
     pub last_log: u64,
     /// Last entry known to be committed.

@@ -63,7 +63,8 @@ fn a_server_that_lost_its_disk_is_refused() {
         let error = plan.start(wiped).err().unwrap();
         let text = error.to_string();
         assert!(matches!(error, Error::Refused(_)), "{text}");
-        assert!(text.contains("restore the lost disk") && text.contains("restore-and-rejoin.md"), "{text}");
+        assert!(text.contains("restore the lost disk") && text.contains("--rejoin-wiped"), "{text}");
+        assert!(text.contains("restore-and-rejoin.md"), "{text}");
         // One at a time: a cluster has a quorum again before the next disk is lost.
         if wiped == 2 {
             servers[0].propose("b=2").unwrap();

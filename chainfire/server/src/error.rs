@@ -85,6 +85,10 @@ pub enum Error {
     LeaseExists,
     #[error("etcdserver: can only promote a learner member")]
     NotLearner,
+    #[error("etcdserver: can only promote a learner member which is in sync with leader")]
+    LearnerNotReady,
+    #[error("etcdserver: rpc not supported for learner")]
+    NotForLearner,
     #[error("etcdserver: authentication is not enabled")]
     AuthNotEnabled,
     #[error("etcdserver: not leader")]
@@ -157,6 +161,8 @@ impl Error {
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
             Self::LeaseExists
             | Self::NotLearner
+            | Self::LearnerNotReady
+            | Self::NotForLearner
             | Self::AuthNotEnabled
             | Self::NotLeader
             | Self::NotCapable

@@ -10,6 +10,8 @@ use super::{Flags, Fragment, fragment::SecretText};
 pub(crate) struct Settings {
     pub(crate) dev: bool,
     pub(crate) data_dir: PathBuf,
+    /// Its data is lost, and it asks the others for its place; never in the file, because it is for one start.
+    pub(crate) rejoin_wiped: bool,
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) doors: Doors,

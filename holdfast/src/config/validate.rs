@@ -23,6 +23,7 @@ pub(crate) struct Flags {
     pub(crate) http: Option<String>,
     pub(crate) sql: Option<String>,
     pub(crate) peer: Option<String>,
+    pub(crate) rejoin_wiped: bool,
 }
 
 const API: u16 = 2379;
@@ -62,6 +63,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     Ok(Settings {
         dev: flags.dev,
         data_dir: flags.data_dir.clone(),
+        rejoin_wiped: flags.rejoin_wiped,
         name,
         members,
         doors,

@@ -173,7 +173,12 @@ fn node_config(settings: &Settings) -> NodeConfig {
         certificate: tls.cert.clone(),
         key: tls.key.clone(),
     });
-    NodeConfig { tls, timing: timing(settings), ..NodeConfig::new(&settings.data_dir, cluster, &settings.name) }
+    NodeConfig {
+        tls,
+        timing: timing(settings),
+        rejoin_wiped: settings.rejoin_wiped,
+        ..NodeConfig::new(&settings.data_dir, cluster, &settings.name)
+    }
 }
 
 fn timing(settings: &Settings) -> Timing {

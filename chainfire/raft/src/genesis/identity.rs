@@ -82,6 +82,11 @@ impl Known {
         self.formed.borrow().clone()
     }
 
+    /// Whether this server is part of a cluster that began with another disk in its slot.
+    pub(crate) fn has_rejoined(&self) -> bool {
+        self.formed.borrow().as_ref().is_some_and(|formed| !formed.members.contains(&self.id.to_u64()))
+    }
+
     /// Remembers for ever that this server is part of a cluster.
     pub(crate) fn form(&self, formed: &FormedV1) -> Result<(), Error> {
         let members = formed.members.clone();

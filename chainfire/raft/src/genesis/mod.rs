@@ -5,7 +5,7 @@ mod identity;
 mod procedure;
 
 pub(crate) use identity::Known;
-pub(crate) use procedure::join;
+pub(crate) use procedure::{Place, join};
 
 use uuid::Uuid;
 

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{Known, random_uuid};
 use crate::{
     Error, GroupId, RaftId, Slot,
+    error::RUNBOOK,
     network::{CallError, Dialer, FormedV1, ProbeAnswerV1, ProbeV1, decode, encode},
 };
 
@@ -17,33 +18,52 @@ const REMIND_EVERY: Duration = Duration::from_secs(10);
 enum Round {
     /// This server belongs to a cluster now.
     Formed(FormedV1),
+    /// A cluster knows this slot with another disk.
+    Lost(FormedV1),
     /// Not yet, and why.
     Wait(String),
     /// Not as things are: somebody's configuration is wrong, and nobody can tell whose.
     Mistake(String),
 }
 
-/// Returns the cluster that this server belongs to. A new server waits here until the cluster is formed: the lowest
+/// What this server is to the cluster.
+pub(crate) enum Place {
+    /// It takes part.
+    Member,
+    /// It has lost its disk, and was told to ask for its place in this cluster.
+    Lost(FormedV1),
+}
+
+/// Finds the cluster that this server belongs to. A new server waits here until the cluster is formed: the lowest
 /// slot begins it when every configured member has answered *empty, same configuration*; the others take part once
 /// they see themselves among its members. Whoever finds a cluster without being in it has lost its disk.
-pub(crate) async fn join(known: &Known, dialer: &Dialer, stop: &Stop) -> Result<FormedV1, Error> {
-    if let Some(formed) = known.formed() {
-        return Ok(formed);
+///
+/// With `rejoin` an empty server begins nothing: it waits until it finds the cluster that it was part of.
+pub(crate) async fn join(known: &Known, dialer: &Dialer, rejoin: bool, stop: &Stop) -> Result<Place, Error> {
+    if known.formed().is_some() {
+        if rejoin {
+            tracing::warn!("--rejoin-wiped is for a server without data; this one has its own, and the flag no effect");
+        }
+        return Ok(Place::Member);
+    }
+    if rejoin && known.cluster().members.len() == 1 {
+        return Err(Error::Refused(format!("there are no other servers to rejoin: only a restore helps; {RUNBOOK}")));
     }
     let mut remind = Instant::now() + REMIND_EVERY;
     let mut warned = None;
     loop {
         let round = tokio::select! {
             () = stop.requested() => return Err(Error::Stopped),
-            round = probe_all(known, dialer) => round?,
+            round = probe_all(known, dialer, rejoin) => round?,
         };
         let now = Instant::now();
         match round {
             Round::Formed(formed) => {
                 known.form(&formed)?;
                 tracing::info!(cluster = %uuid::Uuid::from_bytes(formed.cluster), "part of the cluster");
-                return Ok(formed);
+                return Ok(Place::Member);
             }
+            Round::Lost(formed) => return Ok(Place::Lost(formed)),
             Round::Wait(reason) if now >= remind => {
                 tracing::info!(reason, "the cluster is not formed yet");
                 remind = now + REMIND_EVERY;
@@ -61,7 +81,7 @@ pub(crate) async fn join(known: &Known, dialer: &Dialer, stop: &Stop) -> Result<
     }
 }
 
-async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
+async fn probe_all(known: &Known, dialer: &Dialer, rejoin: bool) -> Result<Round, Error> {
     let own = known.id();
     let others = known.cluster().slots().filter(|(slot, _)| *slot != own.slot());
     let probes = others.map(|(slot, member)| async move { (slot, member, probe(known, dialer, slot).await) });
@@ -93,7 +113,7 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
             continue;
         }
         if let Some(formed) = answer.formed {
-            return belong(own, formed, name).map(Round::Formed);
+            return belong(own, formed, name, rejoin);
         }
         ids.push(id);
     }
@@ -102,6 +122,11 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
     }
     if !silent.is_empty() {
         return Ok(Round::Wait(silent.join("; ")));
+    }
+    if rejoin {
+        return Ok(Round::Mistake(
+            "this server was told to rejoin a cluster, but no other server has data of one".into(),
+        ));
     }
     if own.slot() != Slot(0) {
         return Ok(Round::Wait("all members are empty; the first of them will begin".into()));
@@ -112,14 +137,17 @@ async fn probe_all(known: &Known, dialer: &Dialer) -> Result<Round, Error> {
 }
 
 /// An empty server has found a cluster. It was there when it began, or it has lost its disk since.
-fn belong(own: RaftId, formed: FormedV1, name: &str) -> Result<FormedV1, Error> {
+fn belong(own: RaftId, formed: FormedV1, name: &str, rejoin: bool) -> Result<Round, Error> {
     if formed.members.contains(&own.to_u64()) {
-        return Ok(formed);
+        return Ok(Round::Formed(formed));
+    }
+    if rejoin {
+        return Ok(Round::Lost(formed));
     }
     Err(Error::Refused(format!(
         "this server's data folder is empty, but {name} holds data of a cluster in which slot {} had another disk. \
          Votes and entries that this slot has acknowledged are gone, so it must not take part under the old identity: \
-         restore the lost disk, or leave this server off; see deploy/runbooks/restore-and-rejoin.md",
+         restore the lost disk, or start this server with --rejoin-wiped while the others are a majority; {RUNBOOK}",
         own.slot()
     )))
 }

@@ -1,7 +1,11 @@
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use holdfast_service::Stop;
 use openraft::Raft;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -9,8 +13,8 @@ use tokio::{
 
 use super::{Desk, Heard, rounds::Rounds};
 use crate::{
-    FatalHook, GroupId, GroupMetrics, Limits, Machine, RaftId, ReadError, Slot, StateDb, Status, Timing, TransferError,
-    log::LogReader, machine::Applier, network::Dialer, types::TypeConfig,
+    Cluster, FatalHook, GroupId, GroupMetrics, Limits, Machine, RaftId, ReadError, Slot, StateDb, Status, Timing,
+    TransferError, log::LogReader, machine::Applier, network::Dialer, types::TypeConfig,
 };
 
 /// A Raft group on this server. Clones share it.
@@ -35,6 +39,12 @@ pub(super) struct Inner<M: Machine> {
     /// Proposals wait until it is true; in the first group that is when genesis is in the state.
     pub(super) open: watch::Receiver<bool>,
     pub(super) stop: Stop,
+    /// The configured servers.
+    pub(super) cluster: Cluster,
+    /// Everybody who was a member of the group as far as this process knows.
+    pub(super) seen: Mutex<BTreeSet<RaftId>>,
+    /// One change of the membership at a time.
+    pub(super) changing: tokio::sync::Mutex<()>,
     /// Weak, because the desk usually holds the group.
     pub(super) desk: OnceLock<Weak<dyn Desk>>,
     pub(super) reads: Rounds<Result<u64, ReadError>>,
@@ -56,6 +66,9 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) metrics: GroupMetrics,
     pub(crate) open: watch::Receiver<bool>,
     pub(crate) stop: Stop,
+    pub(crate) cluster: Cluster,
+    /// The cluster's first members.
+    pub(crate) founders: BTreeSet<RaftId>,
 }
 
 impl<M: Machine> Clone for Group<M> {
@@ -66,8 +79,9 @@ impl<M: Machine> Clone for Group<M> {
 
 impl<M: Machine> Group<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
-        let Parts { id, own, raft, machine, state, log, heard, fatal, dialer, limits, status, metrics, open, stop } =
-            parts;
+        let Parts {
+            id, own, raft, machine, state, log, heard, fatal, dialer, limits, status, metrics, open, stop, ..
+        } = parts;
         let timing = dialer.timing();
         let (desk, reads) = (OnceLock::new(), Rounds::default());
         let inner = Inner {
@@ -86,6 +100,9 @@ impl<M: Machine> Group<M> {
             metrics,
             open,
             stop,
+            cluster: parts.cluster,
+            seen: Mutex::new(parts.founders),
+            changing: tokio::sync::Mutex::default(),
             desk,
             reads,
         };
@@ -106,6 +123,12 @@ impl<M: Machine> Group<M> {
 
     pub fn status(&self) -> Status {
         self.inner.status.borrow().clone()
+    }
+
+    /// Whether this server has no vote, because it comes back with a new disk.
+    pub fn is_learner(&self) -> bool {
+        let status = self.inner.status.borrow();
+        status.learners.contains(&status.slot)
     }
 
     /// What this server measures of the group.

@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +28,9 @@ pub(crate) trait Life: Send + Sync + 'static {
 
     /// Sees to it that the first command is the genesis, proposed by whoever leads first, then opens the group.
     async fn found(&self, known: Arc<Known>, make: MakeGenesis, open: watch::Sender<bool>);
+
+    /// As the leader, ends what is left of giving a server its place back; returns when the node stops.
+    async fn keep_members(&self);
 
     /// Gives leadership to another server, if this one leads.
     async fn retire(&self);
@@ -63,6 +70,10 @@ impl<M: Machine> Life for Group<M> {
         }
     }
 
+    async fn keep_members(&self) {
+        self.tend_members().await;
+    }
+
     async fn retire(&self) {
         let inner = &self.inner;
         if !self.status().is_leader {
@@ -71,7 +82,9 @@ impl<M: Machine> Life for Group<M> {
         // Cloned at once: a borrowed value blocks openraft.
         let matched = inner.raft.metrics().borrow_watched().replication.clone().unwrap_or_default();
         let own = inner.own.to_u64();
-        let best = matched.into_iter().filter(|(id, _)| *id != own).max_by_key(|(_, matched)| *matched);
+        let voters: BTreeSet<u64> = inner.raft.voter_ids().collect();
+        let others = matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id));
+        let best = others.max_by_key(|(_, matched)| *matched);
         let Some((best, _)) = best else { return };
         if let Err(error) = self.hand_over(RaftId::from_u64(best)).await {
             tracing::info!(group = %inner.id, %error, "leadership not handed over; the others will elect");

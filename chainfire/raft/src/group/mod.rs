@@ -6,6 +6,7 @@ mod life;
 mod peer;
 mod propose;
 mod read;
+mod rejoin;
 mod rounds;
 mod watch;
 

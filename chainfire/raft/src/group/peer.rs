@@ -11,8 +11,8 @@ use openraft::{
 
 use super::Group;
 use crate::{
-    Machine,
-    network::{AskAnswerV1, PeerGroup, ProposeAnswerV1, ReadIndexAnswerV1},
+    Machine, RaftId,
+    network::{AskAnswerV1, PeerGroup, ProposeAnswerV1, ReadIndexAnswerV1, RejoinAnswerV1},
     state::{Incoming, SnapshotData, Verified},
     types::{Snapshot, TypeConfig, Vote},
 };
@@ -93,5 +93,13 @@ impl<M: Machine> PeerGroup for Group<M> {
 
     async fn ask(&self, question: Bytes) -> AskAnswerV1 {
         self.ask_for_peer(question).await
+    }
+
+    async fn rejoin(&self, who: RaftId) -> RejoinAnswerV1 {
+        self.rejoin_for_peer(who).await
+    }
+
+    fn was_replaced(&self, id: RaftId) -> bool {
+        self.has_replaced(id)
     }
 }

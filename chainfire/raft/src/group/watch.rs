@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{FatalHook, GroupId, RaftId, Slot, Status, Timing, types::TypeConfig};
+use crate::{FatalHook, GroupId, RaftId, Slot, Status, Timing, genesis::Known, rejoin::Roster, types::TypeConfig};
 
 /// When this server has last accepted something from the group's leader. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,7 @@ pub(crate) struct Watch {
     pub(crate) metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
     pub(crate) heard: Heard,
     pub(crate) timing: Timing,
+    pub(crate) known: Arc<Known>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) fatal: FatalHook,
     pub(crate) stop: Stop,
@@ -68,7 +69,7 @@ impl Watch {
         let now = Instant::now();
         let silent = last_contact(seen, &self.heard, now).map(|last| last + self.timing.election_max);
         let silent = silent.filter(|silent| *silent > now);
-        let next = of(seen, silent.is_some());
+        let next = Status { learners: learners(seen, &self.known), ..of(seen, silent.is_some()) };
         self.status.send_if_modified(|current| {
             let changed = *current != next;
             current.clone_from(&next);
@@ -95,6 +96,7 @@ fn of(metrics: &RaftMetrics<TypeConfig>, leader_lives: bool) -> Status {
         term: metrics.current_term,
         leader: metrics.current_leader.filter(|_| leader_lives).map(slot),
         is_leader: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id),
+        learners: Vec::new(),
         last_log: metrics.last_log_index.unwrap_or(0),
         committed: metrics.local_committed.map_or(0, |id| id.index),
         applied: metrics.last_applied.map_or(0, |id| id.index),
@@ -102,9 +104,28 @@ fn of(metrics: &RaftMetrics<TypeConfig>, leader_lives: bool) -> Status {
     }
 }
 
+/// Slots without a vote. A server with a new disk is one of them, although nobody has told it yet.
+fn learners(metrics: &RaftMetrics<TypeConfig>, known: &Known) -> Vec<Slot> {
+    let roster = Roster::of(&metrics.membership_config);
+    if roster.is_empty() && known.has_rejoined() {
+        return vec![known.id().slot()];
+    }
+    roster.without_vote(known.cluster().size()).collect()
+}
+
 /// The status before anything has happened.
 pub(crate) fn initial(slot: Slot) -> Status {
-    Status { slot, term: 0, leader: None, is_leader: false, last_log: 0, committed: 0, applied: 0, failed: None }
+    Status {
+        slot,
+        term: 0,
+        leader: None,
+        is_leader: false,
+        learners: Vec::new(),
+        last_log: 0,
+        committed: 0,
+        applied: 0,
+        failed: None,
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +133,7 @@ mod tests {
     use openraft::{async_runtime::watch::WatchSender as _, type_config::TypeConfigExt as _};
 
     use super::*;
+    use crate::Cluster;
 
     type Metrics = RaftMetrics<TypeConfig>;
 
@@ -128,12 +150,14 @@ mod tests {
         let (metrics, seen) = TypeConfig::watch_channel(Metrics::new_initial(1));
         let (heard, stop, reasons) = (Heard::default(), Stop::new(), Arc::new(Mutex::new(Vec::new())));
         let (status, statuses) = watch::channel(initial(Slot(0)));
+        let folder = tempfile::tempdir().unwrap();
         let told = Arc::clone(&reasons);
         let watch = Watch {
             group: GroupId(1),
             metrics: seen,
             heard: heard.clone(),
             timing: Timing::default(),
+            known: Arc::new(Known::open(folder.path(), Cluster::single("a", "a:2380"), "a").unwrap()),
             status,
             fatal: FatalHook::new(move |reason| told.lock().push(reason.to_owned())),
             stop: stop.clone(),

@@ -14,17 +14,11 @@ use rocksdb::{
 use tokio::sync::oneshot;
 
 use super::{
+    disk::{Change, Disk, Family, Visit},
     flusher::{Flusher, Waiter},
-    key::{self, Meta},
-    wal,
+    key, wal,
 };
-use crate::{
-    Error, FatalHook, GroupId,
-    error::DAMAGED,
-    format::decode_entry,
-    metrics::durations,
-    types::{Entry, TypeConfig},
-};
+use crate::{Error, FatalHook, error::DAMAGED, metrics::durations, types::TypeConfig};
 
 /// The log database of a process.
 pub(crate) struct LogDb {
@@ -75,16 +69,8 @@ impl LogDb {
         Ok(Self { flusher, db, syncs })
     }
 
-    /// Writes `batch`: readable at once, durable after the next sync.
-    pub(super) fn write(&self, batch: WriteBatch) -> io::Result<()> {
-        self.db.write(batch).map_err(io::Error::other)
-    }
-
-    pub(super) fn enqueue(&self, waiter: Synced) {
-        self.flusher.enqueue(waiter);
-    }
-
-    pub(super) fn family(&self, name: &str) -> io::Result<Arc<BoundColumnFamily<'_>>> {
+    fn family(&self, family: Family) -> io::Result<Arc<BoundColumnFamily<'_>>> {
+        let name = name(family);
         self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("the log has no column family {name}")))
     }
 
@@ -101,46 +87,47 @@ impl LogDb {
     pub(crate) fn written(&self) -> u64 {
         self.db.latest_sequence_number()
     }
+}
 
-    pub(super) fn meta(&self, group: GroupId, what: Meta) -> io::Result<Option<Vec<u8>>> {
-        self.db.get_cf(&self.family(key::META)?, key::meta(group, what)).map_err(io::Error::other)
+impl Disk for LogDb {
+    fn write(&self, changes: Vec<Change>) -> io::Result<()> {
+        let mut batch = WriteBatch::default();
+        for change in changes {
+            match change {
+                Change::Put(family, key, value) => batch.put_cf(&self.family(family)?, key, value),
+                Change::DeleteRange(family, start, end) => batch.delete_range_cf(&self.family(family)?, start, end),
+            }
+        }
+        self.db.write(batch).map_err(io::Error::other)
     }
 
-    /// Entries from `start` on, in order, until `visit` returns false. An entry that does not decode, or a gap, is an
-    /// error, never skipped.
-    pub(super) fn visit_entries(
-        &self,
-        group: GroupId,
-        start: u64,
-        mut visit: impl FnMut(Entry, usize) -> bool,
-    ) -> io::Result<()> {
+    fn enqueue(&self, waiter: Synced) {
+        self.flusher.enqueue(waiter);
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.db.get_cf(&self.family(family)?, key).map_err(io::Error::other)
+    }
+
+    fn scan(&self, family: Family, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
         let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(key::entries_end(group));
-        let first = key::entry(group, start);
-        let mode = IteratorMode::From(&first, Direction::Forward);
-        let mut expected = None;
-        for pair in self.db.iterator_cf_opt(&self.family(key::ENTRIES)?, options, mode) {
+        options.set_iterate_upper_bound(end.to_vec());
+        let mode = IteratorMode::From(start, Direction::Forward);
+        for pair in self.db.iterator_cf_opt(&self.family(family)?, options, mode) {
             let (key, value) = pair.map_err(io::Error::other)?;
-            let index = key::index_of(&key).ok_or_else(|| damaged(format!("{key:?} is not the key of an entry")))?;
-            if expected.is_some_and(|expected| expected != index) {
-                return Err(damaged(format!("entry {} of group {group} is missing", expected.unwrap_or_default())));
-            }
-            let entry =
-                decode_entry(&value).map_err(|error| damaged(format!("entry {index} of group {group}: {error}")))?;
-            if entry.log_id.index != index {
-                return Err(damaged(format!("entry {index} of group {group} says it is {}", entry.log_id.index)));
-            }
-            if !visit(entry, value.len()) {
+            if !visit(&key, &value)? {
                 return Ok(());
             }
-            expected = index.checked_add(1);
         }
         Ok(())
     }
 }
 
-pub(super) fn damaged(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::Entries => key::ENTRIES,
+        Family::Meta => key::META,
+    }
 }
 
 fn database_options() -> Options {

@@ -1,6 +1,7 @@
 //! The Raft logs of all groups in one RocksDB with one write-ahead log, and one thread that syncs it for everybody.
 
 mod db;
+mod disk;
 mod flusher;
 mod key;
 mod mark;

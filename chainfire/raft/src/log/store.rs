@@ -5,11 +5,11 @@ use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
 };
-use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
 use super::{
-    db::{LogDb, Synced, damaged},
+    db::{LogDb, Synced},
+    disk::{Change, Disk, Family, damaged, meta, visit_entries},
     key::{self, Meta},
     verify::verify,
 };
@@ -30,35 +30,44 @@ pub(crate) trait Durable: Send + Sync + 'static {
 }
 
 /// One group's log, for writing. openraft gives all writes of a group to one of these, one after the other.
-pub(crate) struct LogStore {
-    reader: LogReader,
+pub(crate) struct LogStore<D = LogDb> {
+    reader: LogReader<D>,
     state: Arc<dyn Durable>,
     purged: Option<LogId>,
     last: Option<LogId>,
 }
 
 /// One group's log, for reading.
-#[derive(Clone)]
-pub(crate) struct LogReader {
-    db: Arc<LogDb>,
+pub(crate) struct LogReader<D = LogDb> {
+    disk: Arc<D>,
     group: GroupId,
     limits: Limits,
+}
+
+impl<D> Clone for LogReader<D> {
+    fn clone(&self) -> Self {
+        Self { disk: Arc::clone(&self.disk), group: self.group, limits: self.limits }
+    }
 }
 
 impl LogStore {
     /// Opens a group's log after checking every entry in it.
     pub(crate) fn open(db: Arc<LogDb>, group: GroupId, limits: Limits, state: Arc<dyn Durable>) -> Result<Self, Error> {
-        let checked = verify(&db, group).map_err(|error| Error::Corrupt {
-            path: db.path().to_owned(),
-            message: format!("the Raft log is damaged: {error}. {DAMAGED}"),
-        })?;
-        Ok(Self { reader: LogReader { db, group, limits }, state, purged: checked.purged, last: checked.last })
+        let path = db.path().to_owned();
+        Self::on(db, group, limits, state)
+            .map_err(|error| Error::Corrupt { path, message: format!("the Raft log is damaged: {error}. {DAMAGED}") })
+    }
+}
+
+impl<D: Disk> LogStore<D> {
+    /// The same on any disk.
+    pub(crate) fn on(disk: Arc<D>, group: GroupId, limits: Limits, state: Arc<dyn Durable>) -> io::Result<Self> {
+        let checked = verify(disk.as_ref(), group)?;
+        Ok(Self { reader: LogReader { disk, group, limits }, state, purged: checked.purged, last: checked.last })
     }
 
-    fn put_meta(&self, batch: &mut WriteBatch, what: Meta, value: &[u8]) -> io::Result<()> {
-        let family = self.reader.db.family(key::META)?;
-        batch.put_cf(&family, key::meta(self.reader.group, what), value);
-        Ok(())
+    fn put_meta(&self, what: Meta, value: Vec<u8>) -> Change {
+        Change::Put(Family::Meta, key::meta(self.reader.group, what), value)
     }
 
     /// Entries may go only when the state no longer needs them for a restart.
@@ -75,7 +84,7 @@ impl LogStore {
     }
 }
 
-impl LogReader {
+impl<D: Disk> LogReader<D> {
     /// Entries of `start..end` that fit into `bytes`; at least one, if there is one.
     fn read(&self, start: u64, end: u64, bytes: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
@@ -83,7 +92,7 @@ impl LogReader {
         if start >= end {
             return Ok(entries);
         }
-        self.db.visit_entries(self.group, start, |entry, length| {
+        visit_entries(self.disk.as_ref(), self.group, start, |entry, length| {
             size = size.saturating_add(length);
             if entry.log_id.index >= end || (size > bytes && !entries.is_empty()) {
                 return false;
@@ -109,7 +118,7 @@ fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     (start, end)
 }
 
-impl RaftLogReader<TypeConfig> for LogReader {
+impl<D: Disk> RaftLogReader<TypeConfig> for LogReader<D> {
     async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
@@ -119,7 +128,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        let stored = self.db.meta(self.group, Meta::Vote)?;
+        let stored = meta(self.disk.as_ref(), self.group, Meta::Vote)?;
         stored.map(|bytes| decode_vote(&bytes)).transpose().map_err(|error| damaged(format!("the vote: {error}")))
     }
 
@@ -148,36 +157,34 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 }
 
-impl RaftLogStorage<TypeConfig> for LogStore {
-    type LogReader = LogReader;
+impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
+    type LogReader = LogReader<D>;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         Ok(LogState { last_purged_log_id: self.purged, last_log_id: self.last.max(self.purged) })
     }
 
-    async fn get_log_reader(&mut self) -> LogReader {
+    async fn get_log_reader(&mut self) -> LogReader<D> {
         self.reader.clone()
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let mut batch = WriteBatch::default();
-        self.put_meta(&mut batch, Meta::Vote, &encode_vote(vote).map_err(io::Error::other)?)?;
-        self.reader.db.write(batch)?;
+        let vote = encode_vote(vote).map_err(io::Error::other)?;
+        self.reader.disk.write(vec![self.put_meta(Meta::Vote, vote)])?;
         let (done, synced) = oneshot::channel();
-        self.reader.db.enqueue(Synced::Vote(done));
+        self.reader.disk.enqueue(Synced::Vote(done));
         synced.await.map_err(|_| io::Error::other("the log is closed"))?
     }
 
     /// Not synced: an older value after a crash only means that openraft learns it again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         let Some(committed) = committed else { return Ok(()) };
-        let mut batch = WriteBatch::default();
-        self.put_meta(&mut batch, Meta::Committed, &encode_log_id(&committed).map_err(io::Error::other)?)?;
-        self.reader.db.write(batch)
+        let committed = encode_log_id(&committed).map_err(io::Error::other)?;
+        self.reader.disk.write(vec![self.put_meta(Meta::Committed, committed)])
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        let stored = self.reader.db.meta(self.reader.group, Meta::Committed)?;
+        let stored = meta(self.reader.disk.as_ref(), self.reader.group, Meta::Committed)?;
         let stored = stored.map(|bytes| decode_log_id(&bytes)).transpose();
         stored.map_err(|error| damaged(format!("the committed position: {error}")))
     }
@@ -187,33 +194,26 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut batch = WriteBatch::default();
+        let mut changes = Vec::new();
         let mut last = None;
-        {
-            let family = self.reader.db.family(key::ENTRIES)?;
-            for entry in entries {
-                let bytes = encode_entry(&entry).map_err(io::Error::other)?;
-                batch.put_cf(&family, key::entry(self.reader.group, entry.log_id.index), bytes);
-                last = Some(entry.log_id);
-            }
+        for entry in entries {
+            let bytes = encode_entry(&entry).map_err(io::Error::other)?;
+            let key = key::entry(self.reader.group, entry.log_id.index);
+            changes.push(Change::Put(Family::Entries, key.to_vec(), bytes));
+            last = Some(entry.log_id);
         }
-        self.reader.db.write(batch)?;
+        self.reader.disk.write(changes)?;
         self.last = last.or(self.last);
-        self.reader.db.enqueue(Synced::Append(callback));
+        self.reader.disk.enqueue(Synced::Append(callback));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let group = self.reader.group;
         let first = last.map_or(0, |last| last.index.saturating_add(1));
-        let mut batch = WriteBatch::default();
-        batch.delete_range_cf(
-            &self.reader.db.family(key::ENTRIES)?,
-            key::entry(group, first).to_vec(),
-            key::entries_end(group),
-        );
+        let (start, end) = (key::entry(group, first).to_vec(), key::entries_end(group));
         // Not synced: what is appended next goes to disk behind it.
-        self.reader.db.write(batch)?;
+        self.reader.disk.write(vec![Change::DeleteRange(Family::Entries, start, end)])?;
         self.last = self.last.min(last);
         Ok(())
     }
@@ -221,12 +221,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         self.ensure_durable(upto.index).await?;
         let group = self.reader.group;
-        let mut batch = WriteBatch::default();
+        let start = key::entry(group, 0).to_vec();
         let end =
             upto.index.checked_add(1).map_or_else(|| key::entries_end(group), |end| key::entry(group, end).to_vec());
-        batch.delete_range_cf(&self.reader.db.family(key::ENTRIES)?, key::entry(group, 0).to_vec(), end);
-        self.put_meta(&mut batch, Meta::Purged, &encode_log_id(&upto).map_err(io::Error::other)?)?;
-        self.reader.db.write(batch)?;
+        let purged = encode_log_id(&upto).map_err(io::Error::other)?;
+        let changes = vec![Change::DeleteRange(Family::Entries, start, end), self.put_meta(Meta::Purged, purged)];
+        self.reader.disk.write(changes)?;
         self.purged = Some(upto);
         Ok(())
     }

@@ -1,4 +1,7 @@
-use super::{db::LogDb, db::damaged, key};
+use super::{
+    disk::{Disk, damaged, meta, visit_entries},
+    key,
+};
 use crate::{
     GroupId,
     format::decode_log_id,
@@ -13,12 +16,12 @@ pub(super) struct Checked {
 }
 
 /// Reads a group's whole log: every frame intact, no index missing behind the purged ones, terms never going back.
-pub(super) fn verify(db: &LogDb, group: GroupId) -> std::io::Result<Checked> {
-    let purged = db.meta(group, key::Meta::Purged)?.map(|bytes| decode_log_id(&bytes)).transpose();
+pub(super) fn verify(disk: &dyn Disk, group: GroupId) -> std::io::Result<Checked> {
+    let purged = meta(disk, group, key::Meta::Purged)?.map(|bytes| decode_log_id(&bytes)).transpose();
     let purged = purged.map_err(|error| damaged(format!("the start of group {group}'s log: {error}")))?;
     let mut last = purged;
     let mut problem = None;
-    db.visit_entries(group, 0, |entry, _| {
+    visit_entries(disk, group, 0, |entry, _| {
         problem = misplaced(group, last, &entry);
         last = Some(entry.log_id);
         problem.is_none()

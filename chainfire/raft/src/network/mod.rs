@@ -16,5 +16,5 @@ pub(crate) use dialer::{CallError, Dialer};
 pub(crate) use service::{PeerGroup, PeerService};
 pub(crate) use wire::{
     AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1, ReadIndexAnswerV1, ReadIndexV1,
-    decode, encode,
+    RejoinAnswerV1, RejoinV1, decode, encode,
 };

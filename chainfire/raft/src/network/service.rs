@@ -17,8 +17,8 @@ use super::{
     slot_name,
     wire::{
         AppendAnswerV1, AppendV1, AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1,
-        ReadIndexAnswerV1, ReadIndexV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1, TransferV1, VoteAnswerV1,
-        VoteRequestV1, decode, encode,
+        ReadIndexAnswerV1, ReadIndexV1, RejoinAnswerV1, RejoinV1, SnapshotAnswerV1, SnapshotV1, TransferAnswerV1,
+        TransferV1, VoteAnswerV1, VoteRequestV1, decode, encode,
     },
 };
 use crate::{
@@ -49,6 +49,10 @@ pub(crate) trait PeerGroup: Send + Sync + 'static {
     async fn propose(&self, command: Bytes) -> ProposeAnswerV1;
     async fn read_index(&self) -> ReadIndexAnswerV1;
     async fn ask(&self, question: Bytes) -> AskAnswerV1;
+    /// Lets `who`, which has proven its slot and configuration, take its slot's place as a learner.
+    async fn rejoin(&self, who: RaftId) -> RejoinAnswerV1;
+    /// Whether `id` was a member once and is none any more.
+    fn was_replaced(&self, id: RaftId) -> bool;
 }
 
 /// The peer port. It believes nothing before certificate, cluster, sender and receiver are checked, and decodes every
@@ -62,14 +66,17 @@ pub(crate) struct PeerService {
     /// Received states lie on disk beside the old ones: one at a time.
     receiving: Arc<Semaphore>,
     complaints: Complaints,
+    /// Told to ask for its place back.
+    rejoining: bool,
 }
 
 /// A snapshot whose sender is silent this long is given up.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(60);
 
 impl PeerService {
-    pub(crate) fn new(known: Arc<Known>, certificates: bool, complaints: Complaints) -> Self {
-        Self { known, groups: Arc::default(), certificates, receiving: Arc::new(Semaphore::new(1)), complaints }
+    pub(crate) fn new(known: Arc<Known>, certificates: bool, rejoining: bool, complaints: Complaints) -> Self {
+        let receiving = Arc::new(Semaphore::new(1));
+        Self { known, groups: Arc::default(), certificates, receiving, complaints, rejoining }
     }
 
     pub(crate) fn add(&self, id: GroupId, group: Arc<dyn PeerGroup>) {
@@ -113,14 +120,10 @@ impl PeerService {
         Ok(())
     }
 
-    /// Checks that the message is between two members of this cluster, whose disks are the ones they had.
+    /// Checks that the message is from this cluster and meant for this disk.
     fn check_membership(&self, formed: &FormedV1, message: &Message) -> Result<(), Status> {
         if message.cluster.as_ref() != formed.cluster {
             return Err(Status::failed_precondition("the message comes from another cluster"));
-        }
-        if !formed.members.contains(&message.from) {
-            let from = RaftId::from_u64(message.from);
-            return Err(Status::failed_precondition(format!("{from} is not a member: its disk was replaced")));
         }
         let own = self.known.id();
         if message.to != own.to_u64() {
@@ -129,15 +132,39 @@ impl PeerService {
         Ok(())
     }
 
-    /// The group that `message` is for, after everything about it has been checked.
+    fn group(&self, message: &Message) -> Result<Arc<dyn PeerGroup>, Status> {
+        let group = u16::try_from(message.group).ok().and_then(|id| self.groups.read().get(&GroupId(id)).cloned());
+        group.ok_or_else(|| Status::failed_precondition(format!("there is no group {} here", message.group)))
+    }
+
+    /// The group that `message` is for, after everything about it has been checked. A sender that the group does not
+    /// know is let in, because its log may be further than the one here; one that the group has known and lost is not.
     fn admit(&self, extensions: &Extensions, message: &Message) -> Result<Arc<dyn PeerGroup>, Status> {
         self.check_sender(extensions, message).map_err(|status| self.refuse(extensions, status))?;
         // Whoever is faster hears this at the birth of every cluster.
         let formed = self.known.formed();
         let formed = formed.ok_or_else(|| Status::failed_precondition("this server is not part of a cluster yet"))?;
         self.check_membership(&formed, message).map_err(|status| self.refuse(extensions, status))?;
-        let group = u16::try_from(message.group).ok().and_then(|id| self.groups.read().get(&GroupId(id)).cloned());
-        group.ok_or_else(|| Status::failed_precondition(format!("there is no group {} here", message.group)))
+        let group = self.group(message)?;
+        let from = RaftId::from_u64(message.from);
+        if group.was_replaced(from) {
+            let status = Status::failed_precondition(format!("{from} is not a member: its disk was replaced"));
+            return Err(self.refuse(extensions, status));
+        }
+        Ok(group)
+    }
+
+    /// The group whose place a server with a new disk asks for, after its slot, cluster and configuration are proven.
+    fn admit_newcomer(&self, extensions: &Extensions, message: &Message) -> Result<Arc<dyn PeerGroup>, Status> {
+        self.check_sender(extensions, message)?;
+        let wire = body::<RejoinV1>(message)?;
+        if self.known.formed().is_none_or(|formed| formed.cluster != wire.id) {
+            return Err(Status::failed_precondition("this server is not part of that cluster"));
+        }
+        if let Some(difference) = self.known.cluster().difference(&wire.cluster, "on the server that asks") {
+            return Err(Status::failed_precondition(difference));
+        }
+        self.group(message)
     }
 
     /// Admits a unary message and decodes its body.
@@ -205,6 +232,10 @@ impl Peer for PeerService {
         let extensions = request.extensions();
         self.check_sender(extensions, request.get_ref()).map_err(|status| self.refuse(extensions, status))?;
         body::<ProbeV1>(request.get_ref())?;
+        if self.rejoining && self.known.formed().is_none() {
+            // It must not count as an empty server of a cluster that is yet to begin.
+            return Err(Status::failed_precondition("this server was told to rejoin a cluster, not to begin one"));
+        }
         answer(&ProbeAnswerV1 {
             id: self.known.id().to_u64(),
             cluster: self.known.cluster().clone(),
@@ -270,5 +301,11 @@ impl Peer for PeerService {
     async fn ask(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
         let (group, wire) = self.open::<AskV1>(&request)?;
         answer(&group.ask(wire.question).await)
+    }
+
+    async fn rejoin(&self, request: Request<Message>) -> Result<Response<Answer>, Status> {
+        let (extensions, message) = (request.extensions(), request.get_ref());
+        let group = self.admit_newcomer(extensions, message).map_err(|status| self.refuse(extensions, status))?;
+        answer(&group.rejoin(RaftId::from_u64(message.from)).await)
     }
 }

@@ -122,10 +122,27 @@ pub(crate) struct ProbeAnswerV1 {
     pub(crate) formed: Option<FormedV1>,
 }
 
+/// A server with a new disk asks for its slot's place; its Raft id is the sender's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RejoinV1 {
+    /// The cluster that it has found, by its id and by its configuration.
+    pub(crate) id: [u8; 16],
+    pub(crate) cluster: Cluster,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RejoinAnswerV1 {
+    /// It is a learner or a voter, and may run Raft.
+    Admitted,
+    NotLeader,
+    /// Not now, and why.
+    Wait(String),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FormedV1 {
     pub(crate) cluster: [u8; 16],
-    /// Raft ids of all voters.
+    /// Raft ids of the first voters. Who takes part now is in each group's log.
     pub(crate) members: Vec<u64>,
 }
 
@@ -142,13 +159,18 @@ mod tests {
         let answer = AppendAnswerV1::Matching(Some(id));
         let formed = Some(FormedV1 { cluster: [9; 16], members: vec![1] });
         let probe = ProbeAnswerV1 { id: 1, cluster: Cluster::single("a", "a:2380"), formed };
-        let fixtures = [encode(&append), encode(&answer), encode(&probe)].map(|bytes| hex::encode(bytes.unwrap()));
+        let rejoin = RejoinV1 { id: [9; 16], cluster: Cluster::single("a", "a:2380") };
+        let wait = RejoinAnswerV1::Wait("busy".into());
+        let fixtures = [encode(&append), encode(&answer), encode(&probe), encode(&rejoin), encode(&wait)];
+        let fixtures = fixtures.map(|bytes| hex::encode(bytes.unwrap()));
         assert_eq!(
             fixtures,
             [
                 "484602070001000000085154ca5a0501010105080000",
                 "48460207000100000004c5291a8b00010508",
-                "48460207000100000027a62957780108686f6c646661737401016106613a3233383001090909090909090909090909090909090101"
+                "48460207000100000027a62957780108686f6c646661737401016106613a3233383001090909090909090909090909090909090101",
+                "48460207000100000023198bd3fb0909090909090909090909090909090908686f6c646661737401016106613a32333830",
+                "48460207000100000006b969eaa4020462757379"
             ]
         );
     }

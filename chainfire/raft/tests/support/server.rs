@@ -1,4 +1,5 @@
 use std::{
+    fs,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, mpsc},
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     /// Where the servers listen, which is not where they are reached if a proxy stands before them.
     own: Vec<SocketAddr>,
     pub(crate) group: GroupConfig,
+    /// Beside the first; none in most tests.
+    pub(crate) second: Option<GroupConfig>,
     pub(crate) tls: bool,
     pub(crate) timing: Timing,
 }
@@ -35,6 +38,7 @@ pub(crate) struct Server {
     runtime: Option<Runtime>,
     node: Option<Node>,
     pub(crate) group: Option<Group<Ledger>>,
+    second: Option<Group<Ledger>>,
 }
 
 impl Plan {
@@ -58,6 +62,7 @@ impl Plan {
             listeners: listeners.into_iter().map(Some).collect(),
             own,
             group: GroupConfig::chainfire(),
+            second: None,
             tls: members > 1,
             timing: Timing::default(),
         }
@@ -103,20 +108,35 @@ impl Plan {
         self.begin(slot, self.config(slot)).recv().unwrap()
     }
 
+    /// Takes a server's disk away.
+    pub(crate) fn wipe(&self, slot: usize) {
+        fs::remove_dir_all(self.data_dir(slot)).unwrap();
+    }
+
+    /// Starts a server that asks for its place back.
+    pub(crate) fn rejoin(&mut self, slot: usize) -> mpsc::Receiver<Result<Server, Error>> {
+        let config = NodeConfig { rejoin_wiped: true, ..self.config(slot) };
+        self.begin(slot, config)
+    }
+
     /// Starts a server on a thread and a runtime of its own.
     pub(crate) fn begin(&mut self, slot: usize, config: NodeConfig) -> mpsc::Receiver<Result<Server, Error>> {
         let listener = self.listener(slot);
-        let group = self.group.clone();
+        let groups = (self.group.clone(), self.second.clone());
         let (done, started) = mpsc::channel();
         std::thread::spawn(move || {
-            let _ = done.send(Server::start(&config, &group, &listener));
+            let _ = done.send(Server::start(&config, groups, &listener));
         });
         started
     }
 }
 
 impl Server {
-    fn start(config: &NodeConfig, group: &GroupConfig, listener: &TcpListener) -> Result<Self, Error> {
+    fn start(
+        config: &NodeConfig,
+        (first, second): (GroupConfig, Option<GroupConfig>),
+        listener: &TcpListener,
+    ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let started = runtime.block_on(async {
             let listener = || {
@@ -134,16 +154,22 @@ impl Server {
                     opened => break opened?,
                 }
             };
-            let group = node.group(group.clone(), Arc::new(Ledger::default())).await?;
+            let group = node.group(first, Arc::new(Ledger::default())).await?;
+            let second = match second {
+                Some(second) => Some(node.group(second, Arc::new(Ledger::default())).await?),
+                None => None,
+            };
             let first = |facts: &chainfire_raft::Founding| {
                 let names: Vec<&str> = facts.members.iter().map(|member| member.name.as_str()).collect();
                 Ok(format!("genesis={}", names.join(",")).into_bytes())
             };
             node.start(first).await?;
-            Ok((node, group))
+            Ok((node, group, second))
         });
         match started {
-            Ok((node, group)) => Ok(Self { runtime: Some(runtime), node: Some(node), group: Some(group) }),
+            Ok((node, group, second)) => {
+                Ok(Self { runtime: Some(runtime), node: Some(node), group: Some(group), second })
+            }
             Err(error) => {
                 runtime.shutdown_timeout(Duration::from_secs(5));
                 Err(error)
@@ -157,6 +183,10 @@ impl Server {
 
     pub(crate) fn group(&self) -> &Group<Ledger> {
         self.group.as_ref().unwrap()
+    }
+
+    pub(crate) fn second(&self) -> &Group<Ledger> {
+        self.second.as_ref().unwrap()
     }
 
     /// Runs a request where the server's own tasks run.
@@ -202,12 +232,12 @@ impl Server {
 
     pub(crate) fn stop(mut self) {
         let node = self.node.take().unwrap();
-        drop(self.group.take());
+        drop((self.group.take(), self.second.take()));
         self.run(node.stop());
     }
 
     fn tear_down(&mut self) {
-        drop(self.group.take());
+        drop((self.group.take(), self.second.take()));
         drop(self.node.take());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(Duration::from_secs(10));

@@ -54,14 +54,20 @@ impl Cluster for Etcd {
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        self.known(request.into_inner().id)?;
-        Err(Error::NotLearner.into())
+        let member = self.known(request.into_inner().id)?;
+        // A learner is promoted by the leader, as soon as it can be.
+        Err(if self.is_learner(member) { Error::LearnerNotReady } else { Error::NotLearner }.into())
     }
 }
 
 impl Etcd {
-    fn known(&self, id: u64) -> Result<(), Error> {
-        self.directory.members().by_id(MemberId(id)).map(|_| ()).ok_or(Error::MemberNotFound)
+    fn known(&self, id: u64) -> Result<&Member, Error> {
+        self.directory.members().by_id(MemberId(id)).ok_or(Error::MemberNotFound)
+    }
+
+    /// Whether the member has lost its disk and is not back yet.
+    fn is_learner(&self, member: &Member) -> bool {
+        self.store.status().learners.contains(&member.slot)
     }
 
     fn wire_member(&self, member: &Member) -> Result<WireMember, Error> {
@@ -70,7 +76,7 @@ impl Etcd {
             name: member.name.clone(),
             peer_ur_ls: vec![member.peer_url.clone()],
             client_ur_ls: self.directory.client_urls(member.slot)?,
-            is_learner: false,
+            is_learner: self.is_learner(member),
         })
     }
 }

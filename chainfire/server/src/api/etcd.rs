@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use chainfire_core::{
     AuthenticatedBy,
     kv::{Keys, Revision},
@@ -15,7 +15,7 @@ use holdfast_rpc::Connection;
 use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
-use super::{oversize, release, traffic};
+use super::{learner, oversize, release, traffic};
 use crate::{
     Error, Profile,
     directory::Directory,
@@ -76,6 +76,7 @@ impl Etcd {
     pub(crate) fn routes(self) -> Routes {
         let receive = self.store.limits().receive_bytes();
         let (profile, grpc) = (self.profile, self.grpc.clone());
+        let store = self.store.clone();
         macro_rules! sized {
             ($server:ident) => {
                 $server::new(self.clone()).max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES)
@@ -90,6 +91,7 @@ impl Etcd {
             .add_service(sized!(AdminServer))
             .into_axum_router()
             .layer(map_response(oversize::as_clients_know_it))
+            .layer(from_fn_with_state(store, learner::guard))
             .layer(from_fn(move |request, next| release::offer(profile, request, next)))
             .layer(from_fn(move |request, next| traffic::measure(grpc.clone(), request, next)))
             .into()

@@ -19,6 +19,9 @@ impl Kv for Etcd {
         let identity = self.admit(request.metadata(), request.extensions())?;
         let request = request.into_inner();
         let serializable = request.serializable;
+        if !serializable && self.store.group().is_learner() {
+            return Err(Error::NotForLearner.into());
+        }
         let range = wire::range(request)?;
         self.permit(&identity, |permit| permit.range(&range))?;
         self.metrics.range.inc();

@@ -45,7 +45,7 @@ impl Maintenance for Etcd {
             raft_applied_index: status.applied,
             errors,
             db_size_in_use: bytes(usage.used),
-            is_learner: false,
+            is_learner: status.learners.contains(&status.slot),
             storage_version: self.profile.storage().unwrap_or_default().to_owned(),
             db_size_quota: if newest { bytes(quota) } else { 0 },
             downgrade_info: newest.then(DowngradeInfo::default),

@@ -6,6 +6,7 @@ mod cluster;
 mod downgrade;
 mod etcd;
 mod kv;
+mod learner;
 mod lease;
 mod maintenance;
 mod oversize;

@@ -64,6 +64,9 @@ pub struct Flags {
     /// With `existing` a member without data does not start: members cannot be added to a cluster.
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", default_value = "new", value_parser = ["new", "existing"])]
     pub(super) initial_cluster_state: String,
+    /// This member has lost its data and asks the others, which must be a majority, for its place. Not etcd's.
+    #[arg(long)]
+    pub(super) rejoin_wiped: bool,
     #[arg(long, env = "ETCD_CERT_FILE")]
     pub(super) cert_file: Option<PathBuf>,
     #[arg(long, env = "ETCD_KEY_FILE")]

@@ -47,7 +47,8 @@ pub enum ServerError {
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error(
-        "--initial-cluster-state=existing, but this member has no data: members cannot be added to a running cluster"
+        "--initial-cluster-state=existing, but this member has no data: members cannot be added to a running cluster; \
+         one that has lost its data is given its place back with --rejoin-wiped"
     )]
     NewMember,
     #[error("initial corruption check: {0}")]
@@ -60,7 +61,7 @@ impl Server {
     /// Opens the ports and the data that `settings` name.
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
         // Once there is data, etcd asks for this flag no more, and manifests keep it.
-        if settings.existing && !settings.data_dir.join("identity").is_file() {
+        if settings.existing && !settings.rejoin_wiped && !settings.data_dir.join("identity").is_file() {
             return Err(ServerError::NewMember);
         }
         let alone = settings.cluster.members.len() == 1;
@@ -81,6 +82,7 @@ impl Server {
         let node = NodeConfig {
             tls: settings.peer_tls,
             timing: settings.timing,
+            rejoin_wiped: settings.rejoin_wiped,
             ..NodeConfig::new(settings.data_dir, settings.cluster, settings.name)
         };
         let node = Node::open(node, peers)?;

@@ -14,6 +14,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The member is expected to have data.
     pub(super) existing: bool,
+    /// The member has lost its data.
+    pub(super) rejoin_wiped: bool,
     pub(super) listen_clients: Vec<Url>,
     pub(super) listen_metrics: Vec<Url>,
     pub(super) listen_peers: Url,
@@ -57,6 +59,7 @@ impl TryFrom<Flags> for Settings {
             data_dir,
             cluster: Cluster { token: flags.initial_cluster_token.clone(), members },
             existing: flags.initial_cluster_state == "existing",
+            rejoin_wiped: flags.rejoin_wiped,
             listen_peers: listen_peers.clone(),
             peer_scheme: if peers_secure { "https" } else { "http" },
             client_urls: flags.advertise_client_urls.iter().map(Url::to_string).collect(),

@@ -11,7 +11,7 @@ pub(super) enum Check {
     LinearizableRead,
     /// No member's data differ.
     DataCorruption,
-    /// This member votes; all of a fixed membership do.
+    /// This member votes. One that comes back with a new disk does not yet.
     NonLearner,
 }
 
@@ -38,6 +38,7 @@ impl Check {
                 let corrupt = alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt);
                 if corrupt { Err(format!("alarm activated: {}", wire::alarm_name(AlarmKind::Corrupt))) } else { Ok(()) }
             }
+            Self::NonLearner if store.group().is_learner() => Err("this member has no vote yet".to_owned()),
             Self::NonLearner => Ok(()),
         }
     }

@@ -36,7 +36,8 @@ mod tests {
 
     fn follower(term: u64, leader: Option<Slot>) -> Status {
         let (last_log, committed, applied) = (9, 9, 9);
-        Status { slot: Slot(0), term, leader, is_leader: false, last_log, committed, applied, failed: None }
+        let learners = Vec::new();
+        Status { slot: Slot(0), term, leader, is_leader: false, learners, last_log, committed, applied, failed: None }
     }
 
     /// §1.5, §2.9: the three texts of a request that timed out.

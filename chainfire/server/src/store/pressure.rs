@@ -91,6 +91,7 @@ mod tests {
             term: 1,
             leader: Some(Slot(0)),
             is_leader: true,
+            learners: Vec::new(),
             last_log: 100 + gap,
             committed: 100 + gap,
             applied: 100,

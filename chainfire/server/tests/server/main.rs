@@ -12,6 +12,7 @@ mod lease;
 mod maintenance;
 mod pace;
 mod pages;
+mod rejoin;
 mod restart;
 mod support;
 mod three;
