@@ -5,23 +5,32 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use holdfast_proto::{
     etcdserverpb::{
-        AuthenticateRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseLeasesRequest, PutRequest,
-        RangeRequest, RequestOp, ResponseHeader, StatusRequest, StatusResponse, TxnRequest, WatchCreateRequest,
-        WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-        maintenance_client::MaintenanceClient, request_op::Request as AnyOp, response_op::Response as AnyAnswer,
-        watch_client::WatchClient, watch_request::RequestUnion,
+        AuthenticateRequest, Compare, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseLeasesRequest,
+        PutRequest, RangeRequest, RequestOp, ResponseHeader, StatusRequest, StatusResponse, TxnRequest,
+        WatchCreateRequest, WatchRequest,
+        auth_client::AuthClient,
+        compare::{CompareResult, CompareTarget, TargetUnion},
+        kv_client::KvClient,
+        lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient,
+        request_op::Request as AnyOp,
+        response_op::Response as AnyAnswer,
+        watch_client::WatchClient,
+        watch_request::RequestUnion,
     },
     mvccpb::{self, event::EventType},
 };
 use tokio_stream::StreamExt as _;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
 
 /// Longer than an election takes, shorter than a person waits.
 const CALL: Duration = Duration::from_secs(5);
+/// A watch that has history to tell and says nothing for so long does not work, however busy the machine is.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// One member, logged in. The connection is made when it is first needed and made again when it breaks.
 #[derive(Clone, Debug)]
@@ -74,6 +83,29 @@ pub(crate) async fn log_in(channel: Channel, name: &str, password: &str) -> Resu
     Ok(answer.into_inner().token)
 }
 
+/// A code that etcd's API uses for "it did not happen" is a promise; all others leave it open.
+pub(crate) fn is_refusal(status: &Status) -> bool {
+    match status.code() {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => false,
+    }
+}
+
 impl Member {
     pub(crate) fn new(name: &str, channel: Channel, token: &str) -> Result<Self> {
         Ok(Self { name: name.to_owned(), channel, token: token.parse().context("the token is not ASCII")? })
@@ -107,6 +139,29 @@ impl Member {
             }
         };
         Ok(Done { revision: revision(header)?, deleted })
+    }
+
+    /// The value of a key, read through the leader, and the store's revision.
+    pub(crate) async fn read(&self, key: &str) -> Result<(Option<String>, i64), Status> {
+        let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
+        let answer = KvClient::new(self.channel.clone()).range(self.request(request)).await?.into_inner();
+        let value = answer.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+        Ok((value, revision(answer.header)?))
+    }
+
+    /// Puts `new` if the key has the value `expected`; says whether it had, and the store's revision.
+    pub(crate) async fn swap(&self, key: &str, expected: &str, new: &str) -> Result<(bool, i64), Status> {
+        let compare = Compare {
+            result: CompareResult::Equal.into(),
+            target: CompareTarget::Value.into(),
+            key: key.to_owned().into(),
+            target_union: Some(TargetUnion::Value(expected.to_owned().into())),
+            ..Compare::default()
+        };
+        let success = vec![RequestOp { request: Some(AnyOp::RequestPut(put(key, new, 0))) }];
+        let txn = TxnRequest { compare: vec![compare], success, failure: Vec::new() };
+        let answer = KvClient::new(self.channel.clone()).txn(self.request(txn)).await?.into_inner();
+        Ok((answer.succeeded, revision(answer.header)?))
     }
 
     /// Grants a lease under an id of the caller's choice.
@@ -166,7 +221,7 @@ impl Member {
         let mut answers = WatchClient::new(self.channel.clone()).watch(request).await?.into_inner();
         let mut changes = Vec::new();
         loop {
-            let next = tokio::time::timeout(CALL, answers.message()).await;
+            let next = tokio::time::timeout(SILENCE, answers.message()).await;
             let answer = next.context("the watch fell silent")??.context("the watch ended")?;
             if answer.canceled {
                 bail!("the watch was cancelled: {}", answer.cancel_reason);

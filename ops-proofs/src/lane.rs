@@ -12,7 +12,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     artifacts::Artifacts,
-    digest, leader_kill,
+    digest, leader_kill, linearizable,
     result::{Binary, CheckResult, Counts, Evidence, FORMAT, ProofResult, Setting, Status},
     scope,
 };
@@ -32,7 +32,7 @@ impl Lane {
 
     fn checks(self) -> &'static [Check] {
         match self {
-            Self::Core => &[scope::CHECK, leader_kill::CHECK],
+            Self::Core => &[scope::CHECK, leader_kill::CHECK, linearizable::CHECK],
         }
     }
 }

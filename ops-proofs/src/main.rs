@@ -9,6 +9,8 @@ mod etcd;
 mod history;
 mod lane;
 mod leader_kill;
+mod linearizable;
+mod members;
 mod metrics;
 mod result;
 mod scope;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 use holdfast_testkit::eventually;
 
-use super::PATIENCE;
 use crate::{
     etcd::{Change, Member},
     history::{AuditRow, History, Position},
+    members::PATIENCE,
 };
 
 /// Every member's digest at a revision, once all have reached it.

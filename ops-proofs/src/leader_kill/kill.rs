@@ -6,8 +6,11 @@ use anyhow::{Context as _, Result};
 use holdfast_testkit::{Cluster, eventually};
 use serde::Serialize;
 
-use super::{PATIENCE, writers::Writers};
-use crate::etcd::Member;
+use super::writers::Writers;
+use crate::{
+    etcd::Member,
+    members::{PATIENCE, find_leader, split},
+};
 
 /// Calls that are acknowledged between a new leader's first and the return of the killed one.
 const CALLS_WITHOUT: u64 = 40;
@@ -46,25 +49,6 @@ pub(super) async fn kill_leader(cluster: &mut Cluster, members: &[Member], write
     })
     .await?;
     Ok(Kill { leader, new_leader_ms, serving_ms, caught_up_ms: clock.elapsed().as_millis() })
-}
-
-/// The name of the member that says it leads.
-async fn find_leader(members: &[Member]) -> Result<String> {
-    eventually("a leader", PATIENCE, async || {
-        for member in members {
-            if member.leads().await {
-                return Ok(Some(member.name().to_owned()));
-            }
-        }
-        Ok(None)
-    })
-    .await
-}
-
-/// The place of a member and the members without it.
-fn split(members: &[Member], name: &str) -> Result<(usize, Vec<Member>)> {
-    let place = members.iter().position(|member| member.name() == name).context("no such member")?;
-    Ok((place, members.iter().filter(|member| member.name() != name).cloned().collect()))
 }
 
 async fn acknowledged(writers: &Writers, more_than: u64) -> Result<()> {

@@ -9,7 +9,7 @@ mod replay;
 mod tests;
 mod writers;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use holdfast_testkit::{Cluster, eventually};
@@ -24,6 +24,7 @@ use crate::{
     etcd::{self, Change, Member},
     history::{History, Position},
     lane::{Check, Run},
+    members::{self, PATIENCE},
     result::Setting,
 };
 
@@ -36,8 +37,6 @@ pub(crate) const CHECK: Check = Check {
 
 const SERVERS: usize = 3;
 const WRITERS: usize = 4;
-/// For elections, restarts, leases and shipping on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Contradictions that are printed; all are in the evidence.
 const SHOWN: usize = 5;
 
@@ -113,22 +112,15 @@ async fn drive(run: &Run<'_>, cluster: &mut Cluster) -> Result<()> {
     judge(&evidence)
 }
 
-/// A client of each member, as the bootstrap admin.
+/// A client of each member, and of its history.
 async fn log_in(cluster: &Cluster) -> Result<(Vec<Member>, Vec<History>)> {
-    let admin_token = cluster.admin_token()?;
-    let (mut members, mut histories) = (Vec::new(), Vec::new());
-    let mut token = None;
-    for server in cluster.servers() {
+    let (members, token) = members::log_in(cluster).await?;
+    let servers = cluster.servers().iter();
+    let histories = servers.map(|server| {
         let address = server.endpoints()?.api;
-        let channel = etcd::channel(&address)?;
-        let token = match &token {
-            Some(token) => token,
-            None => token.insert(etcd::log_in(channel.clone(), "admin", &admin_token).await?),
-        };
-        members.push(Member::new(server.name(), channel.clone(), token)?);
-        histories.push(History::new(server.name(), &address, channel, token));
-    }
-    Ok((members, histories))
+        Ok(History::new(server.name(), &address, etcd::channel(&address)?, &token))
+    });
+    Ok((members, histories.collect::<Result<_>>()?))
 }
 
 /// Holds what the clients were told, the store's history and the audit rows against each other.

@@ -9,10 +9,10 @@ use std::{
 };
 
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::Status;
 
 use super::call::{self, Call};
-use crate::etcd::{Done, Member};
+use crate::etcd::{self, Done, Member};
 
 /// Between two calls of one writer.
 const PACE: Duration = Duration::from_millis(10);
@@ -97,7 +97,7 @@ impl Writer {
                 }
                 Err(status) => {
                     member = members.next().unwrap_or(member);
-                    outcome_of(status.code(), status.message())
+                    outcome_of(&status)
                 }
             };
             attempts.push(Attempt { call, outcome });
@@ -108,26 +108,8 @@ impl Writer {
     }
 }
 
-/// A code that etcd's API uses for "it did not happen" is a promise; all others leave it open.
-fn outcome_of(code: Code, message: &str) -> Outcome {
-    let text = format!("{code:?}: {message}");
-    match code {
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::Unauthenticated
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented => Outcome::Refused(text),
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => Outcome::Unknown(text),
-    }
+/// What a call that was not acknowledged came to.
+fn outcome_of(status: &Status) -> Outcome {
+    let text = format!("{:?}: {}", status.code(), status.message());
+    if etcd::is_refusal(status) { Outcome::Refused(text) } else { Outcome::Unknown(text) }
 }
