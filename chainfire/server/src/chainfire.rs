@@ -3,7 +3,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::Router;
 use chainfire_client::{JournalSource, SystemStore};
 use chainfire_core::{
-    Command, Envelope, FEATURE_LEVEL, Origin,
+    Command, Envelope, FEATURE_LEVEL, Origin, auth,
     cluster::{self, ClusterCommand, GenesisCommand, Limits as ClusterLimits, Member},
     format,
     journal::{AuditLevel, AuditPolicy},
@@ -24,6 +24,7 @@ use crate::{
     members::Members,
     metrics::{Grpc, Metrics, Sampled},
     store::Store,
+    users::{AuthSettings, AuthTokenError, SimpleTokens, Users},
     watch::Hub,
 };
 
@@ -45,6 +46,8 @@ pub struct Config {
     /// Between two comparisons of all members' whole stores.
     pub corrupt_check: Option<Duration>,
     pub profile: Profile,
+    /// How etcd's own users prove themselves, where they have any say.
+    pub auth: AuthSettings,
 }
 
 /// What a new cluster begins with.
@@ -69,6 +72,7 @@ pub struct Chainfire {
     _questions: Arc<dyn chainfire_raft::Desk>,
     keeper: Arc<Keeper>,
     directory: Arc<Directory>,
+    tokens: Arc<SimpleTokens>,
     metrics: Metrics,
     grpc: Arc<Grpc>,
 }
@@ -82,7 +86,9 @@ impl Chainfire {
         metrics: &holdfast_telemetry::Metrics,
     ) -> Result<Self, chainfire_raft::Error> {
         let (hub, lessor, counts) = (Arc::new(Hub::default()), Arc::new(Lessor::default()), Metrics::default());
-        let machine = Arc::new(ChainfireMachine::new(hub.clone(), lessor.clone(), counts.clone()));
+        let tokens = Arc::new(SimpleTokens::new(config.auth.token_ttl));
+        let machine = ChainfireMachine::new(hub.clone(), lessor.clone(), tokens.clone(), counts.clone());
+        let machine = Arc::new(machine);
         let group = node.group(group, machine.clone()).await?;
         machine.attach(group.state().clone());
 
@@ -117,26 +123,43 @@ impl Chainfire {
             _questions: questions,
             keeper,
             directory,
+            tokens,
             metrics: counts,
             grpc,
         })
     }
 
-    /// The etcd services.
+    /// The etcd services behind IAM, or behind nobody.
     pub fn routes(&self, doors: Doors) -> Routes {
-        let etcd = Etcd::new(Parts {
+        self.etcd(doors, None).routes()
+    }
+
+    /// The etcd services with users and roles of their own, which count once they are switched on. Reads the keys that
+    /// [`Config::auth`] names.
+    pub fn routes_with_users(&self) -> Result<Routes, AuthTokenError> {
+        let users = Users::new(self.store.clone(), self.tokens.clone(), &self.config.auth)?;
+        Ok(self.etcd(Doors::open(), Some(Arc::new(users))).routes())
+    }
+
+    /// Whether etcd's own authentication is on, as far as this server knows.
+    pub fn users_count(&self) -> bool {
+        auth::status(self.store.group().state()).is_ok_and(|status| status.enabled)
+    }
+
+    fn etcd(&self, doors: Doors, users: Option<Arc<Users>>) -> Etcd {
+        Etcd::new(Parts {
             store: self.store.clone(),
             keeper: self.keeper.clone(),
             hub: self.hub.clone(),
             directory: self.directory.clone(),
             doors,
+            users,
             metrics: self.metrics.clone(),
             grpc: self.grpc.clone(),
             progress_interval: self.config.progress_interval,
             min_ttl: min_ttl(self.config.timing),
             profile: self.config.profile,
-        });
-        etcd.routes()
+        })
     }
 
     /// `/health` and `/version`.
@@ -248,6 +271,7 @@ impl Config {
             auto_disarm: false,
             corrupt_check: None,
             profile: Profile::default(),
+            auth: AuthSettings::default(),
         }
     }
 }

@@ -57,6 +57,11 @@ pub enum Error {
     PermissionNotGranted,
     #[error("etcdserver: invalid auth token")]
     InvalidAuthToken,
+    /// In the words of Go's library, which etcd passes on.
+    #[error("bcrypt: password length exceeds 72 bytes")]
+    PasswordTooLong,
+    #[error("etcdserver: this server has no private key to sign tokens with")]
+    VerifiesOnly,
     #[error("etcdserver: mvcc: required revision has been compacted")]
     Compacted,
     #[error("etcdserver: mvcc: required revision is a future revision")]
@@ -175,11 +180,13 @@ impl Error {
             | Self::RoleNotFound
             | Self::RoleNotGranted
             | Self::PermissionNotGranted
+            | Self::VerifiesOnly
             | Self::MembershipFixed
             | Self::ClusterVersionUnknown
             | Self::NoDowngrade => Code::FailedPrecondition,
             Self::PermissionDenied => Code::PermissionDenied,
             Self::InvalidAuthToken => Code::Unauthenticated,
+            Self::PasswordTooLong => Code::Unknown,
             // All of these may be tried again for reads; clients never retry a write on them by themselves.
             Self::NoLeader
             | Self::Stopped

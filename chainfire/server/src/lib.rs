@@ -7,6 +7,7 @@
 //! - `machine`: the pure core on Raft; what it did reaches watchers, clocks and services from here.
 //! - `store`: typed proposals and reads.
 //! - `api`: the services; `wire`: their messages; `permit`: who may touch which keys.
+//! - `users`: etcd's own authentication, in the drop-in server.
 //! - `watch`: the hub, streams, and catching up from the disk.
 //! - `integrity`: whether all members hold the same.
 //! - `lease`: clocks, keep-alives, expiry.
@@ -30,6 +31,7 @@ mod permit;
 mod profile;
 mod request;
 mod store;
+mod users;
 mod watch;
 mod wire;
 
@@ -42,3 +44,4 @@ pub use machine::ChainfireMachine;
 pub use members::{ClusterId, Member, MemberId, Members};
 pub use profile::Profile;
 pub use store::Limits;
+pub use users::{AuthSettings, AuthTokenError};

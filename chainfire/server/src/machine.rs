@@ -1,6 +1,6 @@
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chainfire_core::{
@@ -12,7 +12,14 @@ use chainfire_raft::{Applied, Halt, Machine, Position, StateDb};
 use holdfast_keyspace::{Overlay, Table};
 use tokio::sync::watch;
 
-use crate::{Error, lease::Lessor, metrics::Metrics, watch::Hub};
+use crate::{
+    Error,
+    lease::Lessor,
+    metrics::Metrics,
+    store::now_ms,
+    users::{Issued, SimpleTokens},
+    watch::Hub,
+};
 
 /// chainfire's state machine on a Raft group: the pure core applies, and what it did reaches watchers, lease clocks
 /// and the services that wait for the system keyspace.
@@ -20,6 +27,7 @@ pub struct ChainfireMachine {
     hub: Arc<Hub>,
     lessor: Arc<Lessor>,
     metrics: Metrics,
+    tokens: Arc<SimpleTokens>,
     system: watch::Sender<u64>,
     /// Counts changes of genesis, lineage, limits, audit policy and feature level.
     cluster: watch::Sender<u64>,
@@ -31,11 +39,12 @@ pub struct ChainfireMachine {
 }
 
 impl ChainfireMachine {
-    pub(crate) fn new(hub: Arc<Hub>, lessor: Arc<Lessor>, metrics: Metrics) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, lessor: Arc<Lessor>, tokens: Arc<SimpleTokens>, metrics: Metrics) -> Self {
         Self {
             hub,
             lessor,
             metrics,
+            tokens,
             system: watch::Sender::new(0),
             cluster: watch::Sender::new(0),
             compactions: watch::Sender::new(0),
@@ -121,7 +130,11 @@ impl ChainfireMachine {
             }
             // Whoever reads the journal waits for applied entries, which also covers what is in it from before.
             Effect::JournalAppended { .. } | Effect::JournalTruncated => {}
-            Effect::TokenIssued { .. } | Effect::TokensEnded { .. } => {}
+            Effect::TokenIssued { token, user, index, issued_ms } => {
+                let age = Duration::from_millis(now_ms().saturating_sub(issued_ms));
+                self.tokens.issued(Issued { token, user, index, age }, Instant::now());
+            }
+            Effect::TokensEnded { user } => self.tokens.ended(user.as_deref()),
             Effect::ClusterChanged => self.cluster.send_modify(|count| *count += 1),
             Effect::AlarmsChanged => {
                 if let Some(state) = self.state.get() {
@@ -152,6 +165,8 @@ impl Machine for ChainfireMachine {
     fn restored(&self) {
         // Only followers receive snapshots, and a follower has no lease clocks.
         self.lessor.demote();
+        // What happened to users meanwhile is not told one by one.
+        self.tokens.ended(None);
         if let Some(state) = self.state.get() {
             self.catch_up(state);
         }

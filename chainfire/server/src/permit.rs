@@ -1,83 +1,95 @@
 use chainfire_core::{
-    kv::{DeleteRange, Keys, Put, Range, Txn, TxnOp},
+    auth::{Demand, Judge, KeyAccess},
+    kv::{DeleteRange, Keys, Put, Range, Txn},
     lease::{self, LeaseId},
 };
 use holdfast_keyspace::{KeyRange, Read};
-use iam_client::{Identity, KeyAccess, KeyAuthority};
+use iam_client::{Identity, KeyAuthority};
 
 use crate::Error;
 
-/// Asks [`KeyAuthority`] for everything that a request touches: nested operations, both branches, the pairs that
-/// `prev_kv` shows, and the keys of a lease that the request can bring to an end.
+/// Asks for everything that a request touches: IAM by [`KeyAuthority`], and etcd's users by their [`Judge`]. Each passes
+/// callers that are the other's.
 pub(crate) struct Permit<'a> {
     pub(crate) keys: &'a dyn KeyAuthority,
     pub(crate) identity: &'a Identity,
+    /// None for a command: it is judged where it is applied.
+    pub(crate) judge: Option<Judge>,
     /// Where the keys of leases are looked up.
     pub(crate) read: &'a dyn Read,
 }
 
 impl Permit<'_> {
     pub(crate) fn range(&self, range: &Range) -> Result<(), Error> {
-        self.keys(KeyAccess::Read, &range.keys)
+        Demand::range(range, &mut |demand| self.ask(demand))
     }
 
     pub(crate) fn put(&self, put: &Put) -> Result<(), Error> {
-        let keys = Keys::One(put.key.clone());
-        self.keys(KeyAccess::Write, &keys)?;
-        if put.prev_kv {
-            self.keys(KeyAccess::Read, &keys)?;
-        }
-        // Whoever joins a lease could make its other keys vanish by letting it expire.
-        if put.lease == LeaseId::NONE { Ok(()) } else { self.lease(KeyAccess::Write, put.lease) }
+        Demand::put(put, &mut |demand| self.ask(demand))
     }
 
     pub(crate) fn delete(&self, delete: &DeleteRange) -> Result<(), Error> {
-        self.keys(KeyAccess::Write, &delete.keys)?;
-        if delete.prev_kv { self.keys(KeyAccess::Read, &delete.keys) } else { Ok(()) }
+        Demand::delete(delete, &mut |demand| self.ask(demand))
     }
 
     pub(crate) fn txn(&self, txn: &Txn) -> Result<(), Error> {
-        for compare in &txn.compare {
-            self.keys(KeyAccess::Read, &compare.keys)?;
-        }
-        for op in txn.success.iter().chain(&txn.failure) {
-            match op {
-                TxnOp::Range(range) => self.range(range)?,
-                TxnOp::Put(put) => self.put(put)?,
-                TxnOp::DeleteRange(delete) => self.delete(delete)?,
-                TxnOp::Txn(inner) => self.txn(inner)?,
-            }
-        }
-        Ok(())
+        Demand::txn(txn, &mut |demand| self.ask(demand))
     }
 
-    /// All keys of a lease. Somebody who may touch every key needs no look at them.
+    /// All keys of a lease.
     pub(crate) fn lease(&self, access: KeyAccess, id: LeaseId) -> Result<(), Error> {
-        if self.keys.may_access_keys(self.identity, access, &KeyRange::all())? {
-            return Ok(());
-        }
-        for key in lease::keys(self.read, id)? {
-            self.keys(access, &Keys::One(key))?;
-        }
-        Ok(())
+        self.ask(Demand::Lease(access, id))
+    }
+
+    /// A list of all leases. Ids are all that it takes to ask what hangs on a lease, or to keep it.
+    pub(crate) fn leases(&self, ids: &[LeaseId]) -> Result<(), Error> {
+        self.keys.authorize_keys(self.identity, KeyAccess::Read, &KeyRange::all())?;
+        let Some(judge) = &self.judge else { return Ok(()) };
+        ids.iter().try_for_each(|id| Ok(judge.allows(self.read, Demand::Lease(KeyAccess::Read, *id))?))
     }
 
     pub(crate) fn keys(&self, access: KeyAccess, keys: &Keys) -> Result<(), Error> {
-        let range = match keys {
-            Keys::One(key) => KeyRange::between(key.as_ref(), [key.as_ref(), &[0]].concat()),
-            Keys::From(start) => KeyRange::from(start.as_ref()),
-            // Nothing is inside; whoever asks learns nothing.
-            Keys::Range { start, end } if end <= start => return Ok(()),
-            Keys::Range { start, end } => KeyRange::between(start.as_ref(), end.as_ref()),
-        };
-        Ok(self.keys.authorize_keys(self.identity, access, &range)?)
+        self.ask(Demand::Keys(access, keys))
+    }
+
+    /// What concerns every key.
+    pub(crate) fn everything(&self) -> Result<(), Error> {
+        self.keys.authorize_keys(self.identity, KeyAccess::Write, &KeyRange::all())?;
+        self.admin()
+    }
+
+    /// Users and roles, and what only an administrator may do.
+    pub(crate) fn admin(&self) -> Result<(), Error> {
+        match &self.judge {
+            Some(judge) => Ok(judge.admin()?),
+            None => Ok(()),
+        }
+    }
+
+    fn ask(&self, demand: Demand<'_>) -> Result<(), Error> {
+        if let Some(judge) = &self.judge {
+            judge.allows(self.read, demand)?;
+        }
+        match demand {
+            // If nothing is inside, whoever asks learns nothing.
+            Demand::Keys(_, keys) if keys.range().is_empty() => Ok(()),
+            Demand::Keys(access, keys) => Ok(self.keys.authorize_keys(self.identity, access, &keys.range())?),
+            // Somebody who may touch every key needs no look at them.
+            Demand::Lease(access, _) if self.keys.may_access_keys(self.identity, access, &KeyRange::all())? => Ok(()),
+            Demand::Lease(access, id) => lease::keys(self.read, id)?
+                .into_iter()
+                .try_for_each(|key| Ok(self.keys.authorize_keys(self.identity, access, &Keys::One(key).range())?)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use chainfire_core::{AuthenticatedBy, kv::Compare, kv::Operand, kv::Relation};
+    use chainfire_core::{
+        AuthenticatedBy,
+        kv::{Compare, Operand, Relation, TxnOp},
+    };
     use holdfast_keyspace::Memory;
     use iam_client::{Caller, Evidence, Refusal};
 
@@ -122,7 +134,7 @@ mod tests {
             request_id: "1".into(),
         };
         let read = Memory::new();
-        Permit { keys: &Prefixes, identity: &identity, read: &read }.txn(txn).is_ok()
+        Permit { keys: &Prefixes, identity: &identity, judge: None, read: &read }.txn(txn).is_ok()
     }
 
     fn put(key: &'static [u8], prev_kv: bool) -> TxnOp {

@@ -32,9 +32,9 @@ fn as_a() -> Store {
     store
 }
 
-fn may(store: &Store, access: KeyAccess, keys: Keys) -> bool {
+fn may(store: &Store, access: KeyAccess, keys: &Keys) -> bool {
     let judge = Judge::new(&store.state, &store.origin).unwrap();
-    refused(judge.allows(&store.state, Demand::Keys(access, &keys))).is_ok()
+    refused(judge.allows(&store.state, Demand::Keys(access, keys))).is_ok()
 }
 
 const DENIED: UserError = UserError::PermissionDenied;
@@ -159,11 +159,11 @@ fn neighbouring_permissions_of_several_roles_count_as_one() {
         grant("one", PermissionKind::Read, "e", ""),
     ]);
     store.become_user("a");
-    assert!(may(&store, KeyAccess::Read, between("a", "e")));
-    assert!(may(&store, KeyAccess::Read, between("b", "e\0")));
-    assert!(!may(&store, KeyAccess::Read, between("b", "e\u{1}")));
-    assert!(!may(&store, KeyAccess::Write, between("b", "e")));
-    assert!(may(&store, KeyAccess::Read, one("e")) && !may(&store, KeyAccess::Read, one("ee")));
+    assert!(may(&store, KeyAccess::Read, &between("a", "e")));
+    assert!(may(&store, KeyAccess::Read, &between("b", "e\0")));
+    assert!(!may(&store, KeyAccess::Read, &between("b", "e\u{1}")));
+    assert!(!may(&store, KeyAccess::Write, &between("b", "e")));
+    assert!(may(&store, KeyAccess::Read, &one("e")) && !may(&store, KeyAccess::Read, &one("ee")));
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn a_permission_without_end_reaches_over_everything_after() {
         grant("role", PermissionKind::Read, "b", "\0"),
     ]);
     store.become_user("a");
-    assert!(may(&store, KeyAccess::Read, between("c", "\0")));
-    assert!(may(&store, KeyAccess::Read, one("z")));
-    assert!(!may(&store, KeyAccess::Read, between("\0", "\0")));
+    assert!(may(&store, KeyAccess::Read, &between("c", "\0")));
+    assert!(may(&store, KeyAccess::Read, &one("z")));
+    assert!(!may(&store, KeyAccess::Read, &between("\0", "\0")));
 }
 
 /// Keys of one to `longest` of three bytes.
@@ -234,7 +234,7 @@ proptest! {
             counts(at) && kind != PermissionKind::Write && Keys::from_wire(start, range_end).contains(key)
         });
         let each = all_keys().into_iter().filter(|key| asked.contains(key)).all(|key| readable(&key));
-        prop_assert_eq!(may(&store, KeyAccess::Read, asked), each);
+        prop_assert_eq!(may(&store, KeyAccess::Read, &asked), each);
     }
 }
 

@@ -15,14 +15,14 @@ impl Admin for Etcd {
         &self,
         request: Request<SetAuditPolicyRequest>,
     ) -> Result<Response<SetAuditPolicyResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let state = cluster::state(self.store.group().state()).map_err(Error::from)?;
         if state.is_some_and(|state| !state.journal) {
             return Err(Status::failed_precondition("this store stands alone and keeps no history"));
         }
         let policy = wire::audit_policy(request.into_inner());
         let policy = policy.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
-        match self.store.govern(identity.origin(), ClusterCommand::AuditPolicySet(policy)).await {
+        match self.store.govern(caller.origin(), ClusterCommand::AuditPolicySet(policy)).await {
             Ok(_) => Ok(Response::new(SetAuditPolicyResponse {})),
             Err(Ungoverned::Refused(full @ ClusterError::JournalFull)) => {
                 Err(Status::resource_exhausted(full.to_string()))

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use chainfire_core::{
-    AuthenticatedBy,
+    auth::{Judge, KeyAccess},
     kv::{Keys, Revision},
 };
 use holdfast_keyspace::{KeyRange, Read};
@@ -11,19 +11,18 @@ use holdfast_proto::etcdserverpb::{
     ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
     lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
-use holdfast_rpc::Connection;
-use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin};
+use iam_client::{KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
-use super::{learner, oversize, release, traffic};
+use super::{caller::Caller, learner, oversize, release, traffic};
 use crate::{
     Error, Profile,
     directory::Directory,
     lease::Keeper,
     metrics::{Grpc, Metrics},
     permit::Permit,
-    request::request_id,
     store::Store,
+    users::{Gate, Users, authenticate},
     watch::Hub,
     wire::Headers,
 };
@@ -43,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) doors: Doors,
+    /// etcd's own authentication; none where IAM has taken its place.
+    pub(crate) users: Option<Arc<Users>>,
     pub(crate) metrics: Metrics,
     pub(crate) grpc: Arc<Grpc>,
     /// Between two progress notifications of an idle watcher.
@@ -77,12 +78,13 @@ impl Etcd {
         let receive = self.store.limits().receive_bytes();
         let (profile, grpc) = (self.profile, self.grpc.clone());
         let store = self.store.clone();
+        let gate = self.users.clone().map(Gate::new);
         macro_rules! sized {
             ($server:ident) => {
                 $server::new(self.clone()).max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES)
             };
         }
-        Routes::new(sized!(KvServer))
+        let router = Routes::new(sized!(KvServer))
             .add_service(sized!(WatchServer))
             .add_service(sized!(LeaseServer))
             .add_service(sized!(ClusterServer))
@@ -90,7 +92,12 @@ impl Etcd {
             .add_service(sized!(AuthServer))
             .add_service(sized!(AdminServer))
             .into_axum_router()
-            .layer(map_response(oversize::as_clients_know_it))
+            .layer(map_response(oversize::as_clients_know_it));
+        let router = match gate {
+            Some(gate) => router.layer(from_fn_with_state(gate, authenticate)),
+            None => router,
+        };
+        router
             .layer(from_fn_with_state(store, learner::guard))
             .layer(from_fn(move |request, next| release::offer(profile, request, next)))
             .layer(from_fn(move |request, next| traffic::measure(grpc.clone(), request, next)))
@@ -111,49 +118,59 @@ impl Etcd {
     }
 
     /// Who calls, once the demands of the call's metadata are met.
-    pub(super) fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Identity, Error> {
+    pub(super) fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Error> {
         if demands_leader(metadata) && self.store.status().leader.is_none() {
             return Err(Error::NoLeader);
         }
-        Ok(caller(extensions))
+        Ok(Caller::of(extensions))
     }
 
-    /// Whether `identity` may do `access` to `keys`.
-    pub(super) fn permit_keys(&self, identity: &Identity, access: KeyAccess, keys: &Keys) -> Result<(), Error> {
-        self.permit(identity, |permit| permit.keys(access, keys))
+    /// The same caller as of now, for streams, which may outlive what established it.
+    pub(super) fn again(&self, caller: &Caller) -> Result<Caller, Error> {
+        self.doors.keys.still_holds(&caller.identity)?;
+        let Some(users) = &self.users else { return Ok(caller.clone()) };
+        Ok(Caller { user: users.identify(&caller.credentials)?, ..caller.clone() })
+    }
+
+    /// Whether `caller` may do `access` to `keys`.
+    pub(super) fn permit_keys(&self, caller: &Caller, access: KeyAccess, keys: &Keys) -> Result<(), Error> {
+        self.permit(caller, |permit| permit.keys(access, keys))
     }
 
     pub(super) fn permit(
         &self,
-        identity: &Identity,
+        caller: &Caller,
         ask: impl FnOnce(Permit<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.permit_in(self.store.group().state(), identity, ask)
+        self.permit_in(self.store.group().state(), caller, ask)
     }
 
-    /// The same, with the keys of leases as `read` has them.
+    /// The same by users, roles and the keys of leases as `read` has them: the view that the answer is made of, so that
+    /// nothing comes between the two.
     pub(super) fn permit_in(
         &self,
         read: &dyn Read,
-        identity: &Identity,
+        caller: &Caller,
         ask: impl FnOnce(Permit<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        ask(Permit { keys: self.doors.keys.as_ref(), identity, read })
+        let judge = Some(Judge::new(read, &caller.origin())?);
+        ask(Permit { keys: self.doors.keys.as_ref(), identity: &caller.identity, judge, read })
     }
 
-    /// The same for a change. If it names a lease, its right depends on what hangs on that lease, also on what another
-    /// server has hung there, so that this one catches up first; not for somebody who may write everything anyway.
+    /// The same for a command, of which etcd's own authentication is no part: it judges where the command is applied. If
+    /// the command names a lease, the caller's right depends on what hangs on that lease, also on what another server has
+    /// hung there, so that this one catches up first; not for somebody who may write everything anyway.
     pub(super) async fn permit_change(
         &self,
-        identity: &Identity,
+        caller: &Caller,
         names_lease: bool,
         ask: impl FnOnce(Permit<'_>) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
-        let everything = KeyRange::all();
-        if names_lease && !self.doors.keys.may_access_keys(identity, KeyAccess::Write, &everything)? {
+        let (keys, identity) = (self.doors.keys.as_ref(), &caller.identity);
+        if names_lease && !keys.may_access_keys(identity, KeyAccess::Write, &KeyRange::all())? {
             self.store.barrier().await?;
         }
-        self.permit(identity, ask)
+        ask(Permit { keys, identity, judge: None, read: self.store.group().state() })
     }
 }
 
@@ -167,21 +184,4 @@ impl Doors {
 /// The client wants to fail rather than to be answered by a server without leader.
 pub(super) fn demands_leader(metadata: &MetadataMap) -> bool {
     metadata.get("hasleader").is_some_and(|value| value.as_bytes() == b"true")
-}
-
-/// The identity that the layer in front has established. Without one the caller is anonymous, which
-/// [`KeyAuthority`] has to judge like any other identity.
-pub(super) fn caller(extensions: &Extensions) -> Identity {
-    if let Some(identity) = extensions.get::<Identity>() {
-        return identity.clone();
-    }
-    Identity {
-        principal: Caller::Anonymous,
-        authenticated_by: AuthenticatedBy::Nothing,
-        evidence: Evidence::None,
-        token_id: None,
-        roles: Vec::new(),
-        source: extensions.get::<Connection>().map(|connection| connection.source),
-        request_id: request_id(),
-    }
 }

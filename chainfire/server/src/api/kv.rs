@@ -3,6 +3,7 @@ use chainfire_core::{
     kv::{self, Keys, Revision, Txn, TxnOp},
     lease::LeaseId,
 };
+use chainfire_raft::View;
 use holdfast_keyspace::Read;
 use holdfast_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
@@ -16,29 +17,30 @@ use crate::{Error, wire};
 #[tonic::async_trait]
 impl Kv for Etcd {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let request = request.into_inner();
         let serializable = request.serializable;
         if !serializable && self.store.group().is_learner() {
             return Err(Error::NotForLearner.into());
         }
         let range = wire::range(request)?;
-        self.permit(&identity, |permit| permit.range(&range))?;
         self.metrics.range.inc();
         if !serializable {
             self.store.barrier().await.map_err(Error::from)?;
         }
         self.store.check_sound()?;
+        let view = self.store.view();
+        self.permit_in(&view, &caller, |permit| permit.range(&range))?;
         let one = matches!(range.keys, Keys::One(_));
-        let answer = self.read(one, move |read| Ok(kv::range(read, &range)?)).await?;
+        let answer = read_in(view, one, move |read| Ok(kv::range(read, &range)?)).await?;
         Ok(Response::new(wire::range_response(self.header(answer.revision), answer)))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let put = wire::put(request.into_inner())?;
-        self.permit_change(&identity, put.lease != LeaseId::NONE, |permit| permit.put(&put)).await?;
-        let done = self.store.change(identity.origin(), UserCommand::Put(put)).await?;
+        self.permit_change(&caller, put.lease != LeaseId::NONE, |permit| permit.put(&put)).await?;
+        let done = self.store.change(caller.origin(), UserCommand::Put(put)).await?;
         let UserAnswer::Put(answer) = done.answer else { return Err(Error::mismatch().into()) };
         Ok(Response::new(wire::put_response(self.headers().at(answer.revision, done.term), answer)))
     }
@@ -47,39 +49,41 @@ impl Kv for Etcd {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let delete = wire::delete_range(request.into_inner())?;
-        self.permit(&identity, |permit| permit.delete(&delete))?;
-        let done = self.store.change(identity.origin(), UserCommand::DeleteRange(delete)).await?;
+        self.permit_change(&caller, false, |permit| permit.delete(&delete)).await?;
+        let done = self.store.change(caller.origin(), UserCommand::DeleteRange(delete)).await?;
         let UserAnswer::DeleteRange(answer) = done.answer else { return Err(Error::mismatch().into()) };
         Ok(Response::new(wire::delete_response(self.headers().at(answer.revision, done.term), answer)))
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let request = request.into_inner();
         let serializable = all_serializable(&request);
         let txn = wire::txn(request, self.store.limits().txn_ops)?;
-        self.permit_change(&identity, names_lease(&txn), |permit| permit.txn(&txn)).await?;
         self.metrics.txn.inc();
         if kv::is_read_only(&txn) {
             if !serializable {
                 self.store.barrier().await.map_err(Error::from)?;
             }
             self.store.check_sound()?;
-            let answer = self.read(false, move |read| Ok(kv::read_txn(read, &txn)?)).await?;
+            let view = self.store.view();
+            self.permit_in(&view, &caller, |permit| permit.txn(&txn))?;
+            let answer = read_in(view, false, move |read| Ok(kv::read_txn(read, &txn)?)).await?;
             return Ok(Response::new(wire::txn_response(self.header(answer.revision), answer)));
         }
-        let done = self.store.change(identity.origin(), UserCommand::Txn(txn)).await?;
+        self.permit_change(&caller, names_lease(&txn), |permit| permit.txn(&txn)).await?;
+        let done = self.store.change(caller.origin(), UserCommand::Txn(txn)).await?;
         let UserAnswer::Txn(answer) = done.answer else { return Err(Error::mismatch().into()) };
         Ok(Response::new(wire::txn_response(self.headers().at(answer.revision, done.term), answer)))
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let request = request.into_inner();
         let compact = wire::compact(&request);
-        let done = self.store.change(identity.origin(), UserCommand::Compact(compact)).await?;
+        let done = self.store.change(caller.origin(), UserCommand::Compact(compact)).await?;
         let UserAnswer::Compact { revision } = done.answer else { return Err(Error::mismatch().into()) };
         if request.physical {
             self.removed().await?;
@@ -89,18 +93,13 @@ impl Kv for Etcd {
 }
 
 impl Etcd {
-    /// Reads from a consistent view; what is not a single key does so where it cannot hold up other requests.
+    /// Reads from a consistent view of now.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         short: bool,
         read: impl FnOnce(&dyn Read) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let view = self.store.view();
-        if short {
-            return read(&view);
-        }
-        let reading = tokio::task::spawn_blocking(move || read(&view));
-        reading.await.map_err(|join| Error::Storage(join.to_string()))?
+        read_in(self.store.view(), short, read).await
     }
 
     /// Waits until compacted rows are gone from this server.
@@ -118,6 +117,19 @@ impl Etcd {
     pub(super) fn revision_of(&self, read: &dyn Read) -> Result<Revision, Error> {
         Ok(kv::current_revision(read)?)
     }
+}
+
+/// Reads from `view`; what is not a single key does so where it cannot hold up other requests.
+pub(super) async fn read_in<T: Send + 'static>(
+    view: View,
+    short: bool,
+    read: impl FnOnce(&dyn Read) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if short {
+        return read(&view);
+    }
+    let reading = tokio::task::spawn_blocking(move || read(&view));
+    reading.await.map_err(|join| Error::Storage(join.to_string()))?
 }
 
 /// Whether a branch of the transaction may hang a key on a lease.

@@ -5,16 +5,15 @@ use chainfire_core::{
     lease::{self, LeaseGrant, LeaseId, LeaseRevoke},
 };
 use futures::{Stream, StreamExt as _};
-use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse, lease_server::Lease,
 };
-use iam_client::{Identity, KeyAccess};
+use iam_client::KeyAccess;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Etcd;
+use super::{Etcd, caller::Caller};
 use crate::{Error, store::Done};
 
 type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
@@ -22,11 +21,11 @@ type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Statu
 #[tonic::async_trait]
 impl Lease for Etcd {
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Result<Response<LeaseGrantResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         // A lease has no keys yet; it is of use only to somebody who may write some.
-        self.doors.keys.authorize_some_key(&identity, KeyAccess::Write).map_err(Error::from)?;
+        self.doors.keys.authorize_some_key(&caller.identity, KeyAccess::Write).map_err(Error::from)?;
         let request = request.into_inner();
-        let done = self.grant(&identity, request.id, request.ttl).await?;
+        let done = self.grant(&caller, request.id, request.ttl).await?;
         let UserAnswer::LeaseGrant { revision, id, ttl } = done.answer else { return Err(Error::mismatch().into()) };
         let header = Some(self.headers().at(revision, done.term));
         Ok(Response::new(LeaseGrantResponse { header, id: id.0, ttl, error: String::new() }))
@@ -36,11 +35,11 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let id = LeaseId(request.into_inner().id);
-        self.permit_change(&identity, true, |permit| permit.lease(KeyAccess::Write, id)).await?;
+        self.permit_change(&caller, true, |permit| permit.lease(KeyAccess::Write, id)).await?;
         let revoke = UserCommand::LeaseRevoke(LeaseRevoke { id });
-        let done = self.store.change(identity.origin(), revoke).await?;
+        let done = self.store.change(caller.origin(), revoke).await?;
         let UserAnswer::LeaseRevoke { revision } = done.answer else { return Err(Error::mismatch().into()) };
         Ok(Response::new(LeaseRevokeResponse { header: Some(self.headers().at(revision, done.term)) }))
     }
@@ -52,11 +51,11 @@ impl Lease for Etcd {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let etcd = self.clone();
         let answers = request.into_inner().then(move |request| {
-            let (etcd, identity) = (etcd.clone(), identity.clone());
-            async move { Ok(etcd.keep_alive(&identity, LeaseId(request?.id)).await?) }
+            let (etcd, caller) = (etcd.clone(), caller.clone());
+            async move { Ok(etcd.keep_alive(&caller, LeaseId(request?.id)).await?) }
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -65,15 +64,14 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let request = request.into_inner();
         let id = LeaseId(request.id);
         self.store.barrier().await.map_err(Error::from)?;
         let remaining = self.keeper.remaining(id).await?;
         let view = self.store.view();
         if request.keys {
-            // In the view that the answer is made of: nothing may come to hang on the lease between the two.
-            self.permit_in(&view, &identity, |permit| permit.lease(KeyAccess::Read, id))?;
+            self.permit_in(&view, &caller, |permit| permit.lease(KeyAccess::Read, id))?;
         }
         let header = Some(self.header(self.revision_of(&view)?));
         let stored = lease::lease(&view, id).map_err(Error::from)?;
@@ -89,35 +87,35 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
-        // Ids are all that it takes to ask what hangs on a lease, or to keep it.
-        self.doors.keys.authorize_keys(&identity, KeyAccess::Read, &KeyRange::all()).map_err(Error::from)?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         self.store.barrier().await.map_err(Error::from)?;
-        let leases = self.keeper.list()?.into_iter().map(|id| LeaseStatus { id: id.0 }).collect();
+        let leases = self.keeper.list()?;
+        self.permit(&caller, |permit| permit.leases(&leases))?;
+        let leases = leases.into_iter().map(|id| LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(LeaseLeasesResponse { header: Some(self.current_header()?), leases }))
     }
 }
 
 impl Etcd {
     /// Grants `id`, or a lease with an id of this server's choice if it is 0.
-    async fn grant(&self, identity: &Identity, id: i64, ttl: i64) -> Result<Done<UserAnswer>, Error> {
+    async fn grant(&self, caller: &Caller, id: i64, ttl: i64) -> Result<Done<UserAnswer>, Error> {
         loop {
             let chosen = if id == 0 { draw_id()? } else { LeaseId(id) };
             let grant = UserCommand::LeaseGrant(LeaseGrant { id: chosen, ttl, min_ttl: self.min_ttl });
-            match self.store.change(identity.origin(), grant).await {
+            match self.store.change(caller.origin(), grant).await {
                 Err(Error::LeaseExists) if id == 0 => {}
                 done => return done,
             }
         }
     }
 
-    async fn keep_alive(&self, identity: &Identity, id: LeaseId) -> Result<LeaseKeepAliveResponse, Error> {
+    async fn keep_alive(&self, caller: &Caller, id: LeaseId) -> Result<LeaseKeepAliveResponse, Error> {
         // Read before the renewal: whoever sees this revision knows that the lease lived after it.
         let header = Some(self.current_header()?);
-        self.doors.keys.still_holds(identity)?;
+        let caller = self.again(caller)?;
         // As this server has it: a renewal ends nothing, and waiting for the others each time is too much for what is
         // asked most often.
-        self.permit(identity, |permit| permit.lease(KeyAccess::Write, id))?;
+        self.permit(&caller, |permit| permit.lease(KeyAccess::Write, id))?;
         let ttl = self.keeper.renew(id).await?;
         if ttl.is_some() {
             self.metrics.lease_renewed.inc();

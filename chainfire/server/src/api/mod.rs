@@ -2,6 +2,7 @@
 
 mod admin;
 mod auth;
+mod caller;
 mod cluster;
 mod downgrade;
 mod etcd;

@@ -3,7 +3,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use chainfire_raft::Status as GroupStatus;
 use futures::{Stream, StreamExt as _, stream};
 use holdfast_proto::etcdserverpb::{WatchRequest, WatchResponse, watch_server::Watch};
-use iam_client::{Identity, KeyAccess};
+use iam_client::KeyAccess;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Etcd, etcd::demands_leader};
+use super::{Etcd, caller::Caller, etcd::demands_leader};
 use crate::{
     Error,
     watch::{Order, Sender, Subscription},
@@ -31,11 +31,11 @@ impl Watch for Etcd {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
-        let identity = self.admit(request.metadata(), request.extensions())?;
+        let caller = self.admit(request.metadata(), request.extensions())?;
         let leader = demands_leader(request.metadata()).then(|| self.store.group().status_changes());
         let subscription = Arc::new(self.hub.subscribe());
         let sender = Sender::new(subscription.clone(), self.store.clone());
-        let receiver = Receiver { etcd: self.clone(), identity, subscription };
+        let receiver = Receiver { etcd: self.clone(), caller, subscription };
         // The client may close its side and go on listening; the task ends with the stream of answers.
         let receiving = AbortOnDropHandle::new(tokio::spawn(receiver.run(request.into_inner(), leader)));
         let answers = stream::unfold((sender, receiving), |(mut sender, receiving)| async {
@@ -60,12 +60,12 @@ impl Watch for Etcd {
 /// The receiving half of a watch stream: what the client asks, and the clocks.
 struct Receiver {
     etcd: Etcd,
-    identity: Identity,
+    caller: Caller,
     subscription: Arc<Subscription>,
 }
 
 impl Receiver {
-    async fn run(self, mut requests: Streaming<WatchRequest>, leader: Option<watch::Receiver<GroupStatus>>) {
+    async fn run(mut self, mut requests: Streaming<WatchRequest>, leader: Option<watch::Receiver<GroupStatus>>) {
         let period = jittered(self.etcd.progress_interval);
         let mut rounds = interval_at(Instant::now() + period, period);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,12 +106,7 @@ impl Receiver {
             last.1 += 1;
             return Ok(());
         }
-        let looked = self.etcd.doors.keys.still_holds(&self.identity).map_err(Error::from).and_then(|()| {
-            let mut watched = self.subscription.outbox().watched();
-            watched.dedup();
-            watched.iter().try_for_each(|keys| self.etcd.permit_keys(&self.identity, KeyAccess::Read, keys))
-        });
-        match looked {
+        match self.look() {
             Ok(()) => {
                 *last = (now, 0);
                 Ok(())
@@ -123,11 +118,26 @@ impl Receiver {
         }
     }
 
-    fn policy_revision(&self) -> u64 {
-        self.etcd.doors.login.as_ref().map_or(0, |login| login.revision())
+    fn look(&self) -> Result<(), Error> {
+        self.etcd.doors.keys.still_holds(&self.caller.identity)?;
+        // A token that nobody uses may run out while its stream lives; what its user may see is asked as of now.
+        let user = self.etcd.users.as_ref().zip(self.caller.user.as_ref());
+        let user = user.map(|(users, user)| users.now(user)).transpose()?;
+        let caller = Caller { user, ..self.caller.clone() };
+        let mut watched = self.subscription.outbox().watched();
+        watched.dedup();
+        watched.iter().try_for_each(|keys| self.etcd.permit_keys(&caller, KeyAccess::Read, keys))
     }
 
-    fn handle(&self, request: WatchRequest) {
+    fn policy_revision(&self) -> u64 {
+        match (&self.etcd.users, &self.etcd.doors.login) {
+            (Some(users), _) => users.epoch().unwrap_or(0),
+            (None, Some(login)) => login.revision(),
+            (None, None) => 0,
+        }
+    }
+
+    fn handle(&mut self, request: WatchRequest) {
         match wire::watch_call(request) {
             WatchCall::Create(order) => {
                 if let Err(reason) = self.create(order.map_err(|invalid| invalid.to_string())) {
@@ -142,10 +152,11 @@ impl Receiver {
         }
     }
 
-    fn create(&self, order: Result<Order, String>) -> Result<(), String> {
+    fn create(&mut self, order: Result<Order, String>) -> Result<(), String> {
         let order = order?;
         let text = |error: Error| error.to_string();
-        self.etcd.permit_keys(&self.identity, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
+        self.caller = self.etcd.again(&self.caller).map_err(text)?;
+        self.etcd.permit_keys(&self.caller, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
         let revision = self.etcd.store.revision().map_err(text)?;
         self.subscription.create(order, revision).map_err(|refused| refused.to_string())
     }

@@ -127,6 +127,15 @@ pub struct Flags {
     #[arg(long, env = "ETCD_EMULATE_VERSION", default_value = Profile::V3_6.server(),
           value_parser = Profile::ALL.map(Profile::server))]
     pub(super) emulate_version: String,
+    /// simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=TIME
+    #[arg(long, env = "ETCD_AUTH_TOKEN", default_value = "simple")]
+    pub(super) auth_token: String,
+    /// Seconds that an unused simple token lives.
+    #[arg(long, env = "ETCD_AUTH_TOKEN_TTL", default_value_t = 300)]
+    pub(super) auth_token_ttl: u32,
+    /// 4 to 31: each step doubles the time that a password takes.
+    #[arg(long, env = "ETCD_BCRYPT_COST", default_value_t = 10)]
+    pub(super) bcrypt_cost: u32,
     #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info",
           value_parser = ["debug", "info", "warn", "error", "panic", "fatal"])]
     pub(super) log_level: String,

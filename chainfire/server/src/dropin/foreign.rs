@@ -5,12 +5,9 @@ use clap::{Arg, ArgMatches, Command, error::ErrorKind};
 /// Without meaning here, so that units and manifests need no change. Those of etcd 3.6 had an `experimental-` form in
 /// earlier releases.
 const IGNORED: &[&str] = &[
-    "auth-token",
-    "auth-token-ttl",
     "backend-batch-interval",
     "backend-batch-limit",
     "backend-bbolt-freelist-type",
-    "bcrypt-cost",
     "cors",
     "discovery-srv-name",
     "enable-grpc-gateway",

@@ -11,14 +11,16 @@ use holdfast_rpc::{KnownBy, Limits, ServerTls, TlsError};
 use holdfast_service::{Failure, Stop, Tasks};
 use holdfast_telemetry::Metrics;
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 
 use super::{Settings, url::Url};
-use crate::{Chainfire, Config, Doors, Foundation, Profile, http::variables};
+use crate::{AuthTokenError, Chainfire, Config, Foundation, Profile, http::variables};
 
 /// A drop-in server whose ports are open and whose data is opened, but that does not answer yet.
 pub struct Server {
     node: Node,
     chainfire: Chainfire,
+    services: Routes,
     metrics: Metrics,
     doors: Vec<Door>,
     peer_scheme: &'static str,
@@ -44,6 +46,8 @@ pub enum ServerError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Raft(#[from] chainfire_raft::Error),
+    #[error("--auth-token: {0}")]
+    AuthToken(#[from] AuthTokenError),
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error(
@@ -92,6 +96,7 @@ impl Server {
             client_urls: settings.client_urls,
             progress_interval: settings.progress_interval,
             auto_compaction: settings.auto_compaction,
+            auth: settings.auth,
             auto_disarm: settings.auto_disarm,
             corrupt_check: settings.corrupt_check,
             profile: settings.profile,
@@ -100,10 +105,12 @@ impl Server {
         let metrics = Metrics::new();
         let group = GroupConfig { snapshot_every: settings.snapshot_every, ..GroupConfig::chainfire() };
         let chainfire = Chainfire::open(&node, group, config, &metrics).await?;
+        let services = chainfire.routes_with_users()?;
         let (peer_scheme, profile) = (settings.peer_scheme, settings.profile);
         Ok(Self {
             node,
             chainfire,
+            services,
             metrics,
             doors,
             peer_scheme,
@@ -119,7 +126,7 @@ impl Server {
 
     /// Answers until `stop`, then hands leadership over and ends in good order.
     pub async fn run(self, stop: Stop) -> Result<(), ServerError> {
-        let Self { node, chainfire, metrics, doors, peer_scheme, profile, initial_check } = self;
+        let Self { node, chainfire, services, metrics, doors, peer_scheme, profile, initial_check } = self;
         let started = tokio::select! {
             started = node.start(Foundation::alone().command(peer_scheme)) => started,
             () = stop.requested() => Err(chainfire_raft::Error::Stopped),
@@ -132,11 +139,15 @@ impl Server {
             node.stop().await;
             return Err(error);
         }
-        tracing::warn!("callers are not authenticated: whoever reaches the client port can read and change everything");
+        if !chainfire.users_count() {
+            tracing::warn!(
+                "callers are not authenticated: whoever reaches the client port can read and change everything"
+            );
+        }
         let mut tasks = Tasks::new(stop);
         chainfire.spawn(&mut tasks);
         let monitors = chainfire.http().merge(metrics_page(metrics));
-        let clients = client_router(&chainfire)?.merge(monitors.clone());
+        let clients = client_router(services)?.merge(monitors.clone());
         for Door { listener, address, tls, clients: for_clients } in doors {
             let router = if for_clients { clients.clone() } else { monitors.clone() };
             if let Some(tls) = tls.clone() {
@@ -177,13 +188,12 @@ async fn sound(chainfire: &Chainfire) -> Result<(), ServerError> {
         .map_err(|differs| ServerError::Unsound(differs.to_string()))
 }
 
-fn client_router(chainfire: &Chainfire) -> Result<Router, ServerError> {
+fn client_router(services: Routes) -> Result<Router, ServerError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(holdfast_proto::DESCRIPTORS)
         .build_v1()?;
     let (_reporter, health) = tonic_health::server::health_reporter();
-    Ok(chainfire
-        .routes(Doors::open())
+    Ok(services
         .add_service(reflection)
         .add_service(health)
         .into_axum_router()

@@ -4,7 +4,7 @@ use chainfire_raft::{Cluster, LOG_DIRECTIVES, Member, PeerTls, Timing};
 use holdfast_rpc::{ClientAuth, TlsFiles};
 
 use super::{Flags, url::Url};
-use crate::{AutoCompaction, Limits, Profile};
+use crate::{AuthSettings, AutoCompaction, Limits, Profile};
 
 /// What the drop-in server runs with: [`Flags`] after every check.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ pub struct Settings {
     pub(super) corrupt_check: Option<Duration>,
     pub(super) initial_corrupt_check: bool,
     pub(super) profile: Profile,
+    pub(super) auth: AuthSettings,
     /// A filter for the log.
     pub log_filter: String,
 }
@@ -69,6 +70,7 @@ impl TryFrom<Flags> for Settings {
             limits: limits(&flags)?,
             snapshot_every: flags.snapshot_count.max(1),
             progress_interval: progress_interval(&flags.watch_progress_notify_interval)?,
+            auth: auth(&flags)?,
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
             auto_disarm: flags.quota_auto_disarm,
             corrupt_check: interval("--corrupt-check-time", &flags.corrupt_check_time)?,
@@ -167,6 +169,16 @@ fn limits(flags: &Flags) -> Result<Limits, SettingsError> {
         bytes => u64::try_from(bytes).ok(),
     };
     Ok(Limits { request_bytes: flags.max_request_bytes as usize, txn_ops: flags.max_txn_ops as usize, quota_bytes })
+}
+
+/// A certificate names a user where every client must show one.
+fn auth(flags: &Flags) -> Result<AuthSettings, SettingsError> {
+    if !AuthSettings::is_cost(flags.bcrypt_cost) {
+        tracing::warn!(given = flags.bcrypt_cost, "--bcrypt-cost must be 4 to 31; the default is used instead");
+    }
+    let ttl = Duration::from_secs(flags.auth_token_ttl.into());
+    let settings = AuthSettings::new(&flags.auth_token, ttl, flags.bcrypt_cost, flags.client_cert_auth, duration);
+    settings.map_err(|error| SettingsError(format!("--auth-token: {error}")))
 }
 
 fn progress_interval(text: &str) -> Result<Duration, SettingsError> {

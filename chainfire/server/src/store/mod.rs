@@ -9,4 +9,4 @@ mod space;
 mod system;
 
 pub use limits::Limits;
-pub(crate) use replicated::{Done, Store, Ungoverned};
+pub(crate) use replicated::{Done, Store, Ungoverned, now_ms};

@@ -193,7 +193,7 @@ fn not_an_answer(answer: &Answer) -> Error {
 }
 
 /// What the proposer's clock says. A clock before 1970 is a broken one; 0 says so in the records.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@
 mod alarm;
 mod answer;
 mod audit;
+mod auth;
 mod header;
 mod request;
 mod watch;
@@ -11,6 +12,7 @@ mod watch;
 pub(crate) use alarm::{alarm_kind, alarm_member, alarm_name, alarm_text};
 pub(crate) use answer::{delete_response, put_response, range_response, txn_response};
 pub(crate) use audit::audit_policy;
+pub(crate) use auth::{granted, password_hash, permission};
 pub(crate) use header::Headers;
 pub(crate) use request::{compact, delete_range, put, range, txn};
 pub(crate) use watch::{WatchCall, watch_call, watch_responses};

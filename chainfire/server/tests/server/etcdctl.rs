@@ -8,7 +8,7 @@ use std::{
 use crate::support::TestServer;
 
 /// Runs etcdctl off the runtime's threads.
-async fn etcdctl(server: &TestServer, args: &[&str], input: &'static str) -> anyhow::Result<Output> {
+pub(crate) async fn etcdctl(server: &TestServer, args: &[&str], input: &'static str) -> anyhow::Result<Output> {
     let mut command = command(server, args);
     let output = tokio::task::spawn_blocking(move || {
         use std::io::Write as _;
@@ -29,13 +29,13 @@ fn command(server: &TestServer, args: &[&str]) -> Command {
 }
 
 /// The words on standard output of a call that must succeed.
-async fn says(server: &TestServer, args: &[&str]) -> anyhow::Result<String> {
+pub(crate) async fn says(server: &TestServer, args: &[&str]) -> anyhow::Result<String> {
     let output = etcdctl(server, args, "").await?;
     anyhow::ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn installed() -> bool {
+pub(crate) fn installed() -> bool {
     let found = Command::new("etcdctl").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
         eprintln!("SKIPPED: etcdctl is not installed (Debian: etcd-client)");

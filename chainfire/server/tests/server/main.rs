@@ -2,7 +2,6 @@
 //! by etcd's own command line.
 
 mod alarms;
-mod auth;
 mod doors;
 mod errors;
 mod etcdctl;
@@ -17,4 +16,5 @@ mod restart;
 mod support;
 mod three;
 mod txn;
+mod users;
 mod watch;

@@ -13,7 +13,10 @@ use holdfast_service::{Stop, Tasks};
 use holdfast_telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
 
 /// A drop-in server in a folder of its own, on a port of its own.
 pub(crate) struct TestServer {
@@ -62,14 +65,21 @@ impl TestServer {
 
     /// Stops in good order and starts again on the same data.
     pub(crate) async fn restart(self) -> anyhow::Result<Self> {
-        Self::open(self.end().await?, &[]).await
+        self.restart_with(&[]).await
+    }
+
+    pub(crate) async fn restart_with(self, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::open(self.end().await?, flags).await
     }
 
     async fn open(folder: TempDir, flags: &[&str]) -> anyhow::Result<Self> {
         let server = Server::open(settings(folder.path(), flags)?).await?;
         let server = Self::run(folder, server, SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        // A linearizable read waits for the leader.
-        server.kv().range(RangeRequest { key: "ready".into(), ..Default::default() }).await?;
+        // A linearizable read waits for the leader. Where users count it is refused, and a login waits.
+        match server.kv().range(RangeRequest { key: "ready".into(), ..Default::default() }).await {
+            Err(status) if status.code() != Code::InvalidArgument => return Err(status.into()),
+            Ok(_) | Err(_) => {}
+        }
         Ok(server)
     }
 
@@ -80,6 +90,11 @@ impl TestServer {
         // The port is open already: a connection waits in the listener's queue until the server answers.
         let channel = Endpoint::new(format!("http://{address}"))?.connect_lazy();
         Ok(Self { address, stop: StopOnDrop(stop), running, folder, channel, peers })
+    }
+
+    /// The same server by another channel.
+    pub(crate) fn through(self, channel: Channel) -> Self {
+        Self { channel, ..self }
     }
 
     pub(crate) fn kv(&self) -> KvClient<Channel> {
