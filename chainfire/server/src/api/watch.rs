@@ -65,7 +65,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn run(mut self, mut requests: Streaming<WatchRequest>, leader: Option<watch::Receiver<GroupStatus>>) {
+    async fn run(self, mut requests: Streaming<WatchRequest>, leader: Option<watch::Receiver<GroupStatus>>) {
         let period = jittered(self.etcd.progress_interval);
         let mut rounds = interval_at(Instant::now() + period, period);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,7 +137,7 @@ impl Receiver {
         }
     }
 
-    fn handle(&mut self, request: WatchRequest) {
+    fn handle(&self, request: WatchRequest) {
         match wire::watch_call(request) {
             WatchCall::Create(order) => {
                 if let Err(reason) = self.create(order.map_err(|invalid| invalid.to_string())) {
@@ -152,11 +152,11 @@ impl Receiver {
         }
     }
 
-    fn create(&mut self, order: Result<Order, String>) -> Result<(), String> {
+    fn create(&self, order: Result<Order, String>) -> Result<(), String> {
         let order = order?;
         let text = |error: Error| error.to_string();
-        self.caller = self.etcd.again(&self.caller).map_err(text)?;
-        self.etcd.permit_keys(&self.caller, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
+        let caller = self.etcd.again(&self.caller).map_err(text)?;
+        self.etcd.permit_keys(&caller, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
         let revision = self.etcd.store.revision().map_err(text)?;
         self.subscription.create(order, revision).map_err(|refused| refused.to_string())
     }

@@ -44,7 +44,8 @@ impl Gate {
         }
         self.users.caught_up(&credentials).await;
         if access == Some(Access::Deferred) {
-            return Ok(Session { credentials, user: None });
+            let user = self.users.identify(&credentials).ok().flatten();
+            return Ok(Session { credentials, user });
         }
         let user = self.users.identify(&credentials)?;
         let judge = self.users.judge(user.as_ref())?;

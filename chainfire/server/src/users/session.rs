@@ -23,7 +23,8 @@ pub(crate) struct AuthUser {
 #[derive(Clone, Default)]
 pub(crate) struct Session {
     pub(crate) credentials: Credentials,
-    /// None while authentication is off, and on routes that are open to all or that ask by themselves.
+    /// None while authentication is off, on routes that are open to all, and for strangers on routes that ask by
+    /// themselves.
     pub(crate) user: Option<AuthUser>,
 }
 
