@@ -13,6 +13,8 @@ pub const INDEX: Table = Table("kv.index");
 pub const LEASES: Table = Table("leases");
 /// Lease id, key -> nothing.
 pub const LEASE_KEYS: Table = Table("lease.keys");
+/// Lease id -> frame of the seconds that it still ran when the leader last said so.
+pub const LEASE_REMAINING: Table = Table("lease.remaining");
 /// Lineage ordinal, log index, sub -> frame of `JournalRecord`.
 pub const JOURNAL: Table = Table("journal");
 /// Key -> frame of revision and value.
@@ -23,7 +25,7 @@ pub const LOCKS: Table = Table("locks");
 pub const AUTH: Table = Table("auth");
 
 /// What the etcd API changes.
-pub const USER: &[Table] = &[ROWS, INDEX, LEASES, LEASE_KEYS];
+pub const USER: &[Table] = &[ROWS, INDEX, LEASES, LEASE_KEYS, LEASE_REMAINING];
 
 /// All of them: the column families that a server opens.
-pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS, AUTH];
+pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS, AUTH, LEASE_REMAINING];

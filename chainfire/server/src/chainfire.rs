@@ -43,6 +43,9 @@ pub struct Config {
     pub auto_compaction: Option<AutoCompaction>,
     /// Takes back this member's alarm for a reached quota once there is room again.
     pub auto_disarm: bool,
+    /// Between two checkpoints of the leases that are granted for longer than that; none if there are no checkpoints, and
+    /// every new leader gives all leases their whole time.
+    pub lease_checkpoints: Option<Duration>,
     /// Between two comparisons of all members' whole stores.
     pub corrupt_check: Option<Duration>,
     pub profile: Profile,
@@ -92,16 +95,16 @@ impl Chainfire {
         let group = node.group(group, machine.clone()).await?;
         machine.attach(group.state().clone());
 
-        let patience = config.timing.request();
-        let desk = Arc::new(Desk::new(group.clone(), lessor.clone(), config.timing.election_min, patience));
-        let questions: Arc<dyn chainfire_raft::Desk> =
-            Arc::new(desk::Desk { leases: desk.clone(), state: group.state().clone() });
-        group.serve_questions(&questions);
         let peers = node.cluster().members.iter();
         let peers = peers.map(|peer| (peer.name.clone(), format!("{}://{}", config.peer_scheme, peer.address)));
         let members = Members::new(&node.cluster().token, node.slot(), peers);
         let store = Store::new(group, config.limits, config.timing, members.own_id(), counts.clone());
         let store = Arc::new(store);
+        let patience = config.timing.request();
+        let desk = Arc::new(Desk::new(store.clone(), lessor.clone(), config.timing.election_min, patience));
+        let questions: Arc<dyn chainfire_raft::Desk> =
+            Arc::new(desk::Desk { leases: desk.clone(), state: store.group().state().clone() });
+        store.group().serve_questions(&questions);
         let keeper = Arc::new(Keeper::new(store.clone(), desk.clone(), lessor.clone(), patience));
         let directory = Arc::new(Directory::new(members, store.clone(), config.client_urls.clone()));
 
@@ -201,6 +204,7 @@ impl Chainfire {
             desk: self.desk.clone(),
             metrics: self.metrics.clone(),
             extension: self.config.timing.election_min,
+            checkpoints: self.config.lease_checkpoints,
         };
         spawn("lease-expiry", Box::pin(expiry.run(stop.clone())));
         spawn("compaction", Box::pin(background::remove_compacted(self.store.clone(), stop.clone())));
@@ -269,6 +273,7 @@ impl Config {
             progress_interval: Duration::from_secs(600),
             auto_compaction: None,
             auto_disarm: false,
+            lease_checkpoints: None,
             corrupt_check: None,
             profile: Profile::default(),
             auth: AuthSettings::default(),

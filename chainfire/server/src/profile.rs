@@ -36,6 +36,11 @@ impl Profile {
         }
     }
 
+    /// The same without the patch, as `Downgrade` tells it.
+    pub(crate) fn protocol(self) -> &'static str {
+        self.cluster().strip_suffix(".0").unwrap_or(self.cluster())
+    }
+
     /// The level of the stored schema; earlier releases had none.
     pub const fn storage(self) -> Option<&'static str> {
         match self {

@@ -20,6 +20,7 @@ pub const AUTH_STATUS: Kind = Kind(0x010c);
 pub const AUTH_USER: Kind = Kind(0x010d);
 pub const AUTH_ROLE: Kind = Kind(0x010e);
 pub const ALARMS: Kind = Kind(0x0110);
+pub const LEASE_REMAINING: Kind = Kind(0x0111);
 
 // chainfire/raft
 pub const LOG_ENTRY: Kind = Kind(0x0201);

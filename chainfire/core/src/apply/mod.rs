@@ -54,7 +54,8 @@ fn answer(
         }
         Command::Cluster(command) => {
             let time_ms = envelope.time_ms;
-            Answer::Cluster(replicated(cluster::apply(state, cluster, command, time_ms, &mut recorder, effects))?)
+            let applied = cluster::apply(state, cluster, command, at.term, time_ms, &mut recorder, effects);
+            Answer::Cluster(replicated(applied)?)
         }
     };
     recorder.finish(state, effects);

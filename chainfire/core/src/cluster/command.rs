@@ -5,6 +5,7 @@ use crate::{
     alarm::Alarm,
     cluster::{Genesis, Limits, Member},
     journal::{AuditPolicy, JournalPosition},
+    lease::LeaseCheckpoint,
 };
 
 /// A command of the servers themselves or of an administrator of the cluster. Variants are appended, never reordered.
@@ -27,6 +28,7 @@ pub enum ClusterCommand {
     },
     AlarmRaise(Alarm),
     AlarmClear(Alarm),
+    LeaseCheckpoint(LeaseCheckpoint),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::{
     ClusterError, Effect, FEATURE_LEVEL, Failure, Halt, alarm,
     format::{decode_record, encode_record},
     journal::{self, Entry, Recorder},
-    kv, meta, table,
+    kv, lease, meta, table,
 };
 
 /// How the cluster began; none before the genesis command.
@@ -64,17 +64,21 @@ pub(crate) fn begin(state: &mut dyn Write, command: &GenesisCommand, time_ms: u6
     Ok((cluster, genesis))
 }
 
-/// Applies a command of the cluster under its current state.
+/// Applies a command of the cluster, which is in the log with `term`, under its current state.
 pub(crate) fn apply(
     state: &mut dyn Write,
     cluster: State,
     command: &ClusterCommand,
+    term: u64,
     time_ms: u64,
     recorder: &mut Recorder<'_>,
     effects: &mut Vec<Effect>,
 ) -> Result<ClusterAnswer, Failure<ClusterError>> {
     // The servers' housekeeping makes room or changes nothing that anybody can see: never refused, never recorded.
-    let housekeeping = matches!(command, ClusterCommand::AuditShipped { .. } | ClusterCommand::CompactStep { .. });
+    let housekeeping = matches!(
+        command,
+        ClusterCommand::AuditShipped { .. } | ClusterCommand::CompactStep { .. } | ClusterCommand::LeaseCheckpoint(_)
+    );
     // An alarm protects data, and there are few of them.
     let alarm = matches!(command, ClusterCommand::AlarmRaise(_) | ClusterCommand::AlarmClear(_));
     if recorder.is_exhausted() && !housekeeping && !alarm {
@@ -118,6 +122,10 @@ pub(crate) fn apply(
         ClusterCommand::CompactStep { rows } => {
             let (removed, finished) = kv::remove_compacted(state, *rows)?;
             return Ok(ClusterAnswer::CompactStep { removed, finished });
+        }
+        ClusterCommand::LeaseCheckpoint(command) => {
+            lease::checkpoint(state, term, command)?;
+            return Ok(ClusterAnswer::Done);
         }
         ClusterCommand::AlarmRaise(alarm) => {
             if alarm::raise(state, *alarm)? {

@@ -1,10 +1,13 @@
 //! Leases: what was granted and which keys hang on it. Clocks are the leader's business; the state machine only
 //! learns of grants, revocations, and the leader's decision that leases have expired.
 
+mod checkpoint;
 mod store;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use checkpoint::checkpoint;
+pub use checkpoint::{CheckpointedLease, LeaseCheckpoint, remaining};
 pub use store::{Lease, keys, lease, leases};
 pub(crate) use store::{attach, detach, end, grant};
 

@@ -77,6 +77,7 @@ pub(crate) fn end(writer: &mut Writer<'_>, id: LeaseId) -> Result<(), Halt> {
     let keys = keys(writer.read(), id)?;
     writer.delete_keys(keys)?;
     writer.state().delete(table::LEASES, lease_key(id).to_vec());
+    writer.state().delete(table::LEASE_REMAINING, lease_key(id).to_vec());
     meta::count(writer.state(), meta::USER_BYTES, -quota::LEASE.cast_signed())
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn detach(state: &mut dyn Write, id: LeaseId, key: &[u8]) {
     }
 }
 
-fn lease_key(id: LeaseId) -> [u8; 8] {
+pub(super) fn lease_key(id: LeaseId) -> [u8; 8] {
     id.0.to_be_bytes()
 }
 

@@ -1,7 +1,8 @@
 use chainfire_core::{
     Effect, UserAnswer, UserCommand, UserError,
+    cluster::{ClusterAnswer, ClusterCommand},
     kv::{Put, Revision},
-    lease::{self, ExpiredLease, Lease, LeaseExpire, LeaseId},
+    lease::{self, CheckpointedLease, ExpiredLease, Lease, LeaseCheckpoint, LeaseExpire, LeaseId},
 };
 
 use crate::store::{Store, TERM, bytes, pair};
@@ -102,4 +103,32 @@ fn an_expiry_means_the_grant_that_it_names() {
     store.grant(7, 60).unwrap();
     assert_eq!(expire(&mut store, TERM, &[(7, 2)]), 0);
     assert_eq!(expire(&mut store, TERM, &[(7, 4)]), 1);
+}
+
+fn checkpoint(store: &mut Store, term: u64, id: i64, granted_at: u64, remaining: Option<i64>) {
+    let leases = vec![CheckpointedLease { id: LeaseId(id), granted_at, remaining }];
+    let command = ClusterCommand::LeaseCheckpoint(LeaseCheckpoint { term, leases });
+    let before = store.revision();
+    assert_eq!(store.cluster(command), Ok(ClusterAnswer::Done));
+    assert_eq!((store.revision(), store.effects.as_slice()), (before, [].as_slice()));
+}
+
+/// §2.7: what a lease has left survives a change of leaders where checkpoints are on.
+#[test]
+fn a_checkpoint_is_the_leaders_word_about_one_grant() {
+    let mut store = Store::new();
+    store.grant(7, 600).unwrap();
+    let left = |store: &Store| lease::remaining(&store.state, LeaseId(7)).unwrap();
+    checkpoint(&mut store, TERM - 1, 7, 2, Some(300));
+    checkpoint(&mut store, TERM, 7, 1, Some(300));
+    checkpoint(&mut store, TERM, 8, 2, Some(300));
+    assert_eq!(left(&store), None);
+    checkpoint(&mut store, TERM, 7, 2, Some(300));
+    assert_eq!(left(&store), Some(300));
+    checkpoint(&mut store, TERM, 7, 2, None);
+    assert_eq!(left(&store), None);
+    checkpoint(&mut store, TERM, 7, 2, Some(200));
+    store.revoke(7).unwrap();
+    store.grant(7, 600).unwrap();
+    assert_eq!(left(&store), None);
 }

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, RaftError};
 use parking_lot::Mutex;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::Group;
 use crate::{
@@ -9,6 +11,10 @@ use crate::{
     network::{CallError, ProposeAnswerV1, ProposeV1, decode, encode},
     types::Command,
 };
+
+/// A proposal that takes longer is worth a line in the log, with the stage that was slow: until the leader has committed
+/// and applied it, and until this server has applied it too.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// A command that is committed and applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +44,19 @@ impl<M: Machine> Group<M> {
         let deadline = self.deadline();
         let command = Bytes::from(command);
         let fate = Fate::default();
+        let begun = Instant::now();
         let committed = match timeout_at(deadline, self.until_done(command, &fate)).await {
             Ok(done) => done?,
             Err(_) => return Err(fate.at_deadline()),
         };
-        match timeout_at(deadline, self.applied(committed.index)).await {
+        let committing = begun.elapsed();
+        let caught_up = timeout_at(deadline, self.applied(committed.index)).await;
+        let took = begun.elapsed();
+        if took > SLOW {
+            let (group, index, applying) = (self.id(), committed.index, took.saturating_sub(committing));
+            tracing::warn!(%group, index, size, ?took, ?committing, ?applying, "a proposal was slow");
+        }
+        match caught_up {
             Ok(()) => Ok(committed),
             Err(_) => Err(ProposeError::Unknown(format!(
                 "entry {} is committed, but this server has not caught up with it",

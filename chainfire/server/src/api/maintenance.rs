@@ -137,7 +137,7 @@ impl Maintenance for Etcd {
             Ok(DowngradeAction::Validate) => {
                 downgrade::check(self.profile, &request.version)?;
                 self.store.barrier().await.map_err(Error::from)?;
-                let version = self.profile.cluster().to_owned();
+                let version = self.profile.protocol().to_owned();
                 Ok(Response::new(DowngradeResponse { header: Some(self.current_header()?), version }))
             }
             Ok(DowngradeAction::Enable) => {

@@ -107,6 +107,10 @@ pub struct Flags {
     #[arg(long, alias = "experimental-initial-corrupt-check", env = "ETCD_INITIAL_CORRUPT_CHECK", num_args = 0..=1,
           require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub(super) initial_corrupt_check: bool,
+    /// Write down every five minutes what leases of more than that have left, for the next leader.
+    #[arg(long, alias = "experimental-enable-lease-checkpoint", env = "ETCD_ENABLE_LEASE_CHECKPOINT", num_args = 0..=1,
+          require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) enable_lease_checkpoint: bool,
     /// Between two comparisons of all members' whole data, such as 4h. 0: only what is new is compared.
     #[arg(long, alias = "experimental-corrupt-check-time", env = "ETCD_CORRUPT_CHECK_TIME", default_value = "0")]
     pub(super) corrupt_check_time: String,

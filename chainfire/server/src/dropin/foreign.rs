@@ -50,7 +50,6 @@ const GRADUATED: &[&str] = &[
     "distributed-tracing-service-name",
     "downgrade-check-time",
     "enable-distributed-tracing",
-    "enable-lease-checkpoint",
     "enable-lease-checkpoint-persist",
     "max-learners",
     "memory-mlock",

@@ -99,6 +99,7 @@ impl Server {
             auth: settings.auth,
             auto_disarm: settings.auto_disarm,
             corrupt_check: settings.corrupt_check,
+            lease_checkpoints: settings.lease_checkpoints,
             profile: settings.profile,
             ..Config::new(settings.timing)
         };

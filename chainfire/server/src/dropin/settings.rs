@@ -31,12 +31,16 @@ pub struct Settings {
     pub(super) auto_compaction: Option<AutoCompaction>,
     pub(super) auto_disarm: bool,
     pub(super) corrupt_check: Option<Duration>,
+    pub(super) lease_checkpoints: Option<Duration>,
     pub(super) initial_corrupt_check: bool,
     pub(super) profile: Profile,
     pub(super) auth: AuthSettings,
     /// A filter for the log.
     pub log_filter: String,
 }
+
+/// Between two checkpoints of long leases.
+const LEASE_CHECKPOINTS: Duration = Duration::from_secs(5 * 60);
 
 /// The flags contradict each other, or say something that this server cannot do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +78,7 @@ impl TryFrom<Flags> for Settings {
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
             auto_disarm: flags.quota_auto_disarm,
             corrupt_check: interval("--corrupt-check-time", &flags.corrupt_check_time)?,
+            lease_checkpoints: flags.enable_lease_checkpoint.then_some(LEASE_CHECKPOINTS),
             initial_corrupt_check: flags.initial_corrupt_check,
             profile: Profile::named(&flags.emulate_version).unwrap_or_default(),
             log_filter: match flags.log_level.as_str() {

@@ -27,12 +27,12 @@ pub(crate) fn router(store: Arc<Store>, profile: Profile) -> Router {
     let mut router = Router::new().route("/health", get(health::page)).route("/version", get(version::page));
     if profile.has_probes() {
         for root in [&probes::LIVE, &probes::READY] {
-            let all = move |State(pages): State<Pages>, query| probes::page(pages, root, root.checks, query);
+            let all = move |State(pages): State<Pages>, query| probes::page(pages, root.checks, query);
             router = router.route(root.path, get(all));
             for one in root.checks {
                 let path = format!("{}/{}", root.path, one.name());
                 let alone = std::slice::from_ref(one);
-                let page = move |State(pages): State<Pages>, query| probes::page(pages, root, alone, query);
+                let page = move |State(pages): State<Pages>, query| probes::page(pages, alone, query);
                 router = router.route(&path, get(page));
             }
         }

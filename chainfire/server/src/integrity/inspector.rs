@@ -7,7 +7,7 @@ use chainfire_core::{
 };
 use futures::future::join_all;
 use holdfast_service::Stop;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep};
 
 use super::{
     answer::answer,
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Revisions of one window.
 const WINDOW: i64 = 10_000;
 
-/// So often a window is tried again for members that did not answer.
+/// So often members that did not answer are asked.
 const ATTEMPTS: u32 = 3;
 
 /// From the end of one pass over what is stored to the begin of the next; new revisions do not wait for it.
@@ -88,7 +88,16 @@ impl Inspector {
         let at = self.store.revision()?;
         let question = Question::Store { at };
         let own = self.own(question).await?;
-        for (other, told) in self.others(question).await {
+        let mut others = self.others(question).await;
+        // A server that has just started is not heard at once.
+        for _ in 1..ATTEMPTS {
+            if others.iter().all(|(_, told)| told.is_some()) {
+                break;
+            }
+            sleep(self.store.timing().election_min).await;
+            others = self.others(question).await;
+        }
+        for (other, told) in others {
             match told {
                 Some(told) if told.compacted == own.compacted && told.crc != own.crc => {
                     return Ok(Err(Differs { other: other.name.clone(), at }));

@@ -20,6 +20,21 @@ struct Running {
     next: Instant,
 }
 
+/// A lease that a predecessor has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inherited {
+    pub(crate) id: LeaseId,
+    pub(crate) ttl: Duration,
+    /// Its whole time, unless the predecessor has said how much of it there is.
+    pub(crate) left: Duration,
+}
+
+impl Inherited {
+    pub(crate) fn whole(id: LeaseId, ttl: Duration) -> Self {
+        Self { id, ttl, left: ttl }
+    }
+}
+
 /// What became of a request to keep a lease alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
@@ -40,20 +55,15 @@ const RETRY: Duration = Duration::from_secs(3);
 const SPACING: Duration = Duration::from_micros(1_500);
 
 impl Clock {
-    /// Takes over the leases of a predecessor, with their whole time and `extension` on top: what a new leader cannot
-    /// know is how much of it was already given away. Leases that are known already are newer.
-    pub(crate) fn adopt(
-        &mut self,
-        now: Instant,
-        leases: impl IntoIterator<Item = (LeaseId, Duration)>,
-        extension: Duration,
-    ) {
-        let unknown = leases.into_iter().filter(|(id, _)| !self.leases.contains_key(id));
-        let mut sorted: Vec<_> = unknown.map(|(id, ttl)| (ttl, id)).collect();
+    /// Takes over the leases of a predecessor, each with what it has left and `extension` on top: what a new leader
+    /// cannot know is how much of it was already given away. Leases that are known already are newer.
+    pub(crate) fn adopt(&mut self, now: Instant, leases: impl IntoIterator<Item = Inherited>, extension: Duration) {
+        let unknown = leases.into_iter().filter(|lease| !self.leases.contains_key(&lease.id));
+        let mut sorted: Vec<_> = unknown.map(|lease| (lease.left, lease.id, lease.ttl)).collect();
         sorted.sort_unstable();
         let mut free = now;
-        for (ttl, id) in sorted {
-            let deadline = later(now, ttl + extension).max(free);
+        for (left, id, ttl) in sorted {
+            let deadline = later(now, left + extension).max(free);
             free = deadline + SPACING;
             self.set(id, Running { ttl, deadline, next: deadline });
         }
@@ -100,6 +110,12 @@ impl Clock {
             }
         }
         due
+    }
+
+    /// Leases that are granted for longer than `ttl`, and what they have left.
+    pub(crate) fn longer_than(&self, now: Instant, ttl: Duration) -> Vec<(LeaseId, Duration)> {
+        let long = self.leases.iter().filter(|(_, running)| running.ttl > ttl);
+        long.map(|(id, running)| (*id, running.deadline.saturating_duration_since(now))).collect()
     }
 
     /// Leases by the time that they have left.
@@ -179,7 +195,7 @@ mod tests {
     fn a_new_leader_extends_and_spreads() {
         let t0 = Instant::now();
         let election = Duration::from_secs(1);
-        let leases = (1..=2_000).map(|id| (LeaseId(id), TTL));
+        let leases = (1..=2_000).map(|id| Inherited::whole(LeaseId(id), TTL));
         let mut clock = Clock::default();
         clock.adopt(t0, leases, election);
         assert!(!clock.is_due(t0 + TTL + election - MS));
@@ -192,8 +208,19 @@ mod tests {
         let t0 = Instant::now();
         let mut clock = Clock::default();
         clock.granted(t0, A, TTL);
-        clock.adopt(t0, [(A, TTL * 5)], TTL);
+        clock.adopt(t0, [Inherited::whole(A, TTL * 5)], TTL);
         assert_eq!(clock.remaining(t0, A), Some(TTL));
+    }
+
+    #[test]
+    fn a_lease_with_a_checkpoint_goes_on_from_there() {
+        let t0 = Instant::now();
+        let mut clock = Clock::default();
+        clock.adopt(t0, [Inherited { id: A, ttl: TTL * 5, left: TTL }, Inherited::whole(B, TTL)], MS);
+        assert_eq!(clock.remaining(t0, A), Some(TTL + MS));
+        assert_eq!(clock.longer_than(t0, TTL), [(A, TTL + MS)]);
+        assert_eq!(clock.renew(t0, A), Renewal::Renewed { ttl: TTL * 5 });
+        assert_eq!(clock.remaining(t0, A), Some(TTL * 5));
     }
 
     #[test]

@@ -4,18 +4,17 @@ use std::{
 };
 
 use chainfire_core::lease::LeaseId;
-use chainfire_raft::Group;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    Lessor, Renewal,
+    Lessor, Renewal, checkpoints,
     wire::{Answer, Question},
 };
-use crate::ChainfireMachine;
+use crate::store::Store;
 
 /// Answers what only the leader may: it speaks from its own clocks, after it has proven that it still leads.
 pub(crate) struct Desk {
-    group: Group<ChainfireMachine>,
+    store: Arc<Store>,
     lessor: Arc<Lessor>,
     /// How long a proof may be old. A leader elected after it starts all leases anew with an extension of one
     /// election; a renewal promised within less than that ends before the successor's clock does.
@@ -33,13 +32,8 @@ struct Proof {
 }
 
 impl Desk {
-    pub(crate) fn new(
-        group: Group<ChainfireMachine>,
-        lessor: Arc<Lessor>,
-        election: Duration,
-        patience: Duration,
-    ) -> Self {
-        Self { group, lessor, proof_age: election / 2, proof: Mutex::new(None), patience }
+    pub(crate) fn new(store: Arc<Store>, lessor: Arc<Lessor>, election: Duration, patience: Duration) -> Self {
+        Self { store, lessor, proof_age: election / 2, proof: Mutex::new(None), patience }
     }
 
     pub(crate) async fn answer(&self, question: Question) -> Answer {
@@ -61,6 +55,10 @@ impl Desk {
     }
 
     async fn renew(&self, term: u64, id: LeaseId) -> Answer {
+        if let Err(error) = checkpoints::forget(&self.store, term, id).await {
+            tracing::debug!(error, "a lease is not renewed: its checkpoint would outlive it");
+            return Answer::Elsewhere;
+        }
         match self.lessor.renew(term, id) {
             Ok(Renewal::Renewed { ttl }) => Answer::Renewed { ttl },
             Ok(Renewal::Unknown) => Answer::Unknown,
@@ -76,7 +74,7 @@ impl Desk {
     /// The term in which this server leads, proven by a majority at most `age` ago. Concurrent callers share a proof.
     pub(crate) async fn prove(&self, age: Duration) -> Option<u64> {
         let mut proof = self.proof.lock().await;
-        let known = self.group.status();
+        let known = self.store.status();
         if !known.is_leader {
             return None;
         }
@@ -84,7 +82,7 @@ impl Desk {
             return Some(known.term);
         }
         let asked = Instant::now();
-        let term = self.group.prove_leadership().await?;
+        let term = self.store.group().prove_leadership().await?;
         *proof = Some(Proof { term, asked });
         Some(term)
     }

@@ -6,9 +6,9 @@ use chainfire_core::{
 };
 use holdfast_keyspace::Read;
 use holdfast_service::Stop;
-use tokio::time::interval;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use super::{Desk, Lessor};
+use super::{Desk, Lessor, checkpoints, clock::Inherited};
 use crate::{Error, metrics::Metrics, request::request_id, store::Store};
 
 /// Ends leases whose time is over, while this server leads.
@@ -19,6 +19,8 @@ pub(crate) struct Expiry {
     pub(crate) metrics: Metrics,
     /// What a new leader adds to every lease.
     pub(crate) extension: Duration,
+    /// Between two checkpoints of the leases that are longer than that, if there are to be any.
+    pub(crate) checkpoints: Option<Duration>,
 }
 
 /// From the end of one scan to the next, whatever else wakes the task: its own entries do.
@@ -36,6 +38,9 @@ impl Expiry {
     pub(crate) async fn run(self, stop: Stop) {
         let mut status = self.store.group().status_changes();
         let mut scans = interval(SCAN);
+        let period = self.checkpoints.unwrap_or(SCAN);
+        let mut rounds = interval_at(Instant::now() + period, period);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reigning = None;
         loop {
             let (leads, term) = {
@@ -55,6 +60,12 @@ impl Expiry {
                     if reigning.is_some() && self.lessor.is_due(term) {
                         self.end_due(term).await;
                         scans.reset();
+                    }
+                }
+                _ = rounds.tick(), if self.checkpoints.is_some() => {
+                    if reigning.is_some() {
+                        let long = self.lessor.longer_than(term, period);
+                        checkpoints::write(&self.store, term, &long).await;
                     }
                 }
                 changed = status.changed() => if changed.is_err() { break },
@@ -127,13 +138,19 @@ impl Expiry {
 }
 
 /// All leases of a state with their times.
-fn load(read: &dyn Read) -> Result<Vec<(LeaseId, Duration)>, Halt> {
-    let mut found: Vec<(LeaseId, Duration)> = Vec::new();
+fn load(read: &dyn Read) -> Result<Vec<Inherited>, Halt> {
+    let mut found: Vec<Inherited> = Vec::new();
     loop {
-        let page = lease::leases(read, found.last().map(|(id, _)| *id), PAGE)?;
+        let page = lease::leases(read, found.last().map(|lease| lease.id), PAGE)?;
         let more = page.len() == PAGE;
         let seconds = |ttl: i64| Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
-        found.extend(page.into_iter().map(|(id, lease)| (id, seconds(lease.ttl))));
+        for (id, stored) in page {
+            let whole = Inherited::whole(id, seconds(stored.ttl));
+            found.push(match lease::remaining(read, id)? {
+                Some(left) => Inherited { left: seconds(left), ..whole },
+                None => whole,
+            });
+        }
         if !more {
             return Ok(found);
         }

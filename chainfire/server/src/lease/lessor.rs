@@ -8,7 +8,7 @@ use chainfire_core::lease::LeaseId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::clock::{Clock, Renewal};
+use super::clock::{Clock, Inherited, Renewal};
 
 /// The clocks of all leases while this server leads; nothing while it does not. Told of grants and ends by the apply
 /// path, in log order.
@@ -38,11 +38,11 @@ impl Lessor {
     }
 
     /// Starts the clocks of `leases`, which were read after [`Lessor::promote`], except of those that ended since.
-    pub(crate) fn promoted(&self, term: u64, leases: Vec<(LeaseId, Duration)>, extension: Duration) {
+    pub(crate) fn promoted(&self, term: u64, leases: Vec<Inherited>, extension: Duration) {
         let mut reign = self.reign.lock();
         let Some(reign) = reign.as_mut().filter(|reign| reign.term == term) else { return };
         let ended = reign.ended_meanwhile.take().unwrap_or_default();
-        let leases = leases.into_iter().filter(|(id, _)| !ended.contains(id));
+        let leases = leases.into_iter().filter(|lease| !ended.contains(&lease.id));
         reign.clock.adopt(Instant::now(), leases, extension);
     }
 
@@ -84,6 +84,11 @@ impl Lessor {
         self.in_term(term, |clock| clock.take_due(Instant::now(), limit)).unwrap_or_default()
     }
 
+    /// Leases that are granted for longer than `ttl`, and what they have left.
+    pub(crate) fn longer_than(&self, term: u64, ttl: Duration) -> Vec<(LeaseId, Duration)> {
+        self.in_term(term, |clock| clock.longer_than(Instant::now(), ttl)).unwrap_or_default()
+    }
+
     /// All leases by the time they have left; none where this server does not lead.
     pub(crate) fn by_deadline(&self) -> Option<Vec<LeaseId>> {
         let reign = self.reign.lock();
@@ -121,7 +126,7 @@ mod tests {
     fn leading(term: u64) -> Lessor {
         let lessor = Lessor::default();
         lessor.promote(term);
-        lessor.promoted(term, vec![(A, TTL)], Duration::ZERO);
+        lessor.promoted(term, vec![Inherited::whole(A, TTL)], Duration::ZERO);
         lessor
     }
 
@@ -150,7 +155,7 @@ mod tests {
         lessor.granted(LeaseId(8), TTL);
         lessor.ended(A);
         assert_eq!(lessor.renew(1, LeaseId(8)), Err(NotPrimary));
-        lessor.promoted(1, vec![(A, TTL), (LeaseId(9), TTL)], Duration::ZERO);
+        lessor.promoted(1, [A, LeaseId(9)].map(|id| Inherited::whole(id, TTL)).into(), Duration::ZERO);
         assert_eq!(lessor.renew(1, A), Ok(Renewal::Unknown));
         assert_eq!(lessor.renew(1, LeaseId(8)), Ok(Renewal::Renewed { ttl: TTL }));
         assert_eq!(lessor.renew(1, LeaseId(9)), Ok(Renewal::Renewed { ttl: TTL }));

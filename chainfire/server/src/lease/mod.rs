@@ -1,7 +1,8 @@
 //! Time to live. The state machine knows which leases exist; how long they still run only the leader knows, from its
-//! own clock. A new leader gives every lease its whole time again, so that a lease may live longer than promised but
-//! never shorter.
+//! own clock. A new leader gives every lease its whole time again, or what a checkpoint says, so that a lease may live
+//! longer than promised but never shorter.
 
+mod checkpoints;
 mod clock;
 mod desk;
 mod expiry;

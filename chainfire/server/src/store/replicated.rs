@@ -10,6 +10,7 @@ use chainfire_core::{
     kv::{self, Revision},
 };
 use chainfire_raft::{Group, ProposeError, ReadError, Status, Timing, View};
+use tracing::Instrument as _;
 
 use super::{
     Limits,
@@ -104,6 +105,7 @@ impl Store {
 
     /// Replicates a change of the user keyspace.
     pub(crate) async fn change(&self, origin: Origin, command: UserCommand) -> Result<Done<UserAnswer>, Error> {
+        let span = tracing::info_span!("change", request = origin.request_id, by = origin.principal);
         let before = self.status();
         pressure::check(&before, &command)?;
         self.check_space(&command).await?;
@@ -113,7 +115,7 @@ impl Store {
         }
         let _waiting = self.pending.enter(command.len())?;
         let asked = Instant::now();
-        let committed = self.group.propose(command).await.map_err(|error| {
+        let committed = self.group.propose(command).instrument(span).await.map_err(|error| {
             self.metrics.proposals_failed.inc();
             match error {
                 ProposeError::Unknown(reason) => {

@@ -150,3 +150,23 @@ async fn shows_the_cluster() -> anyhow::Result<()> {
     assert_eq!(says(&server, &["alarm", "list"]).await?, "");
     Ok(())
 }
+
+/// §2.9: the operator's way out of a full store.
+#[tokio::test]
+async fn lists_and_disarms_alarms() -> anyhow::Result<()> {
+    if !installed() {
+        return Ok(());
+    }
+    let server = TestServer::start_with(&["--quota-backend-bytes=1000"]).await?;
+    let value = "x".repeat(900);
+    let full = etcdctl(&server, &["put", "a", &value], "").await?;
+    assert!(String::from_utf8_lossy(&full.stderr).contains("mvcc: database space exceeded"));
+    let listed = says(&server, &["alarm", "list"]).await?;
+    assert!(listed.starts_with("memberID:10276657743932975437 alarm:NOSPACE"), "{listed}");
+    let status = says(&server, &["endpoint", "status", "-w", "json"]).await?;
+    assert!(status.contains("alarm:NOSPACE"), "{status}");
+    assert_eq!(says(&server, &["alarm", "disarm"]).await?, listed);
+    assert_eq!(says(&server, &["alarm", "list"]).await?, "");
+    assert_eq!(says(&server, &["put", "a", "1"]).await?, "OK\n");
+    Ok(())
+}

@@ -2,6 +2,7 @@
 //! by etcd's own command line.
 
 mod alarms;
+mod checkpoints;
 mod doors;
 mod errors;
 mod etcdctl;

@@ -1,7 +1,8 @@
 use holdfast_proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
-    MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MoveLeaderRequest, PutRequest,
-    SnapshotRequest, StatusRequest, TxnRequest, request_op::Request,
+    AlarmRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest, DowngradeRequest, HashKvRequest,
+    LeaseGrantRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+    MoveLeaderRequest, PutRequest, SnapshotRequest, StatusRequest, TxnRequest, downgrade_request::DowngradeAction,
+    request_op::Request,
 };
 use tonic::Code;
 
@@ -34,6 +35,8 @@ async fn membership_is_read_only() -> anyhow::Result<()> {
     let add = MemberAddRequest { peer_ur_ls: vec!["http://10.0.0.2:2380".into()], is_learner: false };
     let refused = cluster.member_add(add).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "etcdserver: not capable"));
+    let hint = refused.metadata().get("holdfast-hint").ok_or_else(|| anyhow::anyhow!("no pointer to the runbook"))?;
+    assert!(hint.to_str()?.contains("deploy/runbooks/restore-and-rejoin.md"));
     let bad = cluster.member_add(MemberAddRequest::default()).await.unwrap_err();
     assert_eq!(bad.message(), "etcdserver: given member URLs are invalid");
     let unknown = cluster.member_remove(MemberRemoveRequest { id: 1 }).await.unwrap_err();
@@ -88,5 +91,29 @@ async fn what_is_not_offered_says_so() -> anyhow::Result<()> {
     maintenance.move_leader(MoveLeaderRequest { target_id: own }).await?;
     let stranger = maintenance.move_leader(MoveLeaderRequest { target_id: 1 }).await.unwrap_err();
     assert_eq!(stranger.message(), "etcdserver: bad leader transferee");
+    Ok(())
+}
+
+/// §1.5, §2.9: what a downgrade is answered.
+#[tokio::test]
+async fn a_downgrade_is_judged_and_not_begun() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let downgrade = |action: DowngradeAction, version: &str| {
+        let mut maintenance = server.maintenance();
+        let request = DowngradeRequest { action: action.into(), version: version.to_owned() };
+        async move { maintenance.downgrade(request).await }
+    };
+    let valid = downgrade(DowngradeAction::Validate, "3.5.0").await?.into_inner();
+    assert_eq!((valid.version.as_str(), valid.header.unwrap_or_default().revision), ("3.6", 1));
+    for (action, version, code, text) in [
+        (DowngradeAction::Validate, "3.4.0", Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+        (DowngradeAction::Validate, "x", Code::InvalidArgument, "etcdserver: wrong downgrade target version format"),
+        (DowngradeAction::Enable, "3.4.0", Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+        (DowngradeAction::Enable, "3.5.0", Code::FailedPrecondition, "etcdserver: not capable"),
+        (DowngradeAction::Cancel, "", Code::FailedPrecondition, "etcdserver: no inflight downgrade job"),
+    ] {
+        let refused = downgrade(action, version).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (code, text), "{action:?} {version}");
+    }
     Ok(())
 }

@@ -128,28 +128,33 @@ pub(crate) struct Single {
     pub(crate) stop: Stop,
     node: Node,
     tasks: Tasks,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Single {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::start_in(tempfile::tempdir()?, Config::new(Timing::default())).await
+    }
+
+    /// With data from before, and another configuration.
+    pub(crate) async fn start_in(folder: TempDir, config: Config) -> anyhow::Result<Self> {
         let peers = TcpListener::bind("127.0.0.1:0").await?;
         let node = Node::open(NodeConfig::new(folder.path(), Cluster::single("a", "localhost:2380"), "a"), peers)?;
-        let config = Config::new(Timing::default());
         let chainfire = Chainfire::open(&node, GroupConfig::chainfire(), config, &Metrics::new()).await?;
         node.start(Foundation::suite().command("http")).await?;
         chainfire.ready().await;
         let stop = Stop::new();
         let mut tasks = Tasks::new(stop.clone());
         chainfire.spawn(&mut tasks);
-        Ok(Self { chainfire, stop, node, tasks, _folder: folder })
+        Ok(Self { chainfire, stop, node, tasks, folder })
     }
 
-    pub(crate) async fn end(self) {
+    /// Stops in good order and leaves its data.
+    pub(crate) async fn end(self) -> TempDir {
         self.stop.request();
         assert_eq!(self.tasks.finished().await, Ok(()));
         self.node.stop().await;
+        self.folder
     }
 }
 
