@@ -21,6 +21,8 @@ pub enum Error {
     DuplicateKey,
     #[error("etcdserver: invalid sort option")]
     InvalidSortOption,
+    #[error("etcdserver: invalid client api version")]
+    InvalidClientVersion,
     #[error("etcdserver: invalid compare target or result")]
     InvalidCompare,
     #[error("etcdserver: request is too large")]
@@ -150,6 +152,7 @@ impl Error {
             | Self::TooManyOperations
             | Self::DuplicateKey
             | Self::InvalidSortOption
+            | Self::InvalidClientVersion
             | Self::InvalidCompare
             | Self::RequestTooLarge
             | Self::BadMemberUrls

@@ -119,6 +119,10 @@ impl Etcd {
 
     /// Who calls, once the demands of the call's metadata are met.
     pub(super) fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Error> {
+        let version = metadata.get("client-api-version");
+        if version.is_some_and(|version| std::str::from_utf8(version.as_bytes()).is_err()) {
+            return Err(Error::InvalidClientVersion);
+        }
         if demands_leader(metadata) && self.store.status().leader.is_none() {
             return Err(Error::NoLeader);
         }

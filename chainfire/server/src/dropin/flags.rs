@@ -114,6 +114,9 @@ pub struct Flags {
     /// Between two comparisons of all members' whole data, such as 4h. 0: only what is new is compared.
     #[arg(long, alias = "experimental-corrupt-check-time", env = "ETCD_CORRUPT_CHECK_TIME", default_value = "0")]
     pub(super) corrupt_check_time: String,
+    /// What etcd 3.6 switches on by name; InitialCorruptCheck and LeaseCheckpoint have a meaning here.
+    #[arg(long, env = "ETCD_FEATURE_GATES", action = ArgAction::Set, value_delimiter = ',')]
+    pub(super) feature_gates: Vec<String>,
     /// Milliseconds.
     #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", default_value_t = 100)]
     pub(super) heartbeat_interval: u64,
@@ -153,7 +156,8 @@ pub struct FlagError(#[from] pub clap::Error);
 impl Flags {
     /// Reads the arguments that follow `holdfast chainfire`, and the environment. Also returns what was given in vain.
     pub fn parse_from_etcd(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Vec<String>), FlagError> {
-        let args = args.into_iter().map(two_dashes);
+        let earlier = renamed().filter_map(|(variable, flag)| given(&flag, &std::env::var_os(variable)?));
+        let args = earlier.chain(args.into_iter().map(two_dashes));
         let mut command = command();
         let matches = command.try_get_matches_from_mut(std::iter::once(OsString::from("chainfire")).chain(args))?;
         let flags = Self::from_arg_matches(&matches)?;
@@ -163,14 +167,32 @@ impl Flags {
     }
 }
 
+/// Flags that had an `experimental-` form in earlier releases; here they are aliases, which have no variable of their own.
+const RENAMED: &[&str] =
+    &["corrupt-check-time", "enable-lease-checkpoint", "initial-corrupt-check", "watch-progress-notify-interval"];
+
+/// The variables of earlier releases, and the flags that they stand for.
+fn renamed() -> impl Iterator<Item = (OsString, String)> {
+    let variable = |flag: &str| format!("ETCD_EXPERIMENTAL_{}", flag.to_ascii_uppercase().replace('-', "_"));
+    RENAMED.iter().map(move |flag| (variable(flag).into(), (*flag).to_owned()))
+}
+
+/// A variable's value as an argument, in front of all others, so that it is the weakest.
+fn given(flag: &str, value: &OsString) -> Option<OsString> {
+    value.to_str().map(|value| format!("--{flag}={value}").into())
+}
+
 fn command() -> Command {
     foreign::known_to(Flags::command())
 }
 
 /// Like etcd, an unknown variable is worth a warning, not an error: environments are shared.
 fn unknown_environment(names: impl Iterator<Item = OsString>) -> Vec<String> {
-    let known: HashSet<OsString> =
-        command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect();
+    let known: HashSet<OsString> = command()
+        .get_arguments()
+        .filter_map(|arg| arg.get_env().map(OsString::from))
+        .chain(renamed().map(|(variable, _)| variable))
+        .collect();
     let unknown =
         names.filter(|name| name.to_str().is_some_and(|text| text.starts_with("ETCD_")) && !known.contains(name));
     unknown.map(|name| format!("unrecognized environment variable {}", name.to_string_lossy())).collect()
@@ -222,7 +244,15 @@ mod tests {
     fn flags_of_several_releases_are_known() {
         let args = ["--feature-gates=InitialCorruptCheck=true", "--warning-apply-duration=1s"];
         let earlier = ["--experimental-warning-apply-duration=1s", "--experimental-initial-corrupt-check"];
-        assert_eq!(parse(&[args, earlier].concat()).unwrap().1.len(), 3);
+        assert_eq!(parse(&[args, earlier].concat()).unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn a_variable_of_an_earlier_release_is_the_weakest_word() {
+        let earlier = given("corrupt-check-time", &"4h".into()).unwrap();
+        assert_eq!(parse(&[earlier.to_str().unwrap()]).unwrap().0.corrupt_check_time, "4h");
+        let both = [earlier.to_str().unwrap(), "--corrupt-check-time=1h"];
+        assert_eq!(parse(&both).unwrap().0.corrupt_check_time, "1h");
     }
 
     #[test]
@@ -254,7 +284,8 @@ mod tests {
 
     #[test]
     fn unknown_variables_are_warnings() {
-        let names = ["ETCD_NO_SUCH", "ETCD_NAME", "ETCDCTL_API", "HOME"].map(OsString::from);
+        let names = ["ETCD_NO_SUCH", "ETCD_NAME", "ETCD_EXPERIMENTAL_CORRUPT_CHECK_TIME", "ETCDCTL_API", "HOME"]
+            .map(OsString::from);
         assert_eq!(unknown_environment(names.into_iter()), ["unrecognized environment variable ETCD_NO_SUCH"]);
     }
 }

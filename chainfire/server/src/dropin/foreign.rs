@@ -13,7 +13,6 @@ const IGNORED: &[&str] = &[
     "enable-grpc-gateway",
     "enable-pprof",
     "enable-v2",
-    "feature-gates",
     "grpc-keepalive-interval",
     "grpc-keepalive-min-time",
     "grpc-keepalive-timeout",

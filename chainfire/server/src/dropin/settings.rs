@@ -59,6 +59,7 @@ impl TryFrom<Flags> for Settings {
             return invalid("--listen-peer-urls: exactly one URL is supported");
         };
         let (members, peers_secure) = members(&flags)?;
+        let checkpoints = flags.enable_lease_checkpoint || gate(&flags, "LeaseCheckpoint")?;
         let data_dir = flags.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", flags.name).into());
         Ok(Self {
             data_dir,
@@ -78,8 +79,8 @@ impl TryFrom<Flags> for Settings {
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
             auto_disarm: flags.quota_auto_disarm,
             corrupt_check: interval("--corrupt-check-time", &flags.corrupt_check_time)?,
-            lease_checkpoints: flags.enable_lease_checkpoint.then_some(LEASE_CHECKPOINTS),
-            initial_corrupt_check: flags.initial_corrupt_check,
+            lease_checkpoints: checkpoints.then_some(LEASE_CHECKPOINTS),
+            initial_corrupt_check: flags.initial_corrupt_check || gate(&flags, "InitialCorruptCheck")?,
             profile: Profile::named(&flags.emulate_version).unwrap_or_default(),
             log_filter: match flags.log_level.as_str() {
                 "debug" => "debug".to_owned(),
@@ -194,6 +195,19 @@ fn progress_interval(text: &str) -> Result<Duration, SettingsError> {
     Ok(interval)
 }
 
+/// Whether a feature gate is opened.
+fn gate(flags: &Flags, name: &str) -> Result<bool, SettingsError> {
+    let mut open = false;
+    for given in &flags.feature_gates {
+        match given.split_once('=') {
+            Some((gate, "true")) => open |= gate == name,
+            Some((_, "false")) => {}
+            _ => return invalid(format!("--feature-gates: {given:?} is not name=true or name=false")),
+        }
+    }
+    Ok(open)
+}
+
 /// A time, or none for 0.
 fn interval(flag: &str, text: &str) -> Result<Option<Duration>, SettingsError> {
     if text == "0" {
@@ -286,6 +300,19 @@ mod tests {
         assert_eq!(quota("--quota-backend-bytes=0"), Some(2 << 30));
         assert_eq!(quota("--quota-backend-bytes=8589934592"), Some(8 << 30));
         assert_eq!(quota("--quota-backend-bytes=-1"), None);
+    }
+
+    #[test]
+    fn checks_and_checkpoints_are_asked_for_by_flag_or_by_gate() {
+        let none = settings(&[]).unwrap();
+        assert_eq!((none.initial_corrupt_check, none.corrupt_check, none.lease_checkpoints), (false, None, None));
+        let gates = settings(&["--feature-gates=InitialCorruptCheck=true,LeaseCheckpoint=true,Other=false"]).unwrap();
+        assert!(gates.initial_corrupt_check && gates.lease_checkpoints == Some(LEASE_CHECKPOINTS));
+        let flags = ["--experimental-corrupt-check-time=4h", "--experimental-enable-lease-checkpoint"];
+        let flags = settings(&flags).unwrap();
+        assert_eq!(flags.corrupt_check, Some(Duration::from_secs(4 * 3_600)));
+        assert_eq!(flags.lease_checkpoints, Some(LEASE_CHECKPOINTS));
+        assert!(settings(&["--feature-gates=LeaseCheckpoint"]).unwrap_err().to_string().contains("name=true"));
     }
 
     #[test]

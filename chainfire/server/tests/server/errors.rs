@@ -52,3 +52,19 @@ async fn large_answers_arrive() -> anyhow::Result<()> {
     assert_eq!(server.kv().range(all).await?.into_inner().kvs.len(), 6);
     Ok(())
 }
+
+/// §1.1: what a client says of itself must be text.
+#[tokio::test]
+async fn a_clients_version_is_text() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let saying = |version: &[u8]| {
+        let mut request = tonic::Request::new(get("a"));
+        request.metadata_mut().insert("client-api-version", version.try_into()?);
+        anyhow::Ok(request)
+    };
+    server.kv().range(saying(b"3.4")?).await?;
+    let refused = server.kv().range(saying(b"3.\xff")?).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.message(), "etcdserver: invalid client api version");
+    Ok(())
+}
