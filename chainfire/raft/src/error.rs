@@ -1,4 +1,5 @@
 use std::{
+    fmt::Display,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -52,6 +53,11 @@ impl Error {
             ErrorKind::StorageFull => Self::Full { path },
             _ => Self::Io { path, error },
         }
+    }
+
+    /// Something of this server's that is not there, or cannot be what was written.
+    pub(crate) fn damaged(path: &Path, found: &dyn Display) -> Self {
+        Self::Corrupt { path: path.to_owned(), message: format!("damaged: {found}. {DAMAGED}") }
     }
 
     /// Why `what`, a database in the folder `path`, does not open.

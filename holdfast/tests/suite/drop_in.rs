@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use holdfast_testkit::{Process, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,9 +14,10 @@ use crate::{
 };
 
 /// A drop-in server, and where it says that it listens.
-struct DropIn {
-    process: Process,
-    address: String,
+pub(crate) struct DropIn {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    /// Has the log.
     folder: TempDir,
 }
 
@@ -24,10 +25,22 @@ impl DropIn {
     fn start(command: &mut Command) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("default.etcd");
-        command.arg("--data-dir").arg(&data);
+        Self::start_in(folder, command, &data)
+    }
+
+    /// With data that outlives it.
+    pub(crate) fn start_on(data: &Path, command: &mut Command) -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, command, data)
+    }
+
+    fn start_in(folder: TempDir, command: &mut Command, data: &Path) -> Result<Self> {
+        command.arg("--data-dir").arg(data);
         command.args(["--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://127.0.0.1:0"]);
-        let process = Process::start("etcd", command, folder.path())?;
+        let mut process = Process::start("etcd", command, folder.path())?;
         let address = wait_until(SOON, "the drop-in's readiness", || {
+            if let Some(status) = process.ended()? {
+                bail!("it ended with {status}");
+            }
             let lines = lines(folder.path())?;
             let ready = lines.iter().any(|line| line["fields"]["message"] == "ready to serve client requests");
             let listening = lines.iter().find(|line| line["fields"]["message"] == "listening");

@@ -13,6 +13,7 @@
 //! | [`grpcurl`] | every service can be found and called without our sources; README's calls work |
 //! | [`clients`] | unchanged public clients work on every door |
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
+//! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
 //! | [`three`] | three servers go on without one, whichever |
 //! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
@@ -26,6 +27,7 @@ mod clients;
 mod command_line;
 mod doors;
 mod drop_in;
+mod faults;
 mod grpcurl;
 mod history;
 mod http;

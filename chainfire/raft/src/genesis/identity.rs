@@ -121,8 +121,7 @@ impl Formed {
 }
 
 fn check(path: &Path, bytes: &[u8], cluster: &Cluster, slot: Slot, name: &str) -> Result<IdentityV1, Error> {
-    let corrupt = |message: String| Error::Corrupt { path: path.to_owned(), message };
-    let stored: IdentityV1 = from_json(kind::IDENTITY, V1, bytes).map_err(|error| corrupt(error.to_string()))?;
+    let stored: IdentityV1 = from_json(kind::IDENTITY, V1, bytes).map_err(|error| Error::damaged(path, &error))?;
     let difference = cluster.difference(&stored.cluster, "in the data folder").or_else(|| {
         let (name, other) = (&stored.name, stored.slot);
         (other != slot)

@@ -34,10 +34,7 @@ impl StateDb {
     pub(crate) fn open(path: PathBuf, tables: &[Table]) -> Result<Self, crate::Error> {
         let (folder, current) = Folder::open(path)?;
         let generation = Generation::open(&folder.generation(current), tables, current == Folder::FIRST)?;
-        let meta = Meta::read(&generation).map_err(|error| crate::Error::Corrupt {
-            path: generation.path().to_owned(),
-            message: error.to_string(),
-        })?;
+        let meta = Meta::read(&generation).map_err(|error| crate::Error::damaged(generation.path(), &error))?;
         // What is found at the start is on disk by definition: nothing was written but by flushes.
         let inner = Inner {
             folder,

@@ -28,10 +28,13 @@ impl Folder {
         let pointer = folder.path.join(POINTER);
         let current = match fs::read(&pointer) {
             Ok(bytes) => from_compact::<u64>(kind::STATE_POINTER, V1, &bytes)
-                .map_err(|error| Error::Corrupt { path: pointer, message: error.to_string() })?,
+                .map_err(|error| Error::damaged(&pointer, &error))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && generations.is_empty() => {
                 folder.point_to(Self::FIRST)?;
                 Self::FIRST
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::damaged(&pointer, &"the file is missing, and there are states"));
             }
             Err(error) => return Err(Error::Io { path: pointer, error }),
         };
