@@ -14,10 +14,11 @@ use chainfire_core::AuthenticatedBy;
 use chainfire_server::Doors;
 use holdfast_keyspace::KeyRange;
 use holdfast_proto::etcdserverpb::{
-    AuthStatusRequest, AuthenticateRequest, LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, PutRequest, RangeRequest, TxnRequest, WatchCreateRequest, WatchRequest,
-    auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient, request_op, watch_client::WatchClient,
-    watch_request::RequestUnion,
+    AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleListRequest, AuthStatusRequest,
+    AuthUserAddRequest, AuthUserGetRequest, AuthUserListRequest, AuthenticateRequest, LeaseGrantRequest,
+    LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, TxnRequest,
+    WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+    request_op, watch_client::WatchClient, watch_request::RequestUnion,
 };
 use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal};
 use tokio::net::TcpListener;
@@ -257,6 +258,30 @@ async fn a_login_gives_a_token_or_one_indistinguishable_refusal() -> anyhow::Res
     assert_eq!(empty.message(), "etcdserver: user name is empty");
     let status = auth.auth_status(AuthStatusRequest {}).await?.into_inner();
     assert_eq!((status.enabled, status.auth_revision), (true, 7));
+    suite.end().await;
+    Ok(())
+}
+
+/// Users and roles are IAM's here.
+#[tokio::test]
+async fn etcds_users_and_roles_are_not_managed_in_the_suite() -> anyhow::Result<()> {
+    let suite = Suite::start().await?;
+    let mut auth = AuthClient::new(suite.channel.clone());
+    let user = AuthUserAddRequest { name: "mira".into(), password: "x".into(), ..Default::default() };
+    let answers = [
+        auth.auth_enable(as_admin(AuthEnableRequest {})).await.map(drop),
+        auth.auth_disable(as_admin(AuthDisableRequest {})).await.map(drop),
+        auth.user_add(as_admin(user)).await.map(drop),
+        auth.user_get(as_admin(AuthUserGetRequest { name: "mira".into() })).await.map(drop),
+        auth.user_list(as_admin(AuthUserListRequest {})).await.map(drop),
+        auth.role_add(as_admin(AuthRoleAddRequest { name: "r".into() })).await.map(drop),
+        auth.role_list(as_admin(AuthRoleListRequest {})).await.map(drop),
+    ];
+    for answer in answers {
+        let refused = answer.unwrap_err();
+        let says = (refused.code(), refused.message());
+        assert_eq!(says, (Code::InvalidArgument, "etcdserver: invalid auth management"));
+    }
     suite.end().await;
     Ok(())
 }

@@ -4,7 +4,10 @@ use ring::{
     signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject as _};
-use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo};
+use x509_parser::{
+    asn1_rs::{self, Any, BitString, Class, FromDer as _, Sequence, Tag},
+    x509::SubjectPublicKeyInfo,
+};
 
 use super::method::{Algorithm, Method};
 
@@ -33,8 +36,6 @@ pub enum KeyError {
     Missing,
     #[error("priv-key is not a PEM with a private key")]
     NotPem,
-    #[error("priv-key is in the form of SEC 1; `openssl pkcs8 -topk8 -nocrypt` makes the one that is read")]
-    Sec1,
     #[error("priv-key is not a key for this sign-method; RSA keys have 2048 bits or more")]
     Unsuitable,
     #[error("pub-key is not a PEM with a public key or a certificate")]
@@ -107,7 +108,12 @@ impl Signer {
                 let random = SystemRandom::new();
                 EcdsaKeyPair::from_pkcs8(curve, der.secret_pkcs8_der(), &random).map(Self::Ec).map_err(unsuitable)
             }
-            (Algorithm::Ec(..), PrivateKeyDer::Sec1(_)) => Err(KeyError::Sec1),
+            (Algorithm::Ec(curve, _), PrivateKeyDer::Sec1(der)) => {
+                let (private, public) = sec1(der.secret_sec1_der()).ok_or(KeyError::Unsuitable)?;
+                let random = SystemRandom::new();
+                let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, &private, &public, &random);
+                pair.map(Self::Ec).map_err(unsuitable)
+            }
             (Algorithm::Ed(_), PrivateKeyDer::Pkcs8(der)) => {
                 Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).map(Self::Ed).map_err(unsuitable)
             }
@@ -133,6 +139,18 @@ fn verification(algorithm: Algorithm) -> Result<&'static dyn VerificationAlgorit
         }
         Algorithm::Hmac(_) => Err(KeyError::Unsuitable),
     }
+}
+
+/// The private and the public half of a key as `openssl ecparam` writes it (RFC 5915): a version, the private key, and
+/// in context tags the curve and the public key.
+fn sec1(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    const PUBLIC: u32 = 1;
+    let (_, key) = Sequence::from_der(der).ok()?;
+    let parts = key.der_iter::<Any<'_>, asn1_rs::Error>().collect::<Result<Vec<_>, _>>().ok()?;
+    let private = parts.get(1)?.data.to_vec();
+    let public = parts.iter().find(|part| part.class() == Class::ContextSpecific && part.tag() == Tag(PUBLIC))?;
+    let (_, public) = BitString::from_der(public.data).ok()?;
+    Some((private, public.data.to_vec()))
 }
 
 /// The key itself, from a public key or a certificate.

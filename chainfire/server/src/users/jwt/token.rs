@@ -102,6 +102,13 @@ mod tests {
     };
 
     const RSA: &str = include_str!("rsa-test-key.pem");
+    /// As `openssl ecparam -genkey` writes it.
+    const SEC1: &str = "-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIFSbZDOf5spcTEMRDIJsebuVeoGYBEV4hbul+6PyHgfGoAoGCCqGSM49
+AwEHoUQDQgAE2IZJymprmUIZH9ufeAI90SbtXW/4oDN6ueq3y4RmZ07wR6AtqFXK
+ZOmDeQZibgJvZ0JLvi2CYRgoQEedB6Cvjw==
+-----END EC PRIVATE KEY-----
+";
     const TTL: Duration = Duration::from_secs(300);
 
     fn mira() -> AuthUser {
@@ -123,7 +130,7 @@ mod tests {
         let (p256, p384, ed) = (pair(&PKCS_ECDSA_P256_SHA256), pair(&PKCS_ECDSA_P384_SHA384), pair(&PKCS_ED25519));
         let rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"].map(|method| (method, RSA));
         let others =
-            [("ES256", &p256.0), ("ES384", &p384.0), ("EdDSA", &ed.0)].map(|(method, key)| (method, key.as_str()));
+            [("ES256", SEC1), ("ES256", p256.0.as_str()), ("ES384", p384.0.as_str()), ("EdDSA", ed.0.as_str())];
         let secrets = ["HS256", "HS384", "HS512"].map(|method| (method, "secret\n"));
         for (method, key) in rsa.into_iter().chain(others).chain(secrets) {
             let jwt = jwt(method, None, Some(key)).unwrap();
@@ -157,6 +164,16 @@ mod tests {
             assert_eq!(error(method, None, None), Some(KeyError::Missing));
         }
         assert_eq!(error("HS256", Some("secret"), None), Some(KeyError::Missing));
+    }
+
+    /// `etcd --auth-token=jwt,sign-method=HS256,priv-key=FILE,ttl=1000000h` of release 3.6.5 has made it.
+    #[test]
+    fn a_token_of_etcd_is_known() {
+        let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
+            eyJleHAiOjUzOTUyOTE1MTgsInJldmlzaW9uIjozLCJ1c2VybmFtZSI6InJvb3QifQ.\
+            Y7Zp9uE8trBsIssf_kFUEYxaNZnSIOAyynKmhnQFZ_w";
+        let user = jwt("HS256", None, Some("secret\n")).unwrap().user(token);
+        assert_eq!(user, Some(AuthUser { name: "root".into(), revision: 3 }));
     }
 
     #[test]
