@@ -23,8 +23,6 @@ pub enum Error {
     InvalidSortOption,
     #[error("etcdserver: invalid client api version")]
     InvalidClientVersion,
-    #[error("etcdserver: invalid compare target or result")]
-    InvalidCompare,
     #[error("etcdserver: request is too large")]
     RequestTooLarge,
     #[error("etcdserver: given member URLs are invalid")]
@@ -153,7 +151,6 @@ impl Error {
             | Self::DuplicateKey
             | Self::InvalidSortOption
             | Self::InvalidClientVersion
-            | Self::InvalidCompare
             | Self::RequestTooLarge
             | Self::BadMemberUrls
             | Self::UserEmpty

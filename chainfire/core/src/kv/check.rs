@@ -4,15 +4,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{DeleteRange, Keys, Put, Range, Txn, TxnOp};
+use super::{Keys, Put, Txn, TxnOp};
 use crate::{UserError, lease::LeaseId};
 
-pub fn check_range(range: &Range) -> Result<(), UserError> {
-    check_keys(&range.keys)
-}
-
-pub fn check_delete(delete: &DeleteRange) -> Result<(), UserError> {
-    check_keys(&delete.keys)
+pub fn check_keys(keys: &Keys) -> Result<(), UserError> {
+    if keys.start().is_empty() { Err(UserError::KeyNotProvided) } else { Ok(()) }
 }
 
 pub fn check_put(put: &Put) -> Result<(), UserError> {
@@ -43,10 +39,6 @@ pub fn is_read_only(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| matches!(op, TxnOp::Range(_)))
 }
 
-fn check_keys(keys: &Keys) -> Result<(), UserError> {
-    if keys.start().is_empty() { Err(UserError::KeyNotProvided) } else { Ok(()) }
-}
-
 fn check_ops(txn: &Txn, budget: usize) -> Result<(), UserError> {
     let used = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
     let left = budget.checked_sub(used).ok_or(UserError::TooManyOps)?;
@@ -55,9 +47,9 @@ fn check_ops(txn: &Txn, budget: usize) -> Result<(), UserError> {
     }
     for op in txn.success.iter().chain(&txn.failure) {
         match op {
-            TxnOp::Range(range) => check_range(range)?,
+            TxnOp::Range(range) => check_keys(&range.keys)?,
             TxnOp::Put(put) => check_put(put)?,
-            TxnOp::DeleteRange(delete) => check_delete(delete)?,
+            TxnOp::DeleteRange(delete) => check_keys(&delete.keys)?,
             TxnOp::Txn(inner) => check_ops(inner, left)?,
         }
     }

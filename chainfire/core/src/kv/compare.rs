@@ -47,11 +47,13 @@ fn holds_for(read: &dyn Read, compare: &Compare, version: Option<&Version>) -> R
             None => return Ok(false),
             Some(version) => live::load(read, version.row)?.value.cmp(expected),
         },
+        Operand::Unknown => Ordering::Equal,
     };
     Ok(match compare.relation {
         Relation::Equal => ordering == Ordering::Equal,
         Relation::NotEqual => ordering != Ordering::Equal,
         Relation::Greater => ordering == Ordering::Greater,
         Relation::Less => ordering == Ordering::Less,
+        Relation::Any => true,
     })
 }

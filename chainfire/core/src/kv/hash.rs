@@ -21,17 +21,24 @@ pub struct KvHash {
     pub current: Revision,
 }
 
+/// What every hash begins with: the name of the part of etcd's file that holds the rows.
+const BUCKET: &[u8] = b"key";
+
 /// Hashes the state at `at`, the newest if none: CRC-32C over every row that a compaction cannot have removed, so that
 /// the result does not depend on how far the removal has come.
 pub fn hash(read: &dyn Read, at: Option<Revision>) -> Result<KvHash, Failure> {
     let current = current_revision(read)?;
-    check_readable(read, at, current)?;
     let revision = at.unwrap_or(current);
     let compacted = compacted_revision(read)?;
+    // A negative revision is before everything, and nothing that was before it can be compacted.
+    if revision.0 < 0 {
+        return Ok(KvHash { hash: crc32c::crc32c(BUCKET), revision, compacted, current });
+    }
+    check_readable(read, at, current)?;
     let floor = compacted.unwrap_or(Revision(-1));
     let kept = kept_below(read, revision, floor)?;
 
-    let mut crc = crc32c::crc32c(b"key");
+    let mut crc = crc32c::crc32c(BUCKET);
     let end = RowId { main: Revision(revision.0.saturating_add(1)), sub: 0 };
     let rows = KeyRange { start: Vec::new(), end: Some(end.encode(false)) };
     for pair in read.scan(table::ROWS, rows, Order::Ascending) {

@@ -23,7 +23,7 @@ mod varint;
 mod writer;
 
 pub use answer::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
-pub use check::{check_delete, check_put, check_range, check_txn, is_read_only};
+pub use check::{check_keys, check_put, check_txn, is_read_only};
 pub use compact::{CompactStep, compact_step, compaction_pending};
 pub use event::{Event, EventKind, RevisionEvents};
 pub use hash::{KvHash, hash, hash_between, hash_rows};

@@ -4,7 +4,7 @@ use holdfast_keyspace::Read;
 
 use super::{
     Filters, KeyValue, Keys, OpAnswer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp,
-    check_range, compacted_revision, compare, current_revision,
+    check_keys, compacted_revision, compare, current_revision,
     index::{Live, Version},
     live::{self, LiveKeys},
 };
@@ -12,7 +12,7 @@ use crate::{Failure, Halt, UserError};
 
 /// Reads one revision of the user keyspace, from any consistent view of the state.
 pub fn range(read: &dyn Read, request: &Range) -> Result<RangeAnswer, Failure> {
-    check_range(request)?;
+    check_keys(&request.keys)?;
     let current = current_revision(read)?;
     check_readable(read, request.at, current)?;
     Ok(range_within(read, request, current)?)
@@ -36,13 +36,16 @@ pub fn read_txn(read: &dyn Read, txn: &Txn) -> Result<TxnAnswer, Failure> {
     Ok(TxnAnswer { revision, succeeded, responses })
 }
 
+/// What the compacted revision is compared as before the first compaction.
+const NEVER: Revision = Revision(-1);
+
 /// Whether the state still has, and already has, revision `at`.
 pub(super) fn check_readable(read: &dyn Read, at: Option<Revision>, current: Revision) -> Result<(), Failure> {
     let Some(at) = at else { return Ok(()) };
     if at > current {
         return Err(UserError::FutureRevision.into());
     }
-    if compacted_revision(read)?.is_some_and(|compacted| at < compacted) {
+    if at < compacted_revision(read)?.unwrap_or(NEVER) {
         return Err(UserError::Compacted.into());
     }
     Ok(())
@@ -50,7 +53,7 @@ pub(super) fn check_readable(read: &dyn Read, at: Option<Revision>, current: Rev
 
 /// The read itself; `current` is the newest revision that `read` has, one that is being written included.
 pub(super) fn range_within(read: &dyn Read, request: &Range, current: Revision) -> Result<RangeAnswer, Halt> {
-    let at = request.at.unwrap_or(current);
+    let at = request.at.filter(|at| at.0 >= 0).unwrap_or(current);
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     // etcd's rule: without order and filters the limit is applied while reading, in key order, even if a sort by
     // something else follows; otherwise everything is read first. One pair beyond the limit tells that there is more.

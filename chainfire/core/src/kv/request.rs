@@ -116,6 +116,8 @@ pub enum Relation {
     Greater,
     Less,
     NotEqual,
+    /// Always holds: a relation that the server does not know.
+    Any,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +127,8 @@ pub enum Operand {
     Mod(Revision),
     Value(Bytes),
     Lease(LeaseId),
+    /// Equal to everything: of a target that the server does not know.
+    Unknown,
 }
 
 /// Forgets everything that only revisions below `revision` can see.

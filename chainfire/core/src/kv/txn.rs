@@ -7,7 +7,7 @@ use super::{
     DeleteAnswer, DeleteRange, OpAnswer, Put, PutAnswer, Revision, Txn, TxnAnswer, TxnOp, Writer, compare,
     current_revision,
     range::{check_readable, range_within},
-    writer::check_put_state,
+    writer::check_put_in_txn,
 };
 use crate::{Failure, Halt};
 
@@ -44,7 +44,7 @@ pub(crate) fn check_path(read: &dyn Read, path: &Path<'_>) -> Result<(), Failure
 fn check_steps(read: &dyn Read, path: &Path<'_>, current: Revision) -> Result<(), Failure> {
     for step in &path.steps {
         match step {
-            Step::Plain(TxnOp::Put(put)) => check_put_state(read, put)?,
+            Step::Plain(TxnOp::Put(put)) => check_put_in_txn(read, put)?,
             Step::Plain(TxnOp::Range(range)) => check_readable(read, range.at, current)?,
             Step::Plain(TxnOp::DeleteRange(_) | TxnOp::Txn(_)) => {}
             Step::Nested(inner) => check_steps(read, inner, current)?,

@@ -140,9 +140,24 @@ impl<'a> Writer<'a> {
 
 /// What a put needs of the state.
 pub(crate) fn check_put_state(read: &dyn Read, put: &Put) -> Result<(), crate::Failure> {
+    check_lease(read, put)?;
+    check_key(read, put)
+}
+
+/// What a put inside a transaction needs: the same, but with two faults the answer is for the other one.
+pub(super) fn check_put_in_txn(read: &dyn Read, put: &Put) -> Result<(), crate::Failure> {
+    check_key(read, put)?;
+    check_lease(read, put)
+}
+
+fn check_lease(read: &dyn Read, put: &Put) -> Result<(), crate::Failure> {
     if put.lease != LeaseId::NONE && lease::lease(read, put.lease)?.is_none() {
         return Err(UserError::LeaseNotFound.into());
     }
+    Ok(())
+}
+
+fn check_key(read: &dyn Read, put: &Put) -> Result<(), crate::Failure> {
     if (put.ignore_value || put.ignore_lease) && live::live(read, &put.key, Revision::MAX)?.is_none() {
         return Err(UserError::KeyNotFound.into());
     }

@@ -58,6 +58,15 @@ fn hashes_of_the_past_do_not_depend_on_the_removal() {
     assert_eq!(hash(&store, Some(13)), Err(UserError::FutureRevision));
 }
 
+/// §2.9: before the first revision there is nothing, and that is never compacted.
+#[test]
+fn a_negative_revision_hashes_nothing() {
+    let mut store = measured();
+    store.compact(8).unwrap();
+    let nothing = hash(&store, Some(-1)).unwrap();
+    assert_eq!((nothing.hash, nothing.revision, nothing.compacted), (1_084_519_789, Revision(-1), Some(Revision(8))));
+}
+
 #[test]
 fn a_store_without_live_keys_hashes_alike_before_and_after_the_removal() {
     let mut store = Store::new();

@@ -8,7 +8,7 @@ use chainfire_core::{
     auth::{AuthCommand, Login, PermissionKind},
     cluster::{ClusterAnswer, ClusterCommand},
     format::{decode_answer, decode_command, encode_answer, encode_command},
-    kv::{PutAnswer, Revision},
+    kv::{self, PutAnswer, Revision},
     lease::{self, LeaseId},
     system, table,
 };
@@ -51,10 +51,29 @@ fn a_command_of_the_first_release() {
             request_id: "r".into(),
         },
         time_ms: 1_767_225_600_000,
-        command: Command::User(UserCommand::Put(chainfire_core::kv::Put { lease: LeaseId(-5), ..pair("k", "v") })),
+        command: Command::User(UserCommand::Put(kv::Put { lease: LeaseId(-5), ..pair("k", "v") })),
     };
     check("command", &encode_command(&envelope).unwrap());
     assert_eq!(decode_command(&fixture("command")).unwrap(), envelope);
+}
+
+#[test]
+fn a_transaction_of_the_first_release() {
+    let compare = |relation, operand| kv::Compare { keys: kv::Keys::One("a".into()), relation, operand };
+    let envelope = Envelope {
+        origin: Origin::system("fixture", "r"),
+        time_ms: 1_767_225_600_000,
+        command: Command::User(UserCommand::Txn(kv::Txn {
+            compare: vec![
+                compare(kv::Relation::NotEqual, kv::Operand::Lease(LeaseId(7))),
+                compare(kv::Relation::Any, kv::Operand::Unknown),
+            ],
+            success: vec![kv::TxnOp::Put(pair("a", "1"))],
+            failure: vec![kv::TxnOp::Range(kv::Range::of(kv::Keys::From("a".into())))],
+        })),
+    };
+    check("txn", &encode_command(&envelope).unwrap());
+    assert_eq!(decode_command(&fixture("txn")).unwrap(), envelope);
 }
 
 #[test]

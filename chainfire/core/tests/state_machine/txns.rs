@@ -6,7 +6,7 @@ use chainfire_core::{
     lease::LeaseId,
 };
 
-use crate::store::{Store, all_of, between, bytes, compare, delete_op, keys_of, one, pair, put_op, range_op};
+use crate::store::{Store, all_of, between, bytes, compare, delete_op, keys_of, one, pair, put_op, range_op, refused};
 
 fn holds(store: &mut Store, condition: Compare) -> bool {
     store.txn(Txn { compare: vec![condition], ..Txn::default() }).unwrap().succeeded
@@ -25,6 +25,19 @@ fn a_missing_key_compares_as_zero_but_never_by_value() {
         assert!(!holds(&mut store, compare(one("a"), relation, Operand::Value(bytes("")))));
         assert!(!holds(&mut store, compare(one("a"), relation, Operand::Value(bytes("x")))));
     }
+}
+
+/// §2.4: an unknown relation holds for whatever is compared, and of an unknown target everything is equal.
+#[test]
+fn unknown_relations_hold_and_unknown_targets_are_equal() {
+    let mut store = Store::new();
+    assert!(holds(&mut store, compare(one("a"), Relation::Any, Operand::Version(9))));
+    assert!(holds(&mut store, compare(one("a"), Relation::Equal, Operand::Unknown)));
+    assert!(!holds(&mut store, compare(one("a"), Relation::Less, Operand::Unknown)));
+    // What does not exist has no value, and so nothing holds for it.
+    assert!(!holds(&mut store, compare(one("a"), Relation::Any, Operand::Value("".into()))));
+    store.set("a", "1");
+    assert!(holds(&mut store, compare(one("a"), Relation::Any, Operand::Value("2".into()))));
 }
 
 #[test]
@@ -159,4 +172,26 @@ fn a_read_only_transaction_needs_no_log() {
     assert_eq!((answer.succeeded, keys_of(range), answer.revision), (true, vec!["a"], Revision(2)));
     assert_eq!(store.txn(txn).unwrap(), answer);
     assert!(read_txn(&store.state, &all_of([put_op("a", "2")])).is_err());
+}
+
+/// §2.4: outside a transaction a negative revision is the newest one; inside it is one that was before everything.
+#[test]
+fn a_negative_revision_inside_a_transaction_is_compacted_once_anything_is() {
+    let mut store = Store::new();
+    store.set("a", "1");
+    let at = |revision| all_of([TxnOp::Range(Range { at: Some(Revision(revision)), ..Range::of(one("a")) })]);
+    assert!(store.txn(at(-1)).is_ok());
+    assert_eq!(store.txn(at(-2)), Err(UserError::Compacted));
+    store.compact(1).unwrap();
+    assert_eq!(store.txn(at(-1)), Err(UserError::Compacted));
+    assert_eq!(refused(read_txn(&store.state, &at(-1))), Err(UserError::Compacted));
+}
+
+/// §2.4: with both faults, a put alone is refused for its lease and a put in a transaction for its key.
+#[test]
+fn a_put_in_a_transaction_is_checked_for_its_key_first() {
+    let mut store = Store::new();
+    let put = Put { lease: LeaseId(404), ignore_value: true, ..pair("a", "") };
+    assert_eq!(store.put(put.clone()), Err(UserError::LeaseNotFound));
+    assert_eq!(store.txn(all_of([TxnOp::Put(put)])), Err(UserError::KeyNotFound));
 }

@@ -52,7 +52,7 @@ impl Maintenance for Etcd {
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
         let asked = request.into_inner().revision;
-        let asked = (asked > 0).then_some(Revision(asked));
+        let asked = (asked != 0).then_some(Revision(asked));
         let (hash, current) = self
             .read(false, move |read| {
                 let current = kv::current_revision(read)?;

@@ -1,4 +1,6 @@
-use chainfire_core::kv::{DeleteAnswer, Event, EventKind, KeyValue, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+use chainfire_core::kv::{
+    DeleteAnswer, Event, EventKind, KeyValue, OpAnswer, PutAnswer, RangeAnswer, Revision, TxnAnswer,
+};
 use holdfast_proto::{
     etcdserverpb::{
         DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp, TxnResponse, response_op::Response,
@@ -30,7 +32,8 @@ fn op_response(answer: OpAnswer) -> ResponseOp {
         OpAnswer::Range(answer) => Response::ResponseRange(range_response(inner(answer.revision), answer)),
         OpAnswer::Put(answer) => Response::ResponsePut(put_response(inner(answer.revision), answer)),
         OpAnswer::DeleteRange(answer) => Response::ResponseDeleteRange(delete_response(inner(answer.revision), answer)),
-        OpAnswer::Txn(answer) => Response::ResponseTxn(txn_response(inner(answer.revision), answer)),
+        // A nested transaction's header is there and says nothing; those of its operations say the revision.
+        OpAnswer::Txn(answer) => Response::ResponseTxn(txn_response(inner(Revision(0)), answer)),
     };
     ResponseOp { response: Some(response) }
 }

@@ -1,8 +1,11 @@
+//! Requests of the etcd API in the state machine's terms. A request with several faults gets the answer for the first
+//! that etcd looks for, so checks and conversions take turns.
+
 use bytes::Bytes;
 use chainfire_core::{
     kv::{
         Compact, Compare, DeleteRange, Filters, Keys, Operand, Put, Range, Relation, Revision, SortOrder, SortTarget,
-        Txn, TxnOp, check_delete, check_put, check_range, check_txn,
+        Txn, TxnOp, check_keys, check_put, check_txn,
     },
     lease::LeaseId,
 };
@@ -16,41 +19,14 @@ use holdfast_proto::etcdserverpb::{
 use crate::Error;
 
 pub(crate) fn range(request: pb::RangeRequest) -> Result<Range, Error> {
-    let range = unchecked_range(request)?;
-    check_range(&range)?;
-    Ok(range)
-}
-
-pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Error> {
-    let put = unchecked_put(request);
-    check_put(&put)?;
-    Ok(put)
-}
-
-pub(crate) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteRange, Error> {
-    let delete = unchecked_delete(request);
-    check_delete(&delete)?;
-    Ok(delete)
-}
-
-/// A transaction of at most `max_ops` operations.
-pub(crate) fn txn(request: pb::TxnRequest, max_ops: usize) -> Result<Txn, Error> {
-    let txn = unchecked_txn(request)?;
-    check_txn(&txn, max_ops)?;
-    Ok(txn)
-}
-
-pub(crate) fn compact(request: &pb::CompactionRequest) -> Compact {
-    Compact { revision: Revision(request.revision) }
-}
-
-fn unchecked_range(request: pb::RangeRequest) -> Result<Range, Error> {
+    let keys = Keys::from_wire(request.key, request.range_end);
+    check_keys(&keys)?;
     let order = sort::SortOrder::try_from(request.sort_order).map_err(|_| Error::InvalidSortOption)?;
     let target = sort::SortTarget::try_from(request.sort_target).map_err(|_| Error::InvalidSortOption)?;
     // 0 is "no bound" for all four; anything else is one, negative numbers included.
     let bound = |revision: i64| (revision != 0).then_some(Revision(revision));
     Ok(Range {
-        keys: Keys::from_wire(request.key, request.range_end),
+        keys,
         at: (request.revision > 0).then_some(Revision(request.revision)),
         limit: u64::try_from(request.limit).unwrap_or(0),
         sort_order: match order {
@@ -76,49 +52,77 @@ fn unchecked_range(request: pb::RangeRequest) -> Result<Range, Error> {
     })
 }
 
-fn unchecked_put(request: pb::PutRequest) -> Put {
-    Put {
+pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Error> {
+    let put = Put {
         key: request.key,
         value: request.value,
         lease: LeaseId(request.lease),
         prev_kv: request.prev_kv,
         ignore_value: request.ignore_value,
         ignore_lease: request.ignore_lease,
-    }
+    };
+    check_put(&put)?;
+    Ok(put)
 }
 
-fn unchecked_delete(request: pb::DeleteRangeRequest) -> DeleteRange {
-    DeleteRange { keys: Keys::from_wire(request.key, request.range_end), prev_kv: request.prev_kv }
+pub(crate) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteRange, Error> {
+    let keys = Keys::from_wire(request.key, request.range_end);
+    check_keys(&keys)?;
+    Ok(DeleteRange { keys, prev_kv: request.prev_kv })
 }
 
-/// The depth of nesting is bounded by the decoder, which refuses messages nested deeper than 100.
-fn unchecked_txn(request: pb::TxnRequest) -> Result<Txn, Error> {
+/// A transaction of at most `max_ops` compares, and operations in each branch.
+pub(crate) fn txn(request: pb::TxnRequest, max_ops: usize) -> Result<Txn, Error> {
+    let txn = txn_within(request, max_ops)?;
+    check_txn(&txn, max_ops)?;
+    Ok(txn)
+}
+
+pub(crate) fn compact(request: &pb::CompactionRequest) -> Compact {
+    Compact { revision: Revision(request.revision) }
+}
+
+/// Nested transactions get what the outer one leaves of the budget; that bounds their depth, too.
+fn txn_within(request: pb::TxnRequest, budget: usize) -> Result<Txn, Error> {
+    let used = request.compare.len().max(request.success.len()).max(request.failure.len());
+    let left = budget.checked_sub(used).ok_or(Error::TooManyOperations)?;
     Ok(Txn {
         compare: request.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
-        success: request.success.into_iter().map(op).collect::<Result<_, _>>()?,
-        failure: request.failure.into_iter().map(op).collect::<Result<_, _>>()?,
+        success: request.success.into_iter().map(|given| op(given, left)).collect::<Result<_, _>>()?,
+        failure: request.failure.into_iter().map(|given| op(given, left)).collect::<Result<_, _>>()?,
     })
 }
 
-fn op(op: pb::RequestOp) -> Result<TxnOp, Error> {
+fn op(op: pb::RequestOp, budget: usize) -> Result<TxnOp, Error> {
     Ok(match op.request.ok_or(Error::KeyNotFound)? {
-        Request::RequestRange(request) => TxnOp::Range(unchecked_range(request)?),
-        Request::RequestPut(request) => TxnOp::Put(unchecked_put(request)),
-        Request::RequestDeleteRange(request) => TxnOp::DeleteRange(unchecked_delete(request)),
-        Request::RequestTxn(request) => TxnOp::Txn(unchecked_txn(request)?),
+        Request::RequestRange(request) => {
+            let revision = request.revision;
+            // Here, unlike outside, a negative revision is one: compacted, if anything is.
+            TxnOp::Range(Range { at: (revision != 0).then_some(Revision(revision)), ..range(request)? })
+        }
+        Request::RequestPut(request) => TxnOp::Put(put(request)?),
+        Request::RequestDeleteRange(request) => TxnOp::DeleteRange(delete_range(request)?),
+        Request::RequestTxn(request) => TxnOp::Txn(txn_within(request, budget)?),
     })
 }
 
+/// A relation or a target that this release does not know is nothing to refuse: etcd compares, too, and the former
+/// always holds, while nothing is greater or less than the latter.
 fn compare(compare: pb::Compare) -> Result<Compare, Error> {
-    let relation = match CompareResult::try_from(compare.result).map_err(|_| Error::InvalidCompare)? {
-        CompareResult::Equal => Relation::Equal,
-        CompareResult::Greater => Relation::Greater,
-        CompareResult::Less => Relation::Less,
-        CompareResult::NotEqual => Relation::NotEqual,
+    let keys = Keys::from_wire(compare.key, compare.range_end);
+    check_keys(&keys)?;
+    let relation = match CompareResult::try_from(compare.result) {
+        Ok(CompareResult::Equal) => Relation::Equal,
+        Ok(CompareResult::Greater) => Relation::Greater,
+        Ok(CompareResult::Less) => Relation::Less,
+        Ok(CompareResult::NotEqual) => Relation::NotEqual,
+        Err(_) => Relation::Any,
     };
-    let target = CompareTarget::try_from(compare.target).map_err(|_| Error::InvalidCompare)?;
-    let operand = operand(target, compare.target_union);
-    Ok(Compare { keys: Keys::from_wire(compare.key, compare.range_end), relation, operand })
+    let operand = match CompareTarget::try_from(compare.target) {
+        Ok(target) => operand(target, compare.target_union),
+        Err(_) => Operand::Unknown,
+    };
+    Ok(Compare { keys, relation, operand })
 }
 
 /// A missing operand, or one that belongs to another target, is that target's zero.
@@ -166,6 +170,28 @@ mod tests {
     fn an_empty_operation_is_a_missing_key() {
         let request = pb::TxnRequest { success: vec![pb::RequestOp { request: None }], ..Default::default() };
         assert_eq!(txn(request, 128), Err(Error::KeyNotFound));
+    }
+
+    /// §2.4: etcd has no answer of its own for these.
+    #[test]
+    fn unknown_compares_are_comparisons_too() {
+        let given = pb::Compare { key: key(b"a"), result: 9, target: 9, ..Default::default() };
+        let compare = compare(given).unwrap();
+        assert_eq!((compare.relation, compare.operand), (Relation::Any, Operand::Unknown));
+    }
+
+    /// Of several faults the client hears of the one that etcd looks for first.
+    #[test]
+    fn faults_are_found_in_etcds_order() {
+        let unsorted = pb::RangeRequest { sort_order: 7, ..Default::default() };
+        assert_eq!(range(unsorted.clone()), Err(Error::EmptyKey));
+        let op = |request| pb::RequestOp { request: Some(request) };
+        let empty = op(Request::RequestPut(pb::PutRequest::default()));
+        let unsorted = op(Request::RequestRange(pb::RangeRequest { key: key(b"a"), ..unsorted }));
+        let both = |success| pb::TxnRequest { success, ..Default::default() };
+        assert_eq!(txn(both(vec![empty.clone(), unsorted.clone()]), 2), Err(Error::EmptyKey));
+        assert_eq!(txn(both(vec![unsorted.clone(), empty.clone()]), 2), Err(Error::InvalidSortOption));
+        assert_eq!(txn(both(vec![unsorted, empty]), 1), Err(Error::TooManyOperations));
     }
 
     #[test]

@@ -76,6 +76,24 @@ async fn operations_share_a_revision_and_see_each_other() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// §2.4: a nested transaction has an empty header; its operations have theirs.
+#[tokio::test]
+async fn a_nested_transaction_has_an_empty_header() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let inner = TxnRequest { success: vec![puts("a", "1")], ..Default::default() };
+    let request = TxnRequest { success: vec![op(Request::RequestTxn(inner))], ..Default::default() };
+    let answer = server.kv().txn(request).await?.into_inner();
+    let Some(Response::ResponseTxn(inner)) = answer.responses.into_iter().find_map(|op| op.response) else {
+        anyhow::bail!("no transaction in the answer");
+    };
+    assert_eq!(inner.header, Some(Default::default()));
+    let Some(Response::ResponsePut(put)) = inner.responses.into_iter().find_map(|op| op.response) else {
+        anyhow::bail!("no put in the answer");
+    };
+    assert_eq!(put.header.unwrap_or_default().revision, 2);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_value_compare_on_a_missing_key_never_holds() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
