@@ -32,6 +32,12 @@ impl Cargo {
         self
     }
 
+    /// Arguments of the program that is to run.
+    pub(crate) fn more(mut self, arguments: &[OsString]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
     pub(crate) fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.command.env(name, value.into());
         self

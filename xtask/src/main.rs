@@ -1,8 +1,10 @@
 //! `cargo xtask`: everything a contributor or CI does with this tree, needing only cargo.
 
+mod bench;
 mod cargo;
 mod ci;
 mod demo;
+mod differential;
 mod layout;
 mod native;
 mod programs;
@@ -36,6 +38,10 @@ enum Command {
     Tidy,
     /// Walk through everything with real servers and agents, and stay for a look.
     Demo(demo::Arguments),
+    /// Ask a real etcd and chainfire the same, at random, and compare every answer.
+    Differential(differential::Arguments),
+    /// Measure release builds, beside other products where asked for.
+    Bench(bench::Arguments),
     /// Run proof lanes against the real binaries.
     Proofs(proofs::Arguments),
 }
@@ -57,6 +63,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ci => ci::run(&layout),
         Command::Tidy => tidy::run(&layout),
         Command::Demo(arguments) => demo::run(&layout, &arguments),
+        Command::Differential(arguments) => differential::run(&layout, &arguments),
+        Command::Bench(arguments) => bench::run(&layout, &arguments),
         Command::Proofs(arguments) => proofs::run(&layout, &arguments),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn build(layout: &Layout) -> Result<()> {
 }
 
 /// `PATH` with the clients that were built for tests in front.
-fn path(layout: &Layout) -> Result<OsString> {
+pub(crate) fn path(layout: &Layout) -> Result<OsString> {
     let mut folders = vec![layout.bin()];
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     env::join_paths(folders).context("PATH cannot be extended")

@@ -28,6 +28,16 @@ enum Source {
     Package(Package),
     /// A Go module with its version: not in Debian.
     Go(&'static str),
+    /// A Go program of the release that a module file in this tree names, with the checksums of all that is in it.
+    GoTool {
+        folder: &'static str,
+        package: &'static str,
+    },
+    /// One file of a Debian package that must not be installed, since its service would start.
+    Unpacked {
+        package: &'static str,
+        file: &'static str,
+    },
 }
 
 const CLIENTS: &[Client] = &[
@@ -35,6 +45,12 @@ const CLIENTS: &[Client] = &[
     Client { program: "psql", source: Source::Package(Package { purpose: "psql", names: &[&["postgresql-client"]] }) },
     Client { program: "curl", source: Source::Package(Package { purpose: "curl", names: &[&["curl"]] }) },
     Client { program: "grpcurl", source: Source::Go("github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3") },
+    // What chainfire is held against. Not clients, but as optional and as required as those.
+    Client {
+        program: "etcd-3.6",
+        source: Source::GoTool { folder: "chainfire/reference", package: "go.etcd.io/etcd/server/v3" },
+    },
+    Client { program: "etcd-3.4", source: Source::Unpacked { package: "etcd-server", file: "usr/bin/etcd" } },
 ];
 
 /// Installs every client that is missing.
@@ -44,6 +60,8 @@ pub(crate) fn ensure_clients(layout: &Layout) -> Result<()> {
         match &client.source {
             Source::Package(package) => packages.push(*package),
             Source::Go(module) => go_install(layout, module)?,
+            Source::GoTool { folder, package } => go_build(layout, client.program, folder, package)?,
+            Source::Unpacked { package, file } => unpack(layout, client.program, package, file)?,
         }
     }
     if packages.is_empty() { Ok(()) } else { install(&packages) }
@@ -55,14 +73,51 @@ pub(crate) fn find(layout: &Layout, program: &str) -> Option<PathBuf> {
 }
 
 fn go_install(layout: &Layout, module: &str) -> Result<()> {
-    let known = Path::new("/usr/local/go/bin/go");
-    let go = programs::find("go").or_else(|| known.is_file().then(|| known.to_owned()));
-    let Some(go) = go else {
-        bail!("{module} is missing, and so is Go to build it with; install Go or put the program into PATH");
-    };
-    fs::create_dir_all(layout.bin()).with_context(|| format!("cannot make {}", layout.bin().display()))?;
+    let go = go(module)?;
     println!("go install {module}");
-    programs::run(Command::new(go).args(["install", module]).env("GOBIN", layout.bin()).current_dir(layout.bin()))
+    programs::run(Command::new(go).args(["install", module]).env("GOBIN", bin(layout)?).current_dir(layout.bin()))
+}
+
+/// Builds with exactly what the module file and its checksums say.
+fn go_build(layout: &Layout, program: &str, folder: &str, package: &str) -> Result<()> {
+    let go = go(package)?;
+    println!("go build {package}");
+    let mut command = Command::new(go);
+    command.args(["build", "-mod=readonly", "-trimpath", "-o"]).arg(bin(layout)?.join(program)).arg(package);
+    programs::run(command.env("CGO_ENABLED", "0").current_dir(layout.root().join(folder)))
+}
+
+fn go(purpose: &str) -> Result<PathBuf> {
+    let known = Path::new("/usr/local/go/bin/go");
+    programs::find("go").or_else(|| known.is_file().then(|| known.to_owned())).with_context(|| {
+        format!("{purpose} is missing, and so is Go to build it with; install Go or put the program into PATH")
+    })
+}
+
+/// Fetches a package and takes one program out of it.
+fn unpack(layout: &Layout, program: &str, package: &str, file: &str) -> Result<()> {
+    let Some(apt) = programs::find("apt-get") else {
+        bail!("{program} is missing: it is {file} of Debian's {package}; put it into PATH under that name");
+    };
+    if !available(&[package]) && is_root()? {
+        programs::run(apt_get(&apt).args(["update", "-q"]))?;
+    }
+    println!("unpacking {package}");
+    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    programs::run(apt_get(&apt).args(["download", "-q", package]).current_dir(folder.path()))?;
+    let archive = fs::read_dir(folder.path())?.next().with_context(|| format!("apt-get fetched no {package}"))??;
+    let content = folder.path().join("content");
+    programs::run(Command::new("dpkg-deb").arg("-x").arg(archive.path()).arg(&content))?;
+    let target = bin(layout)?.join(program);
+    fs::copy(content.join(file), &target).with_context(|| format!("cannot make {}", target.display()))?;
+    Ok(())
+}
+
+/// The folder of programs that are built for tests; it exists afterwards.
+fn bin(layout: &Layout) -> Result<PathBuf> {
+    let folder = layout.bin();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// Installs packages as root on Debian and its kin; otherwise says what to type.

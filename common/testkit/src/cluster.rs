@@ -19,6 +19,14 @@ pub struct Cluster {
     servers: Vec<Server>,
 }
 
+/// What the doors for clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doors {
+    Plain,
+    /// With the certificate that the server shows its peers.
+    Tls,
+}
+
 /// The ports of one member. They are fixed, so that a member that was killed comes back where clients know it.
 #[derive(Debug)]
 struct Member {
@@ -47,6 +55,23 @@ impl Cluster {
     /// # Errors
     /// When certificates cannot be made or a process cannot be started.
     pub fn start_in(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
+        Self::start_with(binaries, folder, count, Doors::Plain)
+    }
+
+    /// The same with TLS on every door; the certificates are of [`Cluster::authority`], for 127.0.0.1.
+    ///
+    /// # Errors
+    /// As [`Cluster::start_in`].
+    pub fn start_secured(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
+        Self::start_with(binaries, folder, count, Doors::Tls)
+    }
+
+    /// The certificate (PEM) that the certificates of the servers in `folder` chain to.
+    pub fn authority(folder: &Path) -> PathBuf {
+        folder.join("peer-ca/peer-ca.pem")
+    }
+
+    fn start_with(binaries: &Binaries, folder: &Path, count: usize, doors: Doors) -> Result<Self> {
         let holdfast = binaries.path("holdfast");
         let members = (1..=count)
             .map(|number| {
@@ -67,7 +92,7 @@ impl Cluster {
             let issued = peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
             let certificates = Certificates::parse(&issued)?;
             let config = own.join("holdfast.yaml");
-            fs::write(&config, configuration(member, &members, &certificates, &secrets))
+            fs::write(&config, configuration(member, &members, &certificates, &secrets, doors))
                 .with_context(|| format!("cannot write {}", config.display()))?;
             servers.push(Server::start(Launch {
                 name: member.name.clone(),
@@ -146,7 +171,13 @@ impl Certificates {
     }
 }
 
-fn configuration(own: &Member, members: &[Member], certificates: &Certificates, secrets: &Secrets) -> String {
+fn configuration(
+    own: &Member,
+    members: &[Member],
+    certificates: &Certificates,
+    secrets: &Secrets,
+    doors: Doors,
+) -> String {
     let mut text = format!("name: {}\nmembers:\n", own.name);
     for member in members {
         // Writing into a String cannot fail.
@@ -169,5 +200,8 @@ fn configuration(own: &Member, members: &[Member], certificates: &Certificates, 
         quoted(&secrets.signing_key),
         quoted(&secrets.master_key),
     );
+    if doors == Doors::Tls {
+        let _ = writeln!(text, "tls:\n  cert: {}\n  key: {}", quoted(&certificates.cert), quoted(&certificates.key));
+    }
     text
 }

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Three significant digits are kept of each latency.
+const DIGITS: u8 = 3;
+
+/// Latencies in microseconds, and how many operations failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    latencies: Histogram<u64>,
+    failed: u64,
+}
+
+/// What a scenario came to.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Figures {
+    /// Operations that succeeded, per second.
+    pub(crate) per_second: f64,
+    /// Milliseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) operations: u64,
+    pub(crate) failed: u64,
+    /// Bytes that the first member occupies afterwards.
+    pub(crate) memory: u64,
+    /// Milliseconds that a start took, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) start: Option<f64>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        let latencies = Histogram::new(DIGITS).unwrap_or_else(|error| unreachable!("{DIGITS} digits: {error}"));
+        Self { latencies, failed: 0 }
+    }
+
+    pub(crate) fn took(&mut self, latency: Duration) {
+        self.latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.failed += 1;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        // Both histograms grow as they need to.
+        let _ = self.latencies.add(&other.latencies);
+        self.failed += other.failed;
+    }
+
+    /// Over `time`.
+    pub(crate) fn figures(&self, time: Duration) -> Figures {
+        let milliseconds = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+        Figures {
+            per_second: self.latencies.len() as f64 / time.as_secs_f64(),
+            p50: milliseconds(0.5),
+            p99: milliseconds(0.99),
+            operations: self.latencies.len(),
+            failed: self.failed,
+            ..Figures::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_and_rates() {
+        let mut all = Tally::new();
+        for part in [1..=50, 51..=100] {
+            let mut tally = Tally::new();
+            part.for_each(|n| tally.took(Duration::from_millis(n)));
+            tally.failed();
+            all.merge(&tally);
+        }
+        let figures = all.figures(Duration::from_secs(2));
+        assert_eq!((figures.operations, figures.failed), (100, 2));
+        assert!((figures.per_second - 50.0).abs() < 1e-9);
+        assert!((figures.p50 - 50.0).abs() < 0.1 && (figures.p99 - 99.0).abs() < 0.1, "{figures:?}");
+    }
+}

@@ -1,0 +1,48 @@
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use holdfast_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::door::Doors;
+
+/// Watchers that share a stream, as a client library lets them.
+const PER_STREAM: usize = 100;
+
+/// An open stream whose watchers all exist; it ends with the first half.
+pub(super) struct Stream {
+    _requests: mpsc::Sender<WatchRequest>,
+    pub(super) responses: Streaming<WatchResponse>,
+}
+
+/// Opens `count` watchers, the n-th of `key(n)`.
+pub(super) async fn open(doors: &Doors, count: usize, key: impl Fn(usize) -> Bytes) -> Result<Vec<Stream>> {
+    let mut opening = JoinSet::new();
+    let numbers: Vec<usize> = (0..count).collect();
+    for (stream, numbers) in numbers.chunks(PER_STREAM).enumerate() {
+        let keys = numbers.iter().map(|number| key(*number)).collect();
+        opening.spawn(one(doors.clone(), stream, keys));
+    }
+    let mut streams = Vec::new();
+    while let Some(stream) = opening.join_next().await {
+        streams.push(stream??);
+    }
+    Ok(streams)
+}
+
+async fn one(doors: Doors, number: usize, keys: Vec<Bytes>) -> Result<Stream> {
+    let (requests, asked) = mpsc::channel(keys.len());
+    let watchers = keys.len();
+    for key in keys {
+        let create = WatchCreateRequest { key, ..Default::default() };
+        requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await?;
+    }
+    let mut responses = doors.watch(number).watch(ReceiverStream::new(asked)).await?.into_inner();
+    let mut created = 0;
+    while created < watchers {
+        let response = responses.message().await?.context("a watch stream ended")?;
+        created += usize::from(response.created);
+    }
+    Ok(Stream { _requests: requests, responses })
+}

@@ -1,0 +1,80 @@
+use std::fmt;
+
+/// What is measured on each subject, in this order.
+pub(crate) fn table(size: Size) -> Vec<Scenario> {
+    let mut table = Vec::new();
+    for value in [256, 4_096] {
+        table.extend([1, 64, 1_000].map(|clients| Scenario { clients, value, load: Load::Put }));
+    }
+    for (keys, linearizable) in [(1, true), (1, false), (1_000, true), (1_000, false)] {
+        table.push(Scenario { clients: 64, value: 256, load: Load::Range { keys, linearizable } });
+    }
+    table.extend([
+        Scenario { clients: 64, value: 256, load: Load::Txn },
+        Scenario { clients: 64, value: 256, load: Load::Mixed { watchers: size.watchers } },
+        Scenario { clients: 16, value: 0, load: Load::KeepAlive { leases: size.leases } },
+        Scenario { clients: 1, value: 256, load: Load::FanOut { watchers: size.fan_out } },
+        Scenario { clients: 1, value: 256, load: Load::Start { keys: size.keys } },
+    ]);
+    table
+}
+
+/// The large numbers of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    watchers: usize,
+    leases: usize,
+    fan_out: usize,
+    keys: usize,
+}
+
+impl Size {
+    pub(crate) const FULL: Self = Self { watchers: 10_000, leases: 100_000, fan_out: 1_000, keys: 1_000_000 };
+    pub(crate) const SMALL: Self = Self { watchers: 500, leases: 2_000, fan_out: 100, keys: 20_000 };
+}
+
+/// One kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scenario {
+    /// Callers that each wait for their answer before they ask again.
+    pub(crate) clients: usize,
+    /// Bytes of a value.
+    pub(crate) value: usize,
+    pub(crate) load: Load,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Random keys of many.
+    Put,
+    /// A stretch of `keys` pairs at a random place.
+    Range { keys: usize, linearizable: bool },
+    /// If the key exists then put and get it, else get it.
+    Txn,
+    /// As many puts as reads of one key, while watchers are told of the puts.
+    Mixed { watchers: usize },
+    /// Renewals of these, as fast as they are answered.
+    KeepAlive { leases: usize },
+    /// Puts of one key that everybody watches; an event that arrives counts.
+    FanOut { watchers: usize },
+    /// Time from the start of a server that has these to its first linearizable answer, and the memory that it takes.
+    Start { keys: usize },
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clients, value, load } = self;
+        match load {
+            Load::Put => write!(formatter, "put {value} B, {clients} clients"),
+            Load::Range { keys, linearizable } => {
+                let how = if *linearizable { "linearizable" } else { "serializable" };
+                write!(formatter, "range {keys} keys {how}, {clients} clients")
+            }
+            Load::Txn => write!(formatter, "txn, {clients} clients"),
+            Load::Mixed { watchers } => write!(formatter, "mixed with {watchers} watchers, {clients} clients"),
+            Load::KeepAlive { leases } => write!(formatter, "keepalive of {leases} leases, {clients} streams"),
+            Load::FanOut { watchers } => write!(formatter, "fan-out to {watchers} watchers"),
+            Load::Start { keys } => write!(formatter, "start with {keys} keys"),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Starts measurements, of optimised builds.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::{cargo::Cargo, layout::Layout, native, test, tools};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The store: `--against etcd` measures etcd beside it.
+    Chainfire {
+        /// For instance `--against etcd --members 1 --modes drop-in`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<OsString>,
+    },
+}
+
+pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
+    let What::Chainfire { more } = &arguments.what;
+    native::ensure(layout)?;
+    tools::ensure_clients(layout)?;
+    Cargo::new(layout, "build").arguments(["--release", "--locked", "--package", "holdfast", "--bins"]).run()?;
+    Cargo::new(layout, "run")
+        .arguments(["--release", "--locked", "--package", "chainfire-bench", "--"])
+        .more(more)
+        .environment("PATH", test::path(layout)?)
+        .environment("HOLDFAST_BIN_DIR", layout.target().join("release"))
+        .run()
+}
