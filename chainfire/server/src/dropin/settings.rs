@@ -182,7 +182,9 @@ fn auth(flags: &Flags) -> Result<AuthSettings, SettingsError> {
     if !AuthSettings::is_cost(flags.bcrypt_cost) {
         tracing::warn!(given = flags.bcrypt_cost, "--bcrypt-cost must be 4 to 31; the default is used instead");
     }
-    let ttl = Duration::from_secs(flags.auth_token_ttl.into());
+    // 0 is etcd's word for its default.
+    let ttl = if flags.auth_token_ttl == 0 { 300 } else { flags.auth_token_ttl };
+    let ttl = Duration::from_secs(ttl.into());
     let settings = AuthSettings::new(&flags.auth_token, ttl, flags.bcrypt_cost, flags.client_cert_auth, duration);
     settings.map_err(|error| SettingsError(format!("--auth-token: {error}")))
 }
@@ -313,6 +315,18 @@ mod tests {
         assert_eq!(flags.corrupt_check, Some(Duration::from_secs(4 * 3_600)));
         assert_eq!(flags.lease_checkpoints, Some(LEASE_CHECKPOINTS));
         assert!(settings(&["--feature-gates=LeaseCheckpoint"]).unwrap_err().to_string().contains("name=true"));
+    }
+
+    #[test]
+    fn tokens_and_passwords_are_as_the_flags_say() {
+        let auth = |args: &[&str]| settings(args).unwrap().auth;
+        assert_eq!(auth(&[]), AuthSettings::default());
+        assert_eq!(auth(&["--auth-token-ttl=0"]).token_ttl, Duration::from_secs(300));
+        assert_eq!(auth(&["--auth-token-ttl=7"]).token_ttl, Duration::from_secs(7));
+        assert_ne!(auth(&["--bcrypt-cost=4"]), AuthSettings::default());
+        assert_ne!(auth(&["--auth-token=jwt,sign-method=HS256"]), AuthSettings::default());
+        let error = settings(&["--auth-token=basic"]).unwrap_err().to_string();
+        assert!(error.contains("--auth-token") && error.contains("simple or jwt"), "{error}");
     }
 
     #[test]

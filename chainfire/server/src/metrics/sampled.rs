@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use chainfire_core::{journal, kv};
+use chainfire_core::{auth, journal, kv};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -50,6 +50,9 @@ impl Collector for Sampled {
         }
         if let Ok(keys) = kv::key_count(&view) {
             gauge("etcd_debugging_mvcc_keys_total", "Keys", number(keys))?;
+        }
+        if let Ok(status) = auth::status(&view) {
+            gauge("etcd_debugging_auth_revision", "Changes of users and roles", number(status.revision))?;
         }
         if let Ok(usage) = journal::usage(&view) {
             gauge("holdfast_journal_used_bytes", "Audit records that are not shipped yet", number(usage.used))?;
