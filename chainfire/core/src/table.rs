@@ -9,6 +9,8 @@ pub const META: Table = Table("meta");
 pub const ROWS: Table = Table("kv.rows");
 /// Escaped key, then revision in descending order -> what the key was at that revision, without its value.
 pub const INDEX: Table = Table("kv.index");
+/// Revision (8 bytes) -> Unix time in milliseconds (8 bytes).
+pub const TIMES: Table = Table("kv.times");
 /// Lease id -> frame of `Lease`.
 pub const LEASES: Table = Table("leases");
 /// Lease id, key -> nothing.
@@ -25,7 +27,8 @@ pub const LOCKS: Table = Table("locks");
 pub const AUTH: Table = Table("auth");
 
 /// What the etcd API changes.
-pub const USER: &[Table] = &[ROWS, INDEX, LEASES, LEASE_KEYS, LEASE_REMAINING];
+pub const USER: &[Table] = &[ROWS, INDEX, TIMES, LEASES, LEASE_KEYS, LEASE_REMAINING];
 
 /// All of them: the column families that a server opens.
-pub const ALL: &[Table] = &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS, AUTH, LEASE_REMAINING];
+pub const ALL: &[Table] =
+    &[META, ROWS, INDEX, LEASES, LEASE_KEYS, JOURNAL, SYSTEM, LOCKS, AUTH, LEASE_REMAINING, TIMES];

@@ -179,6 +179,7 @@ impl Call<'_, '_> {
 
     fn publish(&mut self, changed: Option<RevisionEvents>) -> Result<(), Halt> {
         let Some(changed) = changed else { return Ok(()) };
+        kv::record_time(self.state, changed.revision, self.time_ms)?;
         self.recorder.record_events(self.state, &changed)?;
         self.effects.push(Effect::Revision(Arc::new(changed)));
         Ok(())

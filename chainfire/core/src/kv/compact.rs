@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Compact, Revision, compacted_revision, current_revision,
     index::{decode_live, split},
+    times,
 };
 use crate::{
     Failure, Halt, UserError,
@@ -88,7 +89,10 @@ pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
         cursor.done_from = Some(index_key);
         current = newer;
     }
-    cursor.finished = current.is_none();
+    // Each revision has at least one version, so that its time is out of the way by the end of the pass.
+    let times = times::outdated(read, cursor.target, rows.max(1))?;
+    cursor.finished = current.is_none() && times.len() < rows.max(1);
+    step.changes.extend(times);
     step.finished = cursor.finished && cursor.target >= compacted;
     step.changes.push(Change {
         table: table::META,

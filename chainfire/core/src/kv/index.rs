@@ -6,7 +6,7 @@ use holdfast_keyspace::KeyRange;
 
 use crate::{
     Halt,
-    kv::{Keys, Revision, row::RowId, varint},
+    kv::{KeyValue, Keys, Revision, row::RowId, varint},
     lease::LeaseId,
 };
 
@@ -31,6 +31,20 @@ pub(crate) struct Live {
     pub(crate) created: Revision,
     pub(crate) version: i64,
     pub(crate) lease: LeaseId,
+}
+
+impl Version {
+    /// The pair as the index alone can tell it; `live` is the version's own.
+    pub(super) fn without_value(self, live: Live) -> KeyValue {
+        KeyValue {
+            key: self.key,
+            create_revision: live.created,
+            mod_revision: self.row.main,
+            version: live.version,
+            value: Bytes::new(),
+            lease: live.lease,
+        }
+    }
 }
 
 /// Zero bytes become `00 ff`, the end is `00 01`.

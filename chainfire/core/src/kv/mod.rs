@@ -14,12 +14,15 @@ mod history;
 mod index;
 mod key_value;
 mod live;
+mod part;
 mod range;
 mod request;
 mod revision;
 mod row;
+mod times;
 mod txn;
 mod varint;
+mod versions;
 mod writer;
 
 pub use answer::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
@@ -29,14 +32,18 @@ pub use event::{Event, EventKind, RevisionEvents};
 pub use hash::{KvHash, hash, hash_between, hash_rows};
 pub use history::{History, history};
 pub use key_value::KeyValue;
+pub use part::{PartLimit, RangePart, range_part};
 pub use range::{range, read_txn};
 pub use request::{
     Compact, Compare, DeleteRange, Filters, Keys, Operand, Put, Range, Relation, SortOrder, SortTarget, Txn, TxnOp,
 };
 pub use revision::Revision;
+pub use times::{revision_at, time_of};
+pub use versions::{KeyVersion, VersionsOf, VersionsPart, versions};
 
 pub(crate) use compact::{compact, remove_compacted};
 pub(crate) use index::escape;
+pub(crate) use times::record as record_time;
 pub(crate) use txn::{check_path, choose, delete_range, put, run};
 pub(crate) use writer::{Writer, check_put_state};
 

@@ -3,8 +3,8 @@ use std::cmp::Ordering;
 use holdfast_keyspace::Read;
 
 use super::{
-    Filters, KeyValue, Keys, OpAnswer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp,
-    check_keys, compacted_revision, compare, current_revision,
+    Filters, Keys, OpAnswer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp, check_keys,
+    compacted_revision, compare, current_revision,
     index::{Live, Version},
     live::{self, LiveKeys},
 };
@@ -84,7 +84,7 @@ pub(super) fn range_within(read: &dyn Read, request: &Range, current: Revision) 
     let mut kvs = Vec::with_capacity(versions.len());
     for (version, live) in versions {
         kvs.push(if request.keys_only && !by_value {
-            without_value(version, live)
+            version.without_value(live)
         } else {
             live::load(read, version.row)?
         });
@@ -145,17 +145,5 @@ fn sort<T>(items: &mut [T], order: SortOrder, compare: impl Fn(&T, &T) -> Orderi
         SortOrder::None => {}
         SortOrder::Ascend => items.sort_by(compare),
         SortOrder::Descend => items.sort_by(|a, b| compare(b, a)),
-    }
-}
-
-/// A pair as the index alone can tell it.
-fn without_value(version: Version, live: Live) -> KeyValue {
-    KeyValue {
-        key: version.key,
-        create_revision: live.created,
-        mod_revision: version.row.main,
-        version: live.version,
-        value: bytes::Bytes::new(),
-        lease: live.lease,
     }
 }

@@ -11,6 +11,7 @@ mod journal;
 mod leases;
 mod locks;
 mod model;
+mod past;
 mod puts;
 mod ranges;
 mod records;
