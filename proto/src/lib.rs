@@ -36,8 +36,15 @@ pub mod peer {
 }
 
 /// What chainfire offers beyond etcd.
-pub mod chainfire {
-    tonic::include_proto!("holdfast.chainfire.v1");
+pub use holdfast::chainfire::v1 as chainfire;
+
+/// As deep as the package's name, because its messages refer to etcd's by relative paths.
+mod holdfast {
+    pub mod chainfire {
+        pub mod v1 {
+            tonic::include_proto!("holdfast.chainfire.v1");
+        }
+    }
 }
 
 /// The replicated SQL store.

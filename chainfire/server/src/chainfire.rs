@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tonic::service::Routes;
 
 use crate::{
-    AutoCompaction, ChainfireMachine, Doors, Error, Limits, Profile,
+    AutoCompaction, ChainfireMachine, Doors, Error, Gateway, GatewayError, Limits, Profile,
     api::{Etcd, Parts},
     background, desk,
     directory::Directory,
@@ -163,6 +163,11 @@ impl Chainfire {
             min_ttl: min_ttl(self.config.timing),
             profile: self.config.profile,
         })
+    }
+
+    /// etcd's HTTP paths, to be put in front of [`Chainfire::routes`] and what guards them.
+    pub fn gateway(&self) -> Result<Gateway, GatewayError> {
+        Gateway::new(self.config.profile, self.store.limits().receive_bytes())
     }
 
     /// `/health` and `/version`.

@@ -19,10 +19,10 @@ pub enum Error {
     TooManyOperations,
     #[error("etcdserver: duplicate key given in txn request")]
     DuplicateKey,
-    #[error("etcdserver: invalid sort option")]
-    InvalidSortOption,
     #[error("etcdserver: invalid client api version")]
     InvalidClientVersion,
+    #[error("etcdserver: invalid sort option")]
+    InvalidSortOption,
     #[error("etcdserver: request is too large")]
     RequestTooLarge,
     #[error("etcdserver: given member URLs are invalid")]
@@ -113,6 +113,14 @@ pub enum Error {
     Stopped,
     #[error("etcdserver: request timed out")]
     TimedOut,
+    #[error("election: no leader")]
+    NobodyElected,
+    #[error("election: not leader")]
+    NotElected,
+    #[error("mutex: session is expired")]
+    SessionExpired,
+    #[error("\"leader\" field must be provided")]
+    MissingLeader,
     /// The change may or may not have happened.
     #[error("etcdserver: request timed out, possibly due to previous leader failure")]
     Unknown,
@@ -149,8 +157,8 @@ impl Error {
             | Self::LeaseProvided
             | Self::TooManyOperations
             | Self::DuplicateKey
-            | Self::InvalidSortOption
             | Self::InvalidClientVersion
+            | Self::InvalidSortOption
             | Self::RequestTooLarge
             | Self::BadMemberUrls
             | Self::UserEmpty
@@ -196,6 +204,7 @@ impl Error {
             | Self::Unreadable(_)
             | Self::Unhealthy => Code::Unavailable,
             Self::Corrupt => Code::DataLoss,
+            Self::NobodyElected | Self::NotElected | Self::SessionExpired | Self::MissingLeader => Code::Unknown,
             Self::WatchCanceled => Code::Cancelled,
             Self::Storage(_) => Code::Internal,
             Self::Unimplemented(_) => Code::Unimplemented,

@@ -8,6 +8,7 @@
 //! - `store`: typed proposals and reads.
 //! - `api`: the services; `wire`: their messages; `permit`: who may touch which keys.
 //! - `users`: etcd's own authentication, in the drop-in server.
+//! - `gateway`: the same services in JSON.
 //! - `watch`: the hub, streams, and catching up from the disk.
 //! - `integrity`: whether all members hold the same.
 //! - `lease`: clocks, keep-alives, expiry.
@@ -21,6 +22,7 @@ mod desk;
 mod directory;
 pub mod dropin;
 mod error;
+mod gateway;
 mod http;
 mod integrity;
 mod lease;
@@ -40,6 +42,7 @@ pub use api::Doors;
 pub use background::AutoCompaction;
 pub use chainfire::{Chainfire, Config, Foundation};
 pub use error::Error;
+pub use gateway::{Gateway, GatewayError};
 pub use machine::ChainfireMachine;
 pub use members::{ClusterId, Member, MemberId, Members};
 pub use profile::Profile;

@@ -22,7 +22,10 @@ const SERVED: &[&str] = &[
     "etcdserverpb.Lease",
     "etcdserverpb.Maintenance",
     "etcdserverpb.Watch",
+    "v3electionpb.Election",
+    "v3lockpb.Lock",
     "holdfast.chainfire.v1.Admin",
+    "holdfast.chainfire.v1.History",
     "configsrv.v1.ConfigService",
     "flaredb.v1.Flaredb",
     "iam.v1.Admin",
@@ -64,7 +67,9 @@ pub(super) fn api(
         iam.add_to(chainfire.routes(chainfire_server::Doors { keys: identity.clone(), login: Some(identity) }));
     let services = services.add_service(history.grpc()).add_service(configsrv_server::grpc(config.clone()));
     let router = with_reflection(services)?.merge(chainfire.http()).merge(metrics_page(metrics));
-    Ok(guarded(router, iam, GRPC_RULES.iter().copied().chain([metrics_rules(dev)])))
+    let guarded = guarded(router, iam, GRPC_RULES.iter().copied().chain([metrics_rules(dev)]));
+    // What comes in JSON is guarded as the gRPC call that it becomes.
+    Ok(chainfire.gateway()?.in_front_of(guarded.clone(), guarded))
 }
 
 /// The services behind the HTTP door.

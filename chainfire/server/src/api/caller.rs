@@ -24,6 +24,11 @@ impl Caller {
         Self { identity, credentials, user }
     }
 
+    /// For the calls that the server makes for this caller.
+    pub(super) fn session(&self) -> Session {
+        Session { credentials: self.credentials.clone(), user: self.user.clone() }
+    }
+
     /// What a command carries of its sender.
     pub(crate) fn origin(&self) -> Origin {
         match &self.user {

@@ -6,15 +6,19 @@ use chainfire_core::{
     kv::{Keys, Revision},
 };
 use holdfast_keyspace::{KeyRange, Read};
-use holdfast_proto::chainfire::admin_server::AdminServer;
-use holdfast_proto::etcdserverpb::{
-    ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
-    lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+use holdfast_proto::{
+    chainfire::{admin_server::AdminServer, history_server::HistoryServer},
+    etcdserverpb::{
+        ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+        lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+    },
+    v3electionpb::election_server::ElectionServer,
+    v3lockpb::lock_server::LockServer,
 };
 use iam_client::{KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
-use super::{caller::Caller, learner, oversize, release, traffic};
+use super::{caller::Caller, demands::Demands, learner, oversize, release, traffic};
 use crate::{
     Error, Profile,
     directory::Directory,
@@ -79,6 +83,7 @@ impl Etcd {
         let (profile, grpc) = (self.profile, self.grpc.clone());
         let store = self.store.clone();
         let gate = self.users.clone().map(Gate::new);
+        let demands = Arc::new(Demands::new(self.store.clone(), self.metrics.clone()));
         macro_rules! sized {
             ($server:ident) => {
                 $server::new(self.clone()).max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES)
@@ -90,6 +95,9 @@ impl Etcd {
             .add_service(sized!(ClusterServer))
             .add_service(sized!(MaintenanceServer))
             .add_service(sized!(AuthServer))
+            .add_service(sized!(LockServer))
+            .add_service(sized!(ElectionServer))
+            .add_service(sized!(HistoryServer))
             .add_service(sized!(AdminServer))
             .into_axum_router()
             .layer(map_response(oversize::as_clients_know_it));
@@ -98,6 +106,10 @@ impl Etcd {
             None => router,
         };
         router
+            .layer(from_fn(move |request, next| {
+                let demands = demands.clone();
+                async move { demands.meet(request, next).await }
+            }))
             .layer(from_fn_with_state(store, learner::guard))
             .layer(from_fn(move |request, next| release::offer(profile, request, next)))
             .layer(from_fn(move |request, next| traffic::measure(grpc.clone(), request, next)))
@@ -117,15 +129,8 @@ impl Etcd {
         Headers { cluster: self.directory.members().cluster(), member: self.directory.members().own_id() }
     }
 
-    /// Who calls, once the demands of the call's metadata are met.
-    pub(super) fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Error> {
-        let version = metadata.get("client-api-version");
-        if version.is_some_and(|version| std::str::from_utf8(version.as_bytes()).is_err()) {
-            return Err(Error::InvalidClientVersion);
-        }
-        if demands_leader(metadata) && self.store.status().leader.is_none() {
-            return Err(Error::NoLeader);
-        }
+    /// Who calls. What else the metadata demands, [`Demands`] has seen to.
+    pub(super) fn admit(&self, _: &MetadataMap, extensions: &Extensions) -> Result<Caller, Error> {
         Ok(Caller::of(extensions))
     }
 
@@ -134,6 +139,15 @@ impl Etcd {
         self.doors.keys.still_holds(&caller.identity)?;
         let Some(users) = &self.users else { return Ok(caller.clone()) };
         Ok(Caller { user: users.identify(&caller.credentials)?, ..caller.clone() })
+    }
+
+    /// The same caller for a stream that goes on. A token that nobody uses may run out while its stream lives; what its
+    /// user may see is asked as of now.
+    pub(super) fn as_of_now(&self, caller: &Caller) -> Result<Caller, Error> {
+        self.doors.keys.still_holds(&caller.identity)?;
+        let user = self.users.as_ref().zip(caller.user.as_ref());
+        let user = user.map(|(users, user)| users.now(user)).transpose()?;
+        Ok(Caller { user, ..caller.clone() })
     }
 
     /// Whether `caller` may do `access` to `keys`.
@@ -183,9 +197,4 @@ impl Doors {
     pub fn open() -> Self {
         Self { keys: Arc::new(crate::Open), login: None }
     }
-}
-
-/// The client wants to fail rather than to be answered by a server without leader.
-pub(super) fn demands_leader(metadata: &MetadataMap) -> bool {
-    metadata.get("hasleader").is_some_and(|value| value.as_bytes() == b"true")
 }

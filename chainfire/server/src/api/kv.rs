@@ -11,7 +11,7 @@ use holdfast_proto::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use super::Etcd;
+use super::{Etcd, range_stream::RangeParts};
 use crate::{Error, wire};
 
 #[tonic::async_trait]
@@ -34,6 +34,12 @@ impl Kv for Etcd {
         let one = matches!(range.keys, Keys::One(_));
         let answer = read_in(view, one, move |read| Ok(kv::range(read, &range)?)).await?;
         Ok(Response::new(wire::range_response(self.header(answer.revision), answer)))
+    }
+
+    type RangeStreamStream = RangeParts;
+
+    async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<RangeParts>, Status> {
+        Ok(Response::new(self.range_parts(request).await?))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {

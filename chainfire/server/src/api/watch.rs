@@ -1,30 +1,18 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use chainfire_raft::Status as GroupStatus;
 use futures::{Stream, StreamExt as _, stream};
 use holdfast_proto::etcdserverpb::{WatchRequest, WatchResponse, watch_server::Watch};
 use iam_client::KeyAccess;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Etcd, caller::Caller, etcd::demands_leader};
+use super::{Etcd, caller::Caller, rights};
 use crate::{
     Error,
     watch::{Order, Sender, Subscription},
     wire::{self, WatchCall},
 };
-
-/// How soon a change of rights reaches a stream.
-const RECHECK: Duration = Duration::from_secs(1);
-/// So many of these pass before a stream is looked at although nothing changed: its token may have expired.
-const UNCHANGED: u32 = 10;
-
-/// A stream that demands a leader ends after this many election times without one.
-const LEADERLESS_ELECTIONS: u32 = 3;
 
 #[tonic::async_trait]
 impl Watch for Etcd {
@@ -32,12 +20,11 @@ impl Watch for Etcd {
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = self.admit(request.metadata(), request.extensions())?;
-        let leader = demands_leader(request.metadata()).then(|| self.store.group().status_changes());
         let subscription = Arc::new(self.hub.subscribe());
         let sender = Sender::new(subscription.clone(), self.store.clone());
         let receiver = Receiver { etcd: self.clone(), caller, subscription };
         // The client may close its side and go on listening; the task ends with the stream of answers.
-        let receiving = AbortOnDropHandle::new(tokio::spawn(receiver.run(request.into_inner(), leader)));
+        let receiving = AbortOnDropHandle::new(tokio::spawn(receiver.run(request.into_inner())));
         let answers = stream::unfold((sender, receiving), |(mut sender, receiving)| async {
             let next = sender.next().await?;
             Some((next, (sender, receiving)))
@@ -65,15 +52,12 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn run(self, mut requests: Streaming<WatchRequest>, leader: Option<watch::Receiver<GroupStatus>>) {
+    async fn run(self, mut requests: Streaming<WatchRequest>) {
         let period = jittered(self.etcd.progress_interval);
         let mut rounds = interval_at(Instant::now() + period, period);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let leaderless = leaderless(leader, self.etcd.store.timing().election_min * LEADERLESS_ELECTIONS);
-        tokio::pin!(leaderless);
-        let mut rechecks = interval_at(Instant::now() + RECHECK, RECHECK);
-        rechecks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = (self.policy_revision(), 0);
+        let judged = rights::watch_over(&self.etcd, &self.caller, &self.subscription);
+        tokio::pin!(judged);
         let mut open = true;
         loop {
             tokio::select! {
@@ -85,55 +69,8 @@ impl Receiver {
                     Some(Err(_)) | None => open = false,
                 },
                 _ = rounds.tick() => self.subscription.progress_round(),
-                _ = rechecks.tick() => if let Err(refused) = self.recheck(&mut last) {
-                    self.subscription.end(refused);
-                    return;
-                },
-                () = &mut leaderless => {
-                    self.subscription.end(Error::NoLeader);
-                    return;
-                }
+                () = &mut judged => return,
             }
-        }
-    }
-
-    /// Whether the caller may still have what it watches. `last` is the revision of the policy at the last look, and how
-    /// many rounds it has been the same since.
-    fn recheck(&self, last: &mut (u64, u32)) -> Result<(), Error> {
-        let (revision, unchanged) = *last;
-        let now = self.policy_revision();
-        if now == revision && unchanged < UNCHANGED {
-            last.1 += 1;
-            return Ok(());
-        }
-        match self.look() {
-            Ok(()) => {
-                *last = (now, 0);
-                Ok(())
-            }
-            // This server cannot tell at the moment; it looks again in the next round.
-            Err(Error::Unhealthy) => Ok(()),
-            Err(Error::UserEmpty | Error::InvalidAuthToken) => Err(Error::PermissionDenied),
-            Err(other) => Err(other),
-        }
-    }
-
-    fn look(&self) -> Result<(), Error> {
-        self.etcd.doors.keys.still_holds(&self.caller.identity)?;
-        // A token that nobody uses may run out while its stream lives; what its user may see is asked as of now.
-        let user = self.etcd.users.as_ref().zip(self.caller.user.as_ref());
-        let user = user.map(|(users, user)| users.now(user)).transpose()?;
-        let caller = Caller { user, ..self.caller.clone() };
-        let mut watched = self.subscription.outbox().watched();
-        watched.dedup();
-        watched.iter().try_for_each(|keys| self.etcd.permit_keys(&caller, KeyAccess::Read, keys))
-    }
-
-    fn policy_revision(&self) -> u64 {
-        match (&self.etcd.users, &self.etcd.doors.login) {
-            (Some(users), _) => users.epoch().unwrap_or(0),
-            (None, Some(login)) => login.revision(),
-            (None, None) => 0,
         }
     }
 
@@ -159,19 +96,6 @@ impl Receiver {
         self.etcd.permit_keys(&caller, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
         let revision = self.etcd.store.revision().map_err(text)?;
         self.subscription.create(order, revision).map_err(|refused| refused.to_string())
-    }
-}
-
-/// Completes when there has been no leader for `patience`; never if nobody asked.
-async fn leaderless(status: Option<watch::Receiver<GroupStatus>>, patience: Duration) {
-    let Some(mut status) = status else { return std::future::pending().await };
-    loop {
-        if status.wait_for(|status| status.leader.is_none()).await.is_err() {
-            return;
-        }
-        if timeout(patience, status.wait_for(|status| status.leader.is_some())).await.is_err() {
-            return;
-        }
     }
 }
 

@@ -32,6 +32,13 @@ pub struct Flags {
         default_value = "http://localhost:2379"
     )]
     pub(super) listen_client_urls: Vec<Url>,
+    /// Serve HTTP and its JSON gateway here, and on --listen-client-urls nothing but gRPC.
+    #[arg(long, env = "ETCD_LISTEN_CLIENT_HTTP_URLS", action = ArgAction::Set, value_delimiter = ',')]
+    pub(super) listen_client_http_urls: Vec<Url>,
+    /// Offer the services in JSON, too.
+    #[arg(long, env = "ETCD_ENABLE_GRPC_GATEWAY", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) enable_grpc_gateway: bool,
     #[arg(
         long,
         env = "ETCD_ADVERTISE_CLIENT_URLS",

@@ -10,7 +10,6 @@ const IGNORED: &[&str] = &[
     "backend-bbolt-freelist-type",
     "cors",
     "discovery-srv-name",
-    "enable-grpc-gateway",
     "enable-pprof",
     "enable-v2",
     "grpc-keepalive-interval",
@@ -79,7 +78,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("discovery-endpoints", "list the members with --initial-cluster"),
     ("discovery-token", "list the members with --initial-cluster"),
     ("force-new-cluster", "membership is fixed; restore a backup into a new cluster"),
-    ("listen-client-http-urls", "gRPC and HTTP share --listen-client-urls"),
     ("proxy", "there is no proxy"),
 ];
 

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::{Settings, url::Url};
-use crate::{AuthTokenError, Chainfire, Config, Foundation, Profile, http::variables};
+use crate::{AuthTokenError, Chainfire, Config, Foundation, Gateway, GatewayError, Profile, http::variables};
 
 /// A drop-in server whose ports are open and whose data is opened, but that does not answer yet.
 pub struct Server {
@@ -23,6 +23,7 @@ pub struct Server {
     services: Routes,
     metrics: Metrics,
     doors: Vec<Door>,
+    gateway: bool,
     peer_scheme: &'static str,
     profile: Profile,
     initial_check: bool,
@@ -33,8 +34,17 @@ struct Door {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<ServerTls>,
-    /// Answers clients, not only monitors.
-    clients: bool,
+    serves: Serves,
+}
+
+/// What is answered at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Serves {
+    Everything,
+    Grpc,
+    Http,
+    /// Health, version and metrics.
+    Monitors,
 }
 
 /// Why the server does not start or did not end well.
@@ -48,6 +58,8 @@ pub enum ServerError {
     Raft(#[from] chainfire_raft::Error),
     #[error("--auth-token: {0}")]
     AuthToken(#[from] AuthTokenError),
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error(
@@ -77,10 +89,15 @@ impl Server {
     pub async fn open_with(settings: Settings, peers: TcpListener) -> Result<Self, ServerError> {
         let tls = settings.client_tls.clone().map(|files| ServerTls::load(files, &[b"h2", b"http/1.1"])).transpose()?;
         let mut doors = Vec::new();
-        let clients = settings.listen_clients.iter().map(|url| (url, true));
-        for (url, clients) in clients.chain(settings.listen_metrics.iter().map(|url| (url, false))) {
+        let clients = if settings.listen_http.is_empty() { Serves::Everything } else { Serves::Grpc };
+        let all = [
+            (&settings.listen_clients, clients),
+            (&settings.listen_http, Serves::Http),
+            (&settings.listen_metrics, Serves::Monitors),
+        ];
+        for (url, serves) in all.into_iter().flat_map(|(urls, serves)| urls.iter().map(move |url| (url, serves))) {
             let (listener, address) = bind(url).await?;
-            doors.push(Door { listener, address, tls: tls.clone().filter(|_| url.secure), clients });
+            doors.push(Door { listener, address, tls: tls.clone().filter(|_| url.secure), serves });
         }
 
         let node = NodeConfig {
@@ -114,20 +131,21 @@ impl Server {
             services,
             metrics,
             doors,
+            gateway: settings.gateway,
             peer_scheme,
             profile,
             initial_check: settings.initial_corrupt_check,
         })
     }
 
-    /// Where clients are answered, in the order of the listening URLs.
+    /// Where clients are answered, in the order of the listening URLs; those for HTTP alone come last.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.doors.iter().filter(|door| door.clients).map(|door| door.address).collect()
+        self.doors.iter().filter(|door| door.serves != Serves::Monitors).map(|door| door.address).collect()
     }
 
     /// Answers until `stop`, then hands leadership over and ends in good order.
     pub async fn run(self, stop: Stop) -> Result<(), ServerError> {
-        let Self { node, chainfire, services, metrics, doors, peer_scheme, profile, initial_check } = self;
+        let Self { node, chainfire, services, metrics, doors, gateway, peer_scheme, profile, initial_check } = self;
         let started = tokio::select! {
             started = node.start(Foundation::alone().command(peer_scheme)) => started,
             () = stop.requested() => Err(chainfire_raft::Error::Stopped),
@@ -148,9 +166,15 @@ impl Server {
         let mut tasks = Tasks::new(stop);
         chainfire.spawn(&mut tasks);
         let monitors = chainfire.http().merge(metrics_page(metrics));
-        let clients = client_router(services)?.merge(monitors.clone());
-        for Door { listener, address, tls, clients: for_clients } in doors {
-            let router = if for_clients { clients.clone() } else { monitors.clone() };
+        let grpc = client_router(services)?;
+        let gateway = gateway.then(|| chainfire.gateway()).transpose()?;
+        for Door { listener, address, tls, serves } in doors {
+            let router = match serves {
+                Serves::Everything => in_json(gateway.clone(), &grpc, grpc.clone().merge(monitors.clone())),
+                Serves::Grpc => grpc.clone(),
+                Serves::Http => in_json(gateway.clone(), &grpc, monitors.clone().fallback(unknown_path)),
+                Serves::Monitors => monitors.clone(),
+            };
             if let Some(tls) = tls.clone() {
                 let reload = tls.reload(tasks.stop());
                 tasks.spawn("tls-reload", Failure::IsLogged, async move {
@@ -161,7 +185,7 @@ impl Server {
             let limits = Limits { known_by: KnownBy::Request, ..Limits::default() };
             let serving = holdfast_rpc::serve(listener, router, tls, limits, tasks.stop());
             tasks.spawn("clients", Failure::StopsProcess, serving);
-            tracing::info!(%address, clients = for_clients, "listening");
+            tracing::info!(%address, ?serves, "listening");
         }
         let (waiting, stopped) = (chainfire.clone(), tasks.stop());
         tasks.spawn("ready", Failure::IsLogged, async move {
@@ -187,6 +211,14 @@ async fn sound(chainfire: &Chainfire) -> Result<(), ServerError> {
     compared
         .map_err(|error| ServerError::Unsound(error.to_string()))?
         .map_err(|differs| ServerError::Unsound(differs.to_string()))
+}
+
+/// `other` with the services of `grpc` in JSON, if they are offered so.
+fn in_json(gateway: Option<Gateway>, grpc: &Router, other: Router) -> Router {
+    match gateway {
+        Some(gateway) => gateway.in_front_of(grpc.clone(), other),
+        None => other,
+    }
 }
 
 fn client_router(services: Routes) -> Result<Router, ServerError> {

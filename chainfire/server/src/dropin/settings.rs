@@ -17,7 +17,11 @@ pub struct Settings {
     /// The member has lost its data.
     pub(super) rejoin_wiped: bool,
     pub(super) listen_clients: Vec<Url>,
+    /// Where HTTP is served, if not where gRPC is.
+    pub(super) listen_http: Vec<Url>,
     pub(super) listen_metrics: Vec<Url>,
+    /// Offer the services in JSON.
+    pub(super) gateway: bool,
     pub(super) listen_peers: Url,
     /// `http` or `https`.
     pub(super) peer_scheme: &'static str,
@@ -89,6 +93,8 @@ impl TryFrom<Flags> for Settings {
             },
             name: flags.name,
             listen_clients: flags.listen_client_urls,
+            listen_http: flags.listen_client_http_urls,
+            gateway: flags.enable_grpc_gateway,
             listen_metrics: flags.listen_metrics_urls,
         })
     }
@@ -125,8 +131,8 @@ fn members(flags: &Flags) -> Result<(Vec<Member>, bool), SettingsError> {
 }
 
 fn client_tls(flags: &Flags) -> Result<Option<TlsFiles>, SettingsError> {
-    let urls = flags.listen_client_urls.iter().chain(&flags.listen_metrics_urls);
-    if !urls.clone().any(|url| url.secure) {
+    let urls = [&flags.listen_client_urls, &flags.listen_client_http_urls, &flags.listen_metrics_urls];
+    if !urls.into_iter().flatten().any(|url| url.secure) {
         return Ok(None);
     }
     let (Some(cert), Some(key)) = (flags.cert_file.clone(), flags.key_file.clone()) else {

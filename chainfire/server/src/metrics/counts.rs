@@ -1,7 +1,8 @@
 use chainfire_core::kv::{EventKind, Revision, RevisionEvents};
 use chainfire_raft::{GroupMetrics, NodeMetrics};
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -22,6 +23,14 @@ pub(crate) struct Metrics {
     pub(crate) proposals_failed: Counter,
     pub(crate) reads_failed: Counter,
     pub(crate) slow_reads: Counter,
+    requests: Family<Asked, Counter>,
+}
+
+/// Labels of `etcd_server_client_requests`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    r#type: &'static str,
+    client_api_version: String,
 }
 
 impl Metrics {
@@ -41,6 +50,7 @@ impl Metrics {
         counter("etcd_server_proposals_failed", "Changes without an answer", &self.proposals_failed);
         counter("etcd_server_read_indexes_failed", "Read indexes not had", &self.reads_failed);
         counter("etcd_server_slow_read_indexes", "Read indexes that were slow to have", &self.slow_reads);
+        registry.register("etcd_server_client_requests", "Calls by version of the client", self.requests.clone());
         registry.register(
             "etcd_debugging_mvcc_compact_revision",
             "The oldest revision that can be read",
@@ -64,6 +74,19 @@ impl Metrics {
         self.put.inc_by(puts);
         self.delete.inc_by(all - puts);
         self.events.inc_by(all);
+    }
+
+    /// Counts a call by the version that its client names. What is none of etcd's v3 shares one label: labels are kept
+    /// for ever, and callers choose them.
+    pub(crate) fn asked(&self, stream: bool, version: Option<&str>) {
+        let number = |part: &str| matches!(part.len(), 1 | 2) && part.bytes().all(|byte| byte.is_ascii_digit());
+        let version = match version {
+            None => "unknown",
+            Some(version) if version.strip_prefix("3.").is_some_and(number) => version,
+            Some(_) => "other",
+        };
+        let r#type = if stream { "stream" } else { "unary" };
+        self.requests.get_or_create(&Asked { r#type, client_api_version: version.to_owned() }).inc();
     }
 
     pub(crate) fn compacted(&self, revision: Revision) {

@@ -14,6 +14,11 @@ pub(crate) fn range_response(header: ResponseHeader, answer: RangeAnswer) -> Ran
     RangeResponse { header: Some(header), kvs: key_values(answer.kvs), more: answer.more, count: count(answer.count) }
 }
 
+/// A part of a range that says nothing but pairs.
+pub(crate) fn pairs(kvs: Vec<KeyValue>) -> RangeResponse {
+    RangeResponse { kvs: key_values(kvs), ..RangeResponse::default() }
+}
+
 pub(crate) fn put_response(header: ResponseHeader, answer: PutAnswer) -> PutResponse {
     PutResponse { header: Some(header), prev_kv: answer.prev_kv.map(key_value) }
 }
@@ -38,13 +43,16 @@ fn op_response(answer: OpAnswer) -> ResponseOp {
     ResponseOp { response: Some(response) }
 }
 
-pub(super) fn event(event: Event, prev_kv: bool) -> mvccpb::Event {
-    let kind = match event.kind {
+pub(super) fn event_type(kind: EventKind) -> EventType {
+    match kind {
         EventKind::Put => EventType::Put,
         EventKind::Delete => EventType::Delete,
-    };
+    }
+}
+
+pub(super) fn event(event: Event, prev_kv: bool) -> mvccpb::Event {
     mvccpb::Event {
-        r#type: kind.into(),
+        r#type: event_type(event.kind).into(),
         kv: Some(key_value(event.kv)),
         prev_kv: event.prev_kv.filter(|_| prev_kv).map(key_value),
     }
@@ -54,7 +62,7 @@ fn key_values(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
     kvs.into_iter().map(key_value).collect()
 }
 
-fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+pub(crate) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
         create_revision: kv.create_revision.0,

@@ -6,13 +6,15 @@ mod answer;
 mod audit;
 mod auth;
 mod header;
+mod history;
 mod request;
 mod watch;
 
 pub(crate) use alarm::{alarm_kind, alarm_member, alarm_name, alarm_text};
-pub(crate) use answer::{delete_response, put_response, range_response, txn_response};
+pub(crate) use answer::{delete_response, key_value, pairs, put_response, range_response, txn_response};
 pub(crate) use audit::audit_policy;
 pub(crate) use auth::{granted, password_hash, permission};
 pub(crate) use header::Headers;
-pub(crate) use request::{compact, delete_range, put, range, txn};
+pub(crate) use history::{time, version, versions_of};
+pub(crate) use request::{compact, delete_range, put, range, range_stream, txn};
 pub(crate) use watch::{WatchCall, watch_call, watch_responses};

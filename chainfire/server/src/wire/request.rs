@@ -52,6 +52,22 @@ pub(crate) fn range(request: pb::RangeRequest) -> Result<Range, Error> {
     })
 }
 
+/// A range that can be answered in parts, as they are read: in key order, without filters.
+pub(crate) fn range_stream(request: pb::RangeRequest) -> Result<Range, Error> {
+    let range = range(request)?;
+    let natural = match (range.sort_order, range.sort_target) {
+        (SortOrder::None, _) | (SortOrder::Ascend, SortTarget::Key) => true,
+        (SortOrder::Ascend | SortOrder::Descend, _) => false,
+    };
+    if !natural {
+        return Err(Error::Unimplemented("RangeStream does not support custom sort orders"));
+    }
+    if !range.filters.is_empty() {
+        return Err(Error::Unimplemented("RangeStream does not support revision filters"));
+    }
+    Ok(range)
+}
+
 pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Error> {
     let put = Put {
         key: request.key,

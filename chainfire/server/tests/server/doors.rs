@@ -88,14 +88,14 @@ impl PasswordLogin for OneUser {
     }
 }
 
-struct Suite {
+pub(crate) struct Suite {
     single: Single,
-    channel: Channel,
+    pub(crate) channel: Channel,
     policy: Arc<Policy>,
 }
 
 impl Suite {
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let single = Single::start().await?;
         let policy = Arc::new(Policy::default());
         let doors = Doors { keys: Arc::new(OwnPrefix(policy.clone())), login: Some(Arc::new(OneUser(policy.clone()))) };
@@ -107,11 +107,11 @@ impl Suite {
         Ok(Self { single, channel, policy })
     }
 
-    fn kv(&self) -> KvClient<Channel> {
+    pub(crate) fn kv(&self) -> KvClient<Channel> {
         KvClient::new(self.channel.clone())
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.single.end().await;
     }
 }
@@ -119,7 +119,7 @@ impl Suite {
 /// Says that the request comes from the holder of the bootstrap token.
 const ADMIN: &str = "test-admin";
 
-fn as_admin<T>(message: T) -> tonic::Request<T> {
+pub(crate) fn as_admin<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.metadata_mut().insert(ADMIN, tonic::metadata::MetadataValue::from_static("yes"));
     request

@@ -21,6 +21,8 @@ use tonic::{
 /// A drop-in server in a folder of its own, on a port of its own.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    /// Where HTTP is answered: `address`, unless the flags say otherwise.
+    pub(crate) http: SocketAddr,
     stop: StopOnDrop,
     running: JoinHandle<Result<(), ServerError>>,
     folder: TempDir,
@@ -84,12 +86,14 @@ impl TestServer {
     }
 
     fn run(folder: TempDir, server: Server, peers: SocketAddr) -> anyhow::Result<Self> {
-        let address = *server.addresses().first().ok_or_else(|| anyhow::anyhow!("no listener"))?;
+        let addresses = server.addresses();
+        let [address, ..] = *addresses else { anyhow::bail!("no listener") };
+        let http = addresses.last().copied().unwrap_or(address);
         let stop = Stop::new();
         let running = tokio::spawn(server.run(stop.clone()));
         // The port is open already: a connection waits in the listener's queue until the server answers.
         let channel = Endpoint::new(format!("http://{address}"))?.connect_lazy();
-        Ok(Self { address, stop: StopOnDrop(stop), running, folder, channel, peers })
+        Ok(Self { address, http, stop: StopOnDrop(stop), running, folder, channel, peers })
     }
 
     /// The same server by another channel.
@@ -115,6 +119,11 @@ impl TestServer {
 
     pub(crate) fn maintenance(&self) -> MaintenanceClient<Channel> {
         MaintenanceClient::new(self.channel.clone())
+    }
+
+    /// For the services that have no method here.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     pub(crate) fn auth(&self) -> AuthClient<Channel> {

@@ -1,0 +1,183 @@
+//! The JSON gateway (§1.1, §1.2), called by curl: single requests and their answers.
+
+use std::process::Command;
+
+use holdfast_testkit::client;
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+
+/// HTTP status and body of what curl got; none where there is no curl.
+pub(crate) async fn curl(server: &TestServer, path: &str, args: &[&str]) -> anyhow::Result<Option<(u16, String)>> {
+    let Some(curl) = client("curl")? else { return Ok(None) };
+    let mut command = Command::new(curl);
+    command.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}"]).args(args);
+    command.arg(format!("http://{}{path}", server.address));
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    anyhow::ensure!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let (body, status) = text.rsplit_once('\n').ok_or_else(|| anyhow::anyhow!("{text:?}"))?;
+    Ok(Some((status.parse()?, body.to_owned())))
+}
+
+/// Posts JSON; the answer's status and JSON.
+async fn post(server: &TestServer, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
+    let (status, body) = curl(server, path, &["-d", body]).await?.ok_or_else(|| anyhow::anyhow!("there was a curl"))?;
+    Ok((status, serde_json::from_str(&body).map_err(|error| anyhow::anyhow!("{body:?}: {error}"))?))
+}
+
+async fn started() -> anyhow::Result<Option<TestServer>> {
+    if client("curl")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(TestServer::start().await?))
+}
+
+/// "64-bit ints are JSON strings, bytes are base64, snake_case names as in the proto, unset fields omitted."
+#[tokio::test]
+async fn answers_are_written_as_etcd_writes_them() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    let header = |revision: &str| {
+        json!({"cluster_id": "14841639068965178418", "member_id": "10276657743932975437",
+               "revision": revision, "raft_term": "1"})
+    };
+    let (status, put) = post(&server, "/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#).await?;
+    assert_eq!((status, put), (200, json!({"header": header("2")})));
+    let (_, range) = post(&server, "/v3/kv/range", r#"{"key":"Zm9v"}"#).await?;
+    let kv = json!({"key": "Zm9v", "create_revision": "2", "mod_revision": "2", "version": "1", "value": "YmFy"});
+    assert_eq!(range, json!({"header": header("2"), "kvs": [kv], "count": "1"}));
+    let (_, granted) = post(&server, "/v3/lease/grant", r#"{"TTL":60,"ID":"7"}"#).await?;
+    assert_eq!(granted, json!({"header": header("2"), "ID": "7", "TTL": "60"}));
+    Ok(())
+}
+
+/// Numbers and strings, either name of a field, enumerations by word or number; "unknown fields are ignored on input".
+#[tokio::test]
+async fn requests_may_be_written_in_either_way() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    for key in ["YTE=", "YTI=", "YTM="] {
+        post(&server, "/v3/kv/put", &json!({"key": key, "value": "dg=="}).to_string()).await?;
+    }
+    for request in [
+        r#"{"key":"YQ==","range_end":"Yg==","sort_order":"DESCEND","sort_target":"KEY","limit":"2"}"#,
+        r#"{"key":"YQ==","rangeEnd":"Yg==","sortOrder":2,"sortTarget":0,"limit":2,"of_tomorrow":{"a":[1]}}"#,
+    ] {
+        let (status, answer) = post(&server, "/v3/kv/range", request).await?;
+        let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
+        let keys: Vec<_> = kvs.iter().map(|kv| kv["key"].clone()).collect();
+        assert_eq!((status, keys), (200, vec![json!("YTM="), json!("YTI=")]), "{request}");
+        assert_eq!((&answer["more"], &answer["count"]), (&json!(true), &json!("3")));
+    }
+    let txn = r#"{"compare":[{"target":"CREATE","result":"EQUAL","key":"YQ==","create_revision":"0"}],
+                  "success":[{"requestPut":{"key":"YQ==","value":"dg=="}},{"request_range":{"key":"YQ=="}}]}"#;
+    let (_, answer) = post(&server, "/v3/kv/txn", txn).await?;
+    assert_eq!((&answer["succeeded"], &answer["responses"][1]["response_range"]["count"]), (&json!(true), &json!("1")));
+    Ok(())
+}
+
+/// "Gateway error body" and HTTP status of the release that is spoken by default, as a 3.7 answers them.
+#[tokio::test]
+async fn errors_have_the_shape_of_the_release() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    let cases = [
+        ("/v3/kv/put", "{}", 400, 3, "etcdserver: key is not provided"),
+        ("/v3/kv/range", "", 400, 3, "etcdserver: key is not provided"),
+        ("/v3/kv/range", r#"{"key":"Zm9v""#, 400, 3, "unexpected EOF"),
+        (
+            "/v3/kv/range",
+            r#"{"key":"Zm9v","revision":99}"#,
+            400,
+            11,
+            "etcdserver: mvcc: required revision is a future revision",
+        ),
+        ("/v3/kv/put", r#"{"key":"Zm9v","lease":99}"#, 404, 5, "etcdserver: requested lease not found"),
+        (
+            "/v3/auth/authenticate",
+            r#"{"name":"root","password":"x"}"#,
+            400,
+            9,
+            "etcdserver: authentication is not enabled",
+        ),
+        ("/v3/election/leader", r#"{"name":"Zm9v"}"#, 500, 2, "election: no leader"),
+        ("/v3/election/proclaim", "{}", 500, 2, "\"leader\" field must be provided"),
+        ("/v3/maintenance/transfer-leadership", r#"{"targetID":1}"#, 400, 9, "etcdserver: bad leader transferee"),
+        ("/v3/cluster/member/add", r#"{"peerURLs":["x"]}"#, 400, 3, "etcdserver: given member URLs are invalid"),
+        ("/v3/nope", "{}", 404, 5, "Not Found"),
+    ];
+    for (path, request, status, code, message) in cases {
+        let (got, body) = post(&server, path, request).await?;
+        assert_eq!((got, body), (status, json!({"code": code, "message": message})), "{path} {request}");
+    }
+    for request in ["[]", r#"{"key":"***"}"#, r#"{"limit":"many"}"#] {
+        let (status, body) = post(&server, "/v3/kv/range", request).await?;
+        assert_eq!((status, &body["code"]), (400, &json!(3)), "{request}");
+    }
+    let get = curl(&server, "/v3/kv/range", &[]).await?;
+    assert_eq!(get, Some((501, r#"{"code":12,"message":"Method Not Allowed"}"#.to_owned())));
+    let large = json!({"key": "Zm9v", "value": "A".repeat(2_900_000)}).to_string();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("large");
+    std::fs::write(&file, large)?;
+    let (status, body) = post(&server, "/v3/kv/put", &format!("@{}", file.display())).await?;
+    assert_eq!(status, 429);
+    let message = body["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("grpc: received message larger than max (21750"), "{message}");
+    Ok(())
+}
+
+/// "`/v3beta/…` is rewritten to `/v3/…`; `/v3alpha` is gone"; "Unknown path: 404 `Not Found`".
+#[tokio::test]
+async fn only_known_paths_are_served() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    let (status, _) = post(&server, "/v3beta/kv/range", r#"{"key":"Zm9v"}"#).await?;
+    assert_eq!(status, 200);
+    for path in ["/v3alpha/kv/range", "/nope"] {
+        let answer = curl(&server, path, &["-d", "{}"]).await?;
+        assert_eq!(answer, Some((404, "Not Found\n".to_owned())), "{path}");
+    }
+    Ok(())
+}
+
+/// Each path of §1.2 reaches its service: what it answers is the service's own word, not that of a missing route.
+#[tokio::test]
+async fn every_path_of_the_table_is_served() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    let paths = [
+        "kv/range kv/put kv/deleterange kv/txn kv/compaction",
+        "lease/grant lease/revoke kv/lease/revoke lease/timetolive kv/lease/timetolive lease/leases kv/lease/leases",
+        "cluster/member/add cluster/member/remove cluster/member/update cluster/member/list cluster/member/promote",
+        "maintenance/alarm maintenance/status maintenance/defragment maintenance/hash maintenance/hashkv",
+        "maintenance/transfer-leadership maintenance/downgrade",
+        "auth/enable auth/disable auth/status auth/authenticate",
+        "auth/user/add auth/user/get auth/user/list auth/user/delete auth/user/changepw auth/user/grant auth/user/revoke",
+        "auth/role/add auth/role/get auth/role/list auth/role/delete auth/role/grant auth/role/revoke",
+        "lock/lock lock/unlock election/campaign election/proclaim election/leader election/resign",
+    ];
+    for path in paths.iter().flat_map(|paths| paths.split(' ')) {
+        let (status, body) = post(&server, &format!("/v3/{path}"), "{}").await?;
+        assert!(body["message"] != "Not Found" && status != 405, "{path}: {status} {body}");
+    }
+    Ok(())
+}
+
+/// "optional `--listen-client-http-urls` splits them", and the gateway can be left out.
+#[tokio::test]
+async fn http_can_have_a_port_of_its_own_and_the_gateway_can_be_off() -> anyhow::Result<()> {
+    if client("curl")?.is_none() {
+        return Ok(());
+    }
+    let mut server = TestServer::start_with(&["--listen-client-http-urls=http://127.0.0.1:0"]).await?;
+    let range = ["-d", r#"{"key":"Zm9v"}"#];
+    let status = |answer: Option<(u16, String)>| answer.map(|(status, _)| status);
+    assert_eq!(status(curl(&server, "/v3/kv/range", &range).await?), Some(404));
+    assert_eq!(status(curl(&server, "/health", &[]).await?), Some(404));
+    let grpc = std::mem::replace(&mut server.address, server.http);
+    assert_ne!(grpc, server.address);
+    assert_eq!(status(curl(&server, "/v3/kv/range", &range).await?), Some(200));
+    assert_eq!(status(curl(&server, "/health", &[]).await?), Some(200));
+
+    let server = TestServer::start_with(&["--enable-grpc-gateway=false"]).await?;
+    assert_eq!(status(curl(&server, "/v3/kv/range", &range).await?), Some(404));
+    assert_eq!(status(curl(&server, "/health", &[]).await?), Some(200));
+    Ok(())
+}
