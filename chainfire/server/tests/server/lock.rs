@@ -19,7 +19,7 @@ use crate::{
     support::TestServer,
 };
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 fn client(server: &TestServer) -> LockClient<Channel> {
     LockClient::new(server.channel())
