@@ -9,7 +9,7 @@ use chainfire_core::{
     cluster::{ClusterAnswer, ClusterCommand},
     format::{decode_answer, decode_command, encode_answer, encode_command},
     kv::{self, PutAnswer, Revision},
-    lease::{self, LeaseId},
+    lease::{self, CheckpointedLease, LeaseCheckpoint, LeaseId},
     system, table,
 };
 use holdfast_keyspace::{KeyRange, Memory, Order, Read, Write};
@@ -135,6 +135,21 @@ fn alarms_of_the_first_release() {
     assert_eq!(decode_answer(&fixture("alarm-answer")).unwrap(), answer);
     let refused = Answer::User(Err(UserRefusal { error: UserError::Corrupt, revision: Revision(1) }));
     check("corrupt", &encode_answer(&refused).unwrap());
+}
+
+#[test]
+fn a_lease_checkpoint_of_the_first_release() {
+    let leases = vec![
+        CheckpointedLease { id: LeaseId(7), granted_at: 300, remaining: Some(60) },
+        CheckpointedLease { id: LeaseId(-8), granted_at: 301, remaining: None },
+    ];
+    let envelope = Envelope {
+        origin: Origin::system("lease-checkpoint", "r".to_owned()),
+        time_ms: 1_767_225_600_000,
+        command: Command::Cluster(ClusterCommand::LeaseCheckpoint(LeaseCheckpoint { term: 3, leases })),
+    };
+    check("lease-checkpoint", &encode_command(&envelope).unwrap());
+    assert_eq!(decode_command(&fixture("lease-checkpoint")).unwrap(), envelope);
 }
 
 /// Every row as `table key value`, in hexadecimal.

@@ -135,13 +135,13 @@ impl Maintenance for Etcd {
         let request = request.into_inner();
         match DowngradeAction::try_from(request.action) {
             Ok(DowngradeAction::Validate) => {
-                downgrade::check(self.profile, &request.version)?;
+                downgrade::check(self.profile, self.store.is_founded(), &request.version)?;
                 self.store.barrier().await.map_err(Error::from)?;
                 let version = self.profile.protocol().to_owned();
                 Ok(Response::new(DowngradeResponse { header: Some(self.current_header()?), version }))
             }
             Ok(DowngradeAction::Enable) => {
-                downgrade::check(self.profile, &request.version)?;
+                downgrade::check(self.profile, self.store.is_founded(), &request.version)?;
                 Err(Error::NotCapable.into())
             }
             Ok(DowngradeAction::Cancel) => Err(Error::NoDowngrade.into()),

@@ -1,11 +1,13 @@
 //! Counts the calls of clients and what goes over the wire for them, and tells of calls that were slow.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use holdfast_rpc::Connection;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use tonic::{Code, Status};
@@ -19,7 +21,8 @@ const SLOW: Duration = Duration::from_millis(300);
 pub(super) async fn measure(grpc: Arc<Grpc>, request: Request, next: Next) -> Response {
     let Some(method) = grpc.method(request.uri().path()) else { return next.run(request).await };
     method.begin();
-    let mut call = Call { grpc: grpc.clone(), method: method.clone(), begun: Instant::now(), ended: false };
+    let source = request.extensions().get::<Connection>().map(|connection| connection.source);
+    let mut call = Call { grpc: grpc.clone(), method: method.clone(), source, begun: Instant::now(), ended: false };
     let mut messages = Messages::default();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -49,6 +52,7 @@ pub(super) async fn measure(grpc: Arc<Grpc>, request: Request, next: Next) -> Re
 struct Call {
     grpc: Arc<Grpc>,
     method: Arc<Method>,
+    source: Option<SocketAddr>,
     begun: Instant,
     ended: bool,
 }
@@ -67,7 +71,7 @@ impl Call {
         self.grpc.handled(&self.method, code);
         let took = self.begun.elapsed();
         if self.method.is_unary() && took > SLOW {
-            tracing::warn!(method = %self.method, ?code, ?took, "a call was slow");
+            tracing::warn!(method = %self.method, source = ?self.source, ?code, ?took, "a call was slow");
         }
     }
 }

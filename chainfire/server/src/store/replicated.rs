@@ -98,6 +98,11 @@ impl Store {
         known
     }
 
+    /// Whether the cluster has begun, as far as this server knows.
+    pub(crate) fn is_founded(&self) -> bool {
+        matches!(cluster::state(self.group.state()), Ok(Some(_)))
+    }
+
     /// The user keyspace's revision on this server.
     pub(crate) fn revision(&self) -> Result<Revision, Error> {
         Ok(kv::current_revision(self.group.state())?)

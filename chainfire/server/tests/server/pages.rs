@@ -1,9 +1,11 @@
 //! The plain HTTP pages of the API port.
 
+use std::net::SocketAddr;
+
 use holdfast_proto::etcdserverpb::{AuthStatusRequest, DowngradeRequest, HashKvRequest, StatusRequest};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 use tonic::Code;
 
@@ -11,7 +13,11 @@ use crate::{kv::put, support::TestServer};
 
 /// Status line and body of a request without headers worth a client library.
 pub(crate) async fn ask(server: &TestServer, method: &str, path: &str) -> anyhow::Result<(String, String)> {
-    let mut stream = TcpStream::connect(server.address).await?;
+    ask_at(server.address, method, path).await
+}
+
+async fn ask_at(address: SocketAddr, method: &str, path: &str) -> anyhow::Result<(String, String)> {
+    let mut stream = TcpStream::connect(address).await?;
     let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
@@ -156,5 +162,18 @@ async fn an_older_release_is_emulated() -> anyhow::Result<()> {
     assert_eq!(server.auth().auth_status(AuthStatusRequest {}).await.unwrap_err().code(), Code::Unimplemented);
     let (_, metrics) = ask(&server, "GET", "/metrics").await?;
     assert!(metrics.contains(r#"etcd_server_version{server_version="3.4.23"} 1"#), "{metrics}");
+    Ok(())
+}
+
+/// §1.4: monitors can have a port of their own.
+#[tokio::test]
+async fn monitors_have_their_own_door() -> anyhow::Result<()> {
+    let free = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let server = TestServer::start_with(&[&format!("--listen-metrics-urls=http://{free}")]).await?;
+    for path in ["/metrics", "/health", "/livez", "/readyz", "/version"] {
+        assert!(ask_at(free, "GET", path).await?.0.contains("200"), "{path}");
+    }
+    assert!(ask_at(free, "POST", "/etcdserverpb.KV/Range").await?.0.contains("404"));
+    assert!(ask(&server, "GET", "/metrics").await?.0.contains("200"));
     Ok(())
 }
