@@ -53,6 +53,11 @@ impl Layout {
         self.cache.join("bin")
     }
 
+    /// The crate `etcd-client` with its tests, a folder for each release.
+    pub(crate) fn etcd_client(&self) -> PathBuf {
+        self.cache.join("etcd-client")
+    }
+
     /// The binaries of this tree, once built.
     pub(crate) fn binaries(&self) -> PathBuf {
         self.target.join("debug")

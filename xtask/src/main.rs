@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod demo;
 mod differential;
+mod etcd_client;
 mod layout;
 mod native;
 mod programs;

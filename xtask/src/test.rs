@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use anyhow::{Context as _, Result};
 
-use crate::{cargo::Cargo, demo, layout::Layout, native, proofs, steps::Steps};
+use crate::{cargo::Cargo, demo, etcd_client, layout::Layout, native, proofs, steps::Steps};
 
 /// What a test does when a public client that it drives our servers with is not installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub(crate) fn steps(layout: &Layout, steps: &mut Steps, ready: bool, clients: Cl
         }
         cargo.run()
     });
+    if clients == Clients::Required {
+        steps.run_after(built, "etcd-client's own tests", || etcd_client::run(layout));
+    }
     steps.run_after(built, "proofs", || proofs::short(layout));
     steps.run_after(built, "demo", || demo::once(layout, "1"));
     steps.run_after(built, "demo with three servers", || demo::once(layout, "3"));

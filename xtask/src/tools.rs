@@ -45,6 +45,13 @@ const CLIENTS: &[Client] = &[
     Client { program: "psql", source: Source::Package(Package { purpose: "psql", names: &[&["postgresql-client"]] }) },
     Client { program: "curl", source: Source::Package(Package { purpose: "curl", names: &[&["curl"]] }) },
     Client { program: "grpcurl", source: Source::Go("github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3") },
+    Client {
+        program: "protoc",
+        source: Source::Package(Package {
+            purpose: "protoc (the tests of the crate etcd-client)",
+            names: &[&["protobuf-compiler", "libprotobuf-dev"]],
+        }),
+    },
     // What chainfire is held against. Not clients, but as optional and as required as those.
     Client {
         program: "etcd-3.6",
