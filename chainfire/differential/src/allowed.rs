@@ -1,9 +1,11 @@
 //! The differences that are meant. An entry is as narrow as it can be: everything else fails the test.
 
 use holdfast_proto::{
-    etcdserverpb::HashKvResponse,
+    etcdserverpb::{HashKvResponse, TxnRequest},
     mvccpb::{Event, event::EventType},
 };
+
+use tonic::Code;
 
 use crate::{answer::Answer, generate::Horizon, lane::Lane, operation::Operation};
 
@@ -59,6 +61,25 @@ const LIST: &[Allowed] = &[
         },
     },
     Allowed {
+        section: "§2.10",
+        reason: "who calls is asked before what is wrong with the request",
+        lanes: Lane::ALL,
+        covers: |_, theirs, ours, _| {
+            let (Answer::Refused { code, .. }, Answer::Refused { text, .. }) = (theirs, ours) else { return false };
+            let stranger = ["etcdserver: invalid auth token", "etcdserver: user name is empty"];
+            *code == Code::InvalidArgument && stranger.contains(&text.as_str())
+        },
+    },
+    Allowed {
+        section: "§2.10",
+        reason: "a transaction that touches nothing is nothing for nobody",
+        lanes: Lane::ALL,
+        covers: |operation, theirs, ours, _| {
+            let (Answer::Txn(_), Answer::Refused { text, .. }) = (theirs, ours) else { return false };
+            *operation == Operation::Txn(TxnRequest::default()) && text == "etcdserver: user name is empty"
+        },
+    },
+    Allowed {
         section: "§2.5",
         reason: "a watch from the compacted revision sees the deletions of that revision since 3.4.34",
         lanes: &[Lane::V3_4],
@@ -83,6 +104,15 @@ pub(crate) struct LeftOut {
 }
 
 pub(crate) const LEFT_OUT: &[LeftOut] = &[
+    LeftOut {
+        section: "§2.10",
+        what: "by users: ranges that end before they begin, which etcd refuses to all but root and chainfire finds \
+               empty; puts within transactions with a lease or prev_kv, for which etcd asks no right; permissions from \
+               one key to several ends, of which etcd takes the first for all; and AuthStatus, keep-alives, \
+               compactions, hashes and leases by others than root, which 3.6.5 judges as later releases and chainfire \
+               do not",
+        lanes: Lane::ALL,
+    },
     LeftOut {
         section: "§2.4",
         what: "a transaction that puts a key and deletes everything from an earlier key on (range_end \\0), or that puts \
@@ -118,5 +148,6 @@ pub(crate) fn covering(
     horizon: Horizon,
 ) -> Option<&'static Allowed> {
     let here = LIST.iter().filter(|allowed| allowed.lanes.contains(&horizon.lane));
+    let operation = operation.bare();
     here.into_iter().find(|allowed| (allowed.covers)(operation, theirs, ours, horizon))
 }

@@ -29,6 +29,8 @@ pub(crate) enum Answer {
     LeaseTimeToLive(LeaseTimeToLiveResponse),
     LeaseLeases(LeaseLeasesResponse),
     Watch(WatchRecord),
+    /// The header of an answer about users and roles, and the names and permissions that it lists.
+    Auth(Option<ResponseHeader>, Vec<String>),
     Refused {
         code: Code,
         text: String,
@@ -82,6 +84,7 @@ impl Answer {
             Self::LeaseLeases(response) => response.header,
             Self::LeasePasses(parts) => return parts.2.revision(),
             Self::Watch(record) => return record.writes.iter().rev().find_map(Self::revision),
+            Self::Auth(header, _) => *header,
             Self::Refused { .. } => None,
         };
         header.map(|header| header.revision)
@@ -107,6 +110,7 @@ impl Answer {
                 anonymous(&mut response.header);
                 response.leases.sort_unstable_by_key(|lease| lease.id);
             }
+            Self::Auth(header, _) => anonymous(header),
             Self::LeasePasses(_) | Self::Watch(_) | Self::Refused { .. } => {}
         }
         self

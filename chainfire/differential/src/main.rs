@@ -18,6 +18,9 @@ struct Arguments {
     /// The release of etcd: 3.6 or 3.4.
     #[arg(long, default_value = "3.6")]
     against: Lane,
+    /// With users and roles.
+    #[arg(long)]
+    users: bool,
     /// Seconds for which to look for fewer operations that show a difference.
     #[arg(long, default_value_t = 120)]
     shrink: u64,
@@ -25,10 +28,10 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let Arguments { operations, seed, against, shrink: seconds } = Arguments::parse();
+    let Arguments { operations, seed, against, users, shrink: seconds } = Arguments::parse();
     let pair = Pair::start(against).await?.context("without a reference there is nothing to compare")?;
     println!("{operations} operations of seed {seed} against {against}");
-    let compared = run(&pair, Plan { seed, operations }).await;
+    let compared = run(&pair, Plan { seed, operations, users }).await;
     pair.end().await?;
     let found = match compared {
         Ok(summary) => {

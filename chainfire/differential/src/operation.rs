@@ -1,8 +1,11 @@
 use std::fmt;
 
 use holdfast_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, PutRequest, RangeRequest, TxnRequest, WatchCreateRequest,
+    AuthRoleAddRequest, AuthRoleDeleteRequest, AuthRoleGetRequest, AuthRoleGrantPermissionRequest,
+    AuthRoleRevokePermissionRequest, AuthUserAddRequest, AuthUserChangePasswordRequest, AuthUserDeleteRequest,
+    AuthUserGetRequest, AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest, CompactionRequest, DeleteRangeRequest,
+    HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest,
+    RangeRequest, TxnRequest, WatchCreateRequest,
 };
 
 use crate::brief::brief;
@@ -26,6 +29,46 @@ pub(crate) enum Operation {
     LeaseLeases,
     /// A watch stream from its opening to its end, with writes in between.
     Watch(Vec<WatchStep>),
+    Auth(AuthCall),
+    /// Asked with the token that the user's last login gave, or with one that nobody gave.
+    As(Who, Box<Operation>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    User(&'static str),
+    Stranger,
+}
+
+/// About users and roles.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum AuthCall {
+    Enable,
+    Disable,
+    LogIn { user: &'static str, password: &'static str },
+    UserAdd(AuthUserAddRequest),
+    UserGet(AuthUserGetRequest),
+    UserList,
+    UserDelete(AuthUserDeleteRequest),
+    UserChangePassword(AuthUserChangePasswordRequest),
+    UserGrantRole(AuthUserGrantRoleRequest),
+    UserRevokeRole(AuthUserRevokeRoleRequest),
+    RoleAdd(AuthRoleAddRequest),
+    RoleGet(AuthRoleGetRequest),
+    RoleList,
+    RoleDelete(AuthRoleDeleteRequest),
+    RoleGrantPermission(AuthRoleGrantPermissionRequest),
+    RoleRevokePermission(AuthRoleRevokePermissionRequest),
+}
+
+impl Operation {
+    /// What is asked, whoever asks.
+    pub(crate) fn bare(&self) -> &Self {
+        match self {
+            Self::As(_, operation) => operation.bare(),
+            other => other,
+        }
+    }
 }
 
 /// What happens on a watch stream, or beside it.

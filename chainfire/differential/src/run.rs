@@ -7,7 +7,7 @@ use crate::{
     answer::Answer,
     generate::{Generator, Horizon},
     lane::Lane,
-    operation::Operation,
+    operation::{Operation, Who},
     servers::Pair,
 };
 
@@ -22,6 +22,8 @@ const MOST: usize = 10;
 pub struct Plan {
     pub seed: u64,
     pub operations: usize,
+    /// Whether users and roles are part of it.
+    pub users: bool,
 }
 
 /// A run without a difference that is not meant.
@@ -55,7 +57,7 @@ pub struct Disagreement {
 /// # Errors
 /// With all disagreements, the first one first.
 pub async fn run(pair: &Pair, plan: Plan) -> Result<Summary, Vec<Disagreement>> {
-    let mut generator = Generator::new(plan.seed);
+    let mut generator = Generator::new(plan.seed, plan.users);
     let mut course = Course::new(pair.lane);
     let mut asked = Vec::new();
     let mut found = Vec::new();
@@ -102,7 +104,8 @@ impl Course {
 
     /// Asks for everything that the store has.
     fn whole(&self) -> Operation {
-        Operation::HashKv(HashKvRequest { revision: self.horizon.revision })
+        let whole = Operation::HashKv(HashKvRequest { revision: self.horizon.revision });
+        Operation::As(Who::User("root"), Box::new(whole))
     }
 
     /// Asks both; what they said, if it differs and should not.
@@ -117,7 +120,7 @@ impl Course {
         }
         self.summary.refused += usize::from(matches!(theirs, Answer::Refused { .. }));
         self.horizon.revision = theirs.revision().unwrap_or_default().max(self.horizon.revision);
-        if let (Operation::Compact(compaction), Answer::Compact(_)) = (operation, &theirs) {
+        if let (Operation::Compact(compaction), Answer::Compact(_)) = (operation.bare(), &theirs) {
             self.horizon.compacted = compaction.revision;
         }
         Ok(())

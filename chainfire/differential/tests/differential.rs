@@ -19,10 +19,15 @@ async fn agrees(lane: Lane, plan: Plan) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chainfire_answers_like_etcd_3_6() -> Result<()> {
-    agrees(Lane::V3_6, Plan { seed: 36, operations: 3_000 }).await
+    agrees(Lane::V3_6, Plan { seed: 36, operations: 3_000, users: false }).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chainfire_answers_like_etcd_3_4() -> Result<()> {
-    agrees(Lane::V3_4, Plan { seed: 34, operations: 3_000 }).await
+    agrees(Lane::V3_4, Plan { seed: 34, operations: 3_000, users: false }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chainfire_judges_users_like_etcd_3_6() -> Result<()> {
+    agrees(Lane::V3_6, Plan { seed: 36, operations: 3_000, users: true }).await
 }

@@ -3,6 +3,7 @@
 mod keys;
 mod leases;
 mod txns;
+mod users;
 mod watches;
 
 use holdfast_proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest};
@@ -23,14 +24,24 @@ pub(crate) struct Horizon {
 #[derive(Debug)]
 pub(crate) struct Generator {
     random: Random,
+    /// What comes before anything random, backwards.
+    first: Vec<Operation>,
+    users: bool,
 }
 
 impl Generator {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed) }
+    pub(crate) fn new(seed: u64, users: bool) -> Self {
+        let first = if users { users::beginning().into_iter().rev().collect() } else { Vec::new() };
+        Self { random: Random::new(seed), first, users }
     }
 
     pub(crate) fn next(&mut self, horizon: Horizon) -> Operation {
+        if let Some(operation) = self.first.pop() {
+            return operation;
+        }
+        if self.users {
+            return users::any(&mut self.random, horizon);
+        }
         let make = self.random.weighted(KINDS);
         make(&mut self.random, horizon)
     }
@@ -123,7 +134,7 @@ mod tests {
     use super::*;
 
     fn first(seed: u64, count: usize) -> Vec<Operation> {
-        let mut generator = Generator::new(seed);
+        let mut generator = Generator::new(seed, false);
         (0..count).map(|_| generator.next(Horizon { lane: Lane::V3_6, revision: 500, compacted: 400 })).collect()
     }
 

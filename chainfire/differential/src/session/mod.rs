@@ -1,16 +1,19 @@
 //! Asking one server.
 
+mod auth;
 mod tail;
 mod watch;
 
 use std::{future::Future, time::Duration};
 
+use auth::Tokens;
 use futures::stream;
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
-    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    watch_client::WatchClient,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::{answer::Answer, operation::Operation};
 
@@ -23,19 +26,27 @@ const MESSAGE: usize = 256 << 20;
 /// The clients of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    kv: KvClient<Channel>,
-    lease: LeaseClient<Channel>,
-    watch: WatchClient<Channel>,
-    maintenance: MaintenanceClient<Channel>,
+    kv: KvClient<Guarded>,
+    lease: LeaseClient<Guarded>,
+    watch: WatchClient<Guarded>,
+    maintenance: MaintenanceClient<Guarded>,
+    auth: AuthClient<Guarded>,
+    tokens: Tokens,
 }
+
+type Guarded = InterceptedService<Channel, Tokens>;
 
 impl Session {
     pub(crate) fn new(channel: Channel) -> Self {
+        let tokens = Tokens::default();
+        let channel = InterceptedService::new(channel, tokens.clone());
         Self {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(MESSAGE),
             lease: LeaseClient::new(channel.clone()),
             watch: WatchClient::new(channel.clone()).max_decoding_message_size(MESSAGE),
-            maintenance: MaintenanceClient::new(channel),
+            maintenance: MaintenanceClient::new(channel.clone()),
+            auth: AuthClient::new(channel),
+            tokens,
         }
     }
 
@@ -64,6 +75,13 @@ impl Session {
                 Answer::of(in_time(lease.lease_leases(LeaseLeasesRequest {})).await, Answer::LeaseLeases)
             }
             Operation::Watch(steps) => Answer::Watch(watch::record(self, &steps, compacted).await),
+            Operation::Auth(call) => self.ask_about_users(call).await,
+            Operation::As(who, operation) => {
+                self.tokens.present(Some(who));
+                let answer = Box::pin(self.ask(&operation, compacted)).await;
+                self.tokens.present(None);
+                answer
+            }
         }
     }
 
