@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config::Flags, peer_ca, serve};
+use crate::{config::Flags, peer_ca, restore, serve};
 
 /// Exit code for a configuration that can never work: a supervisor must not restart into it (EX_CONFIG).
 pub(crate) const EXIT_CONFIG: u8 = 78;
@@ -25,6 +25,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Fill an empty data folder from a backup, for the first server of a new cluster.
+    Restore(restore::Command),
     /// Make the certificates that servers show each other.
     #[command(subcommand)]
     PeerCa(peer_ca::Command),
@@ -80,6 +82,7 @@ pub(crate) fn run() -> ExitCode {
             }
         }
         Command::Chainfire { args } => serve::chainfire(args),
+        Command::Restore(command) => restore::run(&command),
         Command::PeerCa(command) => peer_ca::run(command),
     }
 }

@@ -7,6 +7,7 @@ mod dev;
 mod peer_ca;
 mod plane;
 mod process;
+mod restore;
 mod secrets;
 mod serve;
 

@@ -39,7 +39,7 @@ pub(crate) fn suite(file: Option<&Path>, flags: &Flags) -> ExitCode {
         Err(error) => return fail(error),
     };
     run(async move |stop| {
-        let plane = Plane::open(settings, secrets).await?;
+        let Some(plane) = until_stopped(&stop, Plane::open(settings, secrets)).await? else { return Ok(()) };
         plane.run(stop).await
     })
 }
@@ -96,9 +96,9 @@ pub(crate) fn chainfire(args: Vec<OsString>) -> ExitCode {
         tracing::warn!("{warning}");
     }
     run(async move |stop| {
-        let server = dropin::Server::open(settings).await?;
-        server.run(stop).await?;
-        Ok(())
+        let opening = async { Ok(dropin::Server::open(settings).await?) };
+        let Some(server) = until_stopped(&stop, opening).await? else { return Ok(()) };
+        Ok(server.run(stop).await?)
     })
 }
 
@@ -124,6 +124,15 @@ fn run(server: impl AsyncFnOnce(Stop) -> anyhow::Result<()>) -> ExitCode {
             ExitCode::from(EXIT_CONFIG)
         }
         Err(error) => fail(format_args!("{error:#}")),
+    }
+}
+
+/// What `opening` gives, or nothing if the process is told to stop: a restored server waits for the others before it is
+/// open.
+async fn until_stopped<T>(stop: &Stop, opening: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<Option<T>> {
+    tokio::select! {
+        opened = opening => opened.map(Some),
+        () = stop.requested() => Ok(None),
     }
 }
 

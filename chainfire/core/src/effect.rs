@@ -12,6 +12,8 @@ pub enum Effect {
     /// A user revision, complete: watchers get it whole.
     Revision(Arc<RevisionEvents>),
     Compacted(Revision),
+    /// A restored state begins here; everything before is compacted.
+    Restored(Revision),
     /// Start (or, on another server than the leader, remember) the lease's clock. Seconds.
     LeaseGranted {
         id: LeaseId,

@@ -32,6 +32,8 @@ pub(crate) const LOCK_UNLISTED_BYTES: &str = "locks.unlisted-bytes";
 pub(crate) const AUTH_STATUS: &str = "auth.status";
 pub(crate) const GENESIS: &str = "cluster.genesis";
 pub(crate) const CLUSTER_STATE: &str = "cluster.state";
+/// A restore that no cluster has taken over yet.
+pub(crate) const RESTORED: &str = "cluster.restored";
 /// Followed by the lineage's ordinal.
 pub(crate) const LINEAGE: &str = "cluster.lineage/";
 

@@ -1,4 +1,9 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use ring::digest;
 use serde::{Deserialize, Serialize};
@@ -176,6 +181,11 @@ impl GroupConfig {
 
     pub fn flaredb() -> Self {
         Self::new(GroupId::FLAREDB, "flaredb")
+    }
+
+    /// Where a server with this data folder keeps the group's state.
+    pub(crate) fn state_folder(&self, data_dir: &Path) -> PathBuf {
+        data_dir.join(format!("{}-state", self.name))
     }
 
     fn new(id: GroupId, name: &'static str) -> Self {

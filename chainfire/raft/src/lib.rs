@@ -8,7 +8,8 @@
 //! - `state`: the applied state, without a log of its own; views and snapshots of it.
 //! - `machine`: applies committed entries, a batch at a time.
 //! - `network`: what servers say to each other, over mutual TLS.
-//! - `genesis`: how a cluster begins, and who may take part; `rejoin`: how a server that lost its disk comes back.
+//! - `genesis`: how a cluster begins, and who may take part; `restore`: how it begins with the state of another;
+//!   `rejoin`: how a server that lost its disk comes back.
 //! - `group`, `node`: what services hold.
 
 mod config;
@@ -24,6 +25,7 @@ mod network;
 mod node;
 pub mod peer_ca;
 mod rejoin;
+mod restore;
 mod state;
 mod status;
 mod types;
@@ -37,7 +39,8 @@ pub use id::{GroupId, Incarnation, Position, RaftId, Slot};
 pub use machine::{Applied, Halt, Machine};
 pub use metrics::{GroupMetrics, NodeMetrics};
 pub use node::Node;
-pub use state::{OwnedScan, StateDb, View};
+pub use restore::{Restore, Restoring};
+pub use state::{Frames, OwnedScan, StateDb, View};
 pub use status::Status;
 
 /// Directives for a log filter that leave of openraft what an operator can use. What it says each time a message does

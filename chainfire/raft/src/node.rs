@@ -1,4 +1,9 @@
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use holdfast_proto::peer::peer_server::PeerServer;
 use holdfast_rpc::{ClientAuth, Complaints, ServerTls, TlsFiles};
@@ -13,12 +18,14 @@ use crate::{
     Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, NodeMetrics, RaftId, Slot,
     StateDb,
     error::DAMAGED,
-    genesis::{Known, Place, join},
+    genesis::{self, Found, Known, Place, join},
     group::{Heard, Life, Parts, Watch, initial_status, settings},
     log::{LogDb, LogStore},
     machine::Applier,
     network::{Connections, Dialer, PeerService, check_own},
     rejoin::ask_back,
+    restore::check_finished,
+    types::Vote,
     witness,
 };
 
@@ -54,6 +61,7 @@ impl Node {
         let alone = config.cluster.members.len() == 1;
         // First, because a wrong name is better told than that the certificate does not fit it.
         fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
+        check_finished(&config.data_dir)?;
         let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let complaints = Complaints::default();
         let tls = config.tls.as_ref().filter(|_| !alone).map(|tls| {
@@ -91,9 +99,10 @@ impl Node {
     /// Opens a group's log and state and checks that they belong together. Call it before [`Node::start`].
     pub async fn group<M: Machine>(&self, config: GroupConfig, machine: Arc<M>) -> Result<Group<M>, Error> {
         let settings = Arc::new(settings(&config, self.config.timing)?);
-        let path = self.config.data_dir.join(format!("{}-state", config.name));
+        let path = config.state_folder(&self.config.data_dir);
         let state = StateDb::open(path.clone(), machine.tables())?;
         let mut log = LogStore::open(Arc::clone(&self.log), config.id, self.config.limits, Arc::new(state.clone()))?;
+        self.adopt(&state, &mut log, &path).await?;
         check_gap(&mut log, &state, path).await?;
         let fatal = self.config.on_fatal.clone();
         let applier = Applier::new(Arc::clone(&machine), state.clone(), fatal.clone());
@@ -201,6 +210,28 @@ impl Node {
     /// What this server measures.
     pub fn metrics(&self) -> NodeMetrics {
         NodeMetrics { log_syncs: self.log.syncs(), heartbeats_failed: self.dialer.heartbeats_failed().clone() }
+    }
+
+    /// Gives a restored state its members. Raft looks at them once, when it is opened, so that this waits until the
+    /// cluster is formed.
+    async fn adopt(&self, state: &StateDb, log: &mut LogStore, path: &Path) -> Result<(), Error> {
+        let damaged =
+            |error: holdfast_keyspace::Error| Error::Corrupt { path: path.to_owned(), message: error.to_string() };
+        let meta = state.meta().map_err(damaged)?;
+        let found = genesis::look(&self.known, meta.applied.is_some(), meta.has_members())?;
+        let (Found::Restored, Some(last)) = (found, meta.applied) else { return Ok(()) };
+        tracing::info!(entry = last.index, "the state was restored; waiting for the other members to be empty");
+        self.listen();
+        join(&self.known, &self.dialer, false, &self.stop).await.map_err(genesis::not_alone)?;
+        let voters = genesis::voters(&self.known)?;
+        // Terms go on from the restored log's, so that none of its entries can look newer than what follows.
+        let vote = Vote::new(last.leader_id.term, self.known.id().to_u64());
+        log.save_vote(&vote).await.map_err(Error::io(path))?;
+        state.adopt(voters).map_err(damaged)
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.config.data_dir
     }
 
     pub fn slot(&self) -> Slot {

@@ -61,5 +61,6 @@ pub const ACCESS: &[Rule] = &[
     Rule::new("/etcdserverpb.Auth/Authenticate", Access::Public),
     Rule::new("/etcdserverpb.Auth/AuthStatus", Access::Public),
     Rule::new("/etcdserverpb.Auth/*", Access::Authenticated),
+    Rule::new("/holdfast.chainfire.v1.Admin/Backup", ADMIN),
     Rule::new("/holdfast.chainfire.v1.Admin/SetAuditPolicy", ADMIN),
 ];

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use chainfire_client::{JournalSource, SystemStore};
@@ -8,15 +8,17 @@ use chainfire_core::{
     format,
     journal::{AuditLevel, AuditPolicy},
 };
-use chainfire_raft::{Founding, Group, GroupConfig, Node, Timing};
+use chainfire_raft::{Founding, Group, GroupConfig, Node, StateDb, Timing};
 use holdfast_service::{Failure, Tasks};
 use tokio::time::sleep;
 use tonic::service::Routes;
 
 use crate::{
     AutoCompaction, ChainfireMachine, Doors, Error, Gateway, GatewayError, Limits, Profile,
-    api::{Etcd, Parts},
-    background, desk,
+    api::{Copies, Etcd, Parts},
+    background,
+    backup::Sources,
+    desk,
     directory::Directory,
     http,
     integrity::{Differs, Inspector},
@@ -76,6 +78,10 @@ pub struct Chainfire {
     keeper: Arc<Keeper>,
     directory: Arc<Directory>,
     tokens: Arc<SimpleTokens>,
+    /// What a backup is made of.
+    sources: Arc<Sources>,
+    /// Where copies of everything lie while they are sent.
+    folder: PathBuf,
     metrics: Metrics,
     grpc: Arc<Grpc>,
 }
@@ -92,6 +98,7 @@ impl Chainfire {
         let tokens = Arc::new(SimpleTokens::new(config.auth.token_ttl));
         let machine = ChainfireMachine::new(hub.clone(), lessor.clone(), tokens.clone(), counts.clone());
         let machine = Arc::new(machine);
+        let name = group.name;
         let group = node.group(group, machine.clone()).await?;
         machine.attach(group.state().clone());
 
@@ -117,6 +124,8 @@ impl Chainfire {
             Metrics::register_raft(registry, node.metrics(), store.group().metrics().clone());
             registry.register_collector(Box::new(sampled));
         });
+        let sources = Arc::new(Sources::default());
+        sources.add(name, store.group().state().clone());
         Ok(Self {
             config: Arc::new(config),
             store,
@@ -127,6 +136,8 @@ impl Chainfire {
             keeper,
             directory,
             tokens,
+            sources,
+            folder: node.data_dir().to_owned(),
             metrics: counts,
             grpc,
         })
@@ -159,10 +170,16 @@ impl Chainfire {
             users,
             metrics: self.metrics.clone(),
             grpc: self.grpc.clone(),
+            copies: Copies::new(self.sources.clone(), self.folder.clone()),
             progress_interval: self.config.progress_interval,
             min_ttl: min_ttl(self.config.timing),
             profile: self.config.profile,
         })
+    }
+
+    /// Makes the state of another group of this process, with the name of its configuration, a part of backups.
+    pub fn back_up_too(&self, name: &'static str, state: StateDb) {
+        self.sources.add(name, state);
     }
 
     /// etcd's HTTP paths, to be put in front of [`Chainfire::routes`] and what guards them.

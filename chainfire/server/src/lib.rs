@@ -12,11 +12,13 @@
 //! - `watch`: the hub, streams, and catching up from the disk.
 //! - `integrity`: whether all members hold the same.
 //! - `lease`: clocks, keep-alives, expiry.
+//! - `snapshot`, `backup`: copies of everything; [`restore`]: what becomes of them.
 //! - `background`: removal of compacted rows, regular compaction, warnings.
 
 mod access;
 mod api;
 mod background;
+mod backup;
 mod chainfire;
 mod desk;
 mod directory;
@@ -32,6 +34,8 @@ mod metrics;
 mod permit;
 mod profile;
 mod request;
+pub mod restore;
+mod snapshot;
 mod store;
 mod users;
 mod watch;

@@ -117,6 +117,11 @@ impl ChainfireMachine {
                 self.metrics.compacted(revision);
                 self.compactions.send_modify(|count| *count += 1);
             }
+            Effect::Restored(revision) => {
+                self.metrics.compacted(revision);
+                self.hub.jump(revision);
+                self.compactions.send_modify(|count| *count += 1);
+            }
             Effect::LeaseGranted { id, ttl } => {
                 self.metrics.lease_granted.inc();
                 self.lessor.granted(id, Duration::from_secs(u64::try_from(ttl).unwrap_or(0)));

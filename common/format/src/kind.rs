@@ -22,6 +22,13 @@ pub const AUTH_ROLE: Kind = Kind(0x010e);
 pub const ALARMS: Kind = Kind(0x0110);
 pub const LEASE_REMAINING: Kind = Kind(0x0111);
 
+pub const RESTORED: Kind = Kind(0x0120);
+
+// chainfire/backup
+pub const BACKUP_MANIFEST: Kind = Kind(0x0130);
+pub const BACKUP_PART: Kind = Kind(0x0131);
+pub const BACKUP_BODY: Kind = Kind(0x0132);
+
 // chainfire/raft
 pub const LOG_ENTRY: Kind = Kind(0x0201);
 pub const VOTE: Kind = Kind(0x0202);

@@ -67,6 +67,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Whether requests may go to `url`.
+    pub(crate) fn check(&self, url: &str) -> Result<(), Failure> {
+        check_url(url, self.token.is_some())
+    }
+
     pub(crate) fn token(&self) -> Result<&str, Failure> {
         self.token.as_ref().map(|token| token.as_str()).ok_or_else(|| {
             Failure::new(Code::Usage, "no token: the servers need to know who you are")

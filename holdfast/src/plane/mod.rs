@@ -48,6 +48,7 @@ impl Plane {
         let config = chainfire_config(&settings, &doors);
         let chainfire = Chainfire::open(&node, GroupConfig::chainfire(), config, &metrics).await?;
         let history = node.group(GroupConfig::flaredb(), Arc::new(FlaredbMachine)).await?;
+        chainfire.back_up_too(GroupConfig::flaredb().name, history.state().clone());
         let members = node.cluster().members.clone();
         let history = Flaredb::new(history, flaredb_server::Config::new(&settings.name, members))?;
 

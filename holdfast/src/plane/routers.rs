@@ -63,8 +63,9 @@ pub(super) fn api(
     dev: bool,
 ) -> anyhow::Result<Router> {
     let identity = Arc::new(iam.clone());
-    let services =
-        iam.add_to(chainfire.routes(chainfire_server::Doors { keys: identity.clone(), login: Some(identity) }));
+    let doors =
+        chainfire_server::Doors { keys: identity.clone(), login: Some(identity.clone()), disclosures: Some(identity) };
+    let services = iam.add_to(chainfire.routes(doors));
     let services = services.add_service(history.grpc()).add_service(configsrv_server::grpc(config.clone()));
     let router = with_reflection(services)?.merge(chainfire.http()).merge(metrics_page(metrics));
     let guarded = guarded(router, iam, GRPC_RULES.iter().copied().chain([metrics_rules(dev)]));

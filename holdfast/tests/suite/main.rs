@@ -19,10 +19,12 @@
 //! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
 //! | [`strangers`] | a server that does not belong is kept out, and says why |
 //! | [`history`] | what happened is in the history, once |
+//! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
 //! [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
 
+mod backups;
 mod clients;
 mod command_line;
 mod doors;

@@ -8,6 +8,7 @@
 mod access;
 mod authority;
 mod decision;
+mod disclosure;
 mod identity;
 mod layer;
 mod path;
@@ -19,6 +20,7 @@ pub use access::{Access, AccessTable, Rule};
 pub use authority::{Authority, KeyAuthority, PasswordLogin};
 pub use chainfire_core::auth::KeyAccess;
 pub use decision::{DecisionRecord, DecisionSource};
+pub use disclosure::DisclosureLog;
 pub use iam_core::{Kind, PrincipalId};
 pub use identity::{Caller, Evidence, Identity, identity};
 pub use layer::{IamLayer, IamService, RequestId};

@@ -1,10 +1,11 @@
 //! What is written into the decision log, and for whom.
 
+use async_trait::async_trait;
 use holdfast_rpc::Connection;
 use http::Extensions;
-use iam_client::{Caller, DecisionRecord, Identity, RequestId};
+use iam_client::{Caller, DecisionRecord, DisclosureLog, Identity, Refusal, RequestId};
 
-use crate::{Error, authority::AUTHENTICATE, iam::Inner, spool::Denial};
+use crate::{Error, Iam, authority::AUTHENTICATE, iam::Inner, spool::Denial};
 
 /// Who calls, as far as the decision log is concerned.
 #[derive(Clone, Debug)]
@@ -52,6 +53,14 @@ impl Event {
     pub(crate) fn token(mut self, jti: &str) -> Self {
         self.token_id = Some(jti.to_owned());
         self
+    }
+}
+
+#[async_trait]
+impl DisclosureLog for Iam {
+    async fn record_disclosure(&self, caller: &Identity, action: &'static str, resource: &str) -> Result<(), Refusal> {
+        let recorded = self.0.record(&Call::of(caller), Event::done(action, resource)).await;
+        recorded.map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 }
 

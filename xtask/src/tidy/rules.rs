@@ -3,8 +3,16 @@
 use super::{Finding, graph::Graph};
 
 /// Crates that are pure: time, entropy and bytes are arguments.
-const PURE: &[&str] =
-    &["chainfire-core", "flaredb-core", "iam-core", "configsrv-fleet", "holdfast-format", "holdfast-keyspace"];
+const PURE: &[&str] = &[
+    "chainfire-backup",
+    "chainfire-bolt",
+    "chainfire-core",
+    "flaredb-core",
+    "iam-core",
+    "configsrv-fleet",
+    "holdfast-format",
+    "holdfast-keyspace",
+];
 
 /// Crates that know no product.
 const COMMON: &[&str] = &[

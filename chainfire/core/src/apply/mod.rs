@@ -4,7 +4,7 @@ use holdfast_keyspace::Write;
 
 use crate::{
     Answer, ClusterError, Command, Effect, Envelope, Failure, Halt,
-    cluster::{self, ClusterAnswer, ClusterCommand},
+    cluster::{self, Beginning, ClusterAnswer, ClusterCommand},
     format,
     journal::{Entry, Recorder},
     system,
@@ -72,10 +72,13 @@ fn begin(
     let Command::Cluster(ClusterCommand::Genesis(command)) = &envelope.command else {
         return Ok(Answer::BeforeGenesis);
     };
-    let (cluster, genesis) = cluster::begin(state, command, envelope.time_ms)?;
+    let Beginning { cluster, genesis, restored_at } = cluster::begin(state, command, envelope.time_ms)?;
     let mut recorder = Recorder::new(&*state, cluster, at, envelope)?;
     let resource = format!("cluster/{}", genesis.cluster);
-    recorder.record(state, Entry { action: "cluster.Genesis".into(), resource, ..Entry::default() })?;
+    let action = if restored_at.is_some() { "cluster.Restore" } else { "cluster.Genesis" };
+    let revision = restored_at.map(|revision| revision.0.cast_unsigned());
+    recorder.record(state, Entry { action: action.into(), resource, revision, ..Entry::default() })?;
+    effects.extend(restored_at.map(Effect::Restored));
     effects.push(Effect::ClusterChanged);
     recorder.finish(state, effects);
     let answer: Result<ClusterAnswer, ClusterError> = Ok(ClusterAnswer::Genesis(genesis));

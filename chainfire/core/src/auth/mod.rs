@@ -16,7 +16,7 @@ pub use command::{AuthCommand, Login};
 pub use demand::{Demand, KeyAccess};
 pub use judge::Judge;
 pub use record::{AuthStatus, PasswordHash, Permission, PermissionKind, Role, User};
-pub use store::{role, roles, status, user, users};
+pub use store::{import, role, roles, status, user, users};
 
 pub(crate) use manage::{Change, Ended, log_in, manage};
 

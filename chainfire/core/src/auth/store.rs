@@ -39,6 +39,13 @@ pub fn roles(read: &dyn Read) -> impl Iterator<Item = Result<Role, Halt>> {
     scan(read, kind::AUTH_ROLE, ROLE)
 }
 
+/// Takes over the users and roles of an etcd.
+pub fn import(state: &mut dyn Write, status: &AuthStatus, users: &[User], roles: &[Role]) -> Result<(), Halt> {
+    users.iter().try_for_each(|user| set_user(state, user))?;
+    roles.iter().try_for_each(|role| set_role(state, role))?;
+    set_status(state, status)
+}
+
 pub(super) fn set_status(state: &mut dyn Write, status: &AuthStatus) -> Result<(), Halt> {
     state.put(table::META, meta::AUTH_STATUS.into(), encode_record(kind::AUTH_STATUS, status)?);
     Ok(())

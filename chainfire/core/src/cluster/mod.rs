@@ -2,9 +2,11 @@
 
 mod command;
 mod record;
+mod restored;
 mod store;
 
 pub use command::{ClusterAnswer, ClusterCommand, GenesisCommand, NewLineage};
 pub use record::{Genesis, Limits, Lineage, Member, State};
-pub(crate) use store::{apply, begin, lineage_ordinal};
+pub use restored::prepare;
+pub(crate) use store::{Beginning, apply, begin, lineage_ordinal};
 pub use store::{genesis, lineages, state};

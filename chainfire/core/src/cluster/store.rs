@@ -2,12 +2,13 @@ use holdfast_format::kind;
 use holdfast_keyspace::{KeyRange, Order, Read, Write};
 use uuid::Uuid;
 
-use super::{ClusterAnswer, ClusterCommand, Genesis, GenesisCommand, Lineage, NewLineage, State};
+use super::{ClusterAnswer, ClusterCommand, Genesis, GenesisCommand, Lineage, NewLineage, State, restored::restored};
 use crate::{
     ClusterError, Effect, FEATURE_LEVEL, Failure, Halt, alarm,
     format::{decode_record, encode_record},
     journal::{self, Entry, Recorder},
-    kv, lease, meta, table,
+    kv::{self, Revision},
+    lease, meta, table,
 };
 
 /// How the cluster began; none before the genesis command.
@@ -39,9 +40,18 @@ pub(crate) fn lineage_ordinal(read: &dyn Read, id: Uuid) -> Result<Option<u32>, 
     Ok(lineages(read)?.into_iter().find(|lineage| lineage.id == id).map(|lineage| lineage.ordinal))
 }
 
-/// Writes the genesis record and everything that later commands are applied under.
-pub(crate) fn begin(state: &mut dyn Write, command: &GenesisCommand, time_ms: u64) -> Result<(State, Genesis), Halt> {
+/// How a cluster begins.
+pub(crate) struct Beginning {
+    pub(crate) cluster: State,
+    pub(crate) genesis: Genesis,
+    /// The revision that a restored user keyspace begins at; none for an empty one.
+    pub(crate) restored_at: Option<Revision>,
+}
+
+/// Writes the genesis record and everything that later commands are applied under; a restored state goes on from there.
+pub(crate) fn begin(state: &mut dyn Write, command: &GenesisCommand, time_ms: u64) -> Result<Beginning, Halt> {
     check_level(command.feature_level)?;
+    let restored = restored(&*state)?;
     let genesis = Genesis {
         cluster: command.cluster,
         members: command.members.clone(),
@@ -49,6 +59,21 @@ pub(crate) fn begin(state: &mut dyn Write, command: &GenesisCommand, time_ms: u6
         feature_level: command.feature_level,
         time_ms,
     };
+    let (cluster, lineage) = match &restored {
+        Some(restored) => restored.go_on(command, time_ms)?,
+        None => fresh(command, time_ms),
+    };
+    state.put(table::META, meta::GENESIS.into(), encode_record(kind::GENESIS, &genesis)?);
+    set_lineage(state, &lineage)?;
+    set_state(state, &cluster)?;
+    if !restored.is_some_and(|restored| restored.has_policy()) {
+        journal::set_policy(state, &command.audit)?;
+    }
+    let restored_at = restored.map(|restored| restored.move_on(state, time_ms)).transpose()?;
+    Ok(Beginning { cluster, genesis, restored_at })
+}
+
+fn fresh(command: &GenesisCommand, time_ms: u64) -> (State, Lineage) {
     let cluster = State {
         lineage: command.lineage,
         lineage_ordinal: 0,
@@ -56,12 +81,7 @@ pub(crate) fn begin(state: &mut dyn Write, command: &GenesisCommand, time_ms: u6
         journal: command.journal,
         limits: command.limits,
     };
-    state.put(table::META, meta::GENESIS.into(), encode_record(kind::GENESIS, &genesis)?);
-    let lineage = Lineage { id: command.lineage, ordinal: 0, parent: None, cut: 0, begun_ms: time_ms };
-    set_lineage(state, &lineage)?;
-    set_state(state, &cluster)?;
-    journal::set_policy(state, &command.audit)?;
-    Ok((cluster, genesis))
+    (cluster, Lineage { id: command.lineage, ordinal: 0, parent: None, cut: 0, begun_ms: time_ms })
 }
 
 /// Applies a command of the cluster, which is in the log with `term`, under its current state.

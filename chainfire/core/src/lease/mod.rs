@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use checkpoint::checkpoint;
 pub use checkpoint::{CheckpointedLease, LeaseCheckpoint, remaining};
-pub use store::{Lease, keys, lease, leases};
+pub use store::{Lease, import, keys, lease, leases};
 pub(crate) use store::{attach, detach, end, grant};
 
 /// The longest time to live, in seconds.

@@ -54,6 +54,17 @@ pub fn keys(read: &dyn Read, id: LeaseId) -> Result<Vec<Bytes>, Halt> {
     Ok(keys)
 }
 
+/// Takes over a lease of an etcd, with what remained of it at its last checkpoint, if it had one. Seconds.
+pub fn import(state: &mut dyn Write, id: LeaseId, ttl: i64, remaining: Option<i64>, time_ms: u64) -> Result<(), Halt> {
+    let record = Lease { ttl, granted_ms: time_ms, granted_at: 0 };
+    state.put(table::LEASES, lease_key(id).to_vec(), encode_record(kind::LEASE, &record)?);
+    if let Some(seconds) = remaining {
+        let seconds = encode_record(kind::LEASE_REMAINING, &seconds)?;
+        state.put(table::LEASE_REMAINING, lease_key(id).to_vec(), seconds);
+    }
+    meta::count(state, meta::USER_BYTES, quota::LEASE.cast_signed())
+}
+
 /// Grants a lease; returns the time to live that it got.
 pub(crate) fn grant(state: &mut dyn Write, grant: LeaseGrant, time_ms: u64, index: u64) -> Result<i64, Failure> {
     if grant.id == LeaseId::NONE {

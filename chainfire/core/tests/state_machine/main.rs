@@ -15,6 +15,7 @@ mod past;
 mod puts;
 mod ranges;
 mod records;
+mod restores;
 mod revisions;
 mod rights;
 mod scripts;

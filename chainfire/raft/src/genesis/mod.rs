@@ -1,9 +1,11 @@
 //! How a cluster comes into being, once: every configured server must answer *empty, same configuration* before the
 //! first of them begins; and how a server finds out that its disk is not the one the cluster knows.
 
+mod adopt;
 mod identity;
 mod procedure;
 
+pub(crate) use adopt::{Found, look, not_alone, voters};
 pub(crate) use identity::Known;
 pub(crate) use procedure::{Place, join};
 

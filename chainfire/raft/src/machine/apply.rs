@@ -79,13 +79,7 @@ impl<M: Machine> Applier<M> {
 
         let evaluated = begun.elapsed();
         let mut changes = WriteBatch::default();
-        for change in overlay.into_changes() {
-            let table = generation.table(change.table).map_err(io::Error::other)?;
-            match change.value {
-                Some(value) => changes.put_cf(&table, change.key, value),
-                None => changes.delete_cf(&table, change.key),
-            }
-        }
+        generation.add(overlay, &mut changes).map_err(io::Error::other)?;
         meta.write(&generation, &mut changes).map_err(io::Error::other)?;
         let (bytes, writing) = (changes.size_in_bytes(), Instant::now());
         generation.write(changes).map_err(io::Error::other)?;

@@ -9,9 +9,11 @@ use std::{
 use arc_swap::ArcSwap;
 use holdfast_keyspace::{Error, KeyRange, Order, Read, Scan, Table};
 use parking_lot::Mutex;
+use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
 use super::{Incoming, Meta, Verified, View, failed, folder::Folder, generation::Generation};
+use crate::types::{LogId, Membership, StoredMembership};
 
 /// A group's state. Reads see the newest applied entry; [`StateDb::snapshot`] gives a consistent view.
 #[derive(Clone)]
@@ -100,6 +102,31 @@ impl StateDb {
     /// Tells readers that entries up to `index` are in the state and published.
     pub(crate) fn announce(&self, index: u64) {
         self.inner.applied.send_replace(index);
+    }
+
+    /// What the newest applied entry left.
+    pub(crate) fn meta(&self) -> Result<Meta, Error> {
+        Meta::read(self.generation().as_ref())
+    }
+
+    /// Ends a restore: the state is that of entry `at`, and belongs to nobody yet. On disk when this returns.
+    pub(crate) fn wait_for_members(&self, at: LogId) -> Result<(), Error> {
+        let generation = self.generation();
+        let mut batch = WriteBatch::default();
+        Meta::write_restored(at, &generation, &mut batch)?;
+        generation.write(batch)?;
+        generation.flush()
+    }
+
+    /// Gives a restored state its members. On disk when this returns.
+    pub(crate) fn adopt(&self, membership: Membership) -> Result<(), Error> {
+        let generation = self.generation();
+        let meta = self.meta()?;
+        let meta = Meta { membership: StoredMembership::new(meta.applied, membership), ..meta };
+        let mut batch = WriteBatch::default();
+        meta.write(&generation, &mut batch)?;
+        generation.write(batch)?;
+        generation.flush()
     }
 
     /// Begins to receive a snapshot beside the current state.

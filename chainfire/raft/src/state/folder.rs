@@ -83,7 +83,7 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Makes a name durable: renames and creations live in the parent folder.
-fn sync_parent(path: &Path) -> Result<(), Error> {
+pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(Error::io(parent))
 }

@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use holdfast_keyspace::{Error, KeyRange, Order, Read, Scan, Table};
+use holdfast_keyspace::{Error, KeyRange, Order, Overlay, Read, Scan, Table};
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, FlushOptions,
     IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -77,6 +77,25 @@ impl Generation {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         self.db.write_opt(batch, &options).map_err(failed)
+    }
+
+    /// Writes the changes of `overlay` as one batch.
+    pub(crate) fn apply(&self, overlay: Overlay<'_>) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        self.add(overlay, &mut batch)?;
+        self.write(batch)
+    }
+
+    /// Adds the changes of `overlay` to a batch.
+    pub(crate) fn add(&self, overlay: Overlay<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
+        for change in overlay.into_changes() {
+            let table = self.table(change.table)?;
+            match change.value {
+                Some(value) => batch.put_cf(&table, change.key, value),
+                None => batch.delete_cf(&table, change.key),
+            }
+        }
+        Ok(())
     }
 
     /// Makes everything written so far durable, all tables at the same point.

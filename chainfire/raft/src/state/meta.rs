@@ -56,6 +56,17 @@ impl Meta {
         Ok(())
     }
 
+    /// Makes a state one of an entry, without members and without a first command: what it was in its old cluster is
+    /// nothing to the next one.
+    pub(crate) fn write_restored(at: LogId, generation: &Generation, batch: &mut WriteBatch) -> Result<(), Error> {
+        batch.delete_cf(&generation.table(TABLE)?, FIRST_COMMAND);
+        Self { applied: Some(at), ..Self::default() }.write(generation, batch)
+    }
+
+    pub(crate) fn has_members(&self) -> bool {
+        self.membership.voter_ids().next().is_some()
+    }
+
     pub(crate) fn snapshot_meta(&self) -> SnapshotMeta {
         SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() }
     }

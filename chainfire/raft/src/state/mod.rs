@@ -14,9 +14,10 @@ mod tests;
 mod view;
 
 pub use db::StateDb;
-pub(crate) use folder::replace_file;
+pub(crate) use folder::{replace_file, sync_parent};
 pub(crate) use incoming::{Incoming, Progress, Verified};
 pub(crate) use meta::Meta;
+pub use outgoing::Frames;
 pub(crate) use outgoing::Outgoing;
 pub use view::{OwnedScan, View};
 

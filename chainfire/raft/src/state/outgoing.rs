@@ -24,6 +24,29 @@ enum Next {
     Nothing,
 }
 
+/// The frames of a view's whole state, in order; an error ends them. What they make is [`Restoring::accept`]'s.
+///
+/// [`Restoring::accept`]: crate::Restoring::accept
+pub struct Frames(Outgoing);
+
+impl Frames {
+    pub(super) fn new(view: View) -> Result<Self, Error> {
+        Outgoing::new(view).map(Self)
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<Bytes, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.0.next_frame();
+        if next.is_err() {
+            self.0.next = Next::Nothing;
+        }
+        next.transpose()
+    }
+}
+
 impl Outgoing {
     pub(crate) fn new(view: View) -> Result<Self, Error> {
         let tables: Vec<Table> = view.generation().machine_tables().collect();

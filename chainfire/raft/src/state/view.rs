@@ -5,9 +5,10 @@ use rocksdb::Snapshot;
 use self_cell::self_cell;
 
 use super::{
-    Meta, failed,
+    Frames, Meta, failed,
     generation::{Generation, bounds},
 };
+use crate::{Position, types::position};
 
 self_cell!(
     /// A RocksDB snapshot together with the database that it looks at.
@@ -34,6 +35,16 @@ impl View {
     /// Index of the entry that this is the state after; 0 for an empty state.
     pub fn applied(&self) -> Result<u64, Error> {
         Ok(self.meta()?.applied.map_or(0, |id| id.index))
+    }
+
+    /// The entry that this is the state after; none for an empty state.
+    pub fn position(&self) -> Result<Option<Position>, Error> {
+        Ok(self.meta()?.applied.as_ref().map(position))
+    }
+
+    /// The whole state as bytes for another folder; an error for an empty state.
+    pub fn frames(&self) -> Result<Frames, Error> {
+        Frames::new(self.clone())
     }
 
     /// A scan that owns its view, for streams that outlive the caller. Pairs are read in pages.

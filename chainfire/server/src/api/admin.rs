@@ -2,15 +2,23 @@ use chainfire_core::{
     ClusterError,
     cluster::{self, ClusterCommand},
 };
-use holdfast_proto::chainfire::{SetAuditPolicyRequest, SetAuditPolicyResponse, admin_server::Admin};
+use holdfast_proto::chainfire::{
+    BackupRequest, BackupResponse, SetAuditPolicyRequest, SetAuditPolicyResponse, admin_server::Admin,
+};
 use tonic::{Request, Response, Status};
 
-use super::Etcd;
+use super::{Etcd, copies::Parts};
 use crate::{Error, store::Ungoverned, wire};
 
 /// What etcd has no call for.
 #[tonic::async_trait]
 impl Admin for Etcd {
+    type BackupStream = Parts<BackupResponse>;
+
+    async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        self.send_backup(request).await
+    }
+
     async fn set_audit_policy(
         &self,
         request: Request<SetAuditPolicyRequest>,

@@ -15,10 +15,10 @@ use holdfast_proto::{
     v3electionpb::election_server::ElectionServer,
     v3lockpb::lock_server::LockServer,
 };
-use iam_client::{KeyAuthority, PasswordLogin};
+use iam_client::{DisclosureLog, KeyAuthority, PasswordLogin};
 use tonic::{Extensions, metadata::MetadataMap, service::Routes};
 
-use super::{caller::Caller, demands::Demands, learner, oversize, release, traffic};
+use super::{caller::Caller, copies::Copies, demands::Demands, learner, oversize, release, traffic};
 use crate::{
     Error, Profile,
     directory::Directory,
@@ -37,6 +37,8 @@ pub struct Doors {
     pub keys: Arc<dyn KeyAuthority>,
     /// None where there is no authentication.
     pub login: Option<Arc<dyn PasswordLogin>>,
+    /// Who is told when somebody gets a copy of everything; none where nobody is known.
+    pub disclosures: Option<Arc<dyn DisclosureLog>>,
 }
 
 /// Everything that the handlers need.
@@ -50,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) users: Option<Arc<Users>>,
     pub(crate) metrics: Metrics,
     pub(crate) grpc: Arc<Grpc>,
+    pub(crate) copies: Copies,
     /// Between two progress notifications of an idle watcher.
     pub(crate) progress_interval: Duration,
     /// The shortest lease, in seconds.
@@ -195,6 +198,6 @@ impl Etcd {
 impl Doors {
     /// Everybody may do everything; there is no login.
     pub fn open() -> Self {
-        Self { keys: Arc::new(crate::Open), login: None }
+        Self { keys: Arc::new(crate::Open), login: None, disclosures: None }
     }
 }

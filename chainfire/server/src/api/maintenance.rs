@@ -1,10 +1,7 @@
-use std::pin::Pin;
-
 use chainfire_core::{
     alarm::Alarm,
     kv::{self, Revision},
 };
-use futures::Stream;
 use holdfast_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest,
     DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
@@ -13,10 +10,8 @@ use holdfast_proto::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Etcd, downgrade};
+use super::{Etcd, copies::Parts, downgrade};
 use crate::{Error, Profile, members::MemberId, wire};
-
-type Parts = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Maintenance for Etcd {
@@ -123,10 +118,10 @@ impl Maintenance for Etcd {
         Ok(Response::new(HashResponse { header: Some(self.header(revision)), hash }))
     }
 
-    type SnapshotStream = Parts;
+    type SnapshotStream = Parts<SnapshotResponse>;
 
-    async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Parts>, Status> {
-        Err(Error::Unimplemented("Snapshot in etcd's file format is not offered; use florctl backup").into())
+    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.send_snapshot(request).await
     }
 
     /// Tells which release a downgrade could go to. None begins here: what is stored is not etcd's, so that none of its

@@ -4,6 +4,7 @@ mod admin;
 mod auth;
 mod caller;
 mod cluster;
+mod copies;
 mod demands;
 mod downgrade;
 mod etcd;
@@ -20,5 +21,6 @@ mod rights;
 mod traffic;
 mod watch;
 
+pub(crate) use copies::Copies;
 pub use etcd::Doors;
 pub(crate) use etcd::{Etcd, Parts};

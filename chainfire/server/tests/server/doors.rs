@@ -98,7 +98,11 @@ impl Suite {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let single = Single::start().await?;
         let policy = Arc::new(Policy::default());
-        let doors = Doors { keys: Arc::new(OwnPrefix(policy.clone())), login: Some(Arc::new(OneUser(policy.clone()))) };
+        let doors = Doors {
+            keys: Arc::new(OwnPrefix(policy.clone())),
+            login: Some(Arc::new(OneUser(policy.clone()))),
+            disclosures: None,
+        };
         let router = single.chainfire.routes(doors).into_axum_router();
         let router = router.layer(axum::middleware::map_request(identify));
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod checkpoints;
+mod copies;
 mod doors;
 mod election;
 mod errors;
@@ -19,9 +20,11 @@ mod pace;
 mod pages;
 mod past;
 mod range_stream;
+mod real_etcd;
 mod recipe_clients;
 mod rejoin;
 mod restart;
+mod restores;
 mod support;
 mod three;
 mod txn;

@@ -1,8 +1,7 @@
 use holdfast_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest, DowngradeRequest, HashKvRequest,
     LeaseGrantRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
-    MoveLeaderRequest, PutRequest, SnapshotRequest, StatusRequest, TxnRequest, downgrade_request::DowngradeAction,
-    request_op::Request,
+    MoveLeaderRequest, PutRequest, StatusRequest, TxnRequest, downgrade_request::DowngradeAction, request_op::Request,
 };
 use tonic::Code;
 
@@ -85,8 +84,6 @@ async fn what_is_not_offered_says_so() -> anyhow::Result<()> {
     let mut maintenance = server.maintenance();
     assert!(maintenance.alarm(AlarmRequest::default()).await?.into_inner().alarms.is_empty());
     assert!(maintenance.defragment(DefragmentRequest {}).await?.into_inner().header.is_none());
-    let snapshot = maintenance.snapshot(SnapshotRequest {}).await.err().map(|status| status.code());
-    assert_eq!(snapshot, Some(Code::Unimplemented));
     let own = maintenance.status(StatusRequest {}).await?.into_inner().leader;
     maintenance.move_leader(MoveLeaderRequest { target_id: own }).await?;
     let stranger = maintenance.move_leader(MoveLeaderRequest { target_id: 1 }).await.unwrap_err();

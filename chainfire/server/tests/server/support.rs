@@ -5,6 +5,7 @@ use chainfire_server::{
     Chainfire, Config, Foundation,
     dropin::{Flags, Server, ServerError, Settings},
 };
+use holdfast_proto::chainfire::admin_client::AdminClient;
 use holdfast_proto::etcdserverpb::{
     RangeRequest, auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
     lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
@@ -74,7 +75,8 @@ impl TestServer {
         Self::open(self.end().await?, flags).await
     }
 
-    async fn open(folder: TempDir, flags: &[&str]) -> anyhow::Result<Self> {
+    /// In a folder that may have something in it.
+    pub(crate) async fn open(folder: TempDir, flags: &[&str]) -> anyhow::Result<Self> {
         let server = Server::open(settings(folder.path(), flags)?).await?;
         let server = Self::run(folder, server, SocketAddr::from(([127, 0, 0, 1], 0)))?;
         // A linearizable read waits for the leader. Where users count it is refused, and a login waits.
@@ -124,6 +126,10 @@ impl TestServer {
     /// For the services that have no method here.
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    pub(crate) fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel.clone())
     }
 
     pub(crate) fn auth(&self) -> AuthClient<Channel> {

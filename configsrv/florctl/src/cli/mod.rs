@@ -2,6 +2,7 @@
 
 mod identity;
 mod keys;
+mod store;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::output::Format;
 pub(crate) use self::{
     identity::{Credential, Iam, JoinToken, Key, Principal, Token},
     keys::{Ca, Holder, Keys},
+    store::{Backup, Restore},
 };
 
 const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \
@@ -95,6 +97,12 @@ pub(crate) enum Command {
     /// Reboot locks.
     #[command(subcommand)]
     Lock(Lock),
+    /// Show the servers: who leads, who lags, sizes, alarms.
+    Status,
+    /// Copy everything that the servers hold into one file, while they go on.
+    Backup(Backup),
+    /// Check a backup, and begin a new cluster with it.
+    Restore(Restore),
     /// Print completions for a shell.
     Completions { shell: Shell },
     /// Print the manual page, or write one for every command to a folder.

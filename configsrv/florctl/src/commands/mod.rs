@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod backup;
 mod ca;
 mod compile;
 mod diff;
@@ -9,6 +10,8 @@ mod history;
 mod iam;
 mod lock;
 mod publish;
+mod restore;
+mod status;
 mod validate;
 mod versions;
 
@@ -44,6 +47,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Iam(command) => iam::run(command, &settings()?, output).await,
         Command::History(options) => history::run(options, &settings()?, output).await,
         Command::Lock(command) => lock::run(command, &settings()?, output).await,
+        Command::Status => status::run(&settings()?, output).await,
+        Command::Backup(options) => backup::run(&options, &settings()?, output).await,
+        Command::Restore(options) => restore::run(&options, output),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "florctl", &mut text);

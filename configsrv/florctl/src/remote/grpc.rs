@@ -19,24 +19,38 @@ const REQUEST: Duration = Duration::from_secs(60);
 pub(crate) type Channel = InterceptedService<tonic::transport::Channel, Bearer>;
 
 #[derive(Clone)]
-pub(crate) struct Bearer(MetadataValue<Ascii>);
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
         Ok(request)
     }
 }
 
 pub(crate) async fn connect(settings: &Settings) -> Result<Channel, Failure> {
-    let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", settings.token()?)
-        .parse()
-        .map_err(|_| Failure::usage("the token has characters that no token has"))?;
-    bearer.set_sensitive(true);
-    let wrong = |error: tonic::transport::Error| Failure::usage(format!("{}: {error}", settings.api));
-    let mut endpoint = Endpoint::from_shared(settings.api.clone()).map_err(wrong)?;
+    settings.token()?;
+    connect_if_known(settings, &settings.api).await
+}
+
+/// The same for calls that a store which stands alone answers to anybody, at the API of any of the servers.
+pub(crate) async fn connect_if_known(settings: &Settings, api: &str) -> Result<Channel, Failure> {
+    settings.check(api)?;
+    let bearer = |token: &str| {
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
+        bearer.set_sensitive(true);
+        Some(bearer)
+    };
+    let bearer = match settings.token.as_ref() {
+        None => None,
+        Some(token) => Some(bearer(token).ok_or_else(|| Failure::usage("the token has characters that no token has"))?),
+    };
+    let wrong = |error: tonic::transport::Error| Failure::usage(format!("{api}: {error}"));
+    let mut endpoint = Endpoint::from_shared(api.to_owned()).map_err(wrong)?;
     endpoint = endpoint.connect_timeout(CONNECT).timeout(REQUEST);
-    if settings.api.starts_with("https://") {
+    if api.starts_with("https://") {
         let pem = settings.ca.as_ref().ok_or_else(|| {
             Failure::usage("the API has TLS, and no authority is known to check it against")
                 .hint("--ca (or HOLDFAST_CA) names the certificates")
@@ -49,7 +63,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Channel, Failure> {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        Failure::new(Code::Unreachable, format!("{}: {cause}", settings.api))
+        Failure::new(Code::Unreachable, format!("{api}: {cause}"))
             .hint("--api (or HOLDFAST_API) says where the servers are")
     })?;
     Ok(InterceptedService::new(channel, Bearer(bearer)))

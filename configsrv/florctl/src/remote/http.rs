@@ -53,6 +53,18 @@ impl Http {
         Ok(Self { client, base: settings.http.clone(), authorization })
     }
 
+    /// The same interface at another of the servers, or at another of its doors.
+    pub(crate) fn at(settings: &Settings, base: &str) -> Result<Self, Failure> {
+        settings.check(base)?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), ..Self::new(settings)? })
+    }
+
+    /// A page as it is.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let request = self.client.get(format!("{}{path}", self.base));
+        self.send(request).await?.text().await.map_err(Failure::unexpected)
+    }
+
     pub(crate) async fn versions(&self, limit: u32) -> Result<VersionPage, Failure> {
         self.get(&format!("/versions?limit={limit}")).await
     }

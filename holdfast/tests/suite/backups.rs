@@ -1,0 +1,140 @@
+//! The runbook of backup and restore, as an operator would type it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use holdfast_proto::etcdserverpb::{SnapshotRequest, maintenance_client::MaintenanceClient};
+use holdfast_testkit::{Binaries, Launch, Server, free_ports};
+
+use crate::{
+    http::Request,
+    lab::{Caller, Lab, eventually},
+    programs::{Said, run},
+    tree,
+};
+
+const RUNBOOK: &str = include_str!("../../../deploy/runbooks/backup-restore.md");
+
+/// Where the runbook restores to.
+const DATA: &str = "/var/lib/holdfast";
+
+/// The commands of the runbook that begin with `words`.
+fn commands(words: &str) -> Result<Vec<&'static str>> {
+    let found: Vec<_> = RUNBOOK
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .map(str::trim)
+        .filter(|line| line.starts_with(words))
+        .collect();
+    ensure!(!found.is_empty(), "the runbook has no command that begins with {words:?}");
+    Ok(found)
+}
+
+/// An operator's desk beside a server.
+struct Desk {
+    florctl: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    /// Runs a command of the runbook, with `data` in the place of the folder that it names.
+    fn run(&self, command: &str, data: &Path) -> Result<Said> {
+        let words = command.split_whitespace().skip(1);
+        let mut program = Command::new(&self.florctl);
+        program.current_dir(self.folder.path()).env("HOLDFAST_DEV_DIR", self.folder.path().join("data"));
+        program.args(words.map(|word| if word == DATA { data.as_os_str() } else { word.as_ref() }));
+        run(program)
+    }
+
+    /// A server whose HTTP door keeps its port: the tokens' issuer is its address.
+    fn serve(&self, data: PathBuf, port: u16) -> Result<Lab> {
+        let mut launch = Launch::dev(&Binaries::find()?, self.folder.path());
+        launch.arguments = vec!["--http".into(), format!("127.0.0.1:{port}")];
+        launch.admin_token = data.join("admin.token");
+        launch.data = data;
+        let mut server = Server::start(launch)?;
+        server.wait_ready()?;
+        Lab::of(server)
+    }
+}
+
+/// What `etcdctl snapshot save` would write.
+async fn save(api: &Caller, path: &Path) -> Result<()> {
+    let mut parts = MaintenanceClient::new(api.channel()).snapshot(api.with(SnapshotRequest {})?).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.message().await? {
+        bytes.extend_from_slice(&part.blob);
+    }
+    Ok(fs::write(path, bytes)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runbook_brings_a_plane_back() -> Result<()> {
+    let florctl = Binaries::find()?.path("florctl");
+    if !florctl.is_file() {
+        eprintln!("SKIPPED: florctl is not built (cargo build -p florctl)");
+        return Ok(());
+    }
+    let desk = Desk { florctl, folder: tempfile::tempdir()? };
+    let (old, new) = (desk.folder.path().join("data"), desk.folder.path().join("restored"));
+    let [port] = free_ports()?;
+    let mut lab = desk.serve(old.clone(), port)?;
+    let api = lab.api()?;
+    for n in 0..20 {
+        api.put(&format!("kept/{n}"), "value").await?;
+    }
+    let rita = api.principal("user/rita", "operator").await?;
+    ensure!(lab.post("/publish", &tree::first()?)?.status == 200);
+    let revision = api.range("kept/", "kept0", false).await?.header.context("no header")?.revision;
+    eventually("twenty writes in the history", || async {
+        let count = api.number("SELECT count(*) FROM audit.events WHERE action = 'kv.Put'").await?;
+        Ok((count >= 20).then_some(()))
+    })
+    .await?;
+
+    fs::write(desk.folder.path().join("backup.passphrase"), "seven swans a-swimming\n")?;
+    for command in commands("florctl backup")? {
+        desk.run(command, &new)?.good()?;
+    }
+    let checked = desk.run(commands("florctl restore plane.backup --check")?[0], &new)?.good()?;
+    ensure!(checked.contains("chainfire") && checked.contains("flaredb"), "{checked}");
+    save(&api, &desk.folder.path().join("snapshot.db")).await?;
+    let shown = "SELECT count(*) FROM audit.events WHERE action IN ('cluster.Backup', 'maintenance.Snapshot')";
+    eventually("both copies in the history", || async { Ok((api.number(shown).await? == 2).then_some(())) }).await?;
+    // After the backup: it will not have been.
+    api.put("kept/later", "value").await?;
+    lab.server.terminate()?;
+
+    let wrong = desk.run("florctl restore plane.backup --data-dir x", &new)?.bad()?;
+    ensure!(wrong.contains("passphrase"), "{wrong}");
+    desk.run(commands("florctl restore plane.backup --data-dir")?[0], &new)?.good()?;
+    // A lab keeps its secrets beside its data.
+    fs::copy(old.join("dev-secrets"), new.join("dev-secrets"))?;
+    fs::rename(&old, desk.folder.path().join("aside"))?;
+    fs::rename(&new, &old)?;
+    let lab = desk.serve(old, port)?;
+    let api = lab.api()?;
+    let found = api.range("kept/", "kept0", false).await?;
+    ensure!(found.count == 20 && found.header.context("no header")?.revision > revision + 100_000_000);
+    let versions = Request::get("/versions").bearer(&rita).send(&lab.at.http)?;
+    ensure!(versions.status == 200 && versions.json()?["current"] == 1, "{versions:?}");
+    eventually("the restore in the history, beside what was before", || async {
+        let restores = api.number("SELECT count(*) FROM audit.events WHERE action = 'cluster.Restore'").await?;
+        let writes = api.number("SELECT count(*) FROM audit.events WHERE action = 'kv.Put'").await?;
+        Ok((restores == 1 && writes >= 20).then_some(()))
+    })
+    .await?;
+    api.nothing_twice().await?;
+    let status = desk.run(commands("florctl status")?[0], &new)?.good()?;
+    ensure!(status.contains("leader") && status.contains("3.6."), "{status}");
+    desk.run("florctl iam whoami", &new)?.good()?;
+
+    let etcds = desk.folder.path().join("from-etcd");
+    let said = desk.run(commands("florctl restore snapshot.db")?[0], &etcds)?.good()?;
+    ensure!(said.contains("restored chainfire at revision"), "{said}");
+    Ok(())
+}
