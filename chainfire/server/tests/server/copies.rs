@@ -27,6 +27,7 @@ use crate::{
     kv::put,
     support::{Single, TestServer},
     txn::op,
+    users::from,
 };
 
 /// A keyspace with history, deletions, leases, a compaction, and values of several pages. The newest revision is 18.
@@ -84,8 +85,16 @@ pub(crate) async fn snapshot(server: &TestServer) -> anyhow::Result<Vec<Snapshot
 
 /// What `snapshot save` would write.
 pub(crate) async fn save(server: &TestServer, path: &Path) -> anyhow::Result<()> {
-    let parts = snapshot(server).await?;
-    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.blob.to_vec()).collect();
+    save_as("", server, path).await
+}
+
+/// The same for who holds `token`.
+pub(crate) async fn save_as(token: &str, server: &TestServer, path: &Path) -> anyhow::Result<()> {
+    let mut stream = server.maintenance().snapshot(from(token, SnapshotRequest {})).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(part) = stream.message().await? {
+        bytes.extend_from_slice(&part.blob);
+    }
     Ok(std::fs::write(path, bytes)?)
 }
 

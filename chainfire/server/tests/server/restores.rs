@@ -4,17 +4,23 @@ use std::path::Path;
 
 use chainfire_backup::{Passphrase, Reader, Writer};
 use chainfire_server::restore::{self, Restored, Target};
-use holdfast_proto::etcdserverpb::{
-    DeleteRangeRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, RangeRequest,
-    WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+use holdfast_proto::{
+    chainfire::BackupRequest,
+    etcdserverpb::{
+        DeleteRangeRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, RangeRequest,
+        SnapshotRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+    },
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tonic::Code;
 
 use crate::{
-    copies::{LAST, backup, fill, save},
+    copies::{LAST, backup, fill, save, save_as},
     kv::{get, put},
     support::TestServer,
+    three::PATIENCE,
+    users::{QUICK, denied, from, guarded, nobody, refused},
 };
 
 const BUMP: u64 = 1_000_000;
@@ -199,5 +205,36 @@ async fn three_members_begin_with_one_restored_folder() -> anyhow::Result<()> {
     for server in &servers {
         assert_eq!(everything(server).await?, everywhere);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn users_come_along_and_only_root_makes_copies() -> anyhow::Result<()> {
+    let (server, root, mira) = guarded().await?;
+    server.kv().put(from(&root, put("r/a", "1"))).await?;
+    assert_eq!(refused(server.maintenance().snapshot(from(&mira, SnapshotRequest {})).await), denied());
+    assert_eq!(refused(server.admin().backup(from(&mira, BackupRequest { local: false })).await), denied());
+    assert_eq!(refused(server.admin().backup(BackupRequest { local: false }).await), nobody());
+    let (files, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let saved = files.path().join("saved");
+    save_as(&root, &server, &saved).await?;
+    drop(server);
+
+    let restored = restore::from_etcd(&saved, target(&folder))?;
+    assert!(restored.notes.iter().any(|note| note.contains("authentication is enabled")), "{restored:?}");
+    let server = TestServer::member_in(folder, &[QUICK], TcpListener::bind("127.0.0.1:0").await?).await?;
+    let login = async {
+        loop {
+            match server.log_in("mira").await {
+                Err(status) if status.code() == Code::Unavailable => tokio::task::yield_now().await,
+                answered => return answered,
+            }
+        }
+    };
+    let mira = tokio::time::timeout(PATIENCE, login).await??;
+    assert_eq!(server.kv().range(from(&mira, get("r/a"))).await?.into_inner().count, 1);
+    assert_eq!(refused(server.kv().put(from(&mira, put("r/a", "2"))).await), denied());
+    server.kv().put(from(&mira, put("rw/a", "2"))).await?;
+    assert_eq!(refused(server.kv().range(get("r/a")).await), nobody());
     Ok(())
 }
