@@ -190,16 +190,12 @@ async fn three_members_begin_with_one_restored_folder() -> anyhow::Result<()> {
         names.iter().zip(addresses?).map(|(name, address)| format!("{name}=http://{address}")).collect();
     let cluster = format!("--initial-cluster={}", members.join(","));
     let mut folders = vec![first, tempfile::tempdir()?, tempfile::tempdir()?];
-    let mut opening = Vec::new();
-    for (name, listener) in names.iter().zip(listeners) {
-        let (own, cluster, folder) = (format!("--name={name}"), cluster.clone(), folders.remove(0));
-        // The first waits for the others while it opens.
-        opening.push(tokio::spawn(async move { TestServer::member_in(folder, &[&own, &cluster], listener).await }));
-    }
-    let mut servers = Vec::new();
-    for server in opening {
-        servers.push(server.await??);
-    }
+    // The first waits for the others while it opens.
+    let opening = names.iter().zip(listeners).map(|(name, listener)| {
+        let (own, cluster, folder) = (format!("--name={name}"), cluster.as_str(), folders.remove(0));
+        async move { TestServer::member_in(folder, &[&own, cluster], listener).await }
+    });
+    let servers = futures::future::try_join_all(opening).await?;
     check(&servers[2], &before).await?;
     let everywhere = everything(&servers[0]).await?;
     for server in &servers {
