@@ -34,6 +34,10 @@ pub(crate) struct Live {
 }
 
 impl Version {
+    pub(super) fn of(escaped: &[u8], row: RowId, live: Option<Live>) -> Result<Self, Halt> {
+        Ok(Self { key: unescape(escaped)?.into(), row, live })
+    }
+
     /// The pair as the index alone can tell it; `live` is the version's own.
     pub(super) fn without_value(self, live: Live) -> KeyValue {
         KeyValue {
@@ -145,7 +149,7 @@ pub(super) fn decode_live(bytes: &[u8]) -> Result<Option<Live>, Halt> {
 }
 
 pub(super) fn version(escaped: &[u8], row: RowId, value: &[u8]) -> Result<Version, Halt> {
-    Ok(Version { key: unescape(escaped)?.into(), row, live: decode_live(value)? })
+    Version::of(escaped, row, decode_live(value)?)
 }
 
 #[cfg(test)]

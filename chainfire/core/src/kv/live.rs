@@ -2,7 +2,7 @@ use holdfast_keyspace::{Order, Read, Scan};
 
 use super::{
     KeyValue, Keys, Revision,
-    index::{Version, behind, escape, index_range, seen_at, split, version},
+    index::{Live, Version, behind, decode_live, escape, index_range, seen_at, split, version},
 };
 use crate::{Halt, kv::row::RowId, table};
 
@@ -57,7 +57,17 @@ impl<'a> LiveKeys<'a> {
         self.steps = 0;
     }
 
-    fn advance(&mut self) -> Result<Option<Version>, Halt> {
+    /// How many live keys are left. Cheaper than taking them: nothing is built that would be thrown away.
+    pub(crate) fn count_left(mut self) -> Result<u64, Halt> {
+        let mut count = 0;
+        while self.advance()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Goes on to the next live key; `done` is that key, escaped.
+    fn advance(&mut self) -> Result<Option<(RowId, Live)>, Halt> {
         while let Some(pair) = self.scan.next() {
             let (index_key, value) = pair?;
             let (escaped, row) = split(&index_key)?;
@@ -75,9 +85,8 @@ impl<'a> LiveKeys<'a> {
                 self.steps = 0;
                 self.done.clear();
                 self.done.extend_from_slice(escaped);
-                let version = version(escaped, row, &value)?;
-                if version.live.is_some() {
-                    return Ok(Some(version));
+                if let Some(live) = decode_live(&value)? {
+                    return Ok(Some((row, live)));
                 }
             }
         }
@@ -89,6 +98,10 @@ impl Iterator for LiveKeys<'_> {
     type Item = Result<Version, Halt>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.advance().transpose()
+        match self.advance() {
+            Ok(None) => None,
+            Ok(Some((row, live))) => Some(Version::of(&self.done, row, Some(live))),
+            Err(halt) => Some(Err(halt)),
+        }
     }
 }

@@ -109,15 +109,13 @@ fn select(read: &dyn Read, keys: &Keys, at: Revision, keep: usize) -> Result<(Ve
         let count = u64::from(found.is_some());
         return Ok((found.into_iter().take(keep).collect(), count));
     }
+    let mut keys = LiveKeys::new(read, keys, at);
     let mut found = Vec::new();
-    let mut count = 0;
-    for version in LiveKeys::new(read, keys, at) {
+    for version in keys.by_ref().take(keep) {
         let version = version?;
-        count += 1;
-        if let Some(live) = version.live.filter(|_| found.len() < keep) {
-            found.push((version, live));
-        }
+        found.extend(version.live.map(|live| (version, live)));
     }
+    let count = found.len() as u64 + keys.count_left()?;
     Ok((found, count))
 }
 

@@ -132,10 +132,14 @@ impl Exchange {
 
     async fn many(self, answers: Answers, headers: HeaderMap, complaint: Complaint) -> Answer {
         let (method, dialect) = (self.method, self.dialect);
-        let mut telling = Telling { answers, method, complaint };
-        let first = match telling.next().await {
-            Ok(first) => first,
-            Err(status) => return Answer::Broken(status),
+        let mut telling = Telling { answers, method, complaint: complaint.clone() };
+        let first = tokio::select! {
+            biased;
+            Some(status) = complaint => return Answer::Failed(status),
+            first = telling.answer() => match first {
+                Ok(first) => first,
+                Err(status) => return Answer::Broken(status),
+            },
         };
         let rest = stream::unfold(first.is_some().then_some(telling), move |telling| async move {
             let mut telling = telling?;
@@ -191,13 +195,16 @@ struct Telling {
 
 impl Telling {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, Status> {
-        let message = tokio::select! {
+        tokio::select! {
             biased;
-            Some(status) = self.complaint.clone() => return Err(status),
-            message = self.answers.next() => message?,
-        };
-        let line = message.map(|message| self.method.answer(message, "{\"result\":", "}"));
-        line.transpose().map_err(Status::internal)
+            Some(status) = self.complaint.clone() => Err(status),
+            answer = self.answer() => answer,
+        }
+    }
+
+    async fn answer(&mut self) -> Result<Option<Vec<u8>>, Status> {
+        let Some(message) = self.answers.next().await? else { return Ok(None) };
+        self.method.answer(message, "{\"result\":", "}").map(Some).map_err(Status::internal)
     }
 }
 

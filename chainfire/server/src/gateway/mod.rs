@@ -56,7 +56,10 @@ impl Gateway {
         let mut methods = HashMap::new();
         for (path, service, name) in paths::PATHS {
             let method = Method::find(&pool, service, name);
-            methods.insert(*path, method.ok_or_else(|| GatewayError(format!("{service}.{name}")))?);
+            let method = method.ok_or_else(|| GatewayError(format!("{service}.{name}")))?;
+            if profile.has(method.path.path()) {
+                methods.insert(*path, method);
+            }
         }
         // Bytes are a third larger in base64, and what is around them is small beside the largest message.
         let largest = largest.saturating_mul(2);

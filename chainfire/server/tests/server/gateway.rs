@@ -183,3 +183,65 @@ async fn http_can_have_a_port_of_its_own_and_the_gateway_can_be_off() -> anyhow:
     assert_eq!(status(curl(&server, "/health", &[]).await?), Some(200));
     Ok(())
 }
+
+/// "`--emulate-version 3.4.23` selects that release's whole profile (… gateway codes and member order, what exists)", as
+/// measured on that release.
+#[tokio::test]
+async fn an_older_release_words_its_errors_in_another_way() -> anyhow::Result<()> {
+    if client("curl")?.is_none() {
+        return Ok(());
+    }
+    let server = TestServer::start_with(&["--emulate-version=3.4.23"]).await?;
+    let cases = [
+        ("/v3/kv/put", "{}", 400, 3, "etcdserver: key is not provided"),
+        (
+            "/v3/kv/range",
+            r#"{"key":"Zm9v","revision":99}"#,
+            400,
+            11,
+            "etcdserver: mvcc: required revision is a future revision",
+        ),
+        ("/v3/kv/put", r#"{"key":"Zm9v","lease":99}"#, 404, 5, "etcdserver: requested lease not found"),
+        (
+            "/v3/auth/authenticate",
+            r#"{"name":"root","password":"x"}"#,
+            412,
+            9,
+            "etcdserver: authentication is not enabled",
+        ),
+        ("/v3/election/leader", r#"{"name":"Zm9v"}"#, 500, 2, "election: no leader"),
+        ("/v3/maintenance/transfer-leadership", r#"{"targetID":1}"#, 412, 9, "etcdserver: bad leader transferee"),
+        ("/v3/watch", r#"{"create_request":"#, 500, 2, "unexpected EOF"),
+    ];
+    for (path, request, status, code, message) in cases {
+        let body = format!(r#"{{"error":"{message}","message":"{message}","code":{code}}}"#);
+        assert_eq!(curl(&server, path, &["-d", request]).await?, Some((status, body)), "{path} {request}");
+    }
+    let text = |status: u16, body: &str| Some((status, body.to_owned()));
+    assert_eq!(curl(&server, "/v3/nope", &["-d", "{}"]).await?, text(404, "Not Found\n"));
+    assert_eq!(curl(&server, "/v3/auth/status", &["-d", "{}"]).await?, text(404, "Not Found\n"));
+    assert_eq!(curl(&server, "/v3/kv/range", &[]).await?, text(405, "Method Not Allowed\n"));
+    Ok(())
+}
+
+/// "With auth enabled, the token goes into the `Authorization` header."
+#[tokio::test]
+async fn a_token_goes_into_the_authorization_header() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    post(&server, "/v3/auth/user/add", r#"{"name":"root","password":"secret"}"#).await?;
+    post(&server, "/v3/auth/role/add", r#"{"name":"root"}"#).await?;
+    post(&server, "/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#).await?;
+    assert_eq!(post(&server, "/v3/auth/enable", "{}").await?.0, 200);
+    let put = r#"{"key":"Zm9v","value":"YmFy"}"#;
+    let (status, refused) = post(&server, "/v3/kv/put", put).await?;
+    assert_eq!((status, refused), (400, json!({"code": 3, "message": "etcdserver: user name is empty"})));
+    let (_, login) = post(&server, "/v3/auth/authenticate", r#"{"name":"root","password":"secret"}"#).await?;
+    let token = login["token"].as_str().unwrap_or_default();
+    for header in [format!("Authorization: {token}"), format!("Grpc-Metadata-Token: {token}")] {
+        let (status, body) = curl(&server, "/v3/kv/put", &["-H", &header, "-d", put]).await?.unwrap_or_default();
+        assert_eq!(status, 200, "{body}");
+    }
+    let wrong = curl(&server, "/v3/kv/put", &["-H", "Authorization: wrong", "-d", put]).await?;
+    assert_eq!(wrong, Some((401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#.to_owned())));
+    Ok(())
+}
