@@ -2,8 +2,10 @@
 
 mod counts;
 mod grpc;
+mod process;
 mod sampled;
 
 pub(crate) use counts::Metrics;
 pub(crate) use grpc::{Grpc, Method};
+pub(crate) use process::Process;
 pub(crate) use sampled::Sampled;

@@ -7,6 +7,7 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
+use super::Process;
 use crate::{Profile, directory::Directory, store::Store, watch::Hub};
 
 /// Values that are looked up when somebody asks for them.
@@ -43,6 +44,12 @@ impl Collector for Sampled {
         gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams", count(census.streams))?;
         gauge("etcd_debugging_mvcc_watcher_total", "Watchers", count(census.watchers))?;
 
+        let process = Process::now();
+        gauge("process_resident_memory_bytes", "Bytes in memory", number(process.resident))?;
+        gauge("process_virtual_memory_bytes", "Bytes of address space", number(process.address_space))?;
+        gauge("process_open_fds", "Open files", number(process.open_files))?;
+        gauge("process_max_fds", "Files that may be open", number(process.files_allowed))?;
+
         // A state that cannot be read leaves its metrics out; the reason is logged by whoever needs the state.
         let view = self.store.view();
         if let Ok(revision) = kv::current_revision(&view) {
@@ -62,6 +69,11 @@ impl Collector for Sampled {
             gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes that the user keyspace takes", number(usage.total))?;
             gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes that the quota counts", number(usage.used))?;
         }
+        let mut seconds = |name: &str, help: &str, value: f64| {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        };
+        seconds("process_cpu_seconds_total", "Processor time", process.cpu)?;
+        seconds("process_start_time_seconds", "Start of the process, in Unix time", process.started)?;
         let mut info = |name: &str, help: &str, label: (&str, String)| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(1).encode(family.encode_family(&[label])?)

@@ -34,8 +34,9 @@ async fn health_version_and_metrics() -> anyhow::Result<()> {
     assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", r#"{"health":"true","reason":""}"#));
     let (_, local) = ask(&server, "GET", "/health?serializable=true&exclude=NOSPACE").await?;
     assert_eq!(local, body);
-    let (status, _) = ask(&server, "POST", "/health").await?;
-    assert!(status.contains("405"), "{status}");
+    let (status, body) = ask(&server, "POST", "/health").await?;
+    assert_eq!((status.contains("405"), body.as_str()), (true, "Method Not Allowed\n"));
+    assert!(ask(&server, "HEAD", "/health").await?.0.contains("405"));
     let (_, version) = ask(&server, "GET", "/version").await?;
     assert_eq!(version, r#"{"etcdserver":"3.6.12","etcdcluster":"3.6.0","storage":"3.6.0"}"#);
     let (_, metrics) = ask(&server, "GET", "/metrics").await?;
@@ -99,6 +100,9 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
         "etcd_debugging_mvcc_events_total",
         "etcd_network_client_grpc_received_bytes_total",
         "etcd_network_client_grpc_sent_bytes_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_start_time_seconds",
     ] {
         assert!(value(positive)? > 0.0, "{positive}");
     }
