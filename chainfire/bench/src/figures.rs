@@ -6,6 +6,9 @@ use serde::Serialize;
 /// Three significant digits are kept of each latency.
 const DIGITS: u8 = 3;
 
+/// Microseconds; longer ones count as this.
+const LONGEST: u64 = 600_000_000;
+
 /// Latencies in microseconds, and how many operations failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
@@ -32,7 +35,8 @@ pub(crate) struct Figures {
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        let latencies = Histogram::new(DIGITS).unwrap_or_else(|error| unreachable!("{DIGITS} digits: {error}"));
+        let latencies = Histogram::new_with_max(LONGEST, DIGITS);
+        let latencies = latencies.unwrap_or_else(|error| unreachable!("constants that fit: {error}"));
         Self { latencies, failed: 0 }
     }
 
@@ -45,7 +49,7 @@ impl Tally {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        // Both histograms grow as they need to.
+        // Both have the same bounds.
         let _ = self.latencies.add(&other.latencies);
         self.failed += other.failed;
     }

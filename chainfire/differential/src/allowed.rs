@@ -31,14 +31,22 @@ const LIST: &[Allowed] = &[
     },
     Allowed {
         section: "§2.9",
-        reason: "for the revision of a compaction, etcd keeps the hash from before that compaction since 3.5",
+        reason: "for the revisions of the last compactions, etcd answers with hashes that it kept since 3.5",
         lanes: &[Lane::V3_6],
-        covers: |operation, theirs, ours, _| {
+        covers: |operation, theirs, ours, horizon| {
             let Operation::HashKv(request) = operation else { return false };
-            let (Answer::HashKv(theirs), Answer::HashKv(ours)) = (theirs, ours) else { return false };
-            // A compaction at revision 0, possible on a fresh store, hides what 0 means otherwise.
-            let kept = request.revision == ours.compact_revision || request.revision == 0;
-            kept && theirs.compact_revision < ours.compact_revision && theirs.hash_revision == request.revision
+            let Answer::HashKv(theirs) = theirs else { return false };
+            match ours {
+                // A compaction at revision 0, possible on a fresh store, hides what 0 means otherwise.
+                Answer::HashKv(ours) => {
+                    let kept = request.revision == ours.compact_revision || request.revision == 0;
+                    kept && theirs.compact_revision < ours.compact_revision && theirs.hash_revision == request.revision
+                }
+                Answer::Refused { text, .. } => {
+                    text.ends_with("revision has been compacted") && (1..horizon.compacted).contains(&request.revision)
+                }
+                _ => false,
+            }
         },
     },
     Allowed {
@@ -57,7 +65,18 @@ const LIST: &[Allowed] = &[
         lanes: &[Lane::V3_4],
         covers: |operation, theirs, ours, _| {
             let refused = |answer: &Answer| matches!(answer, Answer::Refused { .. });
-            matches!(operation, Operation::Txn(_)) && refused(theirs) && refused(ours)
+            match (theirs, ours) {
+                (Answer::Watch(theirs), Answer::Watch(ours)) => {
+                    let mut ours = ours.clone();
+                    for (our, their) in ours.writes.iter_mut().zip(&theirs.writes) {
+                        if refused(our) && refused(their) {
+                            *our = their.clone();
+                        }
+                    }
+                    *theirs == ours
+                }
+                _ => matches!(operation, Operation::Txn(_)) && refused(theirs) && refused(ours),
+            }
         },
     },
     Allowed {
@@ -126,6 +145,11 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
                that its id is taken, a cancellation is answered again and a request for progress never; for chainfire \
                it is gone",
         lanes: Lane::ALL,
+    },
+    LeftOut {
+        section: "§2.9",
+        what: "compactions that are not waited for: while no key is live, 3.4.23 hashes what it is about to remove",
+        lanes: &[Lane::V3_4],
     },
     LeftOut {
         section: "§2.2",

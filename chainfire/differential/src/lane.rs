@@ -30,6 +30,14 @@ impl Lane {
         }
     }
 
+    /// Whether HashKV does not depend on how far a compaction is; see [`crate::allowed::LEFT_OUT`].
+    pub(crate) fn hashes_while_it_compacts(self) -> bool {
+        match self {
+            Self::V3_6 => true,
+            Self::V3_4 => false,
+        }
+    }
+
     /// Whether it refuses what it cannot make sense of; see [`crate::allowed::LEFT_OUT`].
     pub(crate) fn refuses_nonsense(self) -> bool {
         match self {

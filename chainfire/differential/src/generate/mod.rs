@@ -104,7 +104,8 @@ fn delete(random: &mut Random) -> DeleteRangeRequest {
 fn compaction(random: &mut Random, horizon: Horizon) -> CompactionRequest {
     let recent = horizon.revision - i64::from(random.below(60));
     let revision = if random.once_in(4) { revision(random, horizon) } else { recent };
-    CompactionRequest { revision, physical: random.once_in(2) }
+    let physical = random.once_in(2) || !horizon.lane.hashes_while_it_compacts();
+    CompactionRequest { revision, physical }
 }
 
 /// A revision of interest: the newest, recent ones, the edges of what is readable, and beyond.
