@@ -1,5 +1,6 @@
 //! §2.10: etcd's own authentication in the drop-in server.
 
+mod beyond;
 mod certificates;
 mod etcdctl;
 mod guards;
