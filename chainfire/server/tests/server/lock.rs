@@ -17,6 +17,7 @@ use crate::{
     doors::{Suite, as_admin},
     kv::{get, put, range},
     support::TestServer,
+    three::cluster,
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -157,6 +158,21 @@ async fn who_lost_the_session_in_the_line_is_told() -> anyhow::Result<()> {
     assert_eq!((expired.code(), expired.message()), (Code::Unknown, "mutex: session is expired"));
     let missing = client(&server).lock(on("l", 99)).await.unwrap_err();
     assert_eq!((missing.code(), missing.message()), (Code::NotFound, "etcdserver: requested lease not found"));
+    Ok(())
+}
+
+/// Whichever members those in the line have asked.
+#[tokio::test]
+async fn a_line_goes_through_all_members() -> anyhow::Result<()> {
+    let servers = cluster(&[]).await?;
+    let [first, second, third] = servers.as_slice() else { anyhow::bail!("three members") };
+    first.kv().range(get("ready")).await?;
+    leases(second, &[1, 2]).await?;
+    let held = client(first).lock(on("l", 1)).await?.into_inner();
+    let next = waiting(second, on("l", 2));
+    line(third, b"l/", b"l0", 2).await?;
+    client(third).unlock(UnlockRequest { key: held.key }).await?;
+    assert_eq!(soon(next).await??.key, "l/2");
     Ok(())
 }
 
