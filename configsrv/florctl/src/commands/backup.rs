@@ -123,8 +123,7 @@ fn write(receiver: mpsc::Receiver<Bytes>, path: &Path, passphrase: Option<&Passp
     }
     let file = writer.finish().map_err(broken)?.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    let manifest = File::open(path).map_err(failed).and_then(|file| Reader::manifest_of(file).map_err(broken));
-    manifest
+    File::open(path).map_err(failed).and_then(|file| Reader::manifest_of(file).map_err(broken))
 }
 
 /// A backup that is not whole, or could not be written.
