@@ -11,6 +11,7 @@ mod native;
 mod programs;
 mod proofs;
 mod rocksdb;
+mod sim;
 mod steps;
 mod test;
 mod tidy;
@@ -43,6 +44,8 @@ enum Command {
     Differential(differential::Arguments),
     /// Measure release builds, beside other products where asked for.
     Bench(bench::Arguments),
+    /// Simulate clusters under every kind of failure, a seed at a time.
+    Sim(sim::Arguments),
     /// Run proof lanes against the real binaries.
     Proofs(proofs::Arguments),
 }
@@ -66,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(&layout, &arguments),
         Command::Differential(arguments) => differential::run(&layout, &arguments),
         Command::Bench(arguments) => bench::run(&layout, &arguments),
+        Command::Sim(arguments) => sim::run(&layout, &arguments),
         Command::Proofs(arguments) => proofs::run(&layout, &arguments),
     }
 }

@@ -26,6 +26,9 @@ mod node;
 pub mod peer_ca;
 mod rejoin;
 mod restore;
+mod runtime;
+#[cfg(test)]
+mod sim;
 mod state;
 mod status;
 mod types;

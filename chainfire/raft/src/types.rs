@@ -7,7 +7,7 @@ use openraft::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Member, Position};
+use crate::{Member, Position, runtime::Runtime};
 
 openraft::declare_raft_types!(
     /// openraft's type parameters. At most one leader in a term, so that terms order writes and fence locks.
@@ -17,6 +17,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Peer,
         LeaderId = leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type LogId = LogIdOf<TypeConfig>;

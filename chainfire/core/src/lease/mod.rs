@@ -2,12 +2,14 @@
 //! learns of grants, revocations, and the leader's decision that leases have expired.
 
 mod checkpoint;
+mod clock;
 mod store;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use checkpoint::checkpoint;
 pub use checkpoint::{CheckpointedLease, LeaseCheckpoint, remaining};
+pub use clock::{Clock, Inherited, Renewal};
 pub use store::{Lease, import, keys, lease, leases};
 pub(crate) use store::{attach, detach, end, grant};
 

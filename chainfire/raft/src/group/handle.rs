@@ -208,6 +208,9 @@ pub(crate) fn settings(config: &crate::GroupConfig, timing: Timing) -> Result<op
         replication_lag_threshold: config.snapshot_every.saturating_add(config.keep_entries).saturating_mul(2),
         max_payload_entries: 1024,
         enable_pre_vote: Some(true),
+        // A leader that restarts in its old term answers reads with what it knew to be committed when it was last synced,
+        // which may be less than it has acknowledged. It must win an election first.
+        enable_leader_restore: Some(false),
         // A leader without quorum goes quiet for a while, so that the others can elect another one.
         quorum_loss_probe_interval: Some(millis(timing.election_max).saturating_mul(2)),
         ..openraft::Config::default()

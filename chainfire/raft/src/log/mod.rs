@@ -13,3 +13,9 @@ mod wal;
 
 pub(crate) use db::LogDb;
 pub(crate) use store::{Durable, LogReader, LogStore};
+#[cfg(test)]
+pub(crate) use {
+    db::Synced,
+    disk::{Change, Disk, Family, Visit},
+    flusher::Waiter,
+};

@@ -14,6 +14,8 @@ pub(crate) use certificate::{check_own, peer_dns_name, slot_name};
 pub(crate) use client::Connections;
 pub(crate) use dialer::{CallError, Dialer};
 pub(crate) use service::{PeerGroup, PeerService};
+#[cfg(test)]
+pub(crate) use wire::{AppendAnswerV1, AppendV1, VoteAnswerV1, VoteRequestV1};
 pub(crate) use wire::{
     AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1, ReadIndexAnswerV1, ReadIndexV1,
     RejoinAnswerV1, RejoinV1, decode, encode,

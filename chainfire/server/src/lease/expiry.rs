@@ -2,13 +2,13 @@ use std::{sync::Arc, time::Duration};
 
 use chainfire_core::{
     Halt, Origin, UserAnswer, UserCommand,
-    lease::{self, ExpiredLease, LeaseExpire, LeaseId},
+    lease::{self, ExpiredLease, Inherited, LeaseExpire, LeaseId},
 };
 use holdfast_keyspace::Read;
 use holdfast_service::Stop;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use super::{Desk, Lessor, checkpoints, clock::Inherited};
+use super::{Desk, Lessor, checkpoints};
 use crate::{Error, metrics::Metrics, request::request_id, store::Store};
 
 /// Ends leases whose time is over, while this server leads.

@@ -4,11 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chainfire_core::lease::LeaseId;
+use chainfire_core::lease::{Clock, Inherited, LeaseId, Renewal};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use super::clock::{Clock, Inherited, Renewal};
 
 /// The clocks of all leases while this server leads; nothing while it does not. Told of grants and ends by the apply
 /// path, in log order.

@@ -3,14 +3,13 @@
 //! longer than promised but never shorter.
 
 mod checkpoints;
-mod clock;
 mod desk;
 mod expiry;
 mod keeper;
 mod lessor;
 mod wire;
 
-pub(crate) use clock::Renewal;
+pub(crate) use chainfire_core::lease::Renewal;
 pub(crate) use desk::Desk;
 pub(crate) use expiry::Expiry;
 pub(crate) use keeper::Keeper;

@@ -3,11 +3,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chainfire_core::lease::LeaseId;
+use super::LeaseId;
 
-/// When each lease ends, as the leader measures it. Pure: the present is an argument.
+/// When each lease ends, as the leader measures it; no part of the replicated state. The present is an argument.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub struct Clock {
     leases: HashMap<LeaseId, Running>,
     /// When something is to be done about a lease: its deadline, or the next attempt to end it.
     agenda: BTreeSet<(Instant, LeaseId)>,
@@ -22,22 +22,22 @@ struct Running {
 
 /// A lease that a predecessor has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Inherited {
-    pub(crate) id: LeaseId,
-    pub(crate) ttl: Duration,
+pub struct Inherited {
+    pub id: LeaseId,
+    pub ttl: Duration,
     /// Its whole time, unless the predecessor has said how much of it there is.
-    pub(crate) left: Duration,
+    pub left: Duration,
 }
 
 impl Inherited {
-    pub(crate) fn whole(id: LeaseId, ttl: Duration) -> Self {
+    pub fn whole(id: LeaseId, ttl: Duration) -> Self {
         Self { id, ttl, left: ttl }
     }
 }
 
 /// What became of a request to keep a lease alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub enum Renewal {
     /// It runs for its whole time again.
     Renewed {
         ttl: Duration,
@@ -57,7 +57,7 @@ const SPACING: Duration = Duration::from_micros(1_500);
 impl Clock {
     /// Takes over the leases of a predecessor, each with what it has left and `extension` on top: what a new leader
     /// cannot know is how much of it was already given away. Leases that are known already are newer.
-    pub(crate) fn adopt(&mut self, now: Instant, leases: impl IntoIterator<Item = Inherited>, extension: Duration) {
+    pub fn adopt(&mut self, now: Instant, leases: impl IntoIterator<Item = Inherited>, extension: Duration) {
         let unknown = leases.into_iter().filter(|lease| !self.leases.contains_key(&lease.id));
         let mut sorted: Vec<_> = unknown.map(|lease| (lease.left, lease.id, lease.ttl)).collect();
         sorted.sort_unstable();
@@ -69,18 +69,18 @@ impl Clock {
         }
     }
 
-    pub(crate) fn granted(&mut self, now: Instant, id: LeaseId, ttl: Duration) {
+    pub fn granted(&mut self, now: Instant, id: LeaseId, ttl: Duration) {
         let deadline = later(now, ttl);
         self.set(id, Running { ttl, deadline, next: deadline });
     }
 
-    pub(crate) fn ended(&mut self, id: LeaseId) {
+    pub fn ended(&mut self, id: LeaseId) {
         if let Some(running) = self.leases.remove(&id) {
             self.agenda.remove(&(running.next, id));
         }
     }
 
-    pub(crate) fn renew(&mut self, now: Instant, id: LeaseId) -> Renewal {
+    pub fn renew(&mut self, now: Instant, id: LeaseId) -> Renewal {
         let Some(running) = self.leases.get(&id).copied() else { return Renewal::Unknown };
         if running.deadline <= now {
             return Renewal::Expired;
@@ -90,18 +90,18 @@ impl Clock {
     }
 
     /// How long the lease still runs; zero while it waits to be ended.
-    pub(crate) fn remaining(&self, now: Instant, id: LeaseId) -> Option<Duration> {
+    pub fn remaining(&self, now: Instant, id: LeaseId) -> Option<Duration> {
         self.leases.get(&id).map(|running| running.deadline.saturating_duration_since(now))
     }
 
     /// Whether a lease has to be ended now.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
+    pub fn is_due(&self, now: Instant) -> bool {
         self.agenda.first().is_some_and(|(next, _)| *next <= now)
     }
 
     /// Leases whose time is over, at most `limit`, the oldest first. They come again after [`RETRY`] unless
     /// [`Clock::ended`] is told of them.
-    pub(crate) fn take_due(&mut self, now: Instant, limit: usize) -> Vec<LeaseId> {
+    pub fn take_due(&mut self, now: Instant, limit: usize) -> Vec<LeaseId> {
         let due: Vec<LeaseId> =
             self.agenda.iter().take_while(|(next, _)| *next <= now).take(limit).map(|(_, id)| *id).collect();
         for id in &due {
@@ -113,13 +113,13 @@ impl Clock {
     }
 
     /// Leases that are granted for longer than `ttl`, and what they have left.
-    pub(crate) fn longer_than(&self, now: Instant, ttl: Duration) -> Vec<(LeaseId, Duration)> {
+    pub fn longer_than(&self, now: Instant, ttl: Duration) -> Vec<(LeaseId, Duration)> {
         let long = self.leases.iter().filter(|(_, running)| running.ttl > ttl);
         long.map(|(id, running)| (*id, running.deadline.saturating_duration_since(now))).collect()
     }
 
     /// Leases by the time that they have left.
-    pub(crate) fn by_deadline(&self) -> Vec<LeaseId> {
+    pub fn by_deadline(&self) -> Vec<LeaseId> {
         let mut leases: Vec<_> = self.leases.iter().map(|(id, running)| (running.deadline, *id)).collect();
         leases.sort_unstable();
         leases.into_iter().map(|(_, id)| id).collect()
