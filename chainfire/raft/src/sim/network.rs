@@ -141,8 +141,8 @@ fn lost() -> Unreachable<TypeConfig> {
 }
 
 /// What arrives of a message: encoded and decoded as between servers.
-fn wired<W: Serialize + DeserializeOwned>(message: W) -> Option<W> {
-    decode(&encode(&message).ok()?).ok()
+fn wired<W: Serialize + DeserializeOwned>(message: &W) -> Option<W> {
+    decode(&encode(message).ok()?).ok()
 }
 
 impl Link {
@@ -166,8 +166,8 @@ impl Link {
         F: Future<Output = Option<VoteResponse<TypeConfig>>>,
     {
         let answer = self.call(|raft| async move {
-            let answer = call(raft, wired(VoteRequestV1::from(&request))?.into()).await?;
-            wired(VoteAnswerV1::from(&answer)).map(VoteResponse::from)
+            let answer = call(raft, wired(&VoteRequestV1::from(&request))?.into()).await?;
+            wired(&VoteAnswerV1::from(&answer)).map(VoteResponse::from)
         });
         answer.await.map_err(RPCError::Unreachable)
     }
@@ -182,14 +182,14 @@ impl RaftNetworkV2<TypeConfig> for Link {
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>> {
         let answer = self.call(|raft| async move {
-            let request = AppendEntriesRequest::try_from(wired(AppendV1::from(&rpc))?).ok()?;
+            let request = AppendEntriesRequest::try_from(wired(&AppendV1::from(&rpc))?).ok()?;
             let answer: StreamAppendResult<TypeConfig> = match raft.append_entries(request).await.ok()? {
                 AppendEntriesResponse::Success => Ok(rpc.entries.last().map(|last| last.log_id).or(rpc.prev_log_id)),
                 AppendEntriesResponse::PartialSuccess(matching) => Ok(matching),
                 AppendEntriesResponse::Conflict => Err(StreamAppendError::Conflict(rpc.prev_log_id?)),
                 AppendEntriesResponse::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote)),
             };
-            wired(AppendAnswerV1::from(answer)).map(StreamAppendResult::<TypeConfig>::from)
+            wired(&AppendAnswerV1::from(answer)).map(StreamAppendResult::<TypeConfig>::from)
         });
         answer.await.map(AppendEntriesResponse::from).map_err(RPCError::Unreachable)
     }

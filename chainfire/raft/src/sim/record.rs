@@ -47,14 +47,14 @@ impl Record {
     }
 
     pub(super) fn note(&self, what: impl Into<String>) {
-        self.lock().note(what.into());
+        self.lock().note(&what.into());
     }
 
     /// Keeps the first thing that went wrong.
     pub(super) fn judge(&self, verdict: impl FnOnce(&mut Inner) -> Verdict) {
         let mut inner = self.lock();
         if let Err(reason) = verdict(&mut inner) {
-            inner.note(format!("VIOLATION: {reason}"));
+            inner.note(&format!("VIOLATION: {reason}"));
             inner.violation.get_or_insert(reason);
         }
     }
@@ -69,7 +69,7 @@ impl Record {
 }
 
 impl Inner {
-    fn note(&mut self, what: String) {
+    fn note(&mut self, what: &str) {
         let at = self.began.elapsed().as_millis();
         self.trace.push(format!("{at:>7} ms  {what}"));
     }

@@ -61,14 +61,20 @@ const FEW: u64 = 16;
 /// Within how many seeds a bug must be found.
 const SOME: u64 = 400;
 
+/// `cargo xtask sim` asks for `HOLDFAST_SIM_SEEDS` seeds from `HOLDFAST_SIM_FIRST` on.
 #[test]
-fn a_short_run_finds_nothing_and_leaves_nothing_out() {
-    let reached = clean(0, FEW);
-    println!("{reached:?}");
-    let few = usize::try_from(FEW).unwrap_or(1);
-    let per_seed = [reached.terms, reached.writes, reached.events].map(|sum| sum / few);
-    assert!(per_seed.iter().all(|count| *count > 1), "{reached:?}");
-    assert!([reached.leases, reached.rejoins, reached.snapshots].iter().all(|count| *count > 1), "{reached:?}");
+fn nothing_is_found_and_nothing_left_out() {
+    let number = |name: &str, without: u64| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(without);
+    let (first, seeds) = (number("HOLDFAST_SIM_FIRST", 0), number("HOLDFAST_SIM_SEEDS", FEW));
+    let begun = Instant::now();
+    let reached = clean(first, seeds);
+    println!("{seeds} seeds from {first} in {:.0} s: {reached:?}", begun.elapsed().as_secs_f64());
+    if seeds >= FEW {
+        let seeds = usize::try_from(seeds).unwrap_or(1);
+        let per_seed = [reached.terms, reached.writes, reached.events].map(|sum| sum / seeds);
+        assert!(per_seed.iter().all(|count| *count > 1), "{reached:?}");
+        assert!([reached.leases, reached.rejoins, reached.snapshots].iter().all(|count| *count > 1), "{reached:?}");
+    }
 }
 
 #[test]
@@ -110,16 +116,4 @@ fn a_restore_that_watchers_do_not_hear_of_is_found() {
 #[test]
 fn leases_that_a_new_leader_does_not_extend_are_found() {
     finds(Sabotage::LeasesAreNotExtended, None, &["lease"]);
-}
-
-/// `cargo xtask sim`: `HOLDFAST_SIM_SEEDS` seeds from `HOLDFAST_SIM_FIRST` on.
-#[test]
-#[ignore = "long"]
-fn many_seeds_find_nothing() {
-    let number = |name: &str, without: u64| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(without);
-    let (first, seeds) = (number("HOLDFAST_SIM_FIRST", 0), number("HOLDFAST_SIM_SEEDS", 10_000));
-    let begun = Instant::now();
-    let reached = clean(first, seeds);
-    let seconds = begun.elapsed().as_secs_f64();
-    println!("{seeds} seeds from {first} in {seconds:.0} s find nothing: {reached:?}");
 }

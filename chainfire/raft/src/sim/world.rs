@@ -235,10 +235,11 @@ impl World {
             let whole =
                 process.state.read(|read| kv::history(read, Revision(2), Revision(i64::MAX - 1), usize::MAX, false));
             let history = whole.map_err(|error| format!("{error:?}"))?.revisions;
-            let record = self.record.lock();
-            record.writes.compare(newest, &history)?;
-            record.watches.compare(&history)?;
-            drop(record);
+            {
+                let record = self.record.lock();
+                record.writes.compare(newest, &history)?;
+                record.watches.compare(&history)?;
+            }
             logs.push(self.fleet.log_of(process.id.slot()).await?);
         }
         self.record.lock().logs.compare(&logs)
