@@ -1,40 +1,32 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use axum::BoxError;
 use bytes::Bytes;
+use http_body_util::Limited;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use thiserror::Error;
 
 use crate::Standing;
 
-/// The body of a stranger's request. It may be short only: whoever wants to send more says first who he is.
-pub(crate) struct Modest {
-    body: Incoming,
-    standing: Standing,
-    left: usize,
+/// The body of a request that began as a stranger's. It may be short only, unless its caller is known by the time that
+/// somebody reads it: whoever wants to send more says first who he is.
+pub(crate) enum Modest {
+    Unread {
+        /// There until it is read.
+        body: Option<Incoming>,
+        standing: Standing,
+        bytes: usize,
+    },
+    Bounded(Limited<Incoming>),
+    Free(Incoming),
 }
 
-#[derive(Debug, Error)]
-#[error("the request is too large for a caller that is not known")]
-struct TooLarge;
-
 impl Modest {
-    /// At most `bytes`, until the caller is known.
+    /// At most `bytes` of a caller that is not known.
     pub(crate) fn new(body: Incoming, standing: Standing, bytes: usize) -> Self {
-        Self { body, standing, left: bytes }
-    }
-
-    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), TooLarge> {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None if self.standing.is_stranger() => return Err(TooLarge),
-            None => self.left = usize::MAX,
-        }
-        Ok(())
+        Self::Unread { body: Some(body), standing, bytes }
     }
 }
 
@@ -43,20 +35,31 @@ impl Body for Modest {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-            None => return Poll::Ready(None),
-        };
-        let counted = self.count(&frame);
-        Poll::Ready(Some(counted.map(|()| frame).map_err(Into::into)))
+        if let Self::Unread { body, standing, bytes } = &mut *self
+            && let Some(body) = body.take()
+        {
+            *self = if standing.is_stranger() { Self::Bounded(Limited::new(body, *bytes)) } else { Self::Free(body) };
+        }
+        match &mut *self {
+            Self::Unread { .. } => Poll::Ready(None),
+            Self::Bounded(body) => Pin::new(body).poll_frame(context),
+            Self::Free(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match self {
+            Self::Unread { body, .. } => body.as_ref().is_none_or(Body::is_end_stream),
+            Self::Bounded(body) => body.is_end_stream(),
+            Self::Free(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self {
+            Self::Unread { body, .. } => body.as_ref().map(Body::size_hint).unwrap_or_default(),
+            Self::Bounded(body) => body.size_hint(),
+            Self::Free(body) => body.size_hint(),
+        }
     }
 }
