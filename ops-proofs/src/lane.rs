@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use holdfast_testkit::Binaries;
+use holdfast_testkit::{Binaries, Cluster};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
@@ -53,6 +53,24 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Starts a cluster and lets `drive` have it; keeps the servers' logs, whatever comes of it. The cluster is driven
+    /// from one task, which may block: clients have the runtime's other threads.
+    pub(crate) fn on_cluster(
+        &self,
+        check: &str,
+        servers: usize,
+        drive: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
+    ) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let folder = tempfile::Builder::new().prefix("holdfast-proof-").tempdir()?;
+        let mut cluster = Cluster::start_in(self.binaries, folder.path(), servers)?;
+        let outcome = runtime.block_on(drive(&mut cluster));
+        // Killed before their logs are kept, so that the files do not change any more.
+        drop(cluster);
+        self.keep_logs(check, &folder.path().join("logs"))?;
+        outcome
+    }
+
     /// Keeps a value as a file of evidence of the running check.
     pub(crate) fn keep(&self, file: &str, value: &impl serde::Serialize) -> Result<()> {
         let evidence = self.artifacts.keep(file, value)?;

@@ -72,17 +72,9 @@ struct Exercised {
 }
 
 fn prove(run: &Run<'_>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let folder = tempfile::Builder::new().prefix("holdfast-proof-").tempdir()?;
-    let mut cluster = Cluster::start_in(run.binaries, folder.path(), SERVERS)?;
-    let outcome = runtime.block_on(drive(run, &mut cluster));
-    // Killed before their logs are kept, so that the files do not change any more.
-    drop(cluster);
-    run.keep_logs(CHECK.id, &folder.path().join("logs"))?;
-    outcome
+    run.on_cluster(CHECK.id, SERVERS, async |cluster| drive(run, cluster).await)
 }
 
-/// The cluster is driven from this task, which may block: the writers have the runtime's other threads.
 async fn drive(run: &Run<'_>, cluster: &mut Cluster) -> Result<()> {
     let kills = match run.setting {
         Setting::Short => 10,

@@ -7,7 +7,7 @@ use holdfast_proto::chainfire::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Etcd, copies::Parts};
+use super::{Etcd, caller::Caller, copies::Parts};
 use crate::{Error, store::Ungoverned, wire};
 
 /// What etcd has no call for.
@@ -23,7 +23,7 @@ impl Admin for Etcd {
         &self,
         request: Request<SetAuditPolicyRequest>,
     ) -> Result<Response<SetAuditPolicyResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let state = cluster::state(self.store.group().state()).map_err(Error::from)?;
         if state.is_some_and(|state| !state.journal) {
             return Err(Status::failed_precondition("this store stands alone and keeps no history"));

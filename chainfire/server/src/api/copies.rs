@@ -11,7 +11,7 @@ use iam_client::Identity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
-use super::Etcd;
+use super::{Etcd, caller::Caller};
 use crate::{
     Error,
     backup::{self, Sources},
@@ -47,7 +47,7 @@ impl Etcd {
         &self,
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Parts<SnapshotResponse>>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let place = self.copies.place()?;
         self.disclose(&caller.identity, "maintenance.Snapshot").await?;
         let (header, about) = (self.current_header()?, self.about()?);
@@ -65,7 +65,7 @@ impl Etcd {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<Parts<BackupResponse>>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let place = self.copies.place()?;
         if !request.get_ref().local {
             self.store.barrier().await.map_err(Error::from)?;

@@ -16,7 +16,7 @@ use holdfast_proto::{
     v3lockpb::lock_server::LockServer,
 };
 use iam_client::{DisclosureLog, KeyAuthority, PasswordLogin};
-use tonic::{Extensions, metadata::MetadataMap, service::Routes};
+use tonic::service::Routes;
 
 use super::{caller::Caller, copies::Copies, demands::Demands, learner, oversize, release, traffic};
 use crate::{
@@ -130,11 +130,6 @@ impl Etcd {
 
     pub(super) fn headers(&self) -> Headers {
         Headers { cluster: self.directory.members().cluster(), member: self.directory.members().own_id() }
-    }
-
-    /// Who calls. What else the metadata demands, [`Demands`] has seen to.
-    pub(super) fn admit(&self, _: &MetadataMap, extensions: &Extensions) -> Result<Caller, Error> {
-        Ok(Caller::of(extensions))
     }
 
     /// The same caller as of now, for streams, which may outlive what established it.

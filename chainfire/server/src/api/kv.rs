@@ -11,13 +11,13 @@ use holdfast_proto::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Etcd, range_stream::RangeParts};
+use super::{Etcd, caller::Caller, range_stream::RangeParts};
 use crate::{Error, wire};
 
 #[tonic::async_trait]
 impl Kv for Etcd {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let request = request.into_inner();
         let serializable = request.serializable;
         if !serializable && self.store.group().is_learner() {
@@ -43,7 +43,7 @@ impl Kv for Etcd {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let put = wire::put(request.into_inner())?;
         self.permit_change(&caller, put.lease != LeaseId::NONE, |permit| permit.put(&put)).await?;
         let done = self.store.change(caller.origin(), UserCommand::Put(put)).await?;
@@ -55,7 +55,7 @@ impl Kv for Etcd {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let delete = wire::delete_range(request.into_inner())?;
         self.permit_change(&caller, false, |permit| permit.delete(&delete)).await?;
         let done = self.store.change(caller.origin(), UserCommand::DeleteRange(delete)).await?;
@@ -64,7 +64,7 @@ impl Kv for Etcd {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let request = request.into_inner();
         let serializable = all_serializable(&request);
         let txn = wire::txn(request, self.store.limits().txn_ops)?;
@@ -86,7 +86,7 @@ impl Kv for Etcd {
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let request = request.into_inner();
         let compact = wire::compact(&request);
         let done = self.store.change(caller.origin(), UserCommand::Compact(compact)).await?;

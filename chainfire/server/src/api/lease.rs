@@ -21,7 +21,7 @@ type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Statu
 #[tonic::async_trait]
 impl Lease for Etcd {
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Result<Response<LeaseGrantResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         // A lease has no keys yet; it is of use only to somebody who may write some.
         self.doors.keys.authorize_some_key(&caller.identity, KeyAccess::Write).map_err(Error::from)?;
         let request = request.into_inner();
@@ -35,7 +35,7 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let id = LeaseId(request.into_inner().id);
         self.permit_change(&caller, true, |permit| permit.lease(KeyAccess::Write, id)).await?;
         let revoke = UserCommand::LeaseRevoke(LeaseRevoke { id });
@@ -51,7 +51,7 @@ impl Lease for Etcd {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let etcd = self.clone();
         let answers = request.into_inner().then(move |request| {
             let (etcd, caller) = (etcd.clone(), caller.clone());
@@ -64,7 +64,7 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let request = request.into_inner();
         let id = LeaseId(request.id);
         self.store.barrier().await.map_err(Error::from)?;
@@ -87,7 +87,7 @@ impl Lease for Etcd {
         &self,
         request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         self.store.barrier().await.map_err(Error::from)?;
         let leases = self.keeper.list()?;
         self.permit(&caller, |permit| permit.leases(&leases))?;

@@ -39,7 +39,7 @@ struct Read {
 
 impl Etcd {
     pub(super) async fn range_parts(&self, request: Request<RangeRequest>) -> Result<RangeParts, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let request = request.into_inner();
         let serializable = request.serializable;
         let range = wire::range_stream(request)?;

@@ -19,7 +19,7 @@ impl Watch for Etcd {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = self.admit(request.metadata(), request.extensions())?;
+        let caller = Caller::of(request.extensions());
         let subscription = Arc::new(self.hub.subscribe());
         let sender = Sender::new(subscription.clone(), self.store.clone());
         let receiver = Receiver { etcd: self.clone(), caller, subscription };
