@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     disk,
     door::Doors,
-    figures::Figures,
+    figures::{Figures, Outcome},
     load::{self, Window},
     scenario::{Load, Scenario, Size, table},
     subject::{Kind, Subject},
@@ -94,16 +94,22 @@ impl Course {
         let per_second = keys as f64 / begun.elapsed().as_secs_f64();
         let memory = subject.memory()?;
         let start = subject.restart().await?.as_secs_f64() * 1_000.0;
-        Ok(Figures { per_second, operations: keys as u64, memory, start: Some(start), ..Figures::default() })
+        Ok(Figures {
+            per_second,
+            operations: keys as u64,
+            memory,
+            outcome: Some(Outcome::Start(start)),
+            ..Figures::default()
+        })
     }
 }
 
 impl Run {
     fn note(&mut self, scenario: Scenario, figures: Figures) {
-        let Figures { per_second, p50, p99, failed, memory, start, .. } = figures;
-        let start = start.map(|start| format!(", start {start:.0} ms")).unwrap_or_default();
+        let Figures { per_second, p50, p99, failed, memory, outcome, .. } = figures;
+        let outcome = outcome.map(|outcome| format!("; {outcome}")).unwrap_or_default();
         eprintln!(
-            "  {scenario}: {per_second:.0}/s, p50 {p50:.2} ms, p99 {p99:.2} ms, {failed} failed, {} MiB{start}",
+            "  {scenario}: {per_second:.0}/s, p50 {p50:.2} ms, p99 {p99:.2} ms, {failed} failed, {} MiB{outcome}",
             memory >> 20
         );
         self.results.push(Line { scenario: scenario.to_string(), figures });

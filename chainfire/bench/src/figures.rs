@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -28,9 +28,33 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     /// Bytes that the first member occupies afterwards.
     pub(crate) memory: u64,
-    /// Milliseconds that a start took, where that was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) start: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// What a scenario tells beyond rates and latencies.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Milliseconds from the start of all servers to the last one's first answer.
+    Start(f64),
+}
+
+impl Outcome {
+    /// Milliseconds that something took, where the scenario is about that.
+    pub(crate) fn took(self) -> Option<f64> {
+        match self {
+            Self::Start(took) => Some(took),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(took) => write!(formatter, "start {took:.0} ms"),
+        }
+    }
 }
 
 impl Tally {

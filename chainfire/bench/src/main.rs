@@ -4,7 +4,7 @@
 //! - `subject`: starting one or three servers of a kind; `door`: the client, the same for all of them.
 //! - `load`: the load of each scenario; `course`: running it on one subject.
 //! - `figures`: throughput and latency; `disk`: what an fsync costs here; `process`: what a process occupies.
-//! - `report`: the table of ratios, the JSON and the picture.
+//! - `report`: the JSON and the table, whose rows are each a `ratio`; `plot`: the picture.
 
 mod course;
 mod disk;
@@ -13,6 +13,7 @@ mod figures;
 mod load;
 mod plot;
 mod process;
+mod ratio;
 mod report;
 mod scenario;
 mod subject;

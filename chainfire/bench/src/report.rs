@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     course::{Line, Run},
-    figures::Figures,
     plot,
+    ratio::{Heading, Ratio},
     subject::Kind,
 };
 
@@ -26,16 +26,12 @@ pub(crate) struct Report {
     runs: Vec<Run>,
 }
 
-/// A scenario of chainfire beside the same of etcd.
-#[derive(Debug)]
-pub(crate) struct Ratio<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) members: usize,
-    pub(crate) scenario: &'a str,
-    /// Both milliseconds, theirs and ours: a ratio is worth little where the disk was not the same.
-    pub(crate) fsync_p50: (f64, f64),
-    pub(crate) theirs: Figures,
-    pub(crate) ours: Figures,
+/// What is written: the figures, and what follows from them.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    ratios: &'a [Ratio<'a>],
 }
 
 impl Report {
@@ -64,14 +60,11 @@ impl Report {
             for line in &ours.results {
                 let same = |other: &&Line| other.scenario == line.scenario;
                 let Some(other) = theirs.results.iter().find(same) else { continue };
-                ratios.push(Ratio {
-                    kind: ours.kind,
-                    members: ours.members,
-                    scenario: &line.scenario,
-                    fsync_p50: (theirs.fsync_p50, ours.fsync_p50),
-                    theirs: other.figures,
-                    ours: line.figures,
-                });
+                ratios.push(Ratio::new(
+                    (ours.kind, ours.members, &line.scenario),
+                    (theirs.fsync_p50, ours.fsync_p50),
+                    (other.figures, line.figures),
+                ));
             }
         }
         ratios
@@ -84,26 +77,13 @@ impl Report {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             Ok::<_, anyhow::Error>(path)
         };
-        let mut written = vec![write(format!("chainfire-{}.json", self.begun), serde_json::to_string_pretty(self)?)?];
         let ratios = self.ratios();
+        let document = serde_json::to_string_pretty(&Document { report: self, ratios: &ratios })?;
+        let mut written = vec![write(format!("chainfire-{}.json", self.begun), document)?];
         if !ratios.is_empty() {
             written.push(write(format!("chainfire-{}.svg", self.begun), plot::bars(&ratios))?);
         }
         Ok(written)
-    }
-}
-
-impl Ratio<'_> {
-    /// How many times etcd's throughput; of a start, how many times faster it is.
-    pub(crate) fn throughput(&self) -> f64 {
-        match (self.theirs.start, self.ours.start) {
-            (Some(theirs), Some(ours)) => theirs / ours,
-            _ => self.ours.per_second / self.theirs.per_second,
-        }
-    }
-
-    fn memory(&self) -> f64 {
-        self.ours.memory as f64 / self.theirs.memory as f64
     }
 }
 
@@ -112,26 +92,7 @@ impl fmt::Display for Report {
         if !self.release {
             writeln!(formatter, "A build without optimisation: these figures say nothing about the product.")?;
         }
-        writeln!(
-            formatter,
-            "{:<8} {:>2}  {:<38} {:>8} {:>10} {:>10} {:>9} {:>9} {:>7}  fsync p50",
-            "mode", "n", "scenario", "× etcd", "etcd/s", "ours/s", "etcd p99", "our p99", "memory"
-        )?;
-        for ratio in self.ratios() {
-            let Ratio { kind, members, scenario, fsync_p50, theirs, ours } = &ratio;
-            writeln!(
-                formatter,
-                "{kind:<8} {members:>2}  {scenario:<38} {:>7.2}× {:>10.0} {:>10.0} {:>9.2} {:>9.2} {:>6.2}×  {:.2} / {:.2} ms",
-                ratio.throughput(),
-                theirs.per_second,
-                ours.per_second,
-                theirs.p99,
-                ours.p99,
-                ratio.memory(),
-                fsync_p50.0,
-                fsync_p50.1,
-            )?;
-        }
-        Ok(())
+        writeln!(formatter, "{Heading}")?;
+        self.ratios().iter().try_for_each(|ratio| writeln!(formatter, "{ratio}"))
     }
 }
