@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     disk,
     door::Doors,
-    figures::{Figures, Outcome},
+    figures::Figures,
     load::{self, Window},
     scenario::{Load, Scenario, Size, table},
     subject::{Kind, Subject},
@@ -42,65 +42,55 @@ pub(crate) struct Line {
 }
 
 impl Course {
-    /// Runs all scenarios that are wanted, one after the other on the same servers; a start that is measured has
-    /// servers of its own.
+    /// Runs all scenarios that are wanted: some one after the other on the same servers, which were filled before, and
+    /// some on servers of their own.
     pub(crate) async fn run(&self, kind: Kind, members: usize) -> Result<Run> {
         let fsync_p50 = disk::fsync_p50(&self.folder)?;
         eprintln!("{kind} with {members} members; fsync p50 {fsync_p50:.3} ms");
         let mut run = Run { kind, members, fsync_p50, results: Vec::new() };
-        let wanted = |scenario: &Scenario| self.only.as_ref().is_none_or(|only| scenario.to_string().contains(only));
-        let (starts, loads): (Vec<_>, Vec<_>) = table(self.size)
-            .into_iter()
-            .filter(wanted)
-            .partition(|scenario| matches!(scenario.load, Load::Start { .. }));
-        if !loads.is_empty() {
-            let subject = Subject::start(kind, members, &self.folder).await?;
-            load::fill(&Doors::open(&subject.entrance, 8).await?, FILLED, 256).await.context("filling the store")?;
-            for scenario in loads {
-                let measured = self.load(&subject, scenario).await;
-                run.note(scenario, measured.with_context(|| scenario.to_string())?);
+        let wanted = |scenario: &Scenario| {
+            scenario.fits(members) && self.only.as_ref().is_none_or(|only| scenario.to_string().contains(only))
+        };
+        let (alone, together): (Vec<_>, Vec<_>) =
+            table(self.size).into_iter().filter(wanted).partition(Scenario::is_alone);
+        if !together.is_empty() {
+            let mut subject = Subject::start(kind, members, &self.folder).await?;
+            load::fill(&subject.entrance, FILLED, 256).await.context("filling the store")?;
+            for scenario in together {
+                run.note(scenario, self.measure(&mut subject, scenario).await?);
             }
         }
-        for scenario in starts {
-            let measured = self.start(kind, members, scenario).await;
-            run.note(scenario, measured.with_context(|| scenario.to_string())?);
+        for scenario in alone {
+            let mut subject = Subject::start(kind, members, &self.folder).await?;
+            run.note(scenario, self.measure(&mut subject, scenario).await?);
         }
         Ok(run)
     }
 
-    async fn load(&self, subject: &Subject, Scenario { clients, value, load }: Scenario) -> Result<Figures> {
-        let doors = Doors::open(&subject.entrance, clients).await?;
-        let measured = self.measured;
-        let figures = match load {
-            Load::Put => load::put(&doors, clients, value, Window::open(measured)).await?,
-            Load::Range { keys, linearizable } => {
-                load::range(&doors, clients, keys, linearizable, Window::open(measured)).await?
-            }
-            Load::Txn => load::txn(&doors, clients, value, Window::open(measured)).await?,
-            Load::Mixed { watchers } => load::mixed(&doors, clients, watchers, value, measured).await?,
-            Load::KeepAlive { leases } => load::keep_alive(&doors, clients, leases, measured).await?,
-            Load::FanOut { watchers } => load::fan_out(&doors, watchers, value, measured).await?,
-            Load::Start { .. } => Figures::default(),
-        };
-        Ok(Figures { memory: subject.memory()?, ..figures })
+    async fn measure(&self, subject: &mut Subject, scenario: Scenario) -> Result<Figures> {
+        let figures = self.load(subject, scenario).await.with_context(|| scenario.to_string())?;
+        // A start tells what memory was taken before it.
+        let memory = if figures.memory == 0 { subject.memory()? } else { figures.memory };
+        Ok(Figures { memory, ..figures })
     }
 
-    /// The rate is that of the filling; memory is that of the servers that were filled, before they start again.
-    async fn start(&self, kind: Kind, members: usize, scenario: Scenario) -> Result<Figures> {
-        let Scenario { value, load: Load::Start { keys }, .. } = scenario else { return Ok(Figures::default()) };
-        let mut subject = Subject::start(kind, members, &self.folder).await?;
-        let begun = std::time::Instant::now();
-        load::fill(&Doors::open(&subject.entrance, 8).await?, keys, value).await?;
-        let per_second = keys as f64 / begun.elapsed().as_secs_f64();
-        let memory = subject.memory()?;
-        let start = subject.restart().await?.as_secs_f64() * 1_000.0;
-        Ok(Figures {
-            per_second,
-            operations: keys as u64,
-            memory,
-            outcome: Some(Outcome::Start(start)),
-            ..Figures::default()
-        })
+    async fn load(&self, subject: &mut Subject, Scenario { clients, value, load }: Scenario) -> Result<Figures> {
+        let measured = self.measured;
+        let entrance = subject.entrance.clone();
+        let doors = async || Doors::open(&entrance, clients).await;
+        match load {
+            Load::Put => load::put(&doors().await?, clients, value, Window::open(measured)).await,
+            Load::Range { keys, linearizable } => {
+                load::range(&doors().await?, clients, keys, linearizable, Window::open(measured)).await
+            }
+            Load::Txn => load::txn(&doors().await?, clients, value, Window::open(measured)).await,
+            Load::Mixed { watchers } => load::mixed(&doors().await?, clients, watchers, value, measured).await,
+            Load::KeepAlive { leases } => load::keep_alive(&doors().await?, clients, leases, measured).await,
+            Load::FanOut { watchers } => load::fan_out(&doors().await?, watchers, value, measured).await,
+            Load::CatchUp { revisions } => load::catch_up(&entrance, clients, revisions, value, measured).await,
+            Load::LeaderLoss { rounds } => load::leader_loss(subject, rounds, value).await,
+            Load::Start { keys } => load::start(subject, keys, value).await,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use anyhow::{Context as _, Result};
 use holdfast_proto::etcdserverpb::{
     AuthenticateRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-    watch_client::WatchClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use tonic::{
     Request, Status,
@@ -50,7 +50,7 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Connections for `clients` callers, spread evenly over the members.
+    /// Connections for `clients` callers, spread evenly over the members; the first are one to each member, in order.
     pub(crate) async fn open(entrance: &Entrance, clients: usize) -> Result<Self> {
         let endpoints = entrance.urls.iter().map(|url| endpoint(entrance, url)).collect::<Result<Vec<_>>>()?;
         let first = endpoints.first().context("a subject without members")?;
@@ -80,6 +80,10 @@ impl Doors {
 
     pub(crate) fn lease(&self, number: usize) -> LeaseClient<Wire> {
         LeaseClient::new(self.wire(number))
+    }
+
+    pub(crate) fn maintenance(&self, number: usize) -> MaintenanceClient<Wire> {
+        MaintenanceClient::new(self.wire(number))
     }
 }
 

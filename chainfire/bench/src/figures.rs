@@ -38,13 +38,22 @@ pub(crate) struct Figures {
 pub(crate) enum Outcome {
     /// Milliseconds from the start of all servers to the last one's first answer.
     Start(f64),
+    /// Milliseconds from a leader's sudden end to the next acknowledged write.
+    LeaderLoss { median: f64, worst: f64 },
+    /// Writes per second without a watcher and beside one that catches up; the events per second that it is told.
+    CatchUp { alone: f64, beside: f64, events: f64 },
 }
+
+/// The default of every server that is measured, in milliseconds.
+const ELECTION_TIMEOUT: f64 = 1_000.0;
 
 impl Outcome {
     /// Milliseconds that something took, where the scenario is about that.
     pub(crate) fn took(self) -> Option<f64> {
         match self {
             Self::Start(took) => Some(took),
+            Self::LeaderLoss { median, .. } => Some(median),
+            Self::CatchUp { .. } => None,
         }
     }
 }
@@ -53,6 +62,16 @@ impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(took) => write!(formatter, "start {took:.0} ms"),
+            Self::LeaderLoss { median, worst } => write!(
+                formatter,
+                "no write for {median:.0} ms, {:.2} × the election time-out (worst {worst:.0} ms)",
+                median / ELECTION_TIMEOUT
+            ),
+            Self::CatchUp { alone, beside, events } => write!(
+                formatter,
+                "{alone:.0}/s alone, {beside:.0}/s beside the watcher, {:.1} % less; {events:.0} events/s",
+                (1.0 - beside / alone) * 100.0
+            ),
         }
     }
 }

@@ -63,7 +63,7 @@ impl fmt::Display for Heading {
         write!(
             formatter,
             "{:<8} {:>2}  {:<42} {:>8} {:>10} {:>10} {:>9} {:>9} {:>8} {:>8}  fsync p50",
-            "mode", "n", "scenario", "× etcd", "etcd/s", "ours/s", "etcd p99", "our p99", "p99", "memory"
+            "mode", "n", "scenario", "× etcd", "etcd/s", "ours/s", "etcd p99", "our p99", "× p99", "× memory"
         )
     }
 }

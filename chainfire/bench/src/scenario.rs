@@ -14,6 +14,8 @@ pub(crate) fn table(size: Size) -> Vec<Scenario> {
         Scenario { clients: 64, value: 256, load: Load::Mixed { watchers: size.watchers } },
         Scenario { clients: 16, value: 0, load: Load::KeepAlive { leases: size.leases } },
         Scenario { clients: 1, value: 256, load: Load::FanOut { watchers: size.fan_out } },
+        Scenario { clients: 64, value: 256, load: Load::CatchUp { revisions: size.backlog } },
+        Scenario { clients: 1, value: 256, load: Load::LeaderLoss { rounds: size.rounds } },
         Scenario { clients: 1, value: 256, load: Load::Start { keys: size.keys } },
     ]);
     table
@@ -25,12 +27,16 @@ pub(crate) struct Size {
     watchers: usize,
     leases: usize,
     fan_out: usize,
+    backlog: usize,
+    rounds: usize,
     keys: usize,
 }
 
 impl Size {
-    pub(crate) const FULL: Self = Self { watchers: 10_000, leases: 100_000, fan_out: 1_000, keys: 1_000_000 };
-    pub(crate) const SMALL: Self = Self { watchers: 500, leases: 2_000, fan_out: 100, keys: 20_000 };
+    pub(crate) const FULL: Self =
+        Self { watchers: 10_000, leases: 100_000, fan_out: 1_000, backlog: 500_000, rounds: 9, keys: 1_000_000 };
+    pub(crate) const SMALL: Self =
+        Self { watchers: 500, leases: 2_000, fan_out: 100, backlog: 5_000, rounds: 3, keys: 20_000 };
 }
 
 /// One kind of load.
@@ -57,8 +63,25 @@ pub(crate) enum Load {
     KeepAlive { leases: usize },
     /// Puts of one key that everybody watches; an event that arrives counts.
     FanOut { watchers: usize },
+    /// Random keys of many, while a watcher that is this many revisions behind catches up.
+    CatchUp { revisions: usize },
+    /// Time from a leader's sudden end to the next acknowledged put: the median of these.
+    LeaderLoss { rounds: usize },
     /// Time from the start of a server that has these to its first linearizable answer, and the memory that it takes.
     Start { keys: usize },
+}
+
+impl Scenario {
+    /// Whether so many members can be put to it.
+    pub(crate) fn fits(&self, members: usize) -> bool {
+        // Two members do not go on without one of them.
+        !matches!(self.load, Load::LeaderLoss { .. }) || members >= 3
+    }
+
+    /// Whether it has servers of its own, which nothing was measured on before.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.load, Load::CatchUp { .. } | Load::LeaderLoss { .. } | Load::Start { .. })
+    }
 }
 
 impl fmt::Display for Scenario {
@@ -74,6 +97,8 @@ impl fmt::Display for Scenario {
             Load::Mixed { watchers } => write!(formatter, "mixed with {watchers} watchers, {clients} clients"),
             Load::KeepAlive { leases } => write!(formatter, "keepalive of {leases} leases, {clients} streams"),
             Load::FanOut { watchers } => write!(formatter, "fan-out to {watchers} watchers"),
+            Load::CatchUp { revisions } => write!(formatter, "catch-up of {revisions} revisions, {clients} clients"),
+            Load::LeaderLoss { rounds } => write!(formatter, "leader loss, {rounds} rounds"),
             Load::Start { keys } => write!(formatter, "start with {keys} keys"),
         }
     }

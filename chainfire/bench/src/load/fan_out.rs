@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
-use holdfast_proto::etcdserverpb::PutRequest;
+use holdfast_proto::etcdserverpb::{PutRequest, WatchCreateRequest};
 use tokio::task::JoinSet;
 
 use super::{Window, watchers};
@@ -16,7 +16,7 @@ const KEY: Bytes = Bytes::from_static(b"fan-out");
 /// One client puts a key that all watch. What counts is each event that arrives; its latency is the time since the put
 /// was sent, which the value carries.
 pub(crate) async fn fan_out(doors: &Doors, count: usize, bytes: usize, measured: Duration) -> Result<Figures> {
-    let streams = watchers::open(doors, count, |_| KEY).await?;
+    let streams = watchers::open(doors, count, |_| WatchCreateRequest { key: KEY, ..Default::default() }).await?;
     let epoch = Instant::now();
     let window = Window::open(measured);
     let mut listening = JoinSet::new();

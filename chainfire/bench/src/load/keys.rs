@@ -1,21 +1,14 @@
-use anyhow::Result;
 use bytes::Bytes;
-use holdfast_proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::Request};
-
-use crate::door::Doors;
 
 /// Keys that puts choose from, and that ranges find.
 pub(super) const SPACE: usize = 100_000;
 
-/// Puts in one transaction when a store is filled: etcd's limit is 128.
-const AT_ONCE: usize = 100;
-
-/// Transactions under way at a time when a store is filled.
-const WRITERS: usize = 8;
-
 pub(super) fn key(number: usize) -> Bytes {
     format!("bench/{number:010}").into()
 }
+
+/// The first key behind all that [`key`] makes.
+pub(super) const END: Bytes = Bytes::from_static(b"bench0");
 
 /// Bytes that do not compress to nothing.
 pub(super) fn value(bytes: usize) -> Bytes {
@@ -40,30 +33,6 @@ impl Dice {
     }
 }
 
-/// Puts the keys `0..count`.
-pub(crate) async fn fill(doors: &Doors, count: usize, bytes: usize) -> Result<()> {
-    let value = value(bytes);
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..WRITERS {
-        let (mut kv, value) = (doors.kv(writer), value.clone());
-        writers.spawn(async move {
-            for start in (writer * AT_ONCE..count).step_by(WRITERS * AT_ONCE) {
-                let put = |number| {
-                    Request::RequestPut(PutRequest { key: key(number), value: value.clone(), ..Default::default() })
-                };
-                let success =
-                    (start..count.min(start + AT_ONCE)).map(|number| RequestOp { request: Some(put(number)) });
-                kv.txn(TxnRequest { success: success.collect(), ..Default::default() }).await?;
-            }
-            Ok::<_, tonic::Status>(())
-        });
-    }
-    while let Some(done) = writers.join_next().await {
-        done??;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +47,7 @@ mod tests {
 
     #[test]
     fn keys_sort_by_number() {
-        assert!(key(9) < key(10) && key(99_999) < key(100_000));
+        assert!(key(9) < key(10) && key(99_999) < key(100_000) && key(1 << 30) < END);
         assert_eq!(value(256).len(), 256);
     }
 }

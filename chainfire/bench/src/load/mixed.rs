@@ -5,7 +5,7 @@ use std::sync::{
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use holdfast_proto::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
+use holdfast_proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest, kv_client::KvClient};
 use tokio::task::JoinSet;
 use tonic::Status;
 
@@ -47,7 +47,8 @@ pub(crate) async fn mixed(
 ) -> Result<Figures> {
     let events = Arc::new(AtomicU64::new(0));
     let mut listening = JoinSet::new();
-    for mut stream in watchers::open(doors, watched, key).await? {
+    let watcher = |number| WatchCreateRequest { key: key(number), ..Default::default() };
+    for mut stream in watchers::open(doors, watched, watcher).await? {
         let events = events.clone();
         listening.spawn(async move {
             while let Ok(Some(response)) = stream.responses.message().await {

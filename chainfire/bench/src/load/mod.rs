@@ -1,8 +1,11 @@
 //! The load of each scenario.
 
+mod catch_up;
 mod fan_out;
+mod fill;
 mod keep_alive;
 mod keys;
+mod leader_loss;
 mod mixed;
 mod put;
 mod range;
@@ -17,7 +20,15 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 pub(crate) use {
-    fan_out::fan_out, keep_alive::keep_alive, keys::fill, mixed::mixed, put::put, range::range, start::first_answer,
+    catch_up::catch_up,
+    fan_out::fan_out,
+    fill::fill,
+    keep_alive::keep_alive,
+    leader_loss::leader_loss,
+    mixed::mixed,
+    put::put,
+    range::range,
+    start::{first_answer, start},
     txn::txn,
 };
 

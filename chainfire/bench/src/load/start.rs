@@ -4,8 +4,12 @@ use anyhow::Result;
 use holdfast_proto::etcdserverpb::RangeRequest;
 use holdfast_testkit::eventually;
 
-use super::keys::key;
-use crate::door::{Doors, Entrance};
+use super::{fill, keys::key};
+use crate::{
+    door::{Doors, Entrance},
+    figures::{Figures, Outcome},
+    subject::Subject,
+};
 
 /// The longest that a start may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -22,4 +26,16 @@ pub(crate) async fn first_answer(entrance: &Entrance, begun: Instant) -> Result<
         .await?;
     }
     Ok(begun.elapsed())
+}
+
+/// Fills the servers and starts them again. The rate is that of the filling; memory is that of the servers that were
+/// filled, before they start again.
+pub(crate) async fn start(subject: &mut Subject, keys: usize, bytes: usize) -> Result<Figures> {
+    let begun = Instant::now();
+    fill(&subject.entrance, keys, bytes).await?;
+    let per_second = keys as f64 / begun.elapsed().as_secs_f64();
+    let memory = subject.memory()?;
+    let took = subject.restart().await?.as_secs_f64() * 1_000.0;
+    let outcome = Some(Outcome::Start(took));
+    Ok(Figures { per_second, operations: keys as u64, memory, outcome, ..Figures::default() })
 }

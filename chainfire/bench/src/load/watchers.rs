@@ -1,5 +1,4 @@
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use holdfast_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,13 +15,17 @@ pub(super) struct Stream {
     pub(super) responses: Streaming<WatchResponse>,
 }
 
-/// Opens `count` watchers, the n-th of `key(n)`.
-pub(super) async fn open(doors: &Doors, count: usize, key: impl Fn(usize) -> Bytes) -> Result<Vec<Stream>> {
+/// Opens `count` watchers, the n-th as `watcher(n)` says.
+pub(super) async fn open(
+    doors: &Doors,
+    count: usize,
+    watcher: impl Fn(usize) -> WatchCreateRequest,
+) -> Result<Vec<Stream>> {
     let mut opening = JoinSet::new();
     let numbers: Vec<usize> = (0..count).collect();
     for (stream, numbers) in numbers.chunks(PER_STREAM).enumerate() {
-        let keys = numbers.iter().map(|number| key(*number)).collect();
-        opening.spawn(one(doors.clone(), stream, keys));
+        let watchers = numbers.iter().map(|number| watcher(*number)).collect();
+        opening.spawn(one(doors.clone(), stream, watchers));
     }
     let mut streams = Vec::new();
     while let Some(stream) = opening.join_next().await {
@@ -31,16 +34,15 @@ pub(super) async fn open(doors: &Doors, count: usize, key: impl Fn(usize) -> Byt
     Ok(streams)
 }
 
-async fn one(doors: Doors, number: usize, keys: Vec<Bytes>) -> Result<Stream> {
-    let (requests, asked) = mpsc::channel(keys.len());
-    let watchers = keys.len();
-    for key in keys {
-        let create = WatchCreateRequest { key, ..Default::default() };
+async fn one(doors: Doors, number: usize, watchers: Vec<WatchCreateRequest>) -> Result<Stream> {
+    let wanted = watchers.len();
+    let (requests, asked) = mpsc::channel(wanted);
+    for create in watchers {
         requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await?;
     }
     let mut responses = doors.watch(number).watch(ReceiverStream::new(asked)).await?.into_inner();
     let mut created = 0;
-    while created < watchers {
+    while created < wanted {
         let response = responses.message().await?.context("a watch stream ended")?;
         created += usize::from(response.created);
     }

@@ -1,53 +1,24 @@
+mod kind;
+mod servers;
+
 use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    process::Command,
-    str::FromStr,
+    fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Error, Result, bail};
-use holdfast_testkit::{Binaries, Cluster, Process, client, free_ports};
-use serde::Serialize;
+use anyhow::{Context as _, Result};
+use holdfast_testkit::{Binaries, Cluster, client, free_ports};
 
+pub(crate) use self::kind::Kind;
+use self::servers::{Flags, Servers};
 use crate::{door::Entrance, load::first_answer, process};
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    /// The reference, etcd 3.6.
-    Etcd,
-    /// `holdfast chainfire`, with etcd's own flags and nothing else.
-    DropIn,
-    /// `holdfast serve`: TLS, IAM and audit.
-    Suite,
-}
-
-/// How long a server may take to end in order.
-const STOP: Duration = Duration::from_secs(60);
 
 /// Running servers of one kind, whose data is removed with them.
 pub(crate) struct Subject {
     servers: Servers,
     pub(crate) entrance: Entrance,
     _folder: tempfile::TempDir,
-}
-
-enum Servers {
-    /// Started with etcd's flags; the commands are kept for another start.
-    Alike {
-        logs: PathBuf,
-        members: Vec<(Process, Flags)>,
-    },
-    Suite(Cluster),
-}
-
-/// A program and its arguments.
-#[derive(Clone, Debug)]
-struct Flags {
-    program: PathBuf,
-    arguments: Vec<String>,
 }
 
 impl Subject {
@@ -69,35 +40,27 @@ impl Subject {
 
     /// Ends all servers in order and starts them again on their data; how long the start took until each answered.
     pub(crate) async fn restart(&mut self) -> Result<Duration> {
-        match &mut self.servers {
-            Servers::Alike { members, .. } => {
-                members.iter_mut().try_for_each(|(process, _)| process.terminate(STOP).map(drop))?;
-            }
-            Servers::Suite(cluster) => {
-                cluster.servers_mut().iter_mut().try_for_each(|server| server.terminate().map(drop))?;
-            }
-        }
+        let members = 0..self.servers.count();
+        members.clone().try_for_each(|member| self.servers.stop(member))?;
         let begun = Instant::now();
-        match &mut self.servers {
-            Servers::Alike { logs, members } => {
-                for (number, (process, flags)) in members.iter_mut().enumerate() {
-                    *process = flags.start(number, logs)?;
-                }
-            }
-            Servers::Suite(cluster) => {
-                cluster.servers_mut().iter_mut().try_for_each(holdfast_testkit::Server::start_again)?;
-            }
-        }
+        members.clone().try_for_each(|member| self.servers.start(member))?;
         first_answer(&self.entrance, begun).await
+    }
+
+    /// Ends a member, counted from 0, without a chance to prepare for it.
+    pub(crate) fn kill(&mut self, member: usize) -> Result<()> {
+        self.servers.kill(member)
+    }
+
+    /// Starts a member again that was killed, and waits for an answer of each.
+    pub(crate) async fn revive(&mut self, member: usize) -> Result<()> {
+        self.servers.start(member)?;
+        first_answer(&self.entrance, Instant::now()).await.map(drop)
     }
 
     /// Bytes that the first member's process occupies.
     pub(crate) fn memory(&self) -> Result<u64> {
-        let id = match &self.servers {
-            Servers::Alike { members, .. } => members.first().map(|(process, _)| process.id()),
-            Servers::Suite(cluster) => cluster.servers().first().and_then(holdfast_testkit::Server::id),
-        };
-        process::memory(id.context("no server runs")?)
+        process::memory(self.servers.first()?)
     }
 }
 
@@ -137,32 +100,4 @@ fn suite(members: usize, folder: &Path) -> Result<(Servers, Entrance)> {
         login: Some(("admin".to_owned(), cluster.admin_token()?)),
     };
     Ok((Servers::Suite(cluster), entrance))
-}
-
-impl Flags {
-    fn start(&self, number: usize, logs: &Path) -> Result<Process> {
-        Process::start(&format!("m{number}"), Command::new(&self.program).args(&self.arguments), logs)
-    }
-}
-
-impl FromStr for Kind {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "drop-in" => Ok(Self::DropIn),
-            "suite" => Ok(Self::Suite),
-            other => bail!("{other}: chainfire runs as drop-in or as suite"),
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Etcd => "etcd",
-            Self::DropIn => "drop-in",
-            Self::Suite => "suite",
-        })
-    }
 }
