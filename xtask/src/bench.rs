@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 enum What {
     /// The store: `--against etcd` measures etcd beside it.
     Chainfire {
-        /// For instance `--against etcd --members 1 --modes drop-in`.
+        /// For instance `--against etcd,nothing --members 1 --modes drop-in`, or `--list`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<OsString>,
     },

@@ -15,6 +15,9 @@ use crate::{
 /// Pairs that ranges, transactions and puts meet.
 const FILLED: usize = 100_000;
 
+/// Bytes of each of their values.
+pub(crate) const FILLED_BYTES: usize = 256;
+
 /// The scenarios to run, and how.
 pub(crate) struct Course {
     pub(crate) size: Size,
@@ -42,20 +45,23 @@ pub(crate) struct Line {
 }
 
 impl Course {
+    /// The scenarios to run, where they fit.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Scenario> {
+        let wanted = |name: &str| self.only.as_ref().is_none_or(|only| name.contains(only));
+        table(self.size).into_iter().filter(move |scenario| wanted(&scenario.to_string()))
+    }
+
     /// Runs all scenarios that are wanted: some one after the other on the same servers, which were filled before, and
     /// some on servers of their own.
     pub(crate) async fn run(&self, kind: Kind, members: usize) -> Result<Run> {
         let fsync_p50 = disk::fsync_p50(&self.folder)?;
         eprintln!("{kind} with {members} members; fsync p50 {fsync_p50:.3} ms");
         let mut run = Run { kind, members, fsync_p50, results: Vec::new() };
-        let wanted = |scenario: &Scenario| {
-            scenario.fits(members) && self.only.as_ref().is_none_or(|only| scenario.to_string().contains(only))
-        };
         let (alone, together): (Vec<_>, Vec<_>) =
-            table(self.size).into_iter().filter(wanted).partition(Scenario::is_alone);
+            self.wanted().filter(|scenario| scenario.fits(kind, members)).partition(Scenario::is_alone);
         if !together.is_empty() {
             let mut subject = Subject::start(kind, members, &self.folder).await?;
-            load::fill(&subject.entrance, FILLED, 256).await.context("filling the store")?;
+            load::fill(&subject.entrance, FILLED, FILLED_BYTES).await.context("filling the store")?;
             for scenario in together {
                 run.note(scenario, self.measure(&mut subject, scenario).await?);
             }
@@ -85,7 +91,7 @@ impl Course {
             }
             Load::Txn => load::txn(&doors().await?, clients, value, Window::open(measured)).await,
             Load::Mixed { watchers } => load::mixed(&doors().await?, clients, watchers, value, measured).await,
-            Load::KeepAlive { leases } => load::keep_alive(&doors().await?, clients, leases, measured).await,
+            Load::KeepAlive { leases, ttl } => load::keep_alive(&doors().await?, clients, leases, ttl, measured).await,
             Load::FanOut { watchers } => load::fan_out(&doors().await?, watchers, value, measured).await,
             Load::CatchUp { revisions } => load::catch_up(&entrance, clients, revisions, value, measured).await,
             Load::LeaderLoss { rounds } => load::leader_loss(subject, rounds, value).await,
@@ -95,6 +101,11 @@ impl Course {
 }
 
 impl Run {
+    /// What a scenario came to, if it was run.
+    pub(crate) fn figures(&self, scenario: &str) -> Option<Figures> {
+        self.results.iter().find(|line| line.scenario == scenario).map(|line| line.figures)
+    }
+
     fn note(&mut self, scenario: Scenario, figures: Figures) {
         let Figures { per_second, p50, p99, failed, memory, outcome, .. } = figures;
         let outcome = outcome.map(|outcome| format!("; {outcome}")).unwrap_or_default();

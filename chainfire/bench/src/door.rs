@@ -79,7 +79,7 @@ impl Doors {
     }
 
     pub(crate) fn lease(&self, number: usize) -> LeaseClient<Wire> {
-        LeaseClient::new(self.wire(number))
+        LeaseClient::new(self.wire(number)).max_decoding_message_size(MESSAGE)
     }
 
     pub(crate) fn maintenance(&self, number: usize) -> MaintenanceClient<Wire> {

@@ -42,6 +42,8 @@ pub(crate) enum Outcome {
     LeaderLoss { median: f64, worst: f64 },
     /// Writes per second without a watcher and beside one that catches up; the events per second that it is told.
     CatchUp { alone: f64, beside: f64, events: f64 },
+    /// Leases that were lost although they were renewed for so many seconds.
+    KeptAlive { expired: usize, held: f64 },
 }
 
 /// The default of every server that is measured, in milliseconds.
@@ -53,7 +55,7 @@ impl Outcome {
         match self {
             Self::Start(took) => Some(took),
             Self::LeaderLoss { median, .. } => Some(median),
-            Self::CatchUp { .. } => None,
+            Self::CatchUp { .. } | Self::KeptAlive { .. } => None,
         }
     }
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Outcome {
                 "no write for {median:.0} ms, {:.2} × the election time-out (worst {worst:.0} ms)",
                 median / ELECTION_TIMEOUT
             ),
+            Self::KeptAlive { expired, held } => write!(formatter, "{expired} expired in {held:.0} s"),
             Self::CatchUp { alone, beside, events } => write!(
                 formatter,
                 "{alone:.0}/s alone, {beside:.0}/s beside the watcher, {:.1} % less; {events:.0} events/s",

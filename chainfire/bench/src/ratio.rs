@@ -17,6 +17,8 @@ pub(crate) struct Ratio<'a> {
     pub(crate) p99: Option<f64>,
     /// Our memory in etcd's: below 1 is better.
     pub(crate) memory: Option<f64>,
+    /// Operations per second that a server which does nothing answers to the same client.
+    pub(crate) ceiling: Option<f64>,
     /// Milliseconds, theirs and ours: a ratio is worth little where the disk was not the same.
     pub(crate) fsync_p50: (f64, f64),
     #[serde(skip)]
@@ -47,10 +49,16 @@ impl<'a> Ratio<'a> {
             throughput,
             p99: quotient(ours.p99, theirs.p99),
             memory: quotient(ours.memory as f64, theirs.memory as f64),
+            ceiling: None,
             fsync_p50,
             theirs,
             ours,
         }
+    }
+
+    /// The same below a ceiling.
+    pub(crate) fn below(self, ceiling: Option<f64>) -> Self {
+        Self { ceiling, ..self }
     }
 }
 
@@ -62,8 +70,18 @@ impl fmt::Display for Heading {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{:<8} {:>2}  {:<42} {:>8} {:>10} {:>10} {:>9} {:>9} {:>8} {:>8}  fsync p50",
-            "mode", "n", "scenario", "× etcd", "etcd/s", "ours/s", "etcd p99", "our p99", "× p99", "× memory"
+            "{:<8} {:>2}  {:<42} {:>8} {:>10} {:>10} {:>10} {:>9} {:>9} {:>8} {:>8}  fsync p50",
+            "mode",
+            "n",
+            "scenario",
+            "× etcd",
+            "etcd/s",
+            "ours/s",
+            "ceiling/s",
+            "etcd p99",
+            "our p99",
+            "× p99",
+            "× memory"
         )
     }
 }
@@ -74,10 +92,11 @@ impl fmt::Display for Ratio<'_> {
         let Self { kind, members, scenario, theirs, ours, .. } = self;
         write!(
             formatter,
-            "{kind:<8} {members:>2}  {scenario:<42} {:>8} {:>10.0} {:>10.0} {:>9.2} {:>9.2} {:>8} {:>8}  {:.2} / {:.2} ms",
+            "{kind:<8} {members:>2}  {scenario:<42} {:>8} {:>10.0} {:>10.0} {:>10} {:>9.2} {:>9.2} {:>8} {:>8}  {:.2} / {:.2} ms",
             times(self.throughput),
             theirs.per_second,
             ours.per_second,
+            self.ceiling.map_or_else(|| "-".to_owned(), |ceiling| format!("{ceiling:.0}")),
             theirs.p99,
             ours.p99,
             times(self.p99),
@@ -110,8 +129,11 @@ mod tests {
         let theirs = Figures { per_second: 100.0, p99: 10.0, memory: 300, ..Figures::default() };
         let ratio = ratio(theirs, Figures { per_second: 250.0, p99: 5.0, memory: 100, ..Figures::default() });
         assert_eq!((ratio.throughput, ratio.p99), (Some(2.5), Some(0.5)));
-        let row = ratio.to_string();
-        assert!(row.contains(" 2.50× ") && row.contains(" 0.50× ") && row.contains(" 0.33× "), "{row}");
+        let row = ratio.below(Some(900.0)).to_string();
+        assert!(
+            row.contains(" 2.50× ") && row.contains(" 0.50× ") && row.contains(" 0.33× ") && row.contains(" 900 "),
+            "{row}"
+        );
         assert!(row.ends_with("1.00 / 2.00 ms"), "{row}");
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
-    course::{Line, Run},
+    course::Run,
     plot,
     ratio::{Heading, Ratio},
     subject::Kind,
@@ -54,17 +54,19 @@ impl Report {
     /// Every scenario that both were put to.
     pub(crate) fn ratios(&self) -> Vec<Ratio<'_>> {
         let mut ratios = Vec::new();
-        for ours in self.runs.iter().filter(|run| run.kind != Kind::Etcd) {
+        let nothing = self.runs.iter().find(|run| run.kind == Kind::Nothing);
+        for ours in self.runs.iter().filter(|run| matches!(run.kind, Kind::DropIn | Kind::Suite)) {
             let beside = |run: &&Run| run.kind == Kind::Etcd && run.members == ours.members;
             let Some(theirs) = self.runs.iter().find(beside) else { continue };
             for line in &ours.results {
-                let same = |other: &&Line| other.scenario == line.scenario;
-                let Some(other) = theirs.results.iter().find(same) else { continue };
-                ratios.push(Ratio::new(
+                let Some(other) = theirs.figures(&line.scenario) else { continue };
+                let ceiling = nothing.and_then(|nothing| nothing.figures(&line.scenario));
+                let ratio = Ratio::new(
                     (ours.kind, ours.members, &line.scenario),
                     (theirs.fsync_p50, ours.fsync_p50),
-                    (other.figures, line.figures),
-                ));
+                    (other, line.figures),
+                );
+                ratios.push(ratio.below(ceiling.map(|figures| figures.per_second)));
             }
         }
         ratios

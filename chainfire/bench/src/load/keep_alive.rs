@@ -1,18 +1,18 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use holdfast_proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseRevokeRequest,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{Client, Window, closed_loop};
-use crate::{door::Doors, figures::Figures};
-
-/// Seconds; long enough for the grants of all.
-const TTL: i64 = 600;
+use crate::{
+    door::Doors,
+    figures::{Figures, Outcome},
+};
 
 /// Grants and revocations under way at a time.
 const AT_ONCE: usize = 64;
@@ -36,12 +36,21 @@ impl Client for Renewer {
     }
 }
 
-/// Grants `leases`, renews them over `streams`, and revokes them.
-pub(crate) async fn keep_alive(doors: &Doors, streams: usize, leases: usize, measured: Duration) -> Result<Figures> {
-    each(leases, doors, |mut lease, id| async move {
-        lease.lease_grant(LeaseGrantRequest { id, ttl: TTL }).await.map(drop)
+/// Grants `leases`, renews them over `streams` for longer than they live by themselves, counts those that are left,
+/// and revokes them.
+pub(crate) async fn keep_alive(
+    doors: &Doors,
+    streams: usize,
+    leases: usize,
+    ttl: Duration,
+    measured: Duration,
+) -> Result<Figures> {
+    let seconds = i64::try_from(ttl.as_secs())?;
+    each(leases, doors, move |mut lease, id| async move {
+        lease.lease_grant(LeaseGrantRequest { id, ttl: seconds }).await.map(drop)
     })
     .await?;
+    let granted = Instant::now();
     let mut renewers = Vec::new();
     for stream in 0..streams {
         let own: Vec<i64> = (1..=leases as i64).skip(stream).step_by(streams).collect();
@@ -52,10 +61,24 @@ pub(crate) async fn keep_alive(doors: &Doors, streams: usize, leases: usize, mea
         responses.message().await?;
         renewers.push(Renewer { requests, responses, leases: own, next: 0 });
     }
-    let figures = closed_loop(renewers, Window::open(measured)).await?;
-    each(leases, doors, |mut lease, id| async move { lease.lease_revoke(LeaseRevokeRequest { id }).await.map(drop) })
-        .await?;
-    Ok(figures)
+    // With the warm-up before it, the window is longer than the leases live.
+    let figures = closed_loop(renewers, Window::open(measured.max(ttl))).await?;
+    let held = granted.elapsed().as_secs_f64();
+    let expired = leases - left(doors, leases).await?;
+    each(leases, doors, |mut lease, id| async move {
+        match lease.lease_revoke(LeaseRevokeRequest { id }).await {
+            Err(status) if status.code() != Code::NotFound => Err(status),
+            _ => Ok(()),
+        }
+    })
+    .await?;
+    Ok(Figures { outcome: Some(Outcome::KeptAlive { expired, held }), ..figures })
+}
+
+/// How many of the leases `1..=count` there are.
+async fn left(doors: &Doors, count: usize) -> Result<usize> {
+    let all = doors.lease(0).lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
+    Ok(all.iter().filter(|lease| (1..=count as i64).contains(&lease.id)).count())
 }
 
 type Leases = holdfast_proto::etcdserverpb::lease_client::LeaseClient<crate::door::Wire>;

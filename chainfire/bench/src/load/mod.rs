@@ -24,6 +24,7 @@ pub(crate) use {
     fan_out::fan_out,
     fill::fill,
     keep_alive::keep_alive,
+    keys::keys_between,
     leader_loss::leader_loss,
     mixed::mixed,
     put::put,

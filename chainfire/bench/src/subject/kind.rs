@@ -7,6 +7,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
+    /// A server that answers at once and keeps nothing: the ceiling of the client and the RPC layer.
+    Nothing,
     /// The reference, etcd 3.6.
     Etcd,
     /// `holdfast chainfire`, with etcd's own flags and nothing else.
@@ -30,6 +32,7 @@ impl FromStr for Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
+            Self::Nothing => "nothing",
             Self::Etcd => "etcd",
             Self::DropIn => "drop-in",
             Self::Suite => "suite",

@@ -12,7 +12,7 @@ const STOP: Duration = Duration::from_secs(60);
 
 /// The processes of one subject; members are counted from 0.
 pub(super) enum Servers {
-    /// Started with etcd's flags; the commands are kept for another start.
+    /// Started by a command line each, which is kept for another start.
     Alike { logs: PathBuf, members: Vec<(Process, Flags)> },
     /// Started with files of the whole suite.
     Suite(Cluster),
