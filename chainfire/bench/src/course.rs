@@ -35,6 +35,8 @@ pub(crate) struct Run {
     /// Milliseconds, measured where and shortly before the servers ran.
     pub(crate) fsync_p50: f64,
     pub(crate) results: Vec<Line>,
+    /// Why a scenario has no figures.
+    pub(crate) failures: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,25 +58,25 @@ impl Course {
     pub(crate) async fn run(&self, kind: Kind, members: usize) -> Result<Run> {
         let fsync_p50 = disk::fsync_p50(&self.folder)?;
         eprintln!("{kind} with {members} members; fsync p50 {fsync_p50:.3} ms");
-        let mut run = Run { kind, members, fsync_p50, results: Vec::new() };
+        let mut run = Run { kind, members, fsync_p50, results: Vec::new(), failures: Vec::new() };
         let (alone, together): (Vec<_>, Vec<_>) =
             self.wanted().filter(|scenario| scenario.fits(kind, members)).partition(Scenario::is_alone);
         if !together.is_empty() {
             let mut subject = Subject::start(kind, members, &self.folder).await?;
             load::fill(&subject.entrance, FILLED, FILLED_BYTES).await.context("filling the store")?;
             for scenario in together {
-                run.note(scenario, self.measure(&mut subject, scenario).await?);
+                run.note(scenario, self.measure(&mut subject, scenario).await);
             }
         }
         for scenario in alone {
             let mut subject = Subject::start(kind, members, &self.folder).await?;
-            run.note(scenario, self.measure(&mut subject, scenario).await?);
+            run.note(scenario, self.measure(&mut subject, scenario).await);
         }
         Ok(run)
     }
 
     async fn measure(&self, subject: &mut Subject, scenario: Scenario) -> Result<Figures> {
-        let figures = self.load(subject, scenario).await.with_context(|| scenario.to_string())?;
+        let figures = self.load(subject, scenario).await?;
         // A start tells what memory was taken before it.
         let memory = if figures.memory == 0 { subject.memory()? } else { figures.memory };
         Ok(Figures { memory, ..figures })
@@ -106,7 +108,16 @@ impl Run {
         self.results.iter().find(|line| line.scenario == scenario).map(|line| line.figures)
     }
 
-    fn note(&mut self, scenario: Scenario, figures: Figures) {
+    /// What fails costs a scenario, not what was measured before it.
+    fn note(&mut self, scenario: Scenario, measured: Result<Figures>) {
+        let figures = match measured {
+            Ok(figures) => figures,
+            Err(error) => {
+                eprintln!("  {scenario}: {error:#}");
+                self.failures.push(format!("{scenario}: {error:#}"));
+                return;
+            }
+        };
         let Figures { per_second, p50, p99, failed, memory, outcome, .. } = figures;
         let outcome = outcome.map(|outcome| format!("; {outcome}")).unwrap_or_default();
         eprintln!(

@@ -22,7 +22,7 @@ mod subject;
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{course::Course, report::Report, scenario::Size, subject::Kind};
@@ -104,6 +104,7 @@ async fn main() -> Result<()> {
     for path in report.write(&arguments.out)? {
         println!("{}", path.display());
     }
+    ensure!(report.failures() == 0, "{} scenarios failed", report.failures());
     Ok(())
 }
 

@@ -51,6 +51,11 @@ impl Report {
         self.runs.push(run);
     }
 
+    /// Scenarios that came to nothing.
+    pub(crate) fn failures(&self) -> usize {
+        self.runs.iter().map(|run| run.failures.len()).sum()
+    }
+
     /// Every scenario that both were put to.
     pub(crate) fn ratios(&self) -> Vec<Ratio<'_>> {
         let mut ratios = Vec::new();
