@@ -9,11 +9,12 @@ const DIGITS: u8 = 3;
 /// Microseconds; longer ones count as this.
 const LONGEST: u64 = 600_000_000;
 
-/// Latencies in microseconds, and how many operations failed.
+/// Latencies in microseconds, how many operations failed, and why one of them did.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     latencies: Histogram<u64>,
     failed: u64,
+    failure: Option<String>,
 }
 
 /// What a scenario came to.
@@ -83,21 +84,28 @@ impl Tally {
     pub(crate) fn new() -> Self {
         let latencies = Histogram::new_with_max(LONGEST, DIGITS);
         let latencies = latencies.unwrap_or_else(|error| unreachable!("constants that fit: {error}"));
-        Self { latencies, failed: 0 }
+        Self { latencies, failed: 0, failure: None }
     }
 
     pub(crate) fn took(&mut self, latency: Duration) {
         self.latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn failed(&mut self) {
+    pub(crate) fn failed(&mut self, why: &impl fmt::Display) {
         self.failed += 1;
+        self.failure.get_or_insert_with(|| why.to_string());
+    }
+
+    /// Why one of those that failed did.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.latencies.add(&other.latencies);
         self.failed += other.failed;
+        self.failure = self.failure.take().or_else(|| other.failure.clone());
     }
 
     /// Over `time`.
@@ -124,9 +132,10 @@ mod tests {
         for part in [1..=50, 51..=100] {
             let mut tally = Tally::new();
             part.for_each(|n| tally.took(Duration::from_millis(n)));
-            tally.failed();
+            tally.failed(&format_args!("refused after {}", tally.latencies.len()));
             all.merge(&tally);
         }
+        assert_eq!(all.failure(), Some("refused after 50"));
         let figures = all.figures(Duration::from_secs(2));
         assert_eq!((figures.operations, figures.failed), (100, 2));
         assert!((figures.per_second - 50.0).abs() < 1e-9);

@@ -109,9 +109,12 @@ impl Scenario {
         }
     }
 
-    /// Whether it has servers of its own, which nothing was measured on before.
+    /// Whether it has servers of its own, which nothing was measured on before and nothing is afterwards.
     pub(crate) fn is_alone(&self) -> bool {
-        matches!(self.load, Load::CatchUp { .. } | Load::LeaderLoss { .. } | Load::Start { .. })
+        match self.load {
+            Load::KeepAlive { .. } | Load::CatchUp { .. } | Load::LeaderLoss { .. } | Load::Start { .. } => true,
+            Load::Put | Load::Range { .. } | Load::Txn | Load::Mixed { .. } | Load::FanOut { .. } => false,
+        }
     }
 }
 

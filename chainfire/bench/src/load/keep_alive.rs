@@ -1,12 +1,12 @@
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use holdfast_proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseRevokeRequest,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::{Client, Window, closed_loop};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     figures::{Figures, Outcome},
 };
 
-/// Grants and revocations under way at a time.
+/// Grants under way at a time.
 const AT_ONCE: usize = 64;
 
 /// One stream that renews its leases in turn.
@@ -36,8 +36,7 @@ impl Client for Renewer {
     }
 }
 
-/// Grants `leases`, renews them over `streams` for longer than they live by themselves, counts those that are left,
-/// and revokes them.
+/// Grants `leases`, renews them over `streams` for longer than they live by themselves, and counts those that are left.
 pub(crate) async fn keep_alive(
     doors: &Doors,
     streams: usize,
@@ -45,11 +44,7 @@ pub(crate) async fn keep_alive(
     ttl: Duration,
     measured: Duration,
 ) -> Result<Figures> {
-    let seconds = i64::try_from(ttl.as_secs())?;
-    each(leases, doors, move |mut lease, id| async move {
-        lease.lease_grant(LeaseGrantRequest { id, ttl: seconds }).await.map(drop)
-    })
-    .await?;
+    grant(doors, leases, i64::try_from(ttl.as_secs())?).await.context("granting the leases")?;
     let granted = Instant::now();
     let mut renewers = Vec::new();
     for stream in 0..streams {
@@ -64,43 +59,24 @@ pub(crate) async fn keep_alive(
     // With the warm-up before it, the window is longer than the leases live.
     let figures = closed_loop(renewers, Window::open(measured.max(ttl))).await?;
     let held = granted.elapsed().as_secs_f64();
-    let expired = leases - left(doors, leases).await?;
-    each(leases, doors, |mut lease, id| async move {
-        match lease.lease_revoke(LeaseRevokeRequest { id }).await {
-            Err(status) if status.code() != Code::NotFound => Err(status),
-            _ => Ok(()),
-        }
-    })
-    .await?;
-    Ok(Figures { outcome: Some(Outcome::KeptAlive { expired, held }), ..figures })
+    let left = doors.lease(0).lease_leases(LeaseLeasesRequest {}).await.context("counting the leases")?;
+    let left = left.into_inner().leases.iter().filter(|lease| (1..=leases as i64).contains(&lease.id)).count();
+    Ok(Figures { outcome: Some(Outcome::KeptAlive { expired: leases - left, held }), ..figures })
 }
 
-/// How many of the leases `1..=count` there are.
-async fn left(doors: &Doors, count: usize) -> Result<usize> {
-    let all = doors.lease(0).lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
-    Ok(all.iter().filter(|lease| (1..=count as i64).contains(&lease.id)).count())
-}
-
-type Leases = holdfast_proto::etcdserverpb::lease_client::LeaseClient<crate::door::Wire>;
-
-/// Does something with each of the leases `1..=count`.
-async fn each<F>(count: usize, doors: &Doors, act: impl Fn(Leases, i64) -> F + Clone + Send + 'static) -> Result<()>
-where
-    F: Future<Output = Result<(), Status>> + Send + 'static,
-{
-    let mut acting = JoinSet::new();
+/// Grants the leases `1..=count`.
+async fn grant(doors: &Doors, count: usize, ttl: i64) -> Result<()> {
+    let mut granting = JoinSet::new();
     for worker in 0..AT_ONCE {
-        let (lease, act) = (doors.lease(worker), act.clone());
-        let own = (1..=count as i64).skip(worker).step_by(AT_ONCE).collect::<Vec<_>>();
-        let acts: Vec<F> = own.into_iter().map(|id| act(lease.clone(), id)).collect();
-        acting.spawn(async move {
-            for act in acts {
-                act.await?;
+        let mut lease = doors.lease(worker);
+        granting.spawn(async move {
+            for id in (1..=count as i64).skip(worker).step_by(AT_ONCE) {
+                lease.lease_grant(LeaseGrantRequest { id, ttl }).await?;
             }
             Ok::<_, Status>(())
         });
     }
-    while let Some(done) = acting.join_next().await {
+    while let Some(done) = granting.join_next().await {
         done??;
     }
     Ok(())

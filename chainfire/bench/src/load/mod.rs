@@ -81,7 +81,7 @@ pub(crate) async fn closed_loop<C: Client>(clients: Vec<C>, window: Window) -> R
                 if window.counts(asked) {
                     match answer {
                         Ok(()) => tally.took(asked.elapsed()),
-                        Err(_) => tally.failed(),
+                        Err(status) => tally.failed(&status),
                     }
                 }
             }
@@ -90,6 +90,9 @@ pub(crate) async fn closed_loop<C: Client>(clients: Vec<C>, window: Window) -> R
     let mut all = Tally::new();
     while let Some(tally) = running.join_next().await {
         all.merge(&tally?);
+    }
+    if let Some(failure) = all.failure() {
+        eprintln!("    a failure: {failure}");
     }
     Ok(all.figures(window.length()))
 }
