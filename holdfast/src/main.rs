@@ -13,6 +13,10 @@ mod serve;
 
 use std::process::ExitCode;
 
+/// Many small messages on many threads; RocksDB takes its memory from the same one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // One provider for all TLS of the process; mixing providers fails at run time.
     if rustls::crypto::ring::default_provider().install_default().is_err() {

@@ -78,6 +78,8 @@ pub async fn serve(
     limits: Limits,
     stop: Stop,
 ) -> io::Result<()> {
+    // Resolves the routes once instead of for each request.
+    let router = router.with_state(());
     accept(listener, limits.connections, limits.drain, stop.clone(), move |stream, source, standing| {
         connection(stream, source, standing, router.clone(), tls.clone(), limits, stop.clone())
     })

@@ -10,15 +10,14 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use bytes::Bytes;
 use chainfire_raft::Status as GroupStatus;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::{Frame, SizeHint};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tokio::{sync::watch, time::timeout};
-use tonic::Status;
+use tonic::{Status, body::Body};
 
 use crate::{Error, metrics::Metrics, store::Store};
 
@@ -38,28 +37,24 @@ impl Demands {
         Self { store, metrics, streams: streams() }
     }
 
-    pub(super) async fn meet(&self, request: Request, next: Next) -> Response {
+    /// Whether the answer is a stream that is to end when nobody leads.
+    pub(super) fn check(&self, request: &Request<Body>) -> Result<bool, Error> {
+        let headers = request.headers();
         let stream = self.streams.contains(request.uri().path());
-        let leader = request.headers().get("hasleader").is_some_and(|value| value == "true");
-        if let Err(error) = self.check(request.headers(), stream, leader) {
-            return Status::from(error).into_http();
-        }
-        let response = next.run(request).await;
-        if !(stream && leader) {
-            return response;
-        }
-        let patience = self.store.timing().election_min * LEADERLESS_ELECTIONS;
-        let leaderless = Box::pin(leaderless(self.store.group().status_changes(), patience));
-        response.map(|body| Body::new(Led { body, leaderless, ended: false }))
-    }
-
-    fn check(&self, headers: &HeaderMap, stream: bool, leader: bool) -> Result<(), Error> {
+        let leader = headers.get("hasleader").is_some_and(|value| value == "true");
         let version = match headers.get("client-api-version").map(HeaderValue::as_bytes) {
             Some(version) => Some(std::str::from_utf8(version).map_err(|_| Error::InvalidClientVersion)?),
             None => None,
         };
         self.metrics.asked(stream, version);
-        if leader && self.store.status().leader.is_none() { Err(Error::NoLeader) } else { Ok(()) }
+        if leader && self.store.status().leader.is_none() { Err(Error::NoLeader) } else { Ok(stream && leader) }
+    }
+
+    /// The same stream, which ends when there has been no leader for three election times.
+    pub(super) fn led(&self, response: Response<Body>) -> Response<Body> {
+        let patience = self.store.timing().election_min * LEADERLESS_ELECTIONS;
+        let leaderless = Box::pin(leaderless(self.store.group().status_changes(), patience));
+        response.map(|body| Body::new(Led { body, leaderless, ended: false }))
     }
 }
 
@@ -72,12 +67,9 @@ struct Led {
 
 impl hyper::body::Body for Led {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.ended {
             return Poll::Ready(None);
         }

@@ -1,6 +1,5 @@
 use std::{sync::Arc, time::Duration};
 
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use chainfire_core::{
     auth::{Judge, KeyAccess},
     kv::{Keys, Revision},
@@ -18,7 +17,12 @@ use holdfast_proto::{
 use iam_client::{DisclosureLog, KeyAuthority, PasswordLogin};
 use tonic::service::Routes;
 
-use super::{caller::Caller, copies::Copies, demands::Demands, learner, oversize, release, traffic};
+use super::{
+    caller::Caller,
+    copies::Copies,
+    demands::Demands,
+    front::{Front, Fronted},
+};
 use crate::{
     Error, Profile,
     directory::Directory,
@@ -26,7 +30,7 @@ use crate::{
     metrics::{Grpc, Metrics},
     permit::Permit,
     store::Store,
-    users::{Gate, Users, authenticate},
+    users::{Gate, Users},
     watch::Hub,
     wire::Headers,
 };
@@ -83,40 +87,30 @@ impl Etcd {
     /// All services as routes of one router.
     pub(crate) fn routes(self) -> Routes {
         let receive = self.store.limits().receive_bytes();
-        let (profile, grpc) = (self.profile, self.grpc.clone());
-        let store = self.store.clone();
-        let gate = self.users.clone().map(Gate::new);
-        let demands = Arc::new(Demands::new(self.store.clone(), self.metrics.clone()));
-        macro_rules! sized {
-            ($server:ident) => {
-                $server::new(self.clone()).max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES)
-            };
+        let front = Arc::new(Front {
+            grpc: self.grpc.clone(),
+            profile: self.profile,
+            store: self.store.clone(),
+            demands: Demands::new(self.store.clone(), self.metrics.clone()),
+            gate: self.users.clone().map(Gate::new),
+        });
+        macro_rules! fronted {
+            ($server:ident) => {{
+                let service = $server::new(self.clone());
+                let service = service.max_decoding_message_size(receive).max_encoding_message_size(SEND_BYTES);
+                Fronted { front: front.clone(), service }
+            }};
         }
-        let router = Routes::new(sized!(KvServer))
-            .add_service(sized!(WatchServer))
-            .add_service(sized!(LeaseServer))
-            .add_service(sized!(ClusterServer))
-            .add_service(sized!(MaintenanceServer))
-            .add_service(sized!(AuthServer))
-            .add_service(sized!(LockServer))
-            .add_service(sized!(ElectionServer))
-            .add_service(sized!(HistoryServer))
-            .add_service(sized!(AdminServer))
-            .into_axum_router()
-            .layer(map_response(oversize::as_clients_know_it));
-        let router = match gate {
-            Some(gate) => router.layer(from_fn_with_state(gate, authenticate)),
-            None => router,
-        };
-        router
-            .layer(from_fn(move |request, next| {
-                let demands = demands.clone();
-                async move { demands.meet(request, next).await }
-            }))
-            .layer(from_fn_with_state(store, learner::guard))
-            .layer(from_fn(move |request, next| release::offer(profile, request, next)))
-            .layer(from_fn(move |request, next| traffic::measure(grpc.clone(), request, next)))
-            .into()
+        Routes::new(fronted!(KvServer))
+            .add_service(fronted!(WatchServer))
+            .add_service(fronted!(LeaseServer))
+            .add_service(fronted!(ClusterServer))
+            .add_service(fronted!(MaintenanceServer))
+            .add_service(fronted!(AuthServer))
+            .add_service(fronted!(LockServer))
+            .add_service(fronted!(ElectionServer))
+            .add_service(fronted!(HistoryServer))
+            .add_service(fronted!(AdminServer))
     }
 
     pub(super) fn header(&self, revision: Revision) -> ResponseHeader {

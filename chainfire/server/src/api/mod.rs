@@ -8,6 +8,7 @@ mod copies;
 mod demands;
 mod downgrade;
 mod etcd;
+mod front;
 mod history;
 mod kv;
 mod learner;

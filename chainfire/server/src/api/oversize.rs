@@ -1,9 +1,9 @@
-use axum::response::Response;
-use tonic::{Code, Status};
+use http::Response;
+use tonic::{Code, Status, body::Body};
 
 /// A message over the receive limit is refused by the gRPC library before any handler sees it, with a code that means
 /// compacted or future revisions to etcd's clients. They know this refusal by another code and text.
-pub(super) async fn as_clients_know_it(response: Response) -> Response {
+pub(super) fn as_clients_know_it(response: Response<Body>) -> Response<Body> {
     match Status::from_header_map(response.headers()).as_ref().and_then(known) {
         Some(status) => status.into_http(),
         None => response,

@@ -6,23 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use holdfast_rpc::Connection;
-use http::HeaderMap;
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
-use tonic::{Code, Status};
+use tonic::{Code, Status, body::Body};
 
 use crate::metrics::{Grpc, Method};
 
 /// A unary call that takes longer is worth a line in the log.
 const SLOW: Duration = Duration::from_millis(300);
 
-/// Wraps a call of a method that is counted.
-pub(super) async fn measure(grpc: Arc<Grpc>, request: Request, next: Next) -> Response {
-    let Some(method) = grpc.method(request.uri().path()) else { return next.run(request).await };
+/// A call of a method that is counted begins.
+pub(super) fn begin(grpc: Arc<Grpc>, method: Arc<Method>, request: Request<Body>) -> (Request<Body>, Call) {
     method.begin();
     let source = request.extensions().get::<Connection>().map(|connection| connection.source);
-    let mut call = Call { grpc: grpc.clone(), method: method.clone(), source, begun: Instant::now(), ended: false };
+    let call = Call { grpc: grpc.clone(), method: method.clone(), source, begun: Instant::now(), ended: false };
     let mut messages = Messages::default();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -32,24 +30,11 @@ pub(super) async fn measure(grpc: Arc<Grpc>, request: Request, next: Next) -> Re
             frame
         }))
     });
-    let response = next.run(request).await;
-    // An answer without messages has its status in the header.
-    call.end_by(response.headers());
-    let mut messages = Messages::default();
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            if let Some(data) = frame.data_ref() {
-                call.grpc.sent(&call.method, data.len(), messages.count(data));
-            } else if let Some(trailers) = frame.trailers_ref() {
-                call.end_by(trailers);
-            }
-            frame
-        }))
-    })
+    (request, call)
 }
 
 /// A call until its status is known, or nobody is there any more to hear it.
-struct Call {
+pub(super) struct Call {
     grpc: Arc<Grpc>,
     method: Arc<Method>,
     source: Option<SocketAddr>,
@@ -58,6 +43,23 @@ struct Call {
 }
 
 impl Call {
+    /// Goes on to count the answer, and ends with it.
+    pub(super) fn answered(mut self, response: Response<Body>) -> Response<Body> {
+        // An answer without messages has its status in the header.
+        self.end_by(response.headers());
+        let mut messages = Messages::default();
+        response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                if let Some(data) = frame.data_ref() {
+                    self.grpc.sent(&self.method, data.len(), messages.count(data));
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.end_by(trailers);
+                }
+                frame
+            }))
+        })
+    }
+
     fn end_by(&mut self, headers: &HeaderMap) {
         if let Some(status) = Status::from_header_map(headers) {
             self.end(status.code());

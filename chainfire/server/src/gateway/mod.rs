@@ -73,6 +73,8 @@ impl Gateway {
 
     /// A router that gives etcd's HTTP paths to `grpc`, in gRPC, and everything else to `other`, as it is.
     pub fn in_front_of(self, grpc: Router, other: Router) -> Router {
+        // A router that is told its state at last resolves its routes once instead of for each request.
+        let (grpc, other) = (grpc.with_state(()), other.with_state(()));
         Router::new().fallback(move |request: Request| {
             let (gateway, grpc, other) = (self.clone(), grpc.clone(), other.clone());
             async move {

@@ -1,13 +1,9 @@
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
 use holdfast_rpc::Connection;
+use http::Request;
 use iam_client::{Access, AccessTable, Rule};
-use tonic::Status;
+use tonic::body::Body;
 
 use super::{Credentials, Session, Users};
 use crate::{Error, access::ACCESS};
@@ -31,8 +27,16 @@ impl Gate {
         Self { users, table: Arc::new(AccessTable::new(ACCESS.iter().chain(OWN).copied())) }
     }
 
+    /// Notes who calls in the request.
+    pub(crate) async fn admit(&self, request: &mut Request<Body>) -> Result<(), Error> {
+        let (access, credentials) = self.presented(request);
+        let session = self.session(access, credentials).await?;
+        request.extensions_mut().insert(session);
+        Ok(())
+    }
+
     /// What the route demands, and what the call presents.
-    fn presented(&self, request: &Request) -> (Option<Access>, Credentials) {
+    fn presented(&self, request: &Request<Body>) -> (Option<Access>, Credentials) {
         let connection = request.extensions().get::<Connection>();
         let credentials = Credentials::read(request.headers(), connection, self.users.certificates);
         (self.table.access(request.uri().path()), credentials)
@@ -55,16 +59,5 @@ impl Gate {
             Some(Access::Permission { .. }) | None => judge.admin()?,
         }
         Ok(Session { credentials, user })
-    }
-}
-
-pub(crate) async fn authenticate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let (access, credentials) = gate.presented(&request);
-    match gate.session(access, credentials).await {
-        Ok(session) => {
-            request.extensions_mut().insert(session);
-            next.run(request).await
-        }
-        Err(error) => Status::from(error).into_http(),
     }
 }

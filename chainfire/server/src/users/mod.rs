@@ -16,7 +16,7 @@ mod tokens;
 #[expect(clippy::module_inception, reason = "the type that the others belong to")]
 mod users;
 
-pub(crate) use layer::{Gate, authenticate};
+pub(crate) use layer::Gate;
 pub(crate) use passwords::Passwords;
 pub(crate) use session::{AuthUser, Credentials, Session};
 pub use settings::{AuthSettings, AuthTokenError};

@@ -1,0 +1,86 @@
+//! What every call passes before its handler, and its answer afterwards. It is one service around each of tonic's, because
+//! a layer of a router is cloned, with everything inside it, for each request.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tonic::{Status, body::Body, server::NamedService};
+use tower::Service;
+
+use super::{demands::Demands, learner, oversize, release, traffic};
+use crate::{Profile, metrics::Grpc, store::Store, users::Gate};
+
+/// The stages, in the order in which a call passes them.
+pub(super) struct Front {
+    pub(super) grpc: Arc<Grpc>,
+    pub(super) profile: Profile,
+    pub(super) store: Arc<Store>,
+    pub(super) demands: Demands,
+    /// None where somebody else authenticates.
+    pub(super) gate: Option<Gate>,
+}
+
+/// A gRPC service behind its [`Front`].
+#[derive(Clone)]
+pub(super) struct Fronted<S> {
+    pub(super) front: Arc<Front>,
+    pub(super) service: S,
+}
+
+impl Front {
+    async fn answer<S: Handler>(&self, request: Request<Body>, service: S) -> Response<Body> {
+        let Some(method) = self.grpc.method(request.uri().path()) else {
+            return self.judged(request, service).await;
+        };
+        let (request, call) = traffic::begin(self.grpc.clone(), method, request);
+        let response = self.judged(request, service).await;
+        call.answered(response)
+    }
+
+    async fn judged<S: Handler>(&self, request: Request<Body>, service: S) -> Response<Body> {
+        self.passed(request, service).await.unwrap_or_else(Status::into_http)
+    }
+
+    async fn passed<S: Handler>(&self, mut request: Request<Body>, mut service: S) -> Result<Response<Body>, Status> {
+        let path = request.uri().path();
+        release::offers(self.profile, path)?;
+        learner::answers(&self.store, path)?;
+        let leader = self.demands.check(&request)?;
+        if let Some(gate) = &self.gate {
+            gate.admit(&mut request).await?;
+        }
+        let response = service.call(request).await.unwrap_or_else(|never| match never {});
+        let response = oversize::as_clients_know_it(response);
+        Ok(if leader { self.demands.led(response) } else { response })
+    }
+}
+
+/// A service of tonic's.
+trait Handler: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Send {}
+
+impl<S> Handler for S where S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Send
+{}
+
+impl<S: Handler + Clone + 'static> Service<Request<Body>> for Fronted<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (front, service) = (Arc::clone(&self.front), self.service.clone());
+        Box::pin(async move { Ok(front.answer(request, service).await) })
+    }
+}
+
+impl<S: NamedService> NamedService for Fronted<S> {
+    const NAME: &'static str = S::NAME;
+}
