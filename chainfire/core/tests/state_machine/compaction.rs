@@ -1,3 +1,5 @@
+//! §2.5: what a compaction hides and what it leaves; HashKV of §2.9, which must not notice the removal.
+
 use chainfire_core::{
     Effect, UserError,
     kv::{self, EventKind, KvHash, Put, Range, Revision},

@@ -1,4 +1,4 @@
-//! Random commands against a model that keeps every state in full.
+//! §2.1-2.5: random commands against a model that keeps every state in full.
 
 use std::collections::BTreeMap;
 

@@ -1,3 +1,5 @@
+//! §2.3: puts and deletions.
+
 use chainfire_core::{
     UserError,
     kv::Put,

@@ -1,3 +1,5 @@
+//! §2.1: what advances the revision, and what carries it.
+
 use chainfire_core::{
     UserCommand,
     kv::{self, DeleteRange, EventKind, KeyValue, Revision, Txn},

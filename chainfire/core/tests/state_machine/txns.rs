@@ -1,3 +1,5 @@
+//! §2.4: compares, operations, and what is checked before anything is written.
+
 use chainfire_core::{
     UserError,
     kv::{
@@ -24,6 +26,21 @@ fn a_missing_key_compares_as_zero_but_never_by_value() {
     for relation in [Relation::Equal, Relation::NotEqual, Relation::Less, Relation::Greater] {
         assert!(!holds(&mut store, compare(one("a"), relation, Operand::Value(bytes("")))));
         assert!(!holds(&mut store, compare(one("a"), relation, Operand::Value(bytes("x")))));
+    }
+}
+
+#[test]
+fn compares_are_a_conjunction_and_none_at_all_hold() {
+    let mut store = Store::new();
+    let absent = |holds: bool| compare(one("a"), Relation::Equal, Operand::Version(i64::from(!holds)));
+    for (compares, expected) in [
+        (vec![], true),
+        (vec![absent(true), absent(true)], true),
+        (vec![absent(true), absent(false)], false),
+        (vec![absent(false), absent(true)], false),
+    ] {
+        let answer = store.txn(Txn { compare: compares, ..Txn::default() }).unwrap();
+        assert_eq!(answer.succeeded, expected);
     }
 }
 
@@ -73,6 +90,18 @@ fn compares_see_the_state_before_even_nested_ones() {
     };
     store.txn(all_of([put_op("a", "1"), TxnOp::Txn(nested)])).unwrap();
     assert_eq!(store.get("seen").unwrap().value, bytes("before"));
+}
+
+#[test]
+fn a_branch_that_changes_nothing_keeps_the_revision() {
+    let mut store = Store::new();
+    store.set("a", "1");
+    let idle = all_of([delete_op(one("missing")), TxnOp::Txn(all_of([range_op(one("a"))]))]);
+    assert_eq!(store.txn(idle).unwrap().revision, Revision(2));
+    let other = Txn { failure: vec![range_op(one("a"))], ..all_of([put_op("a", "2")]) };
+    let never = vec![compare(one("a"), Relation::Equal, Operand::Version(9))];
+    assert_eq!(store.txn(Txn { compare: never, ..other }).unwrap().revision, Revision(2));
+    assert_eq!(store.set("a", "2"), 3);
 }
 
 #[test]
@@ -151,8 +180,18 @@ fn nested_transactions_share_what_the_outer_leaves_of_the_budget() {
     let outer = |count| all_of([range_op(one("a")), inner(count)]);
     assert_eq!(check_txn(&outer(2), 4), Ok(()));
     assert_eq!(check_txn(&outer(3), 4), Err(UserError::TooManyOps));
-    let compares = vec![compare(one("a"), Relation::Equal, Operand::Version(0)); 5];
-    assert_eq!(check_txn(&Txn { compare: compares, ..Txn::default() }, 4), Err(UserError::TooManyOps));
+    // Each list has the whole budget for itself.
+    let compares = |count| vec![compare(one("a"), Relation::Equal, Operand::Version(0)); count];
+    let ranges = |count| vec![range_op(one("a")); count];
+    let lists = |compared, then, otherwise| Txn {
+        compare: compares(compared),
+        success: ranges(then),
+        failure: ranges(otherwise),
+    };
+    assert_eq!(check_txn(&lists(4, 4, 4), 4), Ok(()));
+    for one_more in [lists(5, 0, 0), lists(0, 5, 0), lists(0, 0, 5)] {
+        assert_eq!(check_txn(&one_more, 4), Err(UserError::TooManyOps));
+    }
     let empty = compare(one(""), Relation::Equal, Operand::Version(0));
     assert_eq!(check_txn(&Txn { compare: vec![empty], ..Txn::default() }, 4), Err(UserError::KeyNotProvided));
 }
