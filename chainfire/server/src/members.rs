@@ -98,12 +98,26 @@ fn first_eight(parts: &[&[u8]]) -> u64 {
 mod tests {
     use super::*;
 
+    /// §2.1.
     #[test]
     fn a_default_etcd_has_the_id_everybody_knows() {
         // What an etcd started without any flag reports.
         let members = Members::new("etcd-cluster", Slot(0), [("default".into(), "http://localhost:2380".into())]);
         assert_eq!(members.own_id().to_string(), "8e9e05c52164694d");
         assert_eq!(members.cluster().to_string(), "cdf818194e3a8c32");
+    }
+
+    /// §2.1: "SHA-1(sorted peer URLs joined + cluster token)", "cluster_id = same of the concatenated sorted member IDs".
+    #[test]
+    fn three_members_have_the_ids_that_etcd_gives_them() {
+        // As etcd 3.6 tells them for the same flags.
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let three = [("a".into(), url(42381)), ("b".into(), url(42382)), ("c".into(), url(42383))];
+        let members = Members::new("quay", Slot(1), three);
+        let ids: Vec<_> = members.iter().map(|member| member.id.to_string()).collect();
+        assert_eq!(ids, ["af138a14d1ab4916", "c3048c8e570bcce4", "60e7d20edaa4bc17"]);
+        assert_eq!(members.own_id().to_string(), ids[1]);
+        assert_eq!(members.cluster().to_string(), "d3d921a6963520f7");
     }
 
     #[test]

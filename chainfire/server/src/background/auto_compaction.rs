@@ -89,6 +89,16 @@ impl Past {
 mod tests {
     use super::*;
 
+    /// §2.5: "`revision` (… checks every 5 min) and `periodic` (… period/10)".
+    #[test]
+    fn the_history_is_looked_at_in_etcds_time() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert_eq!(AutoCompaction::Revisions(1).interval(), minutes(5));
+        assert_eq!(AutoCompaction::Period(minutes(20)).interval(), minutes(2));
+        assert_eq!(AutoCompaction::Period(10 * HOUR).interval(), minutes(6));
+    }
+
+    /// §2.5.
     #[test]
     fn revisions_are_counted_back_from_the_newest() {
         let mut past = Past::default();
@@ -97,6 +107,7 @@ mod tests {
         assert_eq!(past.horizon(mode, Instant::now(), Revision(150)), Some(Revision(50)));
     }
 
+    /// §2.5.
     #[test]
     fn a_period_keeps_what_happened_within_it() {
         let mut past = Past::default();
