@@ -339,6 +339,98 @@ impl From<Failure> for Error {
 mod tests {
     use super::*;
 
+    /// §1.5, row by row. Of its texts these are never said, and have no error here: whether members or peer URLs exist,
+    /// too few members are started or too many are learners, because membership is fixed; *cluster ID mismatch*, for
+    /// the same reason; *cluster has a downgrade job in progress*, because none begins; *leader changed*, because a
+    /// read asks the next leader by itself; *waiting for the applied index took too long*, in whose place the request
+    /// only timed out; *request canceled* and *context deadline exceeded*, because clients keep their own time.
+    #[test]
+    fn every_error_has_etcds_code_and_words() {
+        #[rustfmt::skip]
+        let table: [(Code, &[Error], &str); 9] = [
+            (
+                Code::InvalidArgument,
+                &[
+                    Error::EmptyKey, Error::KeyNotFound, Error::ValueProvided, Error::LeaseProvided,
+                    Error::TooManyOperations, Error::DuplicateKey, Error::InvalidClientVersion,
+                    Error::InvalidSortOption, Error::BadMemberUrls, Error::RequestTooLarge, Error::UserEmpty,
+                    Error::RoleEmpty, Error::LoginFailed, Error::PermissionNotGiven, Error::InvalidAuthManagement,
+                    Error::AuthOldRevision, Error::DowngradeFormat, Error::DowngradeTarget,
+                ],
+                "key is not provided · key not found · value is provided · lease is provided · \
+                 too many operations in txn request · duplicate key given in txn request · \
+                 invalid client api version · invalid sort option · given member URLs are invalid · \
+                 request is too large · user name is empty · role name is empty · \
+                 authentication failed, invalid user ID or password · permission not given · \
+                 invalid auth management · revision of auth store is old · \
+                 wrong downgrade target version format · invalid downgrade target version",
+            ),
+            (
+                Code::OutOfRange,
+                &[Error::Compacted, Error::FutureRevision, Error::TtlTooLarge],
+                "mvcc: required revision has been compacted · mvcc: required revision is a future revision · \
+                 too large lease TTL",
+            ),
+            (
+                Code::ResourceExhausted,
+                &[Error::NoSpace, Error::TooManyRequests],
+                "mvcc: database space exceeded · too many requests",
+            ),
+            (
+                Code::NotFound,
+                &[Error::LeaseNotFound, Error::MemberNotFound],
+                "requested lease not found · member not found",
+            ),
+            (
+                Code::FailedPrecondition,
+                &[
+                    Error::LeaseExists, Error::NotLearner, Error::LearnerNotReady, Error::RootUserMissing,
+                    Error::RootRoleMissing, Error::UserExists, Error::UserNotFound, Error::RoleExists,
+                    Error::RoleNotFound, Error::RoleNotGranted, Error::PermissionNotGranted, Error::AuthNotEnabled,
+                    Error::NotLeader, Error::NotCapable, Error::MembershipFixed, Error::NotForLearner,
+                    Error::BadTransferee, Error::ClusterVersionUnknown, Error::NoDowngrade,
+                ],
+                "lease already exists · can only promote a learner member · \
+                 can only promote a learner member which is in sync with leader · root user does not exist · \
+                 root user does not have root role · user name already exists · user name not found · \
+                 role name already exists · role name not found · role is not granted to the user · \
+                 permission is not granted to the role · authentication is not enabled · not leader · \
+                 not capable · not capable · rpc not supported for learner · bad leader transferee · \
+                 cluster version not found during downgrade · no inflight downgrade job",
+            ),
+            (
+                Code::Unavailable,
+                &[
+                    Error::NoLeader, Error::Stopped, Error::TimedOut, Error::Unknown, Error::ConnectionLost,
+                    Error::Unhealthy,
+                ],
+                "no leader · server stopped · request timed out · \
+                 request timed out, possibly due to previous leader failure · \
+                 request timed out, possibly due to connection lost · unhealthy cluster",
+            ),
+            (Code::PermissionDenied, &[Error::PermissionDenied], "permission denied"),
+            (Code::Unauthenticated, &[Error::InvalidAuthToken], "invalid auth token"),
+            (Code::DataLoss, &[Error::Corrupt], "corrupt cluster"),
+        ];
+        for (code, errors, texts) in table {
+            let said: Vec<_> = errors.iter().cloned().map(Status::from).collect();
+            let expected: Vec<_> = texts.split(" · ").map(|text| format!("etcdserver: {text}")).collect();
+            assert_eq!(said.iter().map(Status::message).collect::<Vec<_>>(), expected);
+            assert!(said.iter().all(|status| status.code() == code), "{code:?}");
+        }
+        let canceled = Status::from(Error::WatchCanceled);
+        assert_eq!((canceled.code(), canceled.message()), (Code::Cancelled, "etcdserver: watch canceled"));
+        // Without the prefix, and unmapped in etcd.
+        for (error, text) in
+            [(Error::NobodyElected, "election: no leader"), (Error::MissingLeader, "\"leader\" field must be provided")]
+        {
+            let status = Status::from(error);
+            assert_eq!((status.code(), status.message()), (Code::Unknown, text));
+        }
+    }
+
+    /// §1.5: "a write that may have been proposed must never be answered by a message the client would take as 'not
+    /// sent'".
     #[test]
     fn a_write_that_may_have_happened_is_never_safe_to_retry() {
         let status = Status::from(Error::from(ProposeError::Unknown("the leader is gone".into())));

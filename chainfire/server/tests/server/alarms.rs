@@ -88,7 +88,7 @@ async fn a_reached_quota_refuses_writes_until_it_is_disarmed() -> anyhow::Result
     server.lease().lease_revoke(LeaseRevokeRequest { id: 7 }).await?;
     let (line, health) = ask(&server, "GET", "/health").await?;
     assert_eq!((line.contains("503"), health.as_str()), (true, r#"{"health":"false","reason":"ALARM NOSPACE"}"#));
-    let (line, _) = ask(&server, "GET", "/health?exclude=NOSPACE").await?;
+    let (line, _) = ask(&server, "GET", "/health?exclude=CORRUPT&exclude=NOSPACE").await?;
     assert!(line.contains("200"), "{line}");
 
     empty(&server).await?;
@@ -144,8 +144,10 @@ async fn a_corrupt_cluster_answers_nothing_but_the_way_out() -> anyhow::Result<(
     assert_eq!(refused(lease.lease_grant(LeaseGrantRequest { ttl: 600, id: 8 }).await), corrupt());
     assert_eq!(refused(lease.lease_revoke(LeaseRevokeRequest { id: 7 }).await), corrupt());
 
-    let (_, health) = ask(&server, "GET", "/health").await?;
-    assert_eq!(health, r#"{"health":"false","reason":"ALARM CORRUPT"}"#);
+    let (line, health) = ask(&server, "GET", "/health").await?;
+    assert_eq!((line.contains("503"), health.as_str()), (true, r#"{"health":"false","reason":"ALARM CORRUPT"}"#));
+    let (_, still) = ask(&server, "GET", "/health?exclude=NOSPACE").await?;
+    assert_eq!(still, health);
     let (line, body) = ask(&server, "GET", "/readyz?exclude=linearizable_read&exclude=serializable_read").await?;
     assert!(line.contains("503") && body.contains("[-]data_corruption failed: alarm activated: CORRUPT"), "{body}");
     let (_, alone) = ask(&server, "GET", "/readyz/data_corruption").await?;

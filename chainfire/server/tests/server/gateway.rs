@@ -1,20 +1,29 @@
 //! The JSON gateway (§1.1, §1.2), called by curl: single requests and their answers.
 
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use holdfast_testkit::client;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::support::TestServer;
+use crate::{pages::ask, support::TestServer, three::PATIENCE};
 
 /// HTTP status and body of what curl got; none where there is no curl.
 pub(crate) async fn curl(server: &TestServer, path: &str, args: &[&str]) -> anyhow::Result<Option<(u16, String)>> {
+    fetch(&format!("http://{}{path}", server.address), args).await
+}
+
+/// The same of a whole URL.
+pub(crate) async fn fetch(url: &str, args: &[&str]) -> anyhow::Result<Option<(u16, String)>> {
     let Some(curl) = client("curl")? else { return Ok(None) };
     let mut command = Command::new(curl);
-    command.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}"]).args(args);
-    command.arg(format!("http://{}{path}", server.address));
+    command.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}"]).args(args).arg(url);
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
-    anyhow::ensure!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
     let (body, status) = text.rsplit_once('\n').ok_or_else(|| anyhow::anyhow!("{text:?}"))?;
     Ok(Some((status.parse()?, body.to_owned())))
@@ -138,27 +147,114 @@ async fn only_known_paths_are_served() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each path of §1.2 reaches its service: what it answers is the service's own word, not that of a missing route.
+/// Each path of §1.2, and the method that it calls.
+const PATHS: &str = "
+kv/range KV/Range
+kv/put KV/Put
+kv/deleterange KV/DeleteRange
+kv/txn KV/Txn
+kv/compaction KV/Compact
+watch Watch/Watch
+lease/grant Lease/LeaseGrant
+lease/revoke Lease/LeaseRevoke
+kv/lease/revoke Lease/LeaseRevoke
+lease/keepalive Lease/LeaseKeepAlive
+lease/timetolive Lease/LeaseTimeToLive
+kv/lease/timetolive Lease/LeaseTimeToLive
+lease/leases Lease/LeaseLeases
+kv/lease/leases Lease/LeaseLeases
+cluster/member/add Cluster/MemberAdd
+cluster/member/remove Cluster/MemberRemove
+cluster/member/update Cluster/MemberUpdate
+cluster/member/list Cluster/MemberList
+cluster/member/promote Cluster/MemberPromote
+maintenance/alarm Maintenance/Alarm
+maintenance/status Maintenance/Status
+maintenance/defragment Maintenance/Defragment
+maintenance/hash Maintenance/Hash
+maintenance/hashkv Maintenance/HashKV
+maintenance/snapshot Maintenance/Snapshot
+maintenance/transfer-leadership Maintenance/MoveLeader
+maintenance/downgrade Maintenance/Downgrade
+auth/enable Auth/AuthEnable
+auth/disable Auth/AuthDisable
+auth/status Auth/AuthStatus
+auth/authenticate Auth/Authenticate
+auth/user/add Auth/UserAdd
+auth/user/get Auth/UserGet
+auth/user/list Auth/UserList
+auth/user/delete Auth/UserDelete
+auth/user/changepw Auth/UserChangePassword
+auth/user/grant Auth/UserGrantRole
+auth/user/revoke Auth/UserRevokeRole
+auth/role/add Auth/RoleAdd
+auth/role/get Auth/RoleGet
+auth/role/list Auth/RoleList
+auth/role/delete Auth/RoleDelete
+auth/role/grant Auth/RoleGrantPermission
+auth/role/revoke Auth/RoleRevokePermission
+lock/lock Lock/Lock
+lock/unlock Lock/Unlock
+election/campaign Election/Campaign
+election/proclaim Election/Proclaim
+election/leader Election/Leader
+election/resign Election/Resign
+election/observe Election/Observe
+";
+
+/// How often each method was called, by the server's own count.
+async fn calls(server: &TestServer) -> anyhow::Result<BTreeMap<String, u64>> {
+    let (_, metrics) = ask(server, "GET", "/metrics").await?;
+    let label = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\""))?;
+        rest.split('"').next().map(str::to_owned)
+    };
+    let called = metrics.lines().filter(|line| line.starts_with("grpc_server_started_total{")).filter_map(|line| {
+        let service = label(line, "grpc_service")?;
+        let method = format!("{}/{}", service.rsplit('.').next()?, label(line, "grpc_method")?);
+        Some((method, line.rsplit(' ').next()?.parse().ok()?))
+    });
+    Ok(called.collect())
+}
+
+/// Each path calls its method: the service that it is meant for counts the call, and no other.
 #[tokio::test]
-async fn every_path_of_the_table_is_served() -> anyhow::Result<()> {
+async fn every_path_of_the_table_calls_its_method() -> anyhow::Result<()> {
     let Some(server) = started().await? else { return Ok(()) };
-    let paths = [
-        "kv/range kv/put kv/deleterange kv/txn kv/compaction",
-        "lease/grant lease/revoke kv/lease/revoke lease/timetolive kv/lease/timetolive lease/leases kv/lease/leases",
-        "cluster/member/add cluster/member/remove cluster/member/update cluster/member/list cluster/member/promote",
-        "maintenance/alarm maintenance/status maintenance/defragment maintenance/hash maintenance/hashkv",
-        "maintenance/transfer-leadership maintenance/downgrade",
-        "auth/enable auth/disable auth/status auth/authenticate",
-        "auth/user/add auth/user/get auth/user/list auth/user/delete auth/user/changepw auth/user/grant auth/user/revoke",
-        "auth/role/add auth/role/get auth/role/list auth/role/delete auth/role/grant auth/role/revoke",
-        "lock/lock lock/unlock election/campaign election/proclaim election/leader election/resign",
-    ];
-    for path in paths.iter().flat_map(|paths| paths.split(' ')) {
+    // Those that have no end of their own are hung up on.
+    let endless = ["watch", "election/observe"];
+    let before = calls(&server).await?;
+    let mut expected = before.clone();
+    for (path, method) in PATHS.lines().filter_map(|line| line.split_once(' ')) {
+        let count = expected.get_mut(method).ok_or_else(|| anyhow::anyhow!("{method} is not counted"))?;
+        *count += 1;
         // Without a name, the candidate would stand in line behind the lock.
         let request = if path == "election/campaign" { r#"{"name":"ZQ=="}"# } else { "{}" };
-        let (status, body) = post(&server, &format!("/v3/{path}"), request).await?;
-        assert!(body["message"] != "Not Found" && status != 405, "{path}: {status} {body}");
+        let path = path.to_owned();
+        if endless.contains(&path.as_str()) {
+            let mut calling = Command::new(client("curl")?.unwrap_or_default());
+            calling.args(["-sS", "-N", "-d", request, &format!("http://{}/v3/{path}", server.address)]);
+            let mut calling = calling.stdout(Stdio::null()).spawn()?;
+            let counted = async {
+                while calls(&server).await?.get(method) != expected.get(method) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                anyhow::Ok(())
+            };
+            let counted = timeout(PATIENCE, counted).await;
+            calling.kill()?;
+            calling.wait()?;
+            counted.map_err(|_| anyhow::anyhow!("{path} does not call {method}"))??;
+        } else {
+            let (status, body) = curl(&server, &format!("/v3/{path}"), &["-d", request]).await?.unwrap_or_default();
+            assert!(!body.contains("Not Found") && status != 405, "{path}: {status} {body}");
+        }
     }
+    assert_eq!(calls(&server).await?, expected);
+    let never: Vec<_> = expected.iter().filter(|(method, count)| before.get(*method) == Some(count)).collect();
+    let etcds =
+        never.into_iter().filter(|(method, _)| !method.starts_with("History/") && !method.starts_with("Admin/"));
+    assert_eq!(etcds.map(|(method, _)| method.as_str()).collect::<Vec<_>>(), ["KV/RangeStream"]);
     Ok(())
 }
 

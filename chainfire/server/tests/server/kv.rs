@@ -1,5 +1,12 @@
+//! §2.1-2.3, §2.5: single keys and ranges of one server. What the state machine does is tested in `chainfire-core`;
+//! what cannot be meant is in `errors`.
+
 use holdfast_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, range_request::SortTarget,
+    AlarmRequest, AlarmType, AuthRoleAddRequest, AuthStatusRequest, AuthUserAddRequest, AuthUserListRequest,
+    CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, HashRequest, LeaseGrantRequest,
+    LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberListRequest,
+    MoveLeaderRequest, PutRequest, RangeRequest, RangeResponse, ResponseHeader, StatusRequest, TxnRequest,
+    alarm_request::AlarmAction, range_request::SortTarget,
 };
 use tonic::Code;
 
@@ -40,15 +47,61 @@ async fn a_fresh_store_is_at_revision_one() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// §2.1: "Lease grant, compaction, alarms, auth changes, membership, reads, and no-op deletes do not" advance it, and
+/// "for lease/auth/maintenance calls the current revision" is in the header.
 #[tokio::test]
 async fn only_changes_advance_the_revision() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
-    let mut kv = server.kv();
-    let written = kv.put(put("a", "1")).await?.into_inner();
-    assert_eq!(written.header.unwrap_or_default().revision, 2);
-    let request = DeleteRangeRequest { key: "nobody".into(), ..Default::default() };
-    let deleted = kv.delete_range(request).await?.into_inner();
-    assert_eq!((deleted.deleted, deleted.header.unwrap_or_default().revision), (0, 2));
+    let (mut kv, mut lease) = (server.kv(), server.lease());
+    let (mut maintenance, mut auth) = (server.maintenance(), server.auth());
+    let written = kv.put(put("a", "1")).await?.into_inner().header.unwrap_or_default();
+    assert_eq!(written.revision, 2);
+    let local = RangeRequest { serializable: true, revision: 1, ..get("a") };
+    let missing = DeleteRangeRequest { key: "nobody".into(), ..Default::default() };
+    let alarm = |action: AlarmAction| AlarmRequest {
+        action: action.into(),
+        alarm: AlarmType::Nospace.into(),
+        ..Default::default()
+    };
+    let user = AuthUserAddRequest { name: "mira".into(), password: "x".into(), ..Default::default() };
+    let mut kept = lease.lease_keep_alive(tokio_stream::iter([LeaseKeepAliveRequest { id: 404 }])).await?.into_inner();
+    let headers = [
+        kv.range(get("a")).await?.into_inner().header,
+        kv.range(local).await?.into_inner().header,
+        kv.delete_range(missing).await?.into_inner().header,
+        kv.txn(TxnRequest::default()).await?.into_inner().header,
+        kv.compact(CompactionRequest { revision: 1, physical: true }).await?.into_inner().header,
+        lease.lease_grant(LeaseGrantRequest { ttl: 60, id: 7 }).await?.into_inner().header,
+        kept.message().await?.unwrap_or_default().header,
+        lease.lease_time_to_live(LeaseTimeToLiveRequest { id: 7, keys: true }).await?.into_inner().header,
+        lease.lease_leases(LeaseLeasesRequest {}).await?.into_inner().header,
+        lease.lease_revoke(LeaseRevokeRequest { id: 7 }).await?.into_inner().header,
+        maintenance.alarm(alarm(AlarmAction::Activate)).await?.into_inner().header,
+        maintenance.alarm(alarm(AlarmAction::Deactivate)).await?.into_inner().header,
+        maintenance.status(StatusRequest {}).await?.into_inner().header,
+        maintenance.hash_kv(HashKvRequest::default()).await?.into_inner().header,
+        maintenance.hash(HashRequest {}).await?.into_inner().header,
+        auth.user_add(user).await?.into_inner().header,
+        auth.role_add(AuthRoleAddRequest { name: "r".into() }).await?.into_inner().header,
+        auth.user_list(AuthUserListRequest {}).await?.into_inner().header,
+        auth.auth_status(AuthStatusRequest {}).await?.into_inner().header,
+    ];
+    for (at, header) in headers.into_iter().enumerate() {
+        assert_eq!(header, Some(written), "case {at}");
+    }
+    // "MemberList … leave it 0 and MoveLeader/Defragment answer with no header at all".
+    let listed = server.cluster().member_list(MemberListRequest::default()).await?.into_inner().header;
+    assert_eq!(listed, Some(ResponseHeader { revision: 0, ..written }));
+    let moved = MoveLeaderRequest { target_id: written.member_id };
+    assert_eq!(maintenance.move_leader(moved).await?.into_inner().header, None);
+    assert_eq!(maintenance.defragment(DefragmentRequest {}).await?.into_inner().header, None);
+
+    assert_eq!(kv.put(put("a", "2")).await?.into_inner().header.map(|header| header.revision), Some(3));
+    // A lease takes its keys along in a revision of its own.
+    lease.lease_grant(LeaseGrantRequest { ttl: 60, id: 8 }).await?;
+    kv.put(PutRequest { lease: 8, ..put("a", "3") }).await?;
+    let revoked = lease.lease_revoke(LeaseRevokeRequest { id: 8 }).await?.into_inner().header;
+    assert_eq!(revoked, Some(ResponseHeader { revision: 5, ..written }));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! by etcd's own command line.
 
 mod alarms;
+mod authority;
 mod checkpoints;
 mod copies;
 mod doors;
@@ -27,6 +28,7 @@ mod restart;
 mod restores;
 mod support;
 mod three;
+mod transport;
 mod txn;
 mod users;
 mod watch;

@@ -1,15 +1,19 @@
-//! The plain HTTP pages of the API port.
+//! §1.4: the plain HTTP pages of the API port.
 
 use std::net::SocketAddr;
 
-use holdfast_proto::etcdserverpb::{AuthStatusRequest, DowngradeRequest, HashKvRequest, StatusRequest};
+use holdfast_proto::etcdserverpb::{
+    AuthStatusRequest, CompactionRequest, DeleteRangeRequest, DowngradeRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseKeepAliveRequest, LeaseRevokeRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest,
+    request_op::Request, watch_request::RequestUnion,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 use tonic::Code;
 
-use crate::{kv::put, support::TestServer};
+use crate::{kv::put, support::TestServer, txn::op};
 
 /// Status line and body of a request without headers worth a client library.
 pub(crate) async fn ask(server: &TestServer, method: &str, path: &str) -> anyhow::Result<(String, String)> {
@@ -57,17 +61,46 @@ async fn health_version_and_metrics() -> anyhow::Result<()> {
 #[tokio::test]
 async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
+    let (mut kv, mut leases) = (server.kv(), server.lease());
     for n in 0..3 {
-        server.kv().put(put(&format!("k{n}"), "v")).await?;
+        kv.put(put(&format!("k{n}"), "v")).await?;
     }
-    server.kv().put(put("", "v")).await.unwrap_err();
+    kv.put(put("", "v")).await.unwrap_err();
+    let gone = DeleteRangeRequest { key: "k0".into(), ..Default::default() };
+    let success = vec![op(Request::RequestDeleteRange(gone)), op(Request::RequestPut(put("k3", "v")))];
+    kv.txn(TxnRequest { success, ..Default::default() }).await?;
+    kv.compact(CompactionRequest { revision: 4, physical: true }).await?;
+    for id in [7, 8] {
+        leases.lease_grant(LeaseGrantRequest { ttl: 60, id }).await?;
+    }
+    let mut kept = leases.lease_keep_alive(tokio_stream::iter([LeaseKeepAliveRequest { id: 7 }])).await?.into_inner();
+    while kept.message().await?.is_some() {}
+    leases.lease_revoke(LeaseRevokeRequest { id: 7 }).await?;
+    let create = RequestUnion::CreateRequest(WatchCreateRequest { key: "k0".into(), ..Default::default() });
+    let create = tokio_stream::iter([WatchRequest { request_union: Some(create) }]);
+    let mut watched = server.watch().watch(tokio_stream::StreamExt::chain(create, tokio_stream::pending())).await?;
+    watched.get_mut().message().await?;
     let (_, metrics) = ask(&server, "GET", "/metrics").await?;
     for line in [
         "etcd_debugging_mvcc_keys_total 3",
-        "etcd_mvcc_put_total 3",
+        "etcd_mvcc_put_total 4",
+        "etcd_mvcc_delete_total 1",
+        "etcd_mvcc_txn_total 1",
+        "etcd_mvcc_range_total 1",
+        "etcd_debugging_mvcc_events_total 5",
+        "etcd_debugging_mvcc_current_revision 5",
+        "etcd_debugging_mvcc_compact_revision 4",
+        "etcd_debugging_mvcc_watch_stream_total 1",
+        "etcd_debugging_mvcc_watcher_total 1",
+        "etcd_debugging_lease_granted_total 2",
+        "etcd_debugging_lease_renewed_total 1",
+        "etcd_debugging_lease_revoked_total 1",
+        "etcd_debugging_server_lease_expired_total 0",
+        r#"etcd_cluster_version{cluster_version="3.6.0"} 1"#,
+        r#"etcd_server_version{server_version="3.6.12"} 1"#,
+        r#"etcd_server_id{server_id="8e9e05c52164694d"} 1"#,
         "etcd_debugging_mvcc_slow_watcher_total 0",
         "etcd_debugging_mvcc_pending_events_total 0",
-        "etcd_debugging_mvcc_watcher_total 0",
         "etcd_server_proposals_pending 0",
         "etcd_server_proposals_failed_total 0",
         "etcd_server_quota_backend_bytes 2147483648",
@@ -75,7 +108,7 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
         r#"grpc_server_started_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
         r#"grpc_server_msg_received_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
         r#"grpc_server_msg_sent_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 3"#,
-        r#"grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"} 0"#,
+        r#"grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"} 1"#,
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
@@ -96,8 +129,6 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
         "etcd_disk_backend_commit_duration_seconds_count",
         "etcd_mvcc_db_total_size_in_bytes",
         "etcd_mvcc_db_total_size_in_use_in_bytes",
-        "etcd_mvcc_range_total",
-        "etcd_debugging_mvcc_events_total",
         "etcd_network_client_grpc_received_bytes_total",
         "etcd_network_client_grpc_sent_bytes_total",
         "process_resident_memory_bytes",
@@ -106,19 +137,9 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
     ] {
         assert!(value(positive)? > 0.0, "{positive}");
     }
-    for present in [
-        "etcd_mvcc_delete_total",
-        "etcd_mvcc_txn_total",
-        "etcd_server_slow_apply_total",
-        "etcd_server_slow_read_indexes_total",
-        "etcd_server_read_indexes_failed_total",
-        "etcd_debugging_mvcc_compact_revision",
-        "etcd_debugging_mvcc_watch_stream_total",
-        "etcd_debugging_lease_granted_total",
-        "etcd_debugging_lease_renewed_total",
-        "etcd_debugging_lease_revoked_total",
-        "etcd_debugging_server_lease_expired_total",
-    ] {
+    for present in
+        ["etcd_server_slow_apply_total", "etcd_server_slow_read_indexes_total", "etcd_server_read_indexes_failed_total"]
+    {
         value(present)?;
     }
     Ok(())
@@ -127,7 +148,8 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
 #[tokio::test]
 async fn probes_tell_what_is_wrong_with_what() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
-    for path in ["/livez", "/readyz", "/livez/serializable_read", "/readyz/linearizable_read", "/readyz/non_learner"] {
+    let own = ["/livez/serializable_read", "/readyz/data_corruption", "/readyz/serializable_read"];
+    for path in ["/livez", "/readyz", "/readyz/linearizable_read", "/readyz/non_learner"].into_iter().chain(own) {
         let (line, body) = ask(&server, "GET", path).await?;
         assert_eq!((line.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"), "{path}");
     }
@@ -139,6 +161,8 @@ async fn probes_tell_what_is_wrong_with_what() -> anyhow::Result<()> {
     assert!(line.contains("405"), "{line}");
     let (line, _) = ask(&server, "GET", "/livez/linearizable_read").await?;
     assert!(line.contains("404"), "{line}");
+    // "pprof only if enabled"
+    assert!(ask(&server, "GET", "/debug/pprof/").await?.0.contains("404"));
     let (_, vars) = ask(&server, "GET", "/debug/vars").await?;
     assert!(vars.contains(r#""cmdline":["#) && vars.contains(r#""memstats":{"Sys":"#), "{vars}");
     Ok(())

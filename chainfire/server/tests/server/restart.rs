@@ -1,7 +1,16 @@
-use holdfast_proto::etcdserverpb::{LeaseGrantRequest, LeaseTimeToLiveRequest};
+//! What is there again after a restart, and what goes on.
+
+use std::time::Duration;
+
+use holdfast_proto::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, RangeRequest,
+};
+use tokio::time::{sleep, timeout};
+use tonic::Code;
 
 use crate::kv::{get, put};
 use crate::support::TestServer;
+use crate::three::PATIENCE;
 
 #[tokio::test]
 async fn everything_acknowledged_is_there_after_a_restart() -> anyhow::Result<()> {
@@ -16,5 +25,45 @@ async fn everything_acknowledged_is_there_after_a_restart() -> anyhow::Result<()
     // A new leader gives every lease its whole time again, and an election on top.
     assert!((58..=61).contains(&lease.ttl), "{}", lease.ttl);
     server.kv().put(put("b", "2")).await?;
+    Ok(())
+}
+
+/// §2.1: the revision "must never go back – not on crash during compaction", even if its own row is compacted away.
+#[tokio::test]
+async fn the_revision_survives_the_compaction_of_its_row() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    server.kv().put(put("a", "1")).await?;
+    let gone = DeleteRangeRequest { key: "a".into(), ..Default::default() };
+    server.kv().delete_range(gone).await?;
+    server.kv().compact(CompactionRequest { revision: 3, physical: true }).await?;
+    let server = server.restart().await?;
+    let header = server.kv().range(get("a")).await?.into_inner().header.unwrap_or_default();
+    assert_eq!(header.revision, 3);
+    let compacted = server.kv().compact(CompactionRequest { revision: 3, physical: false }).await.unwrap_err();
+    assert_eq!(compacted.code(), Code::OutOfRange);
+    assert_eq!(server.kv().put(put("a", "2")).await?.into_inner().header.unwrap_or_default().revision, 4);
+    Ok(())
+}
+
+/// §2.5: "Auto-compaction modes".
+#[tokio::test]
+async fn history_is_compacted_by_itself_where_asked() -> anyhow::Result<()> {
+    let retention = ["--auto-compaction-mode=periodic", "--auto-compaction-retention=1s"];
+    let server = TestServer::start_with(&retention).await?;
+    for value in ["1", "2", "3"] {
+        server.kv().put(put("a", value)).await?;
+    }
+    let compacted = async {
+        let early = RangeRequest { revision: 2, ..get("a") };
+        loop {
+            match server.kv().range(early.clone()).await {
+                Ok(_) => sleep(Duration::from_millis(50)).await,
+                Err(refused) => return refused,
+            }
+        }
+    };
+    let compacted = timeout(PATIENCE, compacted).await?;
+    assert_eq!(compacted.message(), "etcdserver: mvcc: required revision has been compacted");
+    assert_eq!(server.kv().range(RangeRequest { revision: 4, ..get("a") }).await?.into_inner().kvs[0].value, "3");
     Ok(())
 }

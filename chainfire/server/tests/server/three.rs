@@ -4,17 +4,20 @@ use std::{net::SocketAddr, time::Duration};
 
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest, PutRequest,
-    RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+    RangeRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest, request_op::Request,
+    watch_request::RequestUnion,
 };
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
 };
+use tonic::Code;
 
 use crate::{
     kv::{get, put},
     pages::ask,
     support::TestServer,
+    txn::op,
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,9 +96,17 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
     let servers = cluster(&[]).await?;
     let [a, b, c] = servers.as_slice() else { anyhow::bail!("three servers") };
     a.kv().put(put("x", "1")).await?;
+    // §2.1: "equal IDs on every member for cluster_id are required"; a revision is everybody's.
+    let mut headers = Vec::new();
     for server in &servers {
-        assert_eq!(server.kv().range(get("x")).await?.into_inner().count, 1);
+        let found = server.kv().range(get("x")).await?.into_inner();
+        assert_eq!(found.count, 1);
+        headers.extend(found.header);
     }
+    headers.sort_unstable_by_key(|header| header.member_id);
+    headers.dedup_by_key(|header| header.member_id);
+    assert_eq!(headers.len(), 3);
+    assert!(headers.iter().all(|header| (header.cluster_id, header.revision) == (headers[0].cluster_id, 2)));
 
     let listed = async {
         loop {
@@ -135,7 +146,7 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
         if own != old {
             to = own;
             let refused = server.maintenance().move_leader(MoveLeaderRequest { target_id: old }).await.unwrap_err();
-            assert_eq!(refused.message(), "etcdserver: not leader");
+            assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "etcdserver: not leader"));
         }
     }
     for server in &servers {
@@ -188,16 +199,46 @@ async fn a_member_without_a_leader_says_so_everywhere() -> anyhow::Result<()> {
         }
     };
     let ended = timeout(PATIENCE, ended).await?.ok_or_else(|| anyhow::anyhow!("the stream ended without a word"))?;
-    assert_eq!((ended.code(), ended.message()), (tonic::Code::Unavailable, "etcdserver: no leader"));
+    assert_eq!((ended.code(), ended.message()), (Code::Unavailable, "etcdserver: no leader"));
 
     let mut request = tonic::Request::new(RangeRequest { serializable: true, ..get("x") });
-    assert_eq!(last.kv().range(RangeRequest { serializable: true, ..get("x") }).await?.into_inner().count, 1);
+    let local = RangeRequest { serializable: true, ..get("x") };
+    assert_eq!(last.kv().range(local.clone()).await?.into_inner().count, 1);
+    // §2.4: a transaction of ranges is "serializable if *all* its ranges are", and "nested txns count as writes".
+    let txn = |ranges: &[&RangeRequest]| {
+        let success = ranges.iter().map(|range| op(Request::RequestRange((*range).clone()))).collect();
+        TxnRequest { success, ..Default::default() }
+    };
+    assert!(last.kv().txn(txn(&[&local, &local])).await?.into_inner().succeeded);
+    let nested = TxnRequest { success: vec![op(Request::RequestTxn(txn(&[&local])))], ..Default::default() };
+    let (mut one, mut two, mut three, mut four) = (last.kv(), last.kv(), last.kv(), last.kv());
+    let refused = tokio::join!(
+        async { one.range(get("x")).await.map(drop) },
+        async { two.txn(txn(&[&local, &get("x")])).await.map(drop) },
+        async { three.txn(nested).await.map(drop) },
+        async { four.put(put("x", "2")).await.map(drop) },
+        async { ask(&last, "GET", "/readyz").await },
+    );
+    let (page, body) = refused.4?;
+    for refused in [refused.0, refused.1, refused.2, refused.3] {
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "etcdserver: no leader"));
+    }
+    // §1.4: "503 + failed check list", "`RANGE ERROR:…`".
+    assert!(page.contains("503"), "{page}");
+    assert_eq!(
+        body,
+        "[+]data_corruption ok\n[+]serializable_read ok\n\
+         [-]linearizable_read failed: RANGE ERROR:etcdserver: no leader\n[+]non_learner ok\n\n"
+    );
     demanding(request.metadata_mut());
     assert_eq!(last.kv().range(request).await.unwrap_err().message(), "etcdserver: no leader");
     let status = last.maintenance().status(StatusRequest {}).await?.into_inner();
     assert_eq!((status.leader, status.errors), (0, vec!["etcdserver: no leader".to_owned()]));
-    let (_, health) = ask(&last, "GET", "/health").await?;
-    assert_eq!(health, r#"{"health":"false","reason":"RAFT NO LEADER"}"#);
+    let (line, health) = ask(&last, "GET", "/health").await?;
+    assert_eq!((line.contains("503"), health.as_str()), (true, r#"{"health":"false","reason":"RAFT NO LEADER"}"#));
+    let (line, local) = ask(&last, "GET", "/health?serializable=true").await?;
+    assert_eq!((line.contains("200"), local.as_str()), (true, r#"{"health":"true","reason":""}"#));
     let (_, metrics) = ask(&last, "GET", "/metrics").await?;
     for line in ["etcd_server_has_leader 0", "etcd_server_is_leader 0"] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");

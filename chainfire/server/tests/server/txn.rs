@@ -1,5 +1,7 @@
+//! §2.4: transactions on the wire. What they do is tested in `chainfire-core`; what cannot be meant is in `errors`.
+
 use holdfast_proto::etcdserverpb::{
-    Compare, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest,
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, StatusRequest, TxnRequest,
     compare::{CompareResult, CompareTarget, TargetUnion},
     request_op::Request,
     response_op::Response,
@@ -146,5 +148,61 @@ async fn nested_transactions_share_the_budget() -> anyhow::Result<()> {
     server.kv().txn(nested(127)).await?;
     let error = server.kv().txn(nested(128)).await.unwrap_err();
     assert_eq!(error.message(), "etcdserver: too many operations in txn request");
+    Ok(())
+}
+
+/// Two more of "≤128 (`--max-txn-ops`) of compare/success/failure each".
+#[tokio::test]
+async fn each_list_may_have_128_entries() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let lists = |count: usize| TxnRequest {
+        compare: vec![is("a", CompareTarget::Version, TargetUnion::Version(0)); count],
+        success: vec![gets("a"); count],
+        failure: vec![gets("a"); count],
+    };
+    server.kv().txn(lists(128)).await?;
+    for more in [
+        TxnRequest { compare: lists(129).compare, ..Default::default() },
+        TxnRequest { success: lists(129).success, ..Default::default() },
+        TxnRequest { failure: lists(129).failure, ..Default::default() },
+    ] {
+        let refused = server.kv().txn(more).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: too many operations in txn request");
+    }
+    Ok(())
+}
+
+/// "Validation before raft" and "Read-only txn … goes the read path": neither is an entry of the log.
+#[tokio::test]
+async fn what_is_refused_or_only_reads_is_not_logged() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    server.kv().put(put("a", "1")).await?;
+    let index = || async {
+        let status = server.maintenance().status(StatusRequest {}).await?.into_inner();
+        anyhow::Ok(status.raft_index)
+    };
+    let success = |success: Vec<RequestOp>| TxnRequest { success, ..Default::default() };
+    // What follows the first write is done with after a while.
+    let mut before = 0;
+    while before != index().await? {
+        before = index().await?;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    for bad in [
+        success(vec![puts("a", "1"), puts("a", "2")]),
+        success(vec![puts("", "1")]),
+        success(vec![puts("a", "1"), op(Request::RequestRange(RangeRequest::default()))]),
+        success(vec![puts("a", "1"), RequestOp { request: None }]),
+        success((0..129).map(|n| puts(&format!("k{n}"), "v")).collect()),
+    ] {
+        assert_eq!(server.kv().txn(bad).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let compare = vec![is("a", CompareTarget::Version, TargetUnion::Version(1))];
+    let reading = TxnRequest { compare, ..success(vec![gets("a"), gets("b")]) };
+    assert!(server.kv().txn(reading.clone()).await?.into_inner().succeeded);
+    assert_eq!(index().await?, before);
+    // "nested txns count as writes".
+    server.kv().txn(success(vec![op(Request::RequestTxn(reading))])).await?;
+    assert_eq!(index().await?, before + 1);
     Ok(())
 }

@@ -1,62 +1,19 @@
 //! The third way to be somebody: a client's certificate, where clients must show one.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use holdfast_proto::{
     authpb::permission::Type,
     etcdserverpb::{AuthEnableRequest, AuthUserListRequest, auth_client::AuthClient, kv_client::KvClient},
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{QUICK, denied, from, invalid_token, nobody, refused};
-use crate::{kv::put, support::TestServer};
-
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> anyhow::Result<Self> {
-        let mut parameters = CertificateParams::new(Vec::new())?;
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?;
-        let pem = parameters.self_signed(&key)?.pem();
-        Ok(Self { pem, issuer: Issuer::new(parameters, key) })
-    }
-
-    /// A certificate and its key, for localhost and for who is called `name`.
-    fn issue(&self, name: &str) -> anyhow::Result<(String, String)> {
-        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()])?;
-        parameters.distinguished_name.remove(DnType::CommonName);
-        if !name.is_empty() {
-            parameters.distinguished_name.push(DnType::CommonName, name);
-        }
-        let key = KeyPair::generate()?;
-        Ok((parameters.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
-    }
-
-    fn client(&self, server: &TestServer, name: &str) -> anyhow::Result<Channel> {
-        let (certificate, key) = self.issue(name)?;
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.pem))
-            .identity(Identity::from_pem(certificate, key));
-        let endpoint = Endpoint::new(format!("https://localhost:{}", server.address.port()))?;
-        Ok(endpoint.tls_config(tls)?.connect_lazy())
-    }
-}
+use crate::{authority::Authority, kv::put, support::TestServer};
 
 /// A server whose clients must have certificates of `authority`.
 async fn serve(authority: &Authority, folder: &Path) -> anyhow::Result<TestServer> {
-    let (certificate, key) = authority.issue("")?;
-    let paths = ["ca", "cert", "key"].map(|name| folder.join(name));
-    for (path, pem) in paths.iter().zip([&authority.pem, &certificate, &key]) {
-        fs::write(path, pem)?;
-    }
-    let [ca, cert, key] = paths.map(|path| path.display().to_string());
-    let files = [format!("--trusted-ca-file={ca}"), format!("--cert-file={cert}"), format!("--key-file={key}")];
+    let files = authority.serve(folder)?;
     let fixed = [QUICK, "--client-cert-auth", "--listen-client-urls=https://127.0.0.1:0"];
     let flags: Vec<&str> = fixed.into_iter().chain(files.iter().map(String::as_str)).collect();
     TestServer::member(&flags, TcpListener::bind("127.0.0.1:0").await?).await

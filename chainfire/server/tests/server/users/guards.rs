@@ -112,6 +112,7 @@ async fn health_and_the_status_of_authentication_are_for_everybody() -> anyhow::
     Ok(())
 }
 
+/// §1.1: "`token` (auth; `authorization` accepted as second choice, optional `Bearer ` prefix)".
 #[tokio::test]
 async fn the_token_may_come_as_gateways_send_it() -> anyhow::Result<()> {
     let (server, root, _) = guarded().await?;
@@ -119,6 +120,11 @@ async fn the_token_may_come_as_gateways_send_it() -> anyhow::Result<()> {
         let mut request = tonic::Request::new(AuthUserListRequest {});
         request.metadata_mut().insert("authorization", value.parse()?);
         assert_eq!(server.auth().user_list(request).await?.into_inner().users, ["mira", "root"]);
+    }
+    for (token, authorization, answered) in [(root.as_str(), "abc.1", true), ("abc.1", root.as_str(), false)] {
+        let mut request = from(token, AuthUserListRequest {});
+        request.metadata_mut().insert("authorization", authorization.parse()?);
+        assert_eq!(server.auth().user_list(request).await.is_ok(), answered);
     }
     Ok(())
 }
