@@ -198,9 +198,10 @@ pub(crate) fn settings(config: &crate::GroupConfig, timing: Timing) -> Result<op
         cluster_name: config.name.to_owned(),
         heartbeat_interval: millis(timing.heartbeat),
         // openraft waits for the old leader's lease, which is its longest time-out, and then for a time-out of its
-        // own: half of each makes the sum lie between our two.
-        election_timeout_min: millis(timing.election_min / 2),
-        election_timeout_max: millis(timing.election_max / 2),
+        // own: the sum lies between 1.1 and 1.4 of our shortest, far enough apart for one to be the first, and soon
+        // enough for a new leader to have acknowledged a write within 1.5 of it.
+        election_timeout_min: millis(timing.election_min * 2 / 5),
+        election_timeout_max: millis(timing.election_min * 7 / 10),
         // Only a limit for a transfer that makes no progress; the stream has shorter ones of its own.
         install_snapshot_timeout: 30 * 60 * 1000,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(config.snapshot_every.max(1)),
