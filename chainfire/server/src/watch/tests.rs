@@ -1,4 +1,4 @@
-//! The hub and the queues of its streams, without a store: what is queued, and who has to read from the disk.
+//! §2.6: the hub and the queues of its streams, without a store: what is queued, and who has to read from the disk.
 
 use std::sync::Arc;
 
@@ -130,6 +130,29 @@ fn progress_is_asked_of_all_watchers() {
         queued(&stream),
         ["created at 5", "progress 5", "created at 5", "progress 9", "created at 9", "behind from 2"]
     );
+}
+
+/// "empty response per watcher if it saw no event in the last interval", to those who asked, only when synced.
+#[test]
+fn a_round_tells_those_who_heard_nothing_since_the_last() {
+    let hub = hub_at(5);
+    let stream = hub.subscribe();
+    let asking = |key, start| {
+        let order = order(key, start);
+        Order { watcher: Watcher { progress_notify: true, ..order.watcher }, ..order }
+    };
+    stream.create(asking(b"a", None), Revision(5)).unwrap();
+    stream.create(order(b"a", None), Revision(5)).unwrap();
+    stream.create(asking(b"b", Some(2)), Revision(5)).unwrap();
+    stream.progress_round();
+    assert_eq!(queued(&stream), ["created at 5", "created at 5", "created at 5", "behind from 2"]);
+    stream.progress_round();
+    assert_eq!(queued(&stream), ["progress 5"]);
+    stream.outbox().sent(WatchId(0));
+    stream.progress_round();
+    assert_eq!(queued(&stream), [""; 0]);
+    stream.progress_round();
+    assert_eq!(queued(&stream), ["progress 5"]);
 }
 
 #[test]
