@@ -131,6 +131,9 @@ pub enum Error {
     Unhealthy,
     #[error("etcdserver: watch canceled")]
     WatchCanceled,
+    /// The time that the client gave is over; a change may or may not have happened.
+    #[error("etcdserver: context deadline exceeded")]
+    DeadlineExceeded,
     /// A command was committed, but its answer does not read: the change may or may not have happened. The text is for
     /// the log only; clients are told the same as for [`Error::Unknown`].
     #[error("{}", Self::Unknown)]
@@ -206,6 +209,7 @@ impl Error {
             Self::Corrupt => Code::DataLoss,
             Self::NobodyElected | Self::NotElected | Self::SessionExpired | Self::MissingLeader => Code::Unknown,
             Self::WatchCanceled => Code::Cancelled,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Storage(_) => Code::Internal,
             Self::Unimplemented(_) => Code::Unimplemented,
         }

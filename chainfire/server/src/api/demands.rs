@@ -1,9 +1,10 @@
-//! What the metadata of a call demands, of every RPC alike: a readable version of the client's API, and, for clients
-//! that say `hasleader`, a leader. A unary call fails at once without one; a stream ends when there has been none for
-//! three election times.
+//! What the metadata of a call demands, of every RPC alike: a readable version of the client's API, an end in time, and,
+//! for clients that say `hasleader`, a leader. A unary call fails at once without one; a stream ends when there has been
+//! none for three election times.
 
 use std::{
     collections::HashSet,
+    future::pending,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,9 +17,13 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::{Frame, SizeHint};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 use tonic::{Status, body::Body};
 
+use super::deadline;
 use crate::{Error, metrics::Metrics, store::Store};
 
 /// A stream that demands a leader ends after this many election times without one.
@@ -37,8 +42,8 @@ impl Demands {
         Self { store, metrics, streams: streams() }
     }
 
-    /// Whether the answer is a stream that is to end when nobody leads.
-    pub(super) fn check(&self, request: &Request<Body>) -> Result<bool, Error> {
+    /// What is demanded of this call's answer, if the call may be made at all.
+    pub(super) fn check(&self, request: &Request<Body>) -> Result<Demand, Error> {
         let headers = request.headers();
         let stream = self.streams.contains(request.uri().path());
         let leader = headers.get("hasleader").is_some_and(|value| value == "true");
@@ -47,25 +52,51 @@ impl Demands {
             None => None,
         };
         self.metrics.asked(stream, version);
-        if leader && self.store.status().leader.is_none() { Err(Error::NoLeader) } else { Ok(stream && leader) }
+        if leader && self.store.status().leader.is_none() {
+            return Err(Error::NoLeader);
+        }
+        let deadline = deadline::given(headers).map(|time| Instant::now() + time);
+        Ok(Demand { stream, leader, deadline })
     }
 
-    /// The same stream, which ends when there has been no leader for three election times.
-    pub(super) fn led(&self, response: Response<Body>) -> Response<Body> {
+    /// The same answer; a stream ends when `demand` is not met any more.
+    pub(super) fn hold(&self, response: Response<Body>, demand: &Demand) -> Response<Body> {
+        if !demand.stream || (!demand.leader && demand.deadline.is_none()) {
+            return response;
+        }
         let patience = self.store.timing().election_min * LEADERLESS_ELECTIONS;
-        let leaderless = Box::pin(leaderless(self.store.group().status_changes(), patience));
-        response.map(|body| Body::new(Led { body, leaderless, ended: false }))
+        let status = demand.leader.then(|| self.store.group().status_changes());
+        let end = Box::pin(end(status, patience, demand.deadline));
+        response.map(|body| Body::new(Demanding { body, end, ended: false }))
     }
 }
 
-/// A stream of answers that ends when nobody leads any more.
-struct Led {
+/// What the client of one call demands.
+pub(super) struct Demand {
+    /// The answer is a stream.
+    stream: bool,
+    leader: bool,
+    deadline: Option<Instant>,
+}
+
+impl Demand {
+    /// What `answer` comes to in the time that the client gives.
+    pub(super) async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        match self.deadline {
+            Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| Error::DeadlineExceeded),
+            None => Ok(answer.await),
+        }
+    }
+}
+
+/// A stream of answers that ends when its client demands no more of them.
+struct Demanding {
     body: Body,
-    leaderless: Pin<Box<dyn Future<Output = ()> + Send>>,
+    end: Pin<Box<dyn Future<Output = Error> + Send>>,
     ended: bool,
 }
 
-impl hyper::body::Body for Led {
+impl hyper::body::Body for Demanding {
     type Data = Bytes;
     type Error = Status;
 
@@ -73,11 +104,11 @@ impl hyper::body::Body for Led {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.leaderless.as_mut().poll(context).is_ready() {
+        if let Poll::Ready(error) = self.end.as_mut().poll(context) {
             self.ended = true;
             // What made the answers ends with them.
             self.body = Body::empty();
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&Error::NoLeader.into())))));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&error.into())))));
         }
         Pin::new(&mut self.body).poll_frame(context)
     }
@@ -96,6 +127,27 @@ fn trailers(status: &Status) -> HeaderMap {
     // Only metadata could fail to be one, and there is none.
     let _ = status.add_header(&mut trailers);
     trailers
+}
+
+/// Completes with the reason for a stream's end: its time is over, or, where `status` is given, there has been no leader
+/// for `patience`.
+async fn end(status: Option<watch::Receiver<GroupStatus>>, patience: Duration, deadline: Option<Instant>) -> Error {
+    let leaderless = async {
+        match status {
+            Some(status) => leaderless(status, patience).await,
+            None => pending().await,
+        }
+    };
+    let late = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = leaderless => Error::NoLeader,
+        () = late => Error::DeadlineExceeded,
+    }
 }
 
 /// Completes when there has been no leader for `patience`.

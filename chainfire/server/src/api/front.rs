@@ -50,13 +50,12 @@ impl Front {
         let path = request.uri().path();
         release::offers(self.profile, path)?;
         learner::answers(&self.store, path)?;
-        let leader = self.demands.check(&request)?;
+        let demand = self.demands.check(&request)?;
         if let Some(gate) = &self.gate {
             gate.admit(&mut request).await?;
         }
-        let response = service.call(request).await.unwrap_or_else(|never| match never {});
-        let response = oversize::as_clients_know_it(response);
-        Ok(if leader { self.demands.led(response) } else { response })
+        let response = demand.in_time(service.call(request)).await?.unwrap_or_else(|never| match never {});
+        Ok(self.demands.hold(oversize::as_clients_know_it(response), &demand))
     }
 }
 

@@ -5,6 +5,7 @@ mod auth;
 mod caller;
 mod cluster;
 mod copies;
+mod deadline;
 mod demands;
 mod downgrade;
 mod etcd;

@@ -18,6 +18,7 @@ use super::{
 /// Headers of the gRPC call that a client of the gateway gives with this prefix.
 const METADATA: &str = "grpc-metadata-";
 const MARK: &str = "grpcgateway-accept";
+const TIMEOUT: &str = "grpc-timeout";
 const FORWARDED: &[&str] = &["client-api-version", "hasleader", "token"];
 
 /// Headers of a gRPC answer that concern whoever asked in JSON.
@@ -74,6 +75,9 @@ impl Caller {
             for value in parts.headers.get_all(format!("{METADATA}{name}")) {
                 headers.append(*name, value.clone());
             }
+        }
+        if let Some(time) = parts.headers.get(TIMEOUT) {
+            headers.insert(TIMEOUT, time.clone());
         }
         Self { headers, extensions: std::mem::take(&mut parts.extensions) }
     }

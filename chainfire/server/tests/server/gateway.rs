@@ -10,7 +10,7 @@ use holdfast_testkit::client;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{pages::ask, support::TestServer, three::PATIENCE};
+use crate::{lock::line, pages::ask, support::TestServer, three::PATIENCE};
 
 /// HTTP status and body of what curl got; none where there is no curl.
 pub(crate) async fn curl(server: &TestServer, path: &str, args: &[&str]) -> anyhow::Result<Option<(u16, String)>> {
@@ -339,5 +339,23 @@ async fn a_token_goes_into_the_authorization_header() -> anyhow::Result<()> {
     }
     let wrong = curl(&server, "/v3/kv/put", &["-H", "Authorization: wrong", "-d", put]).await?;
     assert_eq!(wrong, Some((401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#.to_owned())));
+    Ok(())
+}
+
+/// §1.5 "context deadline exceeded": whoever says how long it waits is not answered later, and has left the line then.
+#[tokio::test]
+async fn a_call_ends_in_the_time_that_its_client_gives() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    let lock = r#"{"name":"bA=="}"#;
+    assert_eq!(post(&server, "/v3/lock/lock", lock).await?.0, 200);
+    let in_time = ["-H", "Grpc-Timeout: 300m", "-d"];
+    let error = r#"{"code":4,"message":"etcdserver: context deadline exceeded"}"#;
+    let late = curl(&server, "/v3/lock/lock", &[&in_time[..], &[lock]].concat()).await?;
+    assert_eq!(late, Some((504, error.to_owned())));
+    line(&server, b"l/", b"l0", 1).await?;
+    let watch = r#"{"create_request":{"key":"bA=="}}"#;
+    let watched = curl(&server, "/v3/watch", &[&in_time[..], &[watch]].concat()).await?;
+    let (status, lines) = watched.unwrap_or_default();
+    assert!(status == 200 && lines.ends_with(&format!("{{\"error\":{error}}}\n")), "{status} {lines}");
     Ok(())
 }
