@@ -4,6 +4,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::Status;
+
 /// Why a node or a group does not start. Of these, [`Error::Config`], [`Error::Membership`] and [`Error::Tls`] need
 /// another configuration: starting again as it is cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +102,26 @@ pub enum ProposeError {
 pub enum ReadError {
     #[error("no leader: {0}")]
     NoLeader(String),
-    #[error("no quorum, or the local state did not catch up in time")]
+    #[error("no quorum answered in time")]
     Timeout,
+    /// Whoever was asked first leads no more, and the next has not answered either.
+    #[error("another server has taken over, and has not answered in time")]
+    LeaderChanged,
+    /// What has to be readable is known, but not in this server's state.
+    #[error("this server did not catch up with the leader in time")]
+    Behind,
     #[error("this server is stopping")]
     Stopped,
+}
+
+impl ReadError {
+    /// The same for a reader who began to wait in `term`, as things are `now`.
+    pub(crate) fn since(self, term: u64, now: &Status) -> Self {
+        match self {
+            Self::NoLeader(_) | Self::Timeout if now.leader.is_some() && now.term != term => Self::LeaderChanged,
+            error => error,
+        }
+    }
 }
 
 /// Why leadership did not move.
@@ -122,6 +140,33 @@ pub enum TransferError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Slot;
+
+    /// §1.5: *leader changed* is said where somebody else has come to lead, not where nobody does.
+    #[test]
+    fn a_read_that_outlived_its_leader_says_so() {
+        let now = |term, leader| Status {
+            slot: Slot(0),
+            term,
+            leader,
+            is_leader: false,
+            learners: Vec::new(),
+            last_log: 9,
+            committed: 9,
+            applied: 9,
+            failed: None,
+        };
+        let gone = || ReadError::NoLeader("it is gone".into());
+        let another = now(4, Some(Slot(1)));
+        for error in [ReadError::Timeout, gone()] {
+            assert_eq!(error.clone().since(3, &another), ReadError::LeaderChanged);
+            assert_eq!(error.clone().since(4, &another), error);
+            assert_eq!(error.clone().since(3, &now(4, None)), error);
+        }
+        for error in [ReadError::Behind, ReadError::Stopped] {
+            assert_eq!(error.clone().since(3, &another), error);
+        }
+    }
 
     #[test]
     fn a_database_that_does_not_open_is_not_always_damaged() {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chainfire_raft::Timing;
+use chainfire_raft::{ReadError, Timing};
 use support::{Plan, Server, eventually};
 
 const QUICK: Timing = Timing {
@@ -122,4 +122,24 @@ fn without_a_quorum_there_is_no_leader() {
     let (leads, follows) = if alone.status().is_leader { (alone, back) } else { (back, alone) };
     leads.kill();
     eventually(|| follows.status().leader.is_none().then_some(()));
+}
+
+/// What is to be read is known, and this server cannot show it: that is told apart from a leader that does not answer.
+#[test]
+fn a_server_that_does_not_catch_up_says_that_it_is_behind() {
+    let mut plan = Plan::new(3);
+    plan.timing = QUICK;
+    let servers = plan.start_all();
+    let leader = leader(&servers);
+    let group = servers[(leader + 1) % 3].group().clone();
+    // Effects are published under this lock before an entry counts as applied.
+    let machine = group.machine().clone();
+    let stalled = machine.published.lock().unwrap();
+    servers[leader].propose("a=1").unwrap();
+    let (reading, from) = (group.clone(), Instant::now());
+    let read = servers[leader].run(async move { reading.read_index().await });
+    assert_eq!(read, Err(ReadError::Behind));
+    assert!(from.elapsed() >= QUICK.request());
+    drop(stalled);
+    servers[leader].run(async move { group.read_index().await }).unwrap();
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chainfire_raft::{FatalHook, ProposeError, Slot, Timing, TransferError, peer_ca};
+use chainfire_raft::{FatalHook, ProposeError, ReadError, Slot, Timing, TransferError, peer_ca};
 use holdfast_testkit::copy_folder;
 use support::{Plan, Server, eventually};
 
@@ -126,7 +126,7 @@ fn a_state_that_does_not_move_holds_up_no_proof() {
     server.propose("a=1").unwrap();
     let group = server.group().clone();
     let asked = group.clone();
-    assert!(server.run(async move { asked.prove_leadership().await }).is_some());
+    assert!(server.run(async move { asked.prove_leadership().await }).is_ok());
 
     // Effects are published under this lock before an entry counts as applied.
     let machine = group.machine().clone();
@@ -137,7 +137,7 @@ fn a_state_that_does_not_move_holds_up_no_proof() {
     eventually(|| (server.status().committed > before).then_some(()));
     let (done, proven) = mpsc::channel();
     server.spawn(async move { done.send(group.prove_leadership().await).unwrap() });
-    assert_eq!(proven.recv_timeout(Duration::from_secs(30)), Ok(None));
+    assert_eq!(proven.recv_timeout(Duration::from_secs(30)), Ok(Err(ReadError::Behind)));
     drop(stalled);
 }
 
@@ -158,6 +158,7 @@ fn without_a_quorum_nothing_is_acknowledged() {
     assert_eq!(last.count(), 2);
 }
 
+/// §0 "Wiped member": "a disk rolled back in time is detected and stopped with the same instruction".
 #[test]
 fn a_disk_that_went_back_in_time_ends_its_server_and_nobody_elses() {
     let mut plan = Plan::new(3);

@@ -80,8 +80,6 @@ pub enum Error {
     DowngradeTarget,
     #[error("etcdserver: cluster version not found during downgrade")]
     ClusterVersionUnknown,
-    #[error("etcdserver: no inflight downgrade job")]
-    NoDowngrade,
     #[error("etcdserver: requested lease not found")]
     LeaseNotFound,
     #[error("etcdserver: member not found")]
@@ -111,8 +109,12 @@ pub enum Error {
     NoLeader,
     #[error("etcdserver: server stopped")]
     Stopped,
+    #[error("etcdserver: leader changed")]
+    LeaderChanged,
     #[error("etcdserver: request timed out")]
     TimedOut,
+    #[error("etcdserver: request timed out, waiting for the applied index took too long")]
+    Behind,
     #[error("election: no leader")]
     NobodyElected,
     #[error("election: not leader")]
@@ -193,15 +195,16 @@ impl Error {
             | Self::PermissionNotGranted
             | Self::VerifiesOnly
             | Self::MembershipFixed
-            | Self::ClusterVersionUnknown
-            | Self::NoDowngrade => Code::FailedPrecondition,
+            | Self::ClusterVersionUnknown => Code::FailedPrecondition,
             Self::PermissionDenied => Code::PermissionDenied,
             Self::InvalidAuthToken => Code::Unauthenticated,
             Self::PasswordTooLong => Code::Unknown,
             // All of these may be tried again for reads; clients never retry a write on them by themselves.
             Self::NoLeader
+            | Self::LeaderChanged
             | Self::Stopped
             | Self::TimedOut
+            | Self::Behind
             | Self::Unknown
             | Self::ConnectionLost
             | Self::Unreadable(_)
@@ -264,7 +267,9 @@ impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NoLeader(_) => Self::NoLeader,
+            ReadError::LeaderChanged => Self::LeaderChanged,
             ReadError::Timeout => Self::TimedOut,
+            ReadError::Behind => Self::Behind,
             ReadError::Stopped => Self::Stopped,
         }
     }
@@ -392,7 +397,7 @@ mod tests {
                     Error::RootRoleMissing, Error::UserExists, Error::UserNotFound, Error::RoleExists,
                     Error::RoleNotFound, Error::RoleNotGranted, Error::PermissionNotGranted, Error::AuthNotEnabled,
                     Error::NotLeader, Error::NotCapable, Error::MembershipFixed, Error::NotForLearner,
-                    Error::BadTransferee, Error::ClusterVersionUnknown, Error::NoDowngrade,
+                    Error::BadTransferee, Error::ClusterVersionUnknown,
                 ],
                 "lease already exists · can only promote a learner member · \
                  can only promote a learner member which is in sync with leader · root user does not exist · \
@@ -400,17 +405,18 @@ mod tests {
                  role name already exists · role name not found · role is not granted to the user · \
                  permission is not granted to the role · authentication is not enabled · not leader · \
                  not capable · not capable · rpc not supported for learner · bad leader transferee · \
-                 cluster version not found during downgrade · no inflight downgrade job",
+                 cluster version not found during downgrade",
             ),
             (
                 Code::Unavailable,
                 &[
-                    Error::NoLeader, Error::Stopped, Error::TimedOut, Error::Unknown, Error::ConnectionLost,
-                    Error::Unhealthy,
+                    Error::NoLeader, Error::LeaderChanged, Error::Stopped, Error::TimedOut, Error::Unknown,
+                    Error::ConnectionLost, Error::Behind, Error::Unhealthy,
                 ],
-                "no leader · server stopped · request timed out · \
+                "no leader · leader changed · server stopped · request timed out · \
                  request timed out, possibly due to previous leader failure · \
-                 request timed out, possibly due to connection lost · unhealthy cluster",
+                 request timed out, possibly due to connection lost · \
+                 request timed out, waiting for the applied index took too long · unhealthy cluster",
             ),
             (Code::PermissionDenied, &[Error::PermissionDenied], "permission denied"),
             (Code::Unauthenticated, &[Error::InvalidAuthToken], "invalid auth token"),
@@ -446,6 +452,21 @@ mod tests {
     fn an_applied_command_whose_answer_does_not_read_is_of_unknown_outcome() {
         let status = Status::from(Error::mismatch());
         assert_eq!((status.code(), status.message()), (Code::Unavailable, Error::Unknown.to_string().as_str()));
+    }
+
+    /// §1.5, §2.9: what a read is told that could not be answered in time. Clients repeat it on all of these.
+    #[test]
+    fn a_read_without_an_answer_says_what_it_waited_for() {
+        for (error, text) in [
+            (ReadError::NoLeader("it is gone".into()), "no leader"),
+            (ReadError::LeaderChanged, "leader changed"),
+            (ReadError::Timeout, "request timed out"),
+            (ReadError::Behind, "request timed out, waiting for the applied index took too long"),
+            (ReadError::Stopped, "server stopped"),
+        ] {
+            let status = Status::from(Error::from(error));
+            assert_eq!((status.code(), status.message()), (Code::Unavailable, format!("etcdserver: {text}").as_str()));
+        }
     }
 
     #[test]

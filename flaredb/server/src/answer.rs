@@ -21,7 +21,9 @@ pub(crate) fn not_proposed(error: ProposeError) -> Error {
 pub(crate) fn not_readable(error: ReadError) -> Error {
     match error {
         ReadError::NoLeader(reason) => unavailable(&reason).hint(LOCAL),
-        ReadError::Timeout => unavailable("no quorum answered in time").hint(LOCAL),
+        error @ (ReadError::Timeout | ReadError::LeaderChanged | ReadError::Behind) => {
+            unavailable(&error.to_string()).hint(LOCAL)
+        }
         ReadError::Stopped => Error::new(SqlState::CannotConnectNow, "this server is stopping"),
     }
 }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::ReadPolicy;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Group;
 use crate::{
@@ -73,19 +73,19 @@ impl<M: Machine> Group<M> {
     }
 
     /// Proves to a quorum that this server leads, and waits until it has applied what its predecessors committed.
-    /// Returns the term in which it leads; none if it does not, or cannot show both within an election's time. Nothing is
-    /// passed on to others.
-    pub async fn prove_leadership(&self) -> Option<u64> {
+    /// Returns the term in which it leads; an error if it does not, or cannot show both within an election's time.
+    /// Nothing is passed on to others.
+    pub async fn prove_leadership(&self) -> Result<u64, ReadError> {
         if self.inner.stop.is_requested() {
-            return None;
+            return Err(ReadError::Stopped);
         }
-        let proving = async {
-            let linearizer = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
-            // A leader's read index is never before the first entry of its own term.
-            let known = linearizer.read_log_id();
-            self.applied(known.index()).await;
-            Some(known.committed_leader_id().term)
-        };
-        timeout(self.inner.timing.election_max, proving).await.ok()?
+        let until = Instant::now() + self.inner.timing.election_max;
+        let asking = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        let linearizer = timeout_at(until, asking).await.map_err(|_| ReadError::Timeout)?;
+        let linearizer = linearizer.map_err(|error| ReadError::NoLeader(error.to_string()))?;
+        // A leader's read index is never before the first entry of its own term.
+        let known = linearizer.read_log_id();
+        timeout_at(until, self.applied(known.index())).await.map_err(|_| ReadError::Behind)?;
+        Ok(known.committed_leader_id().term)
     }
 }

@@ -11,13 +11,16 @@ impl<M: Machine> Group<M> {
     /// Returns when local reads show everything that was acknowledged anywhere before this call: the leader has
     /// proven to a quorum that it leads, and this server has applied what the leader had committed.
     pub async fn read_index(&self) -> Result<u64, ReadError> {
-        let deadline = self.deadline();
+        let (deadline, term) = (self.deadline(), self.status().term);
         let group = self.clone();
         let round = move || group.clone().known_in_time();
-        let known = timeout_at(deadline, self.inner.reads.ask(round)).await;
-        // Whoever asked before the round began waits longer than it.
-        let index = known.map_err(|_| self.leaderless())?.ok_or(ReadError::Stopped)??;
-        timeout_at(deadline, self.applied(index)).await.map_err(|_| ReadError::Timeout)?;
+        let known = match timeout_at(deadline, self.inner.reads.ask(round)).await {
+            Ok(known) => known.unwrap_or(Err(ReadError::Stopped)),
+            // Whoever asked before the round began waits longer than it.
+            Err(_) => Err(self.leaderless()),
+        };
+        let index = known.map_err(|error| error.since(term, &self.status()))?;
+        timeout_at(deadline, self.applied(index)).await.map_err(|_| ReadError::Behind)?;
         Ok(index)
     }
 

@@ -131,17 +131,25 @@ impl Maintenance for Etcd {
         match DowngradeAction::try_from(request.action) {
             Ok(DowngradeAction::Validate) => {
                 downgrade::check(self.profile, self.store.is_founded(), &request.version)?;
-                self.store.barrier().await.map_err(Error::from)?;
-                let version = self.profile.protocol().to_owned();
-                Ok(Response::new(DowngradeResponse { header: Some(self.current_header()?), version }))
+                self.undowngraded().await
             }
             Ok(DowngradeAction::Enable) => {
                 downgrade::check(self.profile, self.store.is_founded(), &request.version)?;
                 Err(Error::NotCapable.into())
             }
-            Ok(DowngradeAction::Cancel) => Err(Error::NoDowngrade.into()),
+            // There is none; etcd does not mind.
+            Ok(DowngradeAction::Cancel) => self.undowngraded().await,
             Err(_) => Err(Error::Unimplemented("etcdserver: unknown method").into()),
         }
+    }
+}
+
+impl Etcd {
+    /// The cluster's version, which stays.
+    async fn undowngraded(&self) -> Result<Response<DowngradeResponse>, Status> {
+        self.store.barrier().await.map_err(Error::from)?;
+        let version = self.profile.protocol().to_owned();
+        Ok(Response::new(DowngradeResponse { header: Some(self.current_header()?), version }))
     }
 }
 

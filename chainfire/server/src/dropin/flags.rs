@@ -1,6 +1,10 @@
-use std::{collections::HashSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::HashSet,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
-use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, builder::Resettable};
 
 use super::{foreign, url::Url};
 use crate::Profile;
@@ -141,7 +145,7 @@ pub struct Flags {
     #[arg(long, env = "ETCD_EMULATE_VERSION", default_value = Profile::V3_6.server(),
           value_parser = Profile::ALL.map(Profile::server))]
     pub(super) emulate_version: String,
-    /// simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=TIME
+    /// simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=TIME, or empty: only certificates count
     #[arg(long, env = "ETCD_AUTH_TOKEN", default_value = "simple")]
     pub(super) auth_token: String,
     /// Seconds that an unused simple token lives.
@@ -165,7 +169,7 @@ impl Flags {
     pub fn parse_from_etcd(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Vec<String>), FlagError> {
         let earlier = renamed().filter_map(|(variable, flag)| given(&flag, &std::env::var_os(variable)?));
         let args = earlier.chain(args.into_iter().map(two_dashes));
-        let mut command = command();
+        let mut command = without_empty_variables(command());
         let matches = command.try_get_matches_from_mut(std::iter::once(OsString::from("chainfire")).chain(args))?;
         let flags = Self::from_arg_matches(&matches)?;
         let mut warnings = foreign::judge(&mut command, &matches)?;
@@ -186,11 +190,17 @@ fn renamed() -> impl Iterator<Item = (OsString, String)> {
 
 /// A variable's value as an argument, in front of all others, so that it is the weakest.
 fn given(flag: &str, value: &OsString) -> Option<OsString> {
-    value.to_str().map(|value| format!("--{flag}={value}").into())
+    value.to_str().filter(|value| !value.is_empty()).map(|value| format!("--{flag}={value}").into())
 }
 
 fn command() -> Command {
     foreign::known_to(Flags::command())
+}
+
+/// As for etcd, a variable that is empty says nothing.
+fn without_empty_variables(command: Command) -> Command {
+    let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    command.mut_args(|arg| if arg.get_env().is_some_and(empty) { arg.env(Resettable::Reset) } else { arg })
 }
 
 /// Like etcd, an unknown variable is worth a warning, not an error: environments are shared.
@@ -225,6 +235,30 @@ mod tests {
     fn one_dash_is_as_good_as_two() {
         let (flags, _) = parse(&["-name", "infra0", "--max-txn-ops=256"]).unwrap();
         assert_eq!((flags.name.as_str(), flags.max_txn_ops), ("infra0", 256));
+    }
+
+    /// §0 "Drop-in": the flags that etcd's users give.
+    #[test]
+    fn etcds_usual_flags_are_accepted_and_have_a_variable() {
+        let usual = "--name=a --data-dir=d --listen-client-urls=http://a:1 --advertise-client-urls=http://a:1 \
+            --listen-peer-urls=http://a:2 --initial-advertise-peer-urls=http://a:2 --initial-cluster=a=http://a:2 \
+            --initial-cluster-token=t --initial-cluster-state=new --cert-file=f --key-file=f --trusted-ca-file=f \
+            --client-cert-auth --peer-cert-file=f --peer-key-file=f --peer-trusted-ca-file=f --peer-client-cert-auth \
+            --quota-backend-bytes=1 --max-txn-ops=1 --max-request-bytes=1 --auto-compaction-mode=revision \
+            --auto-compaction-retention=1 --snapshot-count=1 --heartbeat-interval=100 --election-timeout=1000 \
+            --listen-metrics-urls=http://a:3 --enable-v2 --logger=zap --log-level=info --log-outputs=stderr \
+            --auth-token=simple";
+        let usual: Vec<&str> = usual.split_whitespace().collect();
+        let (_, warnings) = parse(&usual).unwrap();
+        let ignored = ["--peer-client-cert-auth", "--enable-v2", "--logger", "--log-outputs"];
+        assert_eq!(warnings.len(), ignored.len(), "{warnings:?}");
+        assert!(ignored.iter().all(|flag| warnings.iter().any(|said| said.contains(flag))), "{warnings:?}");
+        let command = command();
+        for flag in usual.iter().filter_map(|flag| flag.trim_start_matches('-').split('=').next()) {
+            let known = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).unwrap();
+            let variable = format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));
+            assert_eq!(known.get_env(), Some(OsStr::new(&variable)));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
 };
 
 use chainfire_core::lease::LeaseId;
+use chainfire_raft::ReadError;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -37,7 +38,11 @@ impl Desk {
     }
 
     pub(crate) async fn answer(&self, question: Question) -> Answer {
-        let Some(term) = self.prove(self.proof_age).await else { return Answer::Elsewhere };
+        let term = match self.prove(self.proof_age).await {
+            Ok(term) => term,
+            Err(ReadError::Behind) => return Answer::Behind,
+            Err(_) => return Answer::Elsewhere,
+        };
         match question {
             Question::Renew(id) => self.renew(term, id).await,
             Question::Remaining(id) => match self.lessor.remaining(term, id) {
@@ -72,18 +77,18 @@ impl Desk {
     }
 
     /// The term in which this server leads, proven by a majority at most `age` ago. Concurrent callers share a proof.
-    pub(crate) async fn prove(&self, age: Duration) -> Option<u64> {
+    pub(crate) async fn prove(&self, age: Duration) -> Result<u64, ReadError> {
         let mut proof = self.proof.lock().await;
         let known = self.store.status();
         if !known.is_leader {
-            return None;
+            return Err(ReadError::NoLeader("this server does not lead".to_owned()));
         }
         if proof.is_some_and(|proof| proof.term == known.term && proof.asked.elapsed() < age) {
-            return Some(known.term);
+            return Ok(known.term);
         }
         let asked = Instant::now();
         let term = self.store.group().prove_leadership().await?;
         *proof = Some(Proof { term, asked });
-        Some(term)
+        Ok(term)
     }
 }

@@ -77,7 +77,7 @@ impl Expiry {
     /// Starts all clocks once it is proven that this server leads, which also means that it has applied everything
     /// that its predecessors acknowledged.
     async fn take_over(&self, term: u64) -> Option<u64> {
-        if self.desk.prove(Duration::ZERO).await != Some(term) {
+        if self.desk.prove(Duration::ZERO).await != Ok(term) {
             return None;
         }
         self.lessor.promote(term);
@@ -101,7 +101,7 @@ impl Expiry {
 
     async fn end_due(&self, term: u64) {
         // A leader that slept through an election must not trust its clock.
-        if self.desk.prove(Duration::ZERO).await != Some(term) {
+        if self.desk.prove(Duration::ZERO).await != Ok(term) {
             return;
         }
         let due = self.lessor.take_due(term, SCAN_LEASES);

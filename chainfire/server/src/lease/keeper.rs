@@ -33,7 +33,7 @@ impl Keeper {
         match self.ask(Question::Renew(id)).await? {
             Answer::Renewed { ttl } => Ok(Some(ttl)),
             Answer::Unknown => Ok(None),
-            Answer::Remaining { .. } | Answer::Elsewhere => Err(Error::TimedOut),
+            Answer::Remaining { .. } | Answer::Elsewhere | Answer::Behind => Err(Error::TimedOut),
         }
     }
 
@@ -42,7 +42,7 @@ impl Keeper {
         match self.ask(Question::Remaining(id)).await? {
             Answer::Remaining { left } => Ok(Some(left)),
             Answer::Unknown => Ok(None),
-            Answer::Renewed { .. } | Answer::Elsewhere => Err(Error::TimedOut),
+            Answer::Renewed { .. } | Answer::Elsewhere | Answer::Behind => Err(Error::TimedOut),
         }
     }
 
@@ -67,12 +67,14 @@ impl Keeper {
     async fn ask(&self, question: Question) -> Result<Answer, Error> {
         let give_up = Instant::now() + self.patience;
         loop {
-            match self.ask_once(question).await {
-                Some(answer) if answer != Answer::Elsewhere => return Ok(answer),
-                Some(_) | None => {}
-            }
+            let unanswered = match self.ask_once(question).await {
+                Some(Answer::Behind) => Error::Behind,
+                Some(Answer::Elsewhere) | None if self.store.status().leader.is_none() => Error::NoLeader,
+                Some(Answer::Elsewhere) | None => Error::TimedOut,
+                Some(answer) => return Ok(answer),
+            };
             if Instant::now() >= give_up {
-                return Err(if self.store.status().leader.is_none() { Error::NoLeader } else { Error::TimedOut });
+                return Err(unanswered);
             }
             sleep(PAUSE).await;
         }

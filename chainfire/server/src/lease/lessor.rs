@@ -116,6 +116,8 @@ impl Lessor {
 
 #[cfg(test)]
 mod tests {
+    //! §2.7: whoever does not lead must not answer from its own clock.
+
     use super::*;
 
     const A: LeaseId = LeaseId(7);

@@ -28,6 +28,8 @@ pub(crate) enum Answer {
     Unknown,
     /// Ask again, perhaps somebody else: the one asked does not lead, or cannot prove it.
     Elsewhere,
+    /// Ask again: the one asked leads, but has not applied what it must know to answer.
+    Behind,
 }
 
 impl Question {
@@ -60,6 +62,7 @@ mod tests {
         assert_eq!(question.get(14..), Some(&[0, 14][..]));
         let answer = Answer::Renewed { ttl: Duration::from_secs(60) }.encode().unwrap();
         assert_eq!(answer.get(14..), Some(&[0, 60, 0][..]));
+        assert_eq!(Answer::Behind.encode().unwrap().get(14..), Some(&[4][..]));
     }
 
     #[test]

@@ -33,7 +33,9 @@ impl SystemStore for Store {
     async fn barrier(&self) -> Result<Applied, StoreError> {
         self.group.read_index().await.map_err(|error| match error {
             ReadError::NoLeader(reason) => StoreError::Unavailable(reason),
-            ReadError::Timeout | ReadError::Stopped => StoreError::Unavailable(error.to_string()),
+            ReadError::Timeout | ReadError::LeaderChanged | ReadError::Behind | ReadError::Stopped => {
+                StoreError::Unavailable(error.to_string())
+            }
         })?;
         Ok(self.applied())
     }

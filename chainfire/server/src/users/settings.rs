@@ -1,6 +1,10 @@
-use std::{collections::BTreeMap, fs, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
-use super::jwt::{Jwt, KeyError, Keys, Method};
+use super::{
+    SimpleTokens,
+    jwt::{Jwt, KeyError, Keys, Method},
+    tokens::Tokens,
+};
 
 /// How users prove themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,14 +20,21 @@ pub struct AuthSettings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenSettings {
+    /// Certificates alone prove who somebody is.
+    None,
     Simple,
-    Jwt { method: Method, public: Option<PathBuf>, private: Option<PathBuf>, ttl: Duration },
+    Jwt {
+        method: Method,
+        public: Option<PathBuf>,
+        private: Option<PathBuf>,
+        ttl: Duration,
+    },
 }
 
 /// What is wrong with the kind of tokens that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthTokenError {
-    #[error("it begins with simple or jwt")]
+    #[error("it begins with simple or jwt, or is empty for no tokens at all")]
     Kind,
     #[error("{0:?} is not an option as name=value, or comes twice")]
     Option(String),
@@ -42,7 +53,7 @@ const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 pub(crate) const DEFAULT_COST: u32 = 10;
 
 impl AuthSettings {
-    /// `tokens` is etcd's text: `simple`, or `jwt,sign-method=...,pub-key=...,priv-key=...,ttl=...`.
+    /// `tokens` is etcd's text: `simple`, `jwt,sign-method=...,pub-key=...,priv-key=...,ttl=...`, or nothing.
     pub(crate) fn new(
         tokens: &str,
         token_ttl: Duration,
@@ -71,6 +82,7 @@ impl TokenSettings {
             }
         }
         match kind {
+            "" => Ok(Self::None),
             "simple" => Ok(Self::Simple),
             "jwt" => {
                 let file = |name| given.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -86,16 +98,20 @@ impl TokenSettings {
         }
     }
 
-    /// Signed tokens with keys from their files; none where tokens are simple.
-    pub(super) fn jwt(&self) -> Result<Option<Jwt>, AuthTokenError> {
-        let Self::Jwt { method, public, private, ttl } = self else { return Ok(None) };
+    /// The tokens that are asked for: the simple ones that this server knows, or signed ones with keys from their files.
+    pub(super) fn tokens(&self, simple: Arc<SimpleTokens>) -> Result<Tokens, AuthTokenError> {
+        let (method, public, private, ttl) = match self {
+            Self::None => return Ok(Tokens::None),
+            Self::Simple => return Ok(Tokens::Simple(simple)),
+            Self::Jwt { method, public, private, ttl } => (*method, public, private, *ttl),
+        };
         let read = |path: &Option<PathBuf>| {
             let read =
                 |path: &PathBuf| fs::read(path).map_err(|error| AuthTokenError::Read { path: path.clone(), error });
             path.as_ref().map(read).transpose()
         };
-        let keys = Keys::new(*method, read(public)?.as_deref(), read(private)?.as_deref())?;
-        Ok(Some(Jwt::new(keys, *ttl)))
+        let keys = Keys::new(method, read(public)?.as_deref(), read(private)?.as_deref())?;
+        Ok(Tokens::Jwt(Box::new(Jwt::new(keys, ttl))))
     }
 }
 
@@ -120,6 +136,7 @@ mod tests {
     #[test]
     fn options_are_etcds() {
         assert_eq!(parse("simple"), Ok(TokenSettings::Simple));
+        assert_eq!(parse(""), Ok(TokenSettings::None));
         let jwt = parse("jwt,pub-key=/a,priv-key=/b,sign-method=RS512,ttl=10m").unwrap();
         let (public, private) = (Some(PathBuf::from("/a")), Some(PathBuf::from("/b")));
         let ttl = Duration::from_secs(600);
@@ -131,7 +148,6 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, says) in [
-            ("", "simple or jwt"),
             ("basic", "simple or jwt"),
             ("jwt", "sign-method"),
             ("jwt,sign-method=none", "sign-method"),
@@ -143,7 +159,8 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
-        let missing = parse("jwt,sign-method=RS256,pub-key=/no/such/file").unwrap().jwt().err().unwrap();
+        let simple = Arc::new(SimpleTokens::new(Duration::ZERO));
+        let missing = parse("jwt,sign-method=RS256,pub-key=/no/such/file").unwrap().tokens(simple).err().unwrap();
         assert!(missing.to_string().contains("/no/such/file"), "{missing}");
     }
 

@@ -4,6 +4,8 @@ use super::{AuthUser, SimpleTokens, jwt::Jwt, simple::Parts};
 
 /// The tokens that this server takes and gives.
 pub(super) enum Tokens {
+    /// None at all.
+    None,
     Simple(Arc<SimpleTokens>),
     Jwt(Box<Jwt>),
 }
@@ -12,6 +14,7 @@ impl Tokens {
     /// Whose token it is. `revision` is the one of users and roles now; a signed token has the one of its time.
     pub(super) fn user(&self, token: &str, revision: u64) -> Option<AuthUser> {
         match self {
+            Self::None => None,
             Self::Simple(simple) => simple.user(token, Instant::now()).map(|name| AuthUser { name, revision }),
             Self::Jwt(jwt) => jwt.user(token),
         }
@@ -21,7 +24,7 @@ impl Tokens {
     pub(super) fn known_from(&self, token: &str) -> Option<u64> {
         match self {
             Self::Simple(_) => Parts::of(token).map(|parts| parts.index),
-            Self::Jwt(_) => None,
+            Self::None | Self::Jwt(_) => None,
         }
     }
 }

@@ -29,7 +29,7 @@ impl Users {
         simple: Arc<SimpleTokens>,
         settings: &AuthSettings,
     ) -> Result<Self, AuthTokenError> {
-        let tokens = settings.tokens.jwt()?.map_or(Tokens::Simple(simple), |jwt| Tokens::Jwt(Box::new(jwt)));
+        let tokens = settings.tokens.tokens(simple)?;
         let passwords = Passwords::new(settings.bcrypt_cost);
         Ok(Self { store, tokens, passwords, certificates: settings.certificates })
     }
@@ -91,6 +91,7 @@ impl Users {
             }
             let user = AuthUser { name: name.into(), revision: status.revision };
             match &self.tokens {
+                Tokens::None => return Err(Error::LoginFailed),
                 Tokens::Jwt(jwt) => return jwt.issue(&user),
                 Tokens::Simple(_) => match self.announce(&user, source.clone()).await {
                     Err(Error::AuthOldRevision) => {}

@@ -1,7 +1,10 @@
+//! Maintenance and what fixed membership answers (§2.9, §0 "Contract").
+
 use holdfast_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest, DowngradeRequest, HashKvRequest,
     LeaseGrantRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
-    MoveLeaderRequest, PutRequest, StatusRequest, TxnRequest, downgrade_request::DowngradeAction, request_op::Request,
+    MemberUpdateRequest, MoveLeaderRequest, PutRequest, StatusRequest, TxnRequest, downgrade_request::DowngradeAction,
+    request_op::Request,
 };
 use tonic::Code;
 
@@ -38,10 +41,29 @@ async fn membership_is_read_only() -> anyhow::Result<()> {
     assert!(hint.to_str()?.contains("deploy/runbooks/restore-and-rejoin.md"));
     let bad = cluster.member_add(MemberAddRequest::default()).await.unwrap_err();
     assert_eq!(bad.message(), "etcdserver: given member URLs are invalid");
-    let unknown = cluster.member_remove(MemberRemoveRequest { id: 1 }).await.unwrap_err();
-    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "etcdserver: member not found"));
-    let promote = cluster.member_promote(MemberPromoteRequest { id: member.id }).await.unwrap_err();
-    assert_eq!(promote.message(), "etcdserver: can only promote a learner member");
+    let urls = || vec!["http://10.0.0.2:2380".to_owned()];
+    let update = |id, peer_ur_ls| MemberUpdateRequest { id, peer_ur_ls };
+    let fixed = (Code::FailedPrecondition, "not capable");
+    let missing = (Code::NotFound, "member not found");
+    let bad = (Code::InvalidArgument, "given member URLs are invalid");
+    for (refused, (code, text)) in [
+        (cluster.member_remove(MemberRemoveRequest { id: member.id }).await.map(drop), fixed),
+        (cluster.member_remove(MemberRemoveRequest { id: 1 }).await.map(drop), missing),
+        (cluster.member_update(update(member.id, urls())).await.map(drop), fixed),
+        (cluster.member_update(update(1, urls())).await.map(drop), missing),
+        (cluster.member_update(update(member.id, Vec::new())).await.map(drop), bad),
+        (
+            cluster.member_promote(MemberPromoteRequest { id: member.id }).await.map(drop),
+            (Code::FailedPrecondition, "can only promote a learner member"),
+        ),
+        (cluster.member_promote(MemberPromoteRequest { id: 1 }).await.map(drop), missing),
+    ] {
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (code, format!("etcdserver: {text}").as_str()));
+        assert_eq!(refused.metadata().contains_key("holdfast-hint"), (code, text) == fixed);
+    }
+    let after = cluster.member_list(MemberListRequest::default()).await?.into_inner().members;
+    assert_eq!(after, list.members);
     Ok(())
 }
 
@@ -79,19 +101,39 @@ async fn hashes_equal_etcds() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_not_offered_says_so() -> anyhow::Result<()> {
+async fn what_there_is_nothing_to_do_for_succeeds() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
     let mut maintenance = server.maintenance();
     assert!(maintenance.alarm(AlarmRequest::default()).await?.into_inner().alarms.is_empty());
     assert!(maintenance.defragment(DefragmentRequest {}).await?.into_inner().header.is_none());
     let own = maintenance.status(StatusRequest {}).await?.into_inner().leader;
-    maintenance.move_leader(MoveLeaderRequest { target_id: own }).await?;
+    assert!(maintenance.move_leader(MoveLeaderRequest { target_id: own }).await?.into_inner().header.is_none());
     let stranger = maintenance.move_leader(MoveLeaderRequest { target_id: 1 }).await.unwrap_err();
-    assert_eq!(stranger.message(), "etcdserver: bad leader transferee");
+    assert_eq!((stranger.code(), stranger.message()), (Code::FailedPrecondition, "etcdserver: bad leader transferee"));
     Ok(())
 }
 
-/// §1.5, §2.9: what a downgrade is answered.
+/// "`compact_revision` is −1 before the first compaction", and which revisions have a hash.
+#[tokio::test]
+async fn hashes_are_of_revisions_that_can_be_read() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    for n in 0..5 {
+        server.kv().put(put("a", &n.to_string())).await?;
+    }
+    let mut maintenance = server.maintenance();
+    let newest = maintenance.hash_kv(HashKvRequest { revision: 0 }).await?.into_inner();
+    assert_eq!(maintenance.hash_kv(HashKvRequest { revision: 6 }).await?.into_inner().hash, newest.hash);
+    assert_ne!(maintenance.hash_kv(HashKvRequest { revision: 5 }).await?.into_inner().hash, newest.hash);
+    server.kv().compact(CompactionRequest { revision: 4, physical: true }).await?;
+    for (revision, text) in [(7, "is a future revision"), (3, "has been compacted")] {
+        let refused = maintenance.hash_kv(HashKvRequest { revision }).await.unwrap_err();
+        let text = format!("etcdserver: mvcc: required revision {text}");
+        assert_eq!((refused.code(), refused.message()), (Code::OutOfRange, text.as_str()));
+    }
+    Ok(())
+}
+
+/// §1.5, §2.9: what a downgrade is answered, as etcd 3.6.16 does; only that none begins is ours.
 #[tokio::test]
 async fn a_downgrade_is_judged_and_not_begun() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
@@ -100,14 +142,17 @@ async fn a_downgrade_is_judged_and_not_begun() -> anyhow::Result<()> {
         let request = DowngradeRequest { action: action.into(), version: version.to_owned() };
         async move { maintenance.downgrade(request).await }
     };
-    let valid = downgrade(DowngradeAction::Validate, "3.5.0").await?.into_inner();
-    assert_eq!((valid.version.as_str(), valid.header.unwrap_or_default().revision), ("3.6", 1));
+    for (action, version) in
+        [(DowngradeAction::Validate, "3.5.0"), (DowngradeAction::Cancel, ""), (DowngradeAction::Cancel, "3.5.0")]
+    {
+        let stays = downgrade(action, version).await?.into_inner();
+        assert_eq!((stays.version.as_str(), stays.header.unwrap_or_default().revision), ("3.6", 1), "{action:?}");
+    }
     for (action, version, code, text) in [
         (DowngradeAction::Validate, "3.4.0", Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
         (DowngradeAction::Validate, "x", Code::InvalidArgument, "etcdserver: wrong downgrade target version format"),
         (DowngradeAction::Enable, "3.4.0", Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
         (DowngradeAction::Enable, "3.5.0", Code::FailedPrecondition, "etcdserver: not capable"),
-        (DowngradeAction::Cancel, "", Code::FailedPrecondition, "etcdserver: no inflight downgrade job"),
     ] {
         let refused = downgrade(action, version).await.unwrap_err();
         assert_eq!((refused.code(), refused.message()), (code, text), "{action:?} {version}");
