@@ -144,8 +144,7 @@ impl Node {
             metrics,
             open,
             stop: self.stop.clone(),
-            cluster: self.config.cluster.clone(),
-            founders: self.known.formed().into_iter().flat_map(|formed| formed.members).map(RaftId::from_u64).collect(),
+            known: Arc::clone(&self.known),
         });
         self.service.add(config.id, Arc::new(group.clone()));
         self.groups.lock().push((config.id, Arc::new(group.clone())));

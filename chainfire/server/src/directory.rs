@@ -27,6 +27,9 @@ pub(crate) struct Directory {
 struct MemberRecord {
     name: String,
     client_urls: Vec<String>,
+    /// Which disk it has come back with, if it ever lost one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk: Option<String>,
 }
 
 const VERSION: u16 = 1;
@@ -50,7 +53,8 @@ impl Directory {
         Ok(self.stored(slot)?.map_or_else(Vec::new, |record| record.client_urls))
     }
 
-    /// Makes this member's client URLs known, if they are not. Tries until it succeeds or `stop` is requested.
+    /// Makes this member's client URLs known, if they are not, and has it recorded when it is back with another disk.
+    /// Tries until it succeeds or `stop` is requested.
     pub(crate) async fn publish(&self, stop: Stop) {
         loop {
             match self.publish_once().await {
@@ -66,16 +70,19 @@ impl Directory {
 
     async fn publish_once(&self) -> Result<(), String> {
         let own = self.members.by_slot(self.members.own()).ok_or("this server is not in its own configuration")?;
-        let record = MemberRecord { name: own.name.clone(), client_urls: self.client_urls.clone() };
         self.store.barrier().await.map_err(|error| error.to_string())?;
-        if self.stored(own.slot).map_err(|error| error.to_string())?.as_ref() == Some(&record) {
+        let disk = self.store.group().replaced_disk().map(|disk| disk.to_string());
+        let stored = self.stored(own.slot).map_err(|error| error.to_string())?;
+        let is_back = disk.is_some() && stored.as_ref().and_then(|stored| stored.disk.as_ref()) != disk.as_ref();
+        let record = MemberRecord { name: own.name.clone(), client_urls: self.client_urls.clone(), disk };
+        if stored.as_ref() == Some(&record) {
             return Ok(());
         }
         let value = to_json(kind::MEMBER_RECORD, VERSION, &record).map_err(|error| error.to_string())?;
         let command = SystemCommand::Txn(SystemTxn {
             guards: Vec::new(),
             ops: vec![SystemOp::Put { key: key(own.slot), value }],
-            action: "cluster.MemberPublish".to_owned(),
+            action: if is_back { "cluster.MemberRejoin" } else { "cluster.MemberPublish" }.to_owned(),
             resource: format!("member/{}", own.name),
         });
         let origin = Origin::system("members", request_id());

@@ -87,6 +87,11 @@ impl Known {
         self.formed.borrow().as_ref().is_some_and(|formed| !formed.members.contains(&self.id.to_u64()))
     }
 
+    /// The cluster's first members.
+    pub(crate) fn founders(&self) -> impl Iterator<Item = RaftId> {
+        self.formed().into_iter().flat_map(|formed| formed.members).map(RaftId::from_u64)
+    }
+
     /// Remembers for ever that this server is part of a cluster.
     pub(crate) fn form(&self, formed: &FormedV1) -> Result<(), Error> {
         let members = formed.members.clone();

@@ -13,8 +13,8 @@ use tokio::{
 
 use super::{Desk, Heard, rounds::Rounds};
 use crate::{
-    Cluster, FatalHook, GroupId, GroupMetrics, Limits, Machine, RaftId, ReadError, Slot, StateDb, Status, Timing,
-    TransferError, log::LogReader, machine::Applier, network::Dialer, types::TypeConfig,
+    Cluster, FatalHook, GroupId, GroupMetrics, Incarnation, Limits, Machine, RaftId, ReadError, Slot, StateDb, Status,
+    Timing, TransferError, genesis::Known, log::LogReader, machine::Applier, network::Dialer, types::TypeConfig,
 };
 
 /// A Raft group on this server. Clones share it.
@@ -39,6 +39,8 @@ pub(super) struct Inner<M: Machine> {
     /// Proposals wait until it is true; in the first group that is when genesis is in the state.
     pub(super) open: watch::Receiver<bool>,
     pub(super) stop: Stop,
+    /// What this server is, and how its cluster began.
+    known: Arc<Known>,
     /// The configured servers.
     pub(super) cluster: Cluster,
     /// Everybody who was a member of the group as far as this process knows.
@@ -66,9 +68,7 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) metrics: GroupMetrics,
     pub(crate) open: watch::Receiver<bool>,
     pub(crate) stop: Stop,
-    pub(crate) cluster: Cluster,
-    /// The cluster's first members.
-    pub(crate) founders: BTreeSet<RaftId>,
+    pub(crate) known: Arc<Known>,
 }
 
 impl<M: Machine> Clone for Group<M> {
@@ -80,7 +80,21 @@ impl<M: Machine> Clone for Group<M> {
 impl<M: Machine> Group<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
         let Parts {
-            id, own, raft, machine, state, log, heard, fatal, dialer, limits, status, metrics, open, stop, ..
+            id,
+            own,
+            raft,
+            machine,
+            state,
+            log,
+            heard,
+            fatal,
+            dialer,
+            limits,
+            status,
+            metrics,
+            open,
+            stop,
+            known,
         } = parts;
         let timing = dialer.timing();
         let (desk, reads) = (OnceLock::new(), Rounds::default());
@@ -100,8 +114,9 @@ impl<M: Machine> Group<M> {
             metrics,
             open,
             stop,
-            cluster: parts.cluster,
-            seen: Mutex::new(parts.founders),
+            cluster: known.cluster().clone(),
+            seen: Mutex::new(known.founders().collect()),
+            known,
             changing: tokio::sync::Mutex::default(),
             desk,
             reads,
@@ -129,6 +144,11 @@ impl<M: Machine> Group<M> {
     pub fn is_learner(&self) -> bool {
         let status = self.inner.status.borrow();
         status.learners.contains(&status.slot)
+    }
+
+    /// The disk with which this server has come back; none while it has the one that its cluster began with.
+    pub fn replaced_disk(&self) -> Option<Incarnation> {
+        self.inner.known.has_rejoined().then(|| self.inner.own.incarnation())
     }
 
     /// What this server measures of the group.

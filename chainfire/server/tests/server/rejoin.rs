@@ -2,9 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use chainfire_raft::{Cluster, Member, NodeConfig, Timing};
+use chainfire_server::Config;
 use holdfast_proto::etcdserverpb::{
-    LeaseGrantRequest, MemberListRequest, MemberPromoteRequest, RangeRequest, SnapshotRequest, StatusRequest,
+    LeaseGrantRequest, MemberListRequest, MemberPromoteRequest, MoveLeaderRequest, RangeRequest, SnapshotRequest,
+    StatusRequest,
 };
+use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -13,7 +17,7 @@ use tokio::{
 use crate::{
     kv::{get, put},
     pages::ask,
-    support::TestServer,
+    support::{Single, TestServer},
     three::PATIENCE,
 };
 
@@ -90,6 +94,10 @@ async fn a_member_with_a_new_disk_is_a_learner_until_it_has_caught_up() -> anyho
     assert_eq!(early.message(), "etcdserver: can only promote a learner member which is in sync with leader");
     let own = a.maintenance().status(StatusRequest {}).await?.into_inner();
     assert!(!own.is_learner);
+    let leads = own.leader == own.header.unwrap_or_default().member_id;
+    let to_learner = MoveLeaderRequest { target_id: id };
+    let refused = if leads { &a } else { &b }.maintenance().move_leader(to_learner).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: bad leader transferee");
 
     let status = hidden.maintenance().status(StatusRequest {}).await?.into_inner();
     assert!(status.is_learner && status.header.unwrap_or_default().member_id == id);
@@ -119,5 +127,58 @@ async fn a_member_with_a_new_disk_is_a_learner_until_it_has_caught_up() -> anyho
     assert_eq!(back.kv().range(get("x")).await?.into_inner().count, 1);
     let status = back.maintenance().status(StatusRequest {}).await?.into_inner();
     assert!(!status.is_learner && status.header.unwrap_or_default().member_id == id);
+    Ok(())
+}
+
+/// What the journal calls places that were given back, once there are `count` of them.
+async fn given_back(member: &Single, count: usize) -> anyhow::Result<Vec<String>> {
+    let journal = member.chainfire.journal();
+    let mut changes = journal.changes();
+    let recorded = async {
+        loop {
+            changes.borrow_and_update();
+            let records = journal.read(None, usize::MAX)?;
+            let found = records.iter().filter(|record| record.action == "cluster.MemberRejoin");
+            let found: Vec<String> = found.map(|record| record.resource.clone()).collect();
+            if found.len() >= count {
+                return anyhow::Ok(found);
+            }
+            changes.changed().await?;
+        }
+    };
+    timeout(PATIENCE, recorded).await?
+}
+
+/// Once for each disk, however often the server starts with it.
+#[tokio::test]
+async fn a_place_that_is_given_back_is_in_the_journal() -> anyhow::Result<()> {
+    let (mut listeners, mut members) = (Vec::new(), Vec::new());
+    for name in NAMES {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        members.push(Member { name: name.to_owned(), address: listener.local_addr()?.to_string() });
+        listeners.push(listener);
+    }
+    let cluster = Cluster { token: "test".to_owned(), members };
+    let start = |name: &'static str, folder: TempDir, peers: TcpListener, rejoin_wiped: bool| {
+        let node = NodeConfig { rejoin_wiped, ..NodeConfig::new(folder.path(), cluster.clone(), name) };
+        Single::open(folder, node, peers, Config::new(Timing::default()))
+    };
+    let mut starting = Vec::new();
+    for (name, peers) in NAMES.into_iter().zip(listeners) {
+        starting.push(start(name, tempfile::tempdir()?, peers, false));
+    }
+    let mut servers = futures::future::try_join_all(starting).await?;
+    let mut last = servers.pop().ok_or_else(|| anyhow::anyhow!("three members"))?;
+    for count in 1..=2 {
+        drop(last.end().await);
+        let again = || TcpListener::bind(&cluster.members[2].address);
+        last = start("c", tempfile::tempdir()?, again().await?, true).await?;
+        assert_eq!(given_back(&servers[0], count).await?, vec!["member/c"; count]);
+        last = start("c", last.end().await, again().await?, false).await?;
+    }
+    last.end().await;
+    for server in servers {
+        server.end().await;
+    }
     Ok(())
 }

@@ -137,7 +137,7 @@ impl TestServer {
     }
 }
 
-/// chainfire as the suite holds it: the only member of its group, without a door of its own.
+/// chainfire as the suite holds it, without a door of its own: the only member of its group, unless it is told otherwise.
 pub(crate) struct Single {
     pub(crate) chainfire: Chainfire,
     pub(crate) stop: Stop,
@@ -154,7 +154,18 @@ impl Single {
     /// With data from before, and another configuration.
     pub(crate) async fn start_in(folder: TempDir, config: Config) -> anyhow::Result<Self> {
         let peers = TcpListener::bind("127.0.0.1:0").await?;
-        let node = Node::open(NodeConfig::new(folder.path(), Cluster::single("a", "localhost:2380"), "a"), peers)?;
+        let node = NodeConfig::new(folder.path(), Cluster::single("a", "localhost:2380"), "a");
+        Self::open(folder, node, peers, config).await
+    }
+
+    /// The member that `node` says, with its data in `folder`.
+    pub(crate) async fn open(
+        folder: TempDir,
+        node: NodeConfig,
+        peers: TcpListener,
+        config: Config,
+    ) -> anyhow::Result<Self> {
+        let node = Node::open(node, peers)?;
         let chainfire = Chainfire::open(&node, GroupConfig::chainfire(), config, &Metrics::new()).await?;
         node.start(Foundation::suite().command("http")).await?;
         chainfire.ready().await;
