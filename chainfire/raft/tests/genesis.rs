@@ -1,4 +1,4 @@
-//! Who may begin a cluster, and who may take part.
+//! §0 "Contract": who may begin a cluster, and who may take part.
 
 // A failed unwrap is a failed test.
 #![allow(clippy::unwrap_used)]

@@ -355,8 +355,13 @@ fn min_ttl(timing: Timing) -> i64 {
 mod tests {
     use super::*;
 
+    /// §2.7: `ceil(1.5 × election timeout)` seconds.
     #[test]
     fn the_shortest_lease_is_two_seconds_at_defaults() {
         assert_eq!(min_ttl(Timing::default()), 2);
+        for (election, shortest) in [(100, 1), (666, 1), (700, 2), (1_400, 3), (5_000, 8)] {
+            let timing = Timing { election_min: Duration::from_millis(election), ..Timing::default() };
+            assert_eq!(min_ttl(timing), shortest, "{election} ms");
+        }
     }
 }

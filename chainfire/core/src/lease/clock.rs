@@ -140,6 +140,8 @@ fn later(now: Instant, wait: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    //! §2.7: never early, extended for a new leader, spread, and asked for again.
+
     use super::*;
 
     const A: LeaseId = LeaseId(1);

@@ -1,3 +1,5 @@
+//! §2.7: what the state machine does with leases.
+
 use chainfire_core::{
     Effect, UserAnswer, UserCommand, UserError,
     cluster::{ClusterAnswer, ClusterCommand},

@@ -143,6 +143,7 @@ mod tests {
         Said::Silent("connection refused".into())
     }
 
+    /// §0 "Wiped member".
     #[test]
     fn without_a_majority_of_the_others_only_a_restore_helps() {
         for (members, answers) in [

@@ -108,11 +108,13 @@ fn a_restored_leader_is_found() {
     finds(Sabotage::LeadershipIsRestored, None, &["monotonic revision"]);
 }
 
+/// §2.6: "on snapshot install … all watchers back to catch-up".
 #[test]
 fn a_restore_that_watchers_do_not_hear_of_is_found() {
     finds(Sabotage::RestoresAreNotTold, None, &["watch"]);
 }
 
+/// §2.7: "it never dies early", whoever leads.
 #[test]
 fn leases_that_a_new_leader_does_not_extend_are_found() {
     finds(Sabotage::LeasesAreNotExtended, None, &["lease"]);

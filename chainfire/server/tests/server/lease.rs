@@ -1,8 +1,10 @@
+//! Leases (§2.7): granted, kept alive, revoked and expired.
+
 use std::time::{Duration, Instant};
 
 use holdfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse, PutRequest,
+    LeaseTimeToLiveResponse, PutRequest, RangeRequest,
 };
 use tokio::time::timeout;
 use tonic::Code;
@@ -25,6 +27,8 @@ async fn grants_are_bounded() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
     assert_eq!(grant(&server, 7, 1).await?, (7, 2));
     assert_eq!(grant(&server, 8, -5).await?, (8, 2));
+    assert_eq!(grant(&server, 10, 0).await?, (10, 2));
+    assert_eq!(grant(&server, 11, 9_000_000_000).await?, (11, 9_000_000_000));
     let (chosen, _) = grant(&server, 0, 60).await?;
     assert!(chosen > 0);
     let twice = grant(&server, 7, 60).await.unwrap_err();
@@ -46,17 +50,29 @@ async fn a_revoked_lease_takes_its_keys_along_in_one_revision() -> anyhow::Resul
     server.kv().put(put("kept", "detached")).await?;
     let known = time_to_live(&server, 7).await?;
     assert_eq!((known.granted_ttl, known.keys), (60, vec!["a".into(), "b".into()]));
-    assert!((58..=60).contains(&known.ttl));
-    let leases = server.lease().lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
-    assert_eq!(leases.iter().map(|lease| lease.id).collect::<Vec<_>>(), [7]);
+    // Whole seconds, rounded down: a moment after the grant one of them is not whole any more.
+    assert!((50..=59).contains(&known.ttl), "{}", known.ttl);
 
     let revoked = server.lease().lease_revoke(LeaseRevokeRequest { id: 7 }).await?.into_inner();
     assert_eq!(revoked.header.unwrap_or_default().revision, 6);
     assert_eq!(server.kv().range(get("a")).await?.into_inner().count, 0);
     assert_eq!(server.kv().range(get("kept")).await?.into_inner().count, 1);
-    assert_eq!(time_to_live(&server, 7).await?.ttl, -1);
+    let gone = time_to_live(&server, 7).await?;
+    assert_eq!((gone.id, gone.ttl, gone.granted_ttl, gone.keys.len()), (7, -1, 0, 0));
     let missing = server.lease().lease_revoke(LeaseRevokeRequest { id: 7 }).await.unwrap_err();
-    assert_eq!(missing.code(), Code::NotFound);
+    assert_eq!((missing.code(), missing.message()), (Code::NotFound, "etcdserver: requested lease not found"));
+    Ok(())
+}
+
+/// "LeaseLeases: sorted by expiry on the serving member".
+#[tokio::test]
+async fn leases_are_listed_by_their_end() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    for (id, ttl) in [(7, 60), (6, 90), (9, 30)] {
+        grant(&server, id, ttl).await?;
+    }
+    let leases = server.lease().lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
+    assert_eq!(leases.iter().map(|lease| lease.id).collect::<Vec<_>>(), [9, 7, 6]);
     Ok(())
 }
 
@@ -68,9 +84,9 @@ async fn keep_alives_are_answered_in_order_and_a_missing_lease_is_no_error() -> 
     let mut answers = server.lease().lease_keep_alive(tokio_stream::iter(requests)).await?.into_inner();
     let mut seen = Vec::new();
     while let Some(answer) = answers.message().await? {
-        seen.push((answer.id, answer.ttl));
+        seen.push((answer.id, answer.ttl, answer.header.unwrap_or_default().revision));
     }
-    assert_eq!(seen, [(7, 60), (404, 0), (7, 60)]);
+    assert_eq!(seen, [(7, 60, 1), (404, 0, 1), (7, 60, 1)]);
     Ok(())
 }
 
@@ -90,6 +106,28 @@ async fn an_expired_lease_ends_but_never_early() -> anyhow::Result<()> {
     let gone = timeout(Duration::from_secs(20), gone).await??;
     assert!(gone.duration_since(granted) >= ttl, "ended after {:?}", gone.duration_since(granted));
     assert_eq!(time_to_live(&server, id).await?.ttl, -1);
+    Ok(())
+}
+
+/// "Renew on an expired-but-not-yet-revoked lease waits for the revoke": who hears that it is gone finds no key of it.
+#[tokio::test]
+async fn a_renewal_that_comes_too_late_waits_for_the_end() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let mut over = Vec::new();
+    // Spread over the time from one scan for expired leases to the next.
+    for id in 1..=5 {
+        let (_, ttl) = grant(&server, id, 2).await?;
+        over.push((id, Instant::now() + Duration::from_secs(u64::try_from(ttl)?)));
+        server.kv().put(PutRequest { lease: id, ..put(&format!("k{id}"), "v") }).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (id, over) in over {
+        tokio::time::sleep_until(over.into()).await;
+        let request = tokio_stream::iter([LeaseKeepAliveRequest { id }]);
+        let answer = server.lease().lease_keep_alive(request).await?.into_inner().message().await?.unwrap_or_default();
+        let stale = RangeRequest { serializable: true, ..get(&format!("k{id}")) };
+        assert_eq!((answer.ttl, server.kv().range(stale).await?.into_inner().count), (0, 0), "{id}");
+    }
     Ok(())
 }
 

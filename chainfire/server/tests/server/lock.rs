@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use holdfast_proto::{
-    etcdserverpb::{LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, RangeRequest},
+    etcdserverpb::{
+        Compare, LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, RangeRequest,
+        TxnRequest,
+        compare::{CompareTarget, TargetUnion},
+        request_op::Request,
+    },
     mvccpb::KeyValue,
     v3lockpb::{LockRequest, LockResponse, UnlockRequest, lock_client::LockClient},
 };
@@ -18,6 +23,7 @@ use crate::{
     kv::{get, put, range},
     support::TestServer,
     three::cluster,
+    txn::op,
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -158,6 +164,32 @@ async fn who_lost_the_session_in_the_line_is_told() -> anyhow::Result<()> {
     assert_eq!((expired.code(), expired.message()), (Code::Unknown, "mutex: session is expired"));
     let missing = client(&server).lock(on("l", 99)).await.unwrap_err();
     assert_eq!((missing.code(), missing.message()), (Code::NotFound, "etcdserver: requested lease not found"));
+    Ok(())
+}
+
+/// "fencing = compare create_revision in the guarded txn": who has lost the lock changes nothing any more.
+#[tokio::test]
+async fn a_lock_fences_what_it_guards() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    leases(&server, &[1, 2]).await?;
+    let held = client(&server).lock(on("l", 1)).await?.into_inner();
+    let [kv] = line(&server, b"l/", b"l0", 1).await?.try_into().unwrap_or_default();
+    let guarded = TxnRequest {
+        compare: vec![Compare {
+            target: CompareTarget::Create.into(),
+            key: held.key.clone(),
+            target_union: Some(TargetUnion::CreateRevision(kv.create_revision)),
+            ..Compare::default()
+        }],
+        success: vec![op(Request::RequestPut(put("guarded", "v")))],
+        failure: Vec::new(),
+    };
+    assert!(server.kv().txn(guarded.clone()).await?.into_inner().succeeded);
+    client(&server).unlock(UnlockRequest { key: held.key }).await?;
+    assert!(!server.kv().txn(guarded.clone()).await?.into_inner().succeeded);
+    // Not even under the same name.
+    client(&server).lock(on("l", 1)).await?;
+    assert!(!server.kv().txn(guarded).await?.into_inner().succeeded);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod etcdctl;
 mod gateway;
 mod gateway_streams;
 mod integrity;
+mod kubernetes;
 mod kv;
 mod lease;
 mod lock;

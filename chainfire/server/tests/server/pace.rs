@@ -1,4 +1,4 @@
-//! What the servers do of themselves leaves room for what clients ask.
+//! §2.7, expiry: what the servers do of themselves leaves room for what clients ask.
 
 use chainfire_core::{
     Command, Envelope, Origin, UserCommand, format,

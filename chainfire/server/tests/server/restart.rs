@@ -1,4 +1,4 @@
-//! What is there again after a restart, and what goes on.
+//! §2.7, §2.9: what is there again after a restart, and what goes on.
 
 use std::time::Duration;
 

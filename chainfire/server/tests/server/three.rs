@@ -1,4 +1,5 @@
-//! Three members in one process: what followers pass on, and what survives a change of leaders.
+//! Three members in one process (§0 "Contract", §2.7, §2.9): what followers pass on, and what survives a change of
+//! leaders.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -119,6 +120,16 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
     };
     let members = timeout(PATIENCE, listed).await??;
     assert!(members.is_sorted_by_key(|member| member.id));
+    let mut ids = Vec::new();
+    for server in &servers {
+        let list = server.cluster().member_list(MemberListRequest { linearizable: true }).await?.into_inner();
+        assert_eq!(list.members, members, "equal on all members");
+        let status = server.maintenance().status(StatusRequest {}).await?.into_inner().header.unwrap_or_default();
+        assert_eq!(list.header.unwrap_or_default().cluster_id, status.cluster_id);
+        ids.push(status.member_id);
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, members.iter().map(|member| member.id).collect::<Vec<_>>());
     let mut urls: Vec<_> = members.iter().flat_map(|member| member.client_ur_ls.clone()).collect();
     urls.sort_unstable();
     assert_eq!(urls, ["http://a:2379", "http://b:2379", "http://c:2379"]);
@@ -151,7 +162,11 @@ async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::
     }
     for server in &servers {
         if id(server).await? == old {
-            server.maintenance().move_leader(MoveLeaderRequest { target_id: to }).await?;
+            let moved = server.maintenance().move_leader(MoveLeaderRequest { target_id: to }).await?.into_inner();
+            assert!(moved.header.is_none());
+            // "Waits until the transfer happened".
+            let status = server.maintenance().status(StatusRequest {}).await?.into_inner();
+            assert_ne!(status.leader, old);
         }
     }
     assert_eq!(leader(&servers).await?, to);

@@ -1,4 +1,4 @@
-//! What is built on keys has the rights of its caller: locks, elections, streams, history, and calls in JSON.
+//! §2.10: what is built on keys has the rights of its caller: locks, elections, streams, history, and calls in JSON.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Debian's etcdctl as an operator uses it.
+//! §2.10: Debian's etcdctl as an operator uses it.
 
 use crate::{
     etcdctl::{etcdctl, installed, says},

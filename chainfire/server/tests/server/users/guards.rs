@@ -1,4 +1,4 @@
-//! Who gets in at all: what is open to everybody, to every user, and to root.
+//! §2.10: who gets in at all: what is open to everybody, to every user, and to root.
 
 use futures::FutureExt as _;
 use holdfast_proto::etcdserverpb::{

@@ -1,4 +1,4 @@
-//! Signed tokens: `--auth-token=jwt,...`.
+//! §2.10: signed tokens: `--auth-token=jwt,...`.
 
 use std::fs;
 

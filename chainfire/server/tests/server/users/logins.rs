@@ -1,4 +1,4 @@
-//! Passwords and simple tokens.
+//! §2.10: passwords and simple tokens.
 
 use holdfast_proto::{
     authpb::UserAddOptions,

@@ -1,4 +1,4 @@
-//! Users of a cluster: what one member was told, every other knows.
+//! §2.10: users of a cluster: what one member was told, every other knows.
 
 use holdfast_proto::authpb::permission::Type;
 

@@ -1,4 +1,4 @@
-//! What users may do with keys and leases.
+//! §2.10: what users may do with keys and leases.
 
 use holdfast_proto::{
     authpb::permission::Type,

@@ -1,4 +1,4 @@
-//! Watchers are refused one by one, in order, and end with the right to what they watch.
+//! §2.6, §2.10: watchers are refused one by one, in order, and end with the right to what they watch.
 
 use holdfast_proto::{
     authpb::permission::Type,

@@ -1,4 +1,4 @@
-//! §1.5: the codes and texts of everything that can be wrong with users and roles.
+//! §1.5, §2.10: the codes and texts of everything that can be wrong with users and roles.
 
 use holdfast_proto::{
     authpb::{Permission, UserAddOptions, permission::Type},
