@@ -2,6 +2,7 @@
 
 mod logging;
 mod metrics;
+mod zap;
 
 pub use logging::{Format, LoggingError, init};
 pub use metrics::Metrics;

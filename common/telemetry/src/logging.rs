@@ -2,6 +2,8 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::zap::Zap;
+
 /// How log lines look on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -10,6 +12,8 @@ pub enum Format {
     Text,
     /// One JSON object a line, for machines.
     Json,
+    /// The same with the keys that etcd's lines have.
+    Zap,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,7 @@ pub fn init(filter: &str, format: Format) -> Result<(), LoggingError> {
     match format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().try_init(),
+        Format::Zap => lines.event_format(Zap).try_init(),
     }
     .map_err(|_| LoggingError::Twice)
 }
