@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use holdfast_rpc::TlsOffer;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
@@ -60,10 +61,26 @@ pub struct GroupConfig {
 /// PEM files of the peer port. They are read again for each new connection, so replacing them needs no restart.
 #[derive(Clone, Debug)]
 pub struct PeerTls {
-    /// One or more CA certificates; two while a CA is being replaced.
-    pub ca: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// Certificate and key for calls to peers, if they are others.
+    pub calling: Option<(PathBuf, PathBuf)>,
+    pub trust: PeerTrust,
+    /// Certificates of peers that do not count any more.
+    pub revoked: Option<PathBuf>,
+    pub offer: TlsOffer,
+}
+
+/// Whom this server takes for a peer. Paths are of one or more CA certificates; two while a CA is being replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerTrust {
+    /// Who shows a certificate of the CA that names its server's slot.
+    Slots(PathBuf),
+    /// The same where this server's own certificate names a slot. Else, as etcd has it, whoever has a certificate of
+    /// the CA may call, and who answers must show one for the host that was dialled.
+    Hosts(PathBuf),
+    /// Everybody: the line is encrypted, and that is all.
+    Anyone,
 }
 
 /// Raft's clocks.
@@ -157,8 +174,8 @@ impl Cluster {
             return invalid(format!("a cluster has 1 to 7 members, not {}", self.members.len()));
         }
         for (slot, member) in self.slots() {
-            if !is_name(&member.name) {
-                return invalid(format!("{:?} is not a server name: use a-z, 0-9, - and _, at most 63", member.name));
+            if member.name.is_empty() || member.name.len() > MAX_NAME || member.name.contains(char::is_control) {
+                return invalid(format!("{:?} is not a server name: use 1 to {MAX_NAME} characters", member.name));
             }
             if self.slot(&member.name) != Some(slot) {
                 return invalid(format!("two members are called {}", member.name));
@@ -168,10 +185,14 @@ impl Cluster {
     }
 }
 
-/// Whether `name` can be in a certificate and in a file name.
-pub(crate) fn is_name(name: &str) -> bool {
-    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    (1..=63).contains(&name.len()) && name.chars().all(label)
+/// Bytes of a server's name. etcd has no such limit; every handshake and every status carries the names.
+const MAX_NAME: usize = 255;
+
+impl PeerTls {
+    /// With everything that is safe on offer and nobody's certificate revoked.
+    pub fn new(certificate: PathBuf, key: PathBuf, trust: PeerTrust) -> Self {
+        Self { certificate, key, calling: None, trust, revoked: None, offer: TlsOffer::default() }
+    }
 }
 
 impl GroupConfig {
@@ -294,10 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_dns_labels() {
-        assert_eq!(cluster(&["a", "b"]).validate("b").unwrap(), Slot(1));
+    fn names_are_unique_and_of_bounded_length() {
+        assert_eq!(cluster(&["a", "B c"]).validate("B c").unwrap(), Slot(1));
         assert!(cluster(&["a", "a"]).validate("a").is_err());
-        assert!(cluster(&["a", "B c"]).validate("a").is_err());
+        assert!(cluster(&["a", ""]).validate("a").is_err());
+        assert!(cluster(&["a", "b\n"]).validate("a").is_err());
+        assert!(cluster(&["a", &"b".repeat(256)]).validate("a").is_err());
         assert!(cluster(&["a"]).validate("b").is_err());
         assert!(cluster(&[]).validate("a").is_err());
     }

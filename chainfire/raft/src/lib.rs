@@ -34,7 +34,7 @@ mod status;
 mod types;
 mod witness;
 
-pub use config::{Cluster, FatalHook, GroupConfig, Limits, Member, NodeConfig, PeerTls, Timing};
+pub use config::{Cluster, FatalHook, GroupConfig, Limits, Member, NodeConfig, PeerTls, PeerTrust, Timing};
 pub use error::{Error, ProposeError, ReadError, TransferError};
 pub use genesis::{Founder, Founding};
 pub use group::{Committed, Desk, Group};

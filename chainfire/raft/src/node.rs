@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, NodeMetrics, RaftId, Slot,
-    StateDb,
+    Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, NodeMetrics, PeerTls,
+    PeerTrust, RaftId, Slot, StateDb,
     error::DAMAGED,
     genesis::{self, Found, Known, Place, join},
     group::{Heard, Life, Parts, Watch, initial_status, settings},
@@ -64,21 +64,16 @@ impl Node {
         check_finished(&config.data_dir)?;
         let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let complaints = Complaints::default();
-        let tls = config.tls.as_ref().filter(|_| !alone).map(|tls| {
-            check_own(tls, &config.name)?;
-            let files = TlsFiles {
-                cert: tls.certificate.clone(),
-                key: tls.key.clone(),
-                client_auth: ClientAuth::Required(tls.ca.clone()),
-            };
-            let loaded = ServerTls::load(files, &[b"h2"]).map_err(|error| Error::Tls(error.to_string()))?;
-            Ok::<_, Error>(loaded.complaining(complaints.clone()))
-        });
-        let tls = tls.transpose()?;
+        let peers = match config.tls.as_ref().filter(|_| !alone) {
+            Some(tls) => Some(PeerTls { trust: check_own(tls, &config.name)?, ..tls.clone() }),
+            None => None,
+        };
+        let slots = peers.as_ref().is_some_and(|tls| matches!(tls.trust, PeerTrust::Slots(_)));
+        let tls = peers.as_ref().map(|tls| peer_port(tls, &complaints)).transpose()?;
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
         witness::check(&known, &log)?;
-        let dialer = Dialer::new(Arc::clone(&known), config.tls.clone(), config.timing, config.limits);
-        let service = PeerService::new(Arc::clone(&known), tls.is_some(), config.rejoin_wiped, complaints);
+        let dialer = Dialer::new(Arc::clone(&known), peers, config.timing, config.limits);
+        let service = PeerService::new(Arc::clone(&known), slots, config.rejoin_wiped, complaints);
         Ok(Self {
             known,
             log,
@@ -281,6 +276,21 @@ impl Node {
         });
         *self.serving.lock() = Some(serving);
     }
+}
+
+/// What the peer port shows and asks for.
+fn peer_port(tls: &PeerTls, complaints: &Complaints) -> Result<ServerTls, Error> {
+    let client_auth = match &tls.trust {
+        PeerTrust::Slots(ca) | PeerTrust::Hosts(ca) => ClientAuth::Required(ca.clone()),
+        PeerTrust::Anyone => ClientAuth::None,
+    };
+    let files = TlsFiles {
+        revoked: tls.revoked.clone(),
+        offer: tls.offer.clone(),
+        ..TlsFiles::new(tls.certificate.clone(), tls.key.clone(), client_auth)
+    };
+    let loaded = ServerTls::load(files, &[b"h2"]).map_err(|error| Error::Tls(error.to_string()))?;
+    Ok(loaded.complaining("peer", complaints.clone()))
 }
 
 /// Keeps a port that this server names as its own from others, and answers nobody on it.

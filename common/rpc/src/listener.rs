@@ -97,6 +97,10 @@ async fn connection(
 ) -> Result<(), String> {
     // Small answers must not wait for the next packet; a peer that refuses the option still works.
     let _ = stream.set_nodelay(true);
+    let tls = match tls {
+        Some(tls) if tls.allows_plaintext() && !begins_tls(&stream, limits.handshake).await? => None,
+        chosen => chosen,
+    };
     let Some(tls) = tls else {
         return exchange(stream, Connection { source, certificates: Arc::new([]) }, standing, router, limits, stop)
             .await;
@@ -110,6 +114,15 @@ async fn connection(
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = shown.iter().map(|certificate| Arc::from(certificate.as_ref())).collect();
     exchange(stream, Connection { source, certificates }, standing, router, limits, stop).await
+}
+
+/// Whether the first byte is that of a TLS handshake, which no HTTP begins with.
+async fn begins_tls(stream: &TcpStream, within: Duration) -> Result<bool, String> {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    let looked = timeout(within, stream.peek(&mut first)).await.map_err(|_| "nothing came".to_owned())?;
+    looked.map_err(|error| error.to_string())?;
+    Ok(first == [HANDSHAKE])
 }
 
 async fn exchange<S>(

@@ -11,12 +11,12 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::ring,
+    crypto::CryptoProvider,
     server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject};
 
-use crate::{Complaints, presented::PresentedCertificates};
+use crate::{Complaints, TlsOffer, presented::PresentedCertificates};
 
 /// Whether clients show certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,16 @@ pub struct TlsFiles {
     /// PEM private key.
     pub key: PathBuf,
     pub client_auth: ClientAuth,
+    /// Clients' certificates that do not count any more: a list in DER or PEM, for certificates that are verified.
+    pub revoked: Option<PathBuf>,
+    pub offer: TlsOffer,
+}
+
+impl TlsFiles {
+    /// With everything that is safe on offer and nobody's certificate revoked.
+    pub fn new(cert: PathBuf, key: PathBuf, client_auth: ClientAuth) -> Self {
+        Self { cert, key, client_auth, revoked: None, offer: TlsOffer::default() }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +65,9 @@ pub struct ServerTls {
     files: Arc<TlsFiles>,
     alpn: Arc<[Vec<u8>]>,
     current: Arc<ArcSwap<ServerConfig>>,
-    complaints: Option<Complaints>,
+    /// Whose port it is, and what was said about it.
+    complaints: Option<(&'static str, Complaints)>,
+    plaintext: bool,
 }
 
 /// How often files are looked at. A renewal is written well before the old certificate ends, so this may be slow.
@@ -66,22 +78,33 @@ impl ServerTls {
     pub fn load(files: TlsFiles, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|name| name.to_vec()).collect();
         let config = read(&files, &alpn)?;
-        Ok(Self { files: Arc::new(files), alpn, current: Arc::new(ArcSwap::from_pointee(config)), complaints: None })
+        let current = Arc::new(ArcSwap::from_pointee(config));
+        Ok(Self { files: Arc::new(files), alpn, current, complaints: None, plaintext: false })
     }
 
-    /// Handshakes that fail are warnings from now on, for a port that only a few known callers use.
+    /// Callers that do not begin with a handshake are served in plaintext.
     #[must_use]
-    pub fn complaining(self, complaints: Complaints) -> Self {
-        Self { complaints: Some(complaints), ..self }
+    pub fn or_plaintext(self) -> Self {
+        Self { plaintext: true, ..self }
+    }
+
+    pub(crate) fn allows_plaintext(&self) -> bool {
+        self.plaintext
+    }
+
+    /// Handshakes that fail are warnings from now on; `endpoint` is whose they are, *client* or *peer*.
+    #[must_use]
+    pub fn complaining(self, endpoint: &'static str, complaints: Complaints) -> Self {
+        Self { complaints: Some((endpoint, complaints)), ..self }
     }
 
     /// A handshake has failed. A connection that only ended says nothing about certificates.
     pub(crate) fn refused(&self, source: SocketAddr, error: &io::Error) {
-        let Some(complaints) = self.complaints.as_ref().filter(|_| error.kind() == io::ErrorKind::InvalidData) else {
-            return;
-        };
-        if complaints.is_news(source.ip(), &error.to_string()) {
-            tracing::warn!(%source, %error, "a TLS handshake is refused");
+        if let Some((endpoint, complaints)) = &self.complaints
+            && error.kind() == io::ErrorKind::InvalidData
+            && complaints.is_news(source.ip(), &error.to_string())
+        {
+            tracing::warn!(%source, %error, "rejected connection on {endpoint} endpoint");
         }
     }
 
@@ -121,7 +144,7 @@ fn stamp(files: &TlsFiles) -> Vec<Option<SystemTime>> {
         ClientAuth::None | ClientAuth::Presented => None,
         ClientAuth::Optional(path) | ClientAuth::Required(path) => Some(path),
     };
-    [Some(&files.cert), Some(&files.key), roots]
+    [Some(&files.cert), Some(&files.key), roots, files.revoked.as_ref()]
         .into_iter()
         .flatten()
         .map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
@@ -133,22 +156,19 @@ fn read(files: &TlsFiles, alpn: &[Vec<u8>]) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_slice(&bytes(&files.key)?)
         .map_err(|error| TlsError::Pem { path: files.key.clone(), reason: error.to_string() })?;
-    let provider = Arc::new(ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+    let mut config = files
+        .offer
+        .builder()
         .map_err(|error| unusable(error.to_string()))?
-        .with_client_cert_verifier(verifier(&files.client_auth, provider)?)
+        .with_client_cert_verifier(verifier(files, files.offer.provider())?)
         .with_single_cert(chain, key)
         .map_err(|error| unusable(error.to_string()))?;
     config.alpn_protocols = alpn.to_vec();
     Ok(config)
 }
 
-fn verifier(
-    auth: &ClientAuth,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let (path, optional) = match auth {
+fn verifier(files: &TlsFiles, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let (path, optional) = match &files.client_auth {
         ClientAuth::None => return Ok(Arc::new(NoClientAuth)),
         ClientAuth::Presented => return Ok(Arc::new(PresentedCertificates::new())),
         ClientAuth::Optional(path) => (path, true),
@@ -161,6 +181,13 @@ fn verifier(
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let builder = if optional { builder.allow_unauthenticated() } else { builder };
+    let builder = match &files.revoked {
+        // Certificates of another authority than the list's are not on it.
+        Some(list) => {
+            builder.with_crls([revocations(list)?]).only_check_end_entity_revocation().allow_unknown_revocation_status()
+        }
+        None => builder,
+    };
     builder.build().map_err(|error| invalid(error.to_string()))
 }
 
@@ -169,6 +196,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes(path)?).collect();
     let found = found.map_err(|error| pem(error.to_string()))?;
     if found.is_empty() { Err(pem("there is no certificate in it".to_owned())) } else { Ok(found) }
+}
+
+fn revocations(path: &Path) -> Result<CertificateRevocationListDer<'static>, TlsError> {
+    let bytes = bytes(path)?;
+    Ok(CertificateRevocationListDer::from_pem_slice(&bytes).unwrap_or_else(|_| bytes.into()))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, TlsError> {

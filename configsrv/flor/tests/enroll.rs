@@ -112,11 +112,7 @@ impl Plane {
 fn server_tls(data: &TempDir) -> ServerTls {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let files = TlsFiles {
-        cert: data.path().join("tls.crt"),
-        key: data.path().join("tls.key"),
-        client_auth: ClientAuth::Presented,
-    };
+    let files = TlsFiles::new(data.path().join("tls.crt"), data.path().join("tls.key"), ClientAuth::Presented);
     fs::write(&files.cert, certificate.pem()).unwrap();
     fs::write(&files.key, key.serialize_pem()).unwrap();
     ServerTls::load(files, &[b"h2", b"http/1.1"]).unwrap()

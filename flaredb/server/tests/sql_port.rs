@@ -187,7 +187,7 @@ async fn tls_makes_the_password_welcome() {
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let files = TlsFiles { cert: cert.clone(), key, client_auth: ClientAuth::None };
+    let files = TlsFiles::new(cert.clone(), key, ClientAuth::None);
     let tls = ServerTls::load(files, &[b"postgresql"]).unwrap();
     let server = Server::start_with(&folder.path().join("data"), |config| {
         config.tls = Some(tls);

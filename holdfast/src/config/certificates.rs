@@ -8,7 +8,7 @@ pub(crate) fn certificates(settings: &Settings) -> Vec<Finding> {
     let door = settings.tls.clone().map(|files| ("tls", files));
     let peer = settings.peer_tls.clone().map(|tls| {
         let client_auth = ClientAuth::Required(tls.ca);
-        ("peer_tls", TlsFiles { cert: tls.cert, key: tls.key, client_auth })
+        ("peer_tls", TlsFiles::new(tls.cert, tls.key, client_auth))
     });
     let loaded = door.into_iter().chain(peer).map(|(setting, files)| (setting, ServerTls::load(files, &[])));
     loaded.filter_map(|(setting, loaded)| Some(Finding::new(setting, loaded.err()?.to_string()))).collect()

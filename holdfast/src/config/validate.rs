@@ -43,10 +43,9 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
             "several servers need peer certificates: `holdfast peer-ca init` and `holdfast peer-ca issue` make them",
         ));
     }
-    let tls = file.tls.map(|tls| TlsFiles {
-        cert: tls.cert,
-        key: tls.key,
-        client_auth: tls.client_ca.map_or(ClientAuth::Presented, ClientAuth::Optional),
+    let tls = file.tls.map(|tls| {
+        let client_auth = tls.client_ca.map_or(ClientAuth::Presented, ClientAuth::Optional);
+        TlsFiles::new(tls.cert, tls.key, client_auth)
     });
     if tls.is_none() {
         require_loopback(&doors, &mut findings);

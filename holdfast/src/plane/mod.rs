@@ -6,7 +6,7 @@ mod routers;
 use std::{convert::Infallible, io::Write as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use chainfire_raft::{Cluster, GroupConfig, Member, Node, NodeConfig, PeerTls, Timing};
+use chainfire_raft::{Cluster, GroupConfig, Member, Node, NodeConfig, PeerTls, PeerTrust, Timing};
 use chainfire_server::{Chainfire, Foundation};
 use configsrv_server::{ClientAuth, ConfigService, LockSettings};
 use flaredb_server::{Flaredb, FlaredbMachine, pg};
@@ -169,11 +169,10 @@ fn node_config(settings: &Settings) -> NodeConfig {
     let member = |member: &config::Member| Member { name: member.name.clone(), address: member.peer.clone() };
     let cluster =
         Cluster { token: settings.trust_domain.clone(), members: settings.members.iter().map(member).collect() };
-    let tls = settings.peer_tls.as_ref().map(|tls| PeerTls {
-        ca: tls.ca.clone(),
-        certificate: tls.cert.clone(),
-        key: tls.key.clone(),
-    });
+    let tls = settings
+        .peer_tls
+        .as_ref()
+        .map(|tls| PeerTls::new(tls.cert.clone(), tls.key.clone(), PeerTrust::Slots(tls.ca.clone())));
     NodeConfig {
         tls,
         timing: timing(settings),

@@ -4,7 +4,7 @@ use rustls::{RootCertStore, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::{Error, PeerTls};
+use crate::{Error, PeerTls, PeerTrust};
 
 const SUFFIX: &str = ".peer.holdfast";
 
@@ -30,23 +30,32 @@ pub(crate) fn slot_name(der: &[u8]) -> Result<String, String> {
 }
 
 /// Checks this server's certificate the way the others will: their refusal would reach its operator late or never.
-pub(crate) fn check_own(tls: &PeerTls, name: &str) -> Result<(), Error> {
+/// Returns whom it trusts, which is [`PeerTrust::Slots`] if its own certificate names its slot.
+pub(crate) fn check_own(tls: &PeerTls, name: &str) -> Result<PeerTrust, Error> {
     let wrong = |reason: String| Error::Tls(format!("{}: {reason}", tls.certificate.display()));
     let chain = certificates(&tls.certificate)?;
     let (leaf, intermediates) = chain.split_first().ok_or_else(|| wrong("there is no certificate in it".into()))?;
-    let named = slot_name(leaf).map_err(wrong)?;
-    if named != name {
-        return Err(wrong(format!("the certificate is {named}'s, and this server is {name}")));
+    let named = slot_name(leaf);
+    let (ca, trust) = match (&tls.trust, &named) {
+        (PeerTrust::Anyone, _) => return Ok(PeerTrust::Anyone),
+        (PeerTrust::Hosts(ca), Err(_)) => (ca, tls.trust.clone()),
+        (PeerTrust::Slots(ca) | PeerTrust::Hosts(ca), _) => (ca, PeerTrust::Slots(ca.clone())),
+    };
+    if matches!(trust, PeerTrust::Slots(_)) {
+        let named = named.map_err(wrong)?;
+        if named != name {
+            return Err(wrong(format!("the certificate is {named}'s, and this server is {name}")));
+        }
     }
     let mut roots = RootCertStore::empty();
-    for root in certificates(&tls.ca)? {
-        roots.add(root).map_err(|error| Error::Tls(format!("{}: {error}", tls.ca.display())))?;
+    for root in certificates(ca)? {
+        roots.add(root).map_err(|error| Error::Tls(format!("{}: {error}", ca.display())))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()));
-    let verifier = verifier.build().map_err(|error| Error::Tls(format!("{}: {error}", tls.ca.display())))?;
+    let verifier = verifier.build().map_err(|error| Error::Tls(format!("{}: {error}", ca.display())))?;
     let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
-    let judged = |error: rustls::Error| wrong(format!("not accepted by {}: {error}", tls.ca.display()));
-    verified.map(|_| ()).map_err(judged)
+    let judged = |error: rustls::Error| wrong(format!("not accepted by {}: {error}", ca.display()));
+    verified.map(|_| trust).map_err(judged)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -68,7 +77,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ca = peer_ca::init(folder.path()).unwrap();
         let issued = peer_ca::issue(folder.path(), "a", &[], &folder.path().join("a")).unwrap();
-        let mut tls = PeerTls { ca: ca.clone(), certificate: issued.certificate, key: issued.key };
+        let trust = PeerTrust::Slots(ca.clone());
+        let mut tls = PeerTls::new(issued.certificate, issued.key, trust);
         check_own(&tls, "a").unwrap();
 
         let signing = KeyPair::from_pem(&fs::read_to_string(folder.path().join("peer-ca.key")).unwrap()).unwrap();
@@ -80,5 +90,23 @@ mod tests {
         fs::write(&tls.certificate, old.pem()).unwrap();
         let text = check_own(&tls, "a").err().unwrap().to_string();
         assert!(text.contains("old.crt") && text.contains("xpired"), "{text}");
+    }
+
+    #[test]
+    fn slots_count_where_certificates_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = peer_ca::init(folder.path()).unwrap();
+        let issued = peer_ca::issue(folder.path(), "a", &[], &folder.path().join("a")).unwrap();
+        let trust = PeerTrust::Hosts(ca.clone());
+        let tls = PeerTls::new(issued.certificate, issued.key, trust.clone());
+        assert_eq!(check_own(&tls, "a").unwrap(), PeerTrust::Slots(ca.clone()));
+        assert!(check_own(&tls, "b").is_err());
+
+        let signing = KeyPair::from_pem(&fs::read_to_string(folder.path().join("peer-ca.key")).unwrap()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(ca).unwrap(), signing).unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let host = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        fs::write(&tls.certificate, host.pem()).unwrap();
+        assert_eq!(check_own(&tls, "a").unwrap(), trust);
     }
 }

@@ -1,15 +1,12 @@
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
 
 use bytes::Bytes;
 use holdfast_proto::peer::{Request, peer_client::PeerClient};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
-use tonic::{
-    Code, Status,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
-};
+use tonic::{Code, Status, transport::Channel};
 
-use super::{peer_dns_name, reach::Reach};
+use super::{reach::Reach, road::Road};
 use crate::{GroupId, Limits, PeerTls, RaftId, Slot, Timing, genesis::Known};
 
 /// Messages of one kind share a connection, so that a snapshot or a full pipe never delays a heartbeat.
@@ -68,7 +65,7 @@ impl Dialer {
         let cached = self.channels.lock().get(&(to, lane)).cloned();
         let channel = match cached {
             Some(channel) => channel,
-            None => self.keep(to, lane, self.endpoint(to)?.connect_lazy()),
+            None => self.keep(to, lane, self.road(to)?.lazy()),
         };
         Ok(self.wrap(channel))
     }
@@ -79,7 +76,7 @@ impl Dialer {
         let channel = match cached {
             Some(channel) => channel,
             None => {
-                let channel = self.endpoint(to)?.connect().await.map_err(|error| causes(&error))?;
+                let channel = self.road(to)?.connect().await.map_err(|error| causes(&error))?;
                 self.keep(to, Lane::Call, channel)
             }
         };
@@ -165,23 +162,17 @@ impl Dialer {
         PeerClient::new(channel).max_decoding_message_size(limit).max_encoding_message_size(limit)
     }
 
-    fn endpoint(&self, to: Slot) -> Result<Endpoint, String> {
+    fn road(&self, to: Slot) -> Result<Road, String> {
         let member = self.known.cluster().member(to).ok_or_else(|| format!("there is no slot {to}"))?;
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", member.address))
-            .map_err(|error| format!("the address of {}: {error}", member.name))?
-            .connect_timeout(self.timing.election_min)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(self.timing.election_min)
-            .keep_alive_timeout(self.timing.election_max)
-            .keep_alive_while_idle(true);
-        let Some(tls) = &self.tls else { return Ok(endpoint) };
-        let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-        let config = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read(&tls.ca)?))
-            .identity(Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?))
-            .domain_name(peer_dns_name(&member.name));
-        endpoint.tls_config(config).map_err(|error| causes(&error))
+        let timing = self.timing;
+        Road::to(member, self.tls.as_ref(), |endpoint| {
+            endpoint
+                .connect_timeout(timing.election_min)
+                .tcp_nodelay(true)
+                .http2_keep_alive_interval(timing.election_min)
+                .keep_alive_timeout(timing.election_max)
+                .keep_alive_while_idle(true)
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! The peer port: Raft's messages, forwarded proposals and reads, snapshots and probes, between servers that prove
-//! their slot by certificate.
+//! their slot by certificate, or their host where certificates are etcd's.
 
 mod acknowledged;
 mod certificate;
@@ -7,6 +7,7 @@ mod client;
 mod convert;
 mod dialer;
 mod reach;
+mod road;
 mod service;
 mod wire;
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use chainfire_raft::{
-    Cluster, Committed, Error, Group, GroupConfig, Member, Node, NodeConfig, PeerTls, ProposeError, Slot, Status,
-    Timing, peer_ca,
+    Cluster, Committed, Error, Group, GroupConfig, Member, Node, NodeConfig, PeerTls, PeerTrust, ProposeError, Slot,
+    Status, Timing, peer_ca,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -74,7 +74,8 @@ impl Plan {
 
     pub(crate) fn tls(&self, name: &str) -> PeerTls {
         let own = self.folder.path().join("certificates").join(name);
-        PeerTls { ca: own.join("ca.crt"), certificate: own.join("peer.crt"), key: own.join("peer.key") }
+        let trust = PeerTrust::Slots(own.join("ca.crt"));
+        PeerTls::new(own.join("peer.crt"), own.join("peer.key"), trust)
     }
 
     pub(crate) fn config(&self, slot: usize) -> NodeConfig {
