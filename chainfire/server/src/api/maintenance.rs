@@ -37,7 +37,8 @@ impl Maintenance for Etcd {
             raft_term: status.term,
             raft_applied_index: status.applied,
             errors,
-            db_size_in_use: bytes(usage.used),
+            // JSON leaves out zeroes, and monitors expect the field of an empty store, too.
+            db_size_in_use: bytes(usage.used).max(1),
             is_learner: status.learners.contains(&status.slot),
             storage_version: self.profile.storage().unwrap_or_default().to_owned(),
             db_size_quota: if newest { bytes(quota) } else { 0 },

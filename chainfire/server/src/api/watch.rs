@@ -91,7 +91,7 @@ impl Receiver {
 
     fn create(&self, order: Result<Order, String>) -> Result<(), String> {
         let order = order?;
-        let text = |error: Error| error.to_string();
+        let text = |error: Error| wire::status_text(&error.into());
         let caller = self.etcd.again(&self.caller).map_err(text)?;
         self.etcd.permit_keys(&caller, KeyAccess::Read, &order.watcher.keys).map_err(text)?;
         let revision = self.etcd.store.revision().map_err(text)?;

@@ -9,6 +9,8 @@ use prost::Message as _;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto};
 use tonic::Code;
 
+use crate::wire::code_name;
+
 /// Packages whose services are chainfire's.
 const PACKAGES: &[&str] = &["etcdserverpb", "v3lockpb", "v3electionpb", "holdfast.chainfire.v1"];
 
@@ -151,33 +153,10 @@ impl fmt::Display for Method {
 impl Called {
     fn handled(&self, code: Code) -> Handled {
         Handled {
-            grpc_code: name(code),
+            grpc_code: code_name(code),
             grpc_method: self.grpc_method.clone(),
             grpc_service: self.grpc_service.clone(),
             grpc_type: self.grpc_type,
         }
-    }
-}
-
-/// A code as Go writes it.
-const fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
     }
 }

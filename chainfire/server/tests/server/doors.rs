@@ -206,7 +206,8 @@ async fn a_watch_on_foreign_keys_is_refused_and_the_stream_goes_on() -> anyhow::
     let mut answers = WatchClient::new(suite.channel.clone()).watch(requests).await?.into_inner();
     let refused = answers.message().await?.unwrap_or_default();
     assert_eq!((refused.created, refused.canceled, refused.watch_id), (true, true, -1));
-    assert_eq!(refused.cancel_reason, "etcdserver: permission denied");
+    let denied = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+    assert_eq!(refused.cancel_reason, denied);
     let created = answers.message().await?.unwrap_or_default();
     assert_eq!((created.created, created.canceled, created.watch_id), (true, false, 0));
     suite.kv().put(put("own/a", "1")).await?;

@@ -38,7 +38,8 @@ async fn a_watcher_out_of_reach_is_refused_and_the_stream_goes_on() -> anyhow::R
     let requests = vec![create("", "\0"), create("r/", "\0"), create("w/k", ""), create("r/", "r0")];
     let mut answers = watch(&server, &mira, requests).await?;
     for _ in 0..3 {
-        assert_eq!(reason(&mut answers).await?, "etcdserver: permission denied");
+        let denied = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+        assert_eq!(reason(&mut answers).await?, denied);
     }
     let created = answers.message().await?.unwrap_or_default();
     assert_eq!((created.created, created.canceled, created.watch_id), (true, false, 0));
@@ -50,7 +51,11 @@ async fn a_watcher_out_of_reach_is_refused_and_the_stream_goes_on() -> anyhow::R
 #[tokio::test]
 async fn the_reason_is_the_refusal_that_clients_know() -> anyhow::Result<()> {
     let (server, ..) = guarded().await?;
-    for (token, says) in [("", "etcdserver: user name is empty"), ("abc.1", "etcdserver: invalid auth token")] {
+    let known = [
+        ("", "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"),
+        ("abc.1", "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"),
+    ];
+    for (token, says) in known {
         let mut answers = watch(&server, token, vec![create("r/", "r0")]).await?;
         assert_eq!(reason(&mut answers).await?, says);
     }
