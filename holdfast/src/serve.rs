@@ -4,7 +4,6 @@ use std::{ffi::OsString, fmt::Display, path::Path, process::ExitCode};
 
 use chainfire_server::dropin;
 use holdfast_service::{Stop, on_signal};
-use holdfast_telemetry::Format;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -83,16 +82,17 @@ fn configured(file: Option<&Path>, flags: &Flags) -> Result<(Settings, GivenSecr
 pub(crate) fn chainfire(args: Vec<OsString>) -> ExitCode {
     let (flags, warnings) = match dropin::Flags::parse_from_etcd(args) {
         Ok(parsed) => parsed,
-        Err(error) => error.0.exit(),
+        Err(dropin::FlagError::Line(error)) => error.exit(),
+        Err(error) => return refuse("the flags cannot be used", [error]),
     };
     let settings = match dropin::Settings::try_from(flags) {
         Ok(settings) => settings,
         Err(error) => return refuse("the flags cannot be used", [error]),
     };
-    if let Err(error) = holdfast_telemetry::init(&settings.log_filter, Format::Json) {
+    if let Err(error) = holdfast_telemetry::init(&settings.log_filter, settings.log_format) {
         return refuse("the flags cannot be used", [error]);
     }
-    for warning in warnings {
+    for warning in warnings.iter().chain(&settings.warnings) {
         tracing::warn!("{warning}");
     }
     run(async move |stop| {
@@ -139,9 +139,10 @@ async fn until_stopped<T>(stop: &Stop, opening: impl Future<Output = anyhow::Res
 /// Whether only another configuration would help, so that a supervisor need not try again.
 fn can_never_work(error: &anyhow::Error) -> bool {
     use chainfire_raft::Error::{Config, Membership, Tls};
-    let raft = match error.downcast_ref::<dropin::ServerError>() {
-        Some(dropin::ServerError::NewMember | dropin::ServerError::Tls(_)) => return true,
-        Some(dropin::ServerError::Raft(error)) => Some(error),
+    use dropin::ServerError;
+    let raft = match error.downcast_ref() {
+        Some(ServerError::NewMember | ServerError::EtcdData(_) | ServerError::Tls(_)) => return true,
+        Some(ServerError::Raft(error)) => Some(error),
         Some(_) => None,
         None => error.downcast_ref(),
     };

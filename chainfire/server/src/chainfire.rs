@@ -51,6 +51,8 @@ pub struct Config {
     /// Between two comparisons of all members' whole stores.
     pub corrupt_check: Option<Duration>,
     pub profile: Profile,
+    /// A unary call that takes longer is worth a line in the log.
+    pub slow_call: Duration,
     /// How etcd's own users prove themselves, where they have any say.
     pub auth: AuthSettings,
 }
@@ -174,6 +176,7 @@ impl Chainfire {
             progress_interval: self.config.progress_interval,
             min_ttl: min_ttl(self.config.timing),
             profile: self.config.profile,
+            slow_call: self.config.slow_call,
         })
     }
 
@@ -298,6 +301,7 @@ impl Config {
             lease_checkpoints: None,
             corrupt_check: None,
             profile: Profile::default(),
+            slow_call: Duration::from_millis(300),
             auth: AuthSettings::default(),
         }
     }

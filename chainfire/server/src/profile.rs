@@ -23,7 +23,7 @@ impl Profile {
     /// The release, as `Status` and `/version` tell it.
     pub const fn server(self) -> &'static str {
         match self {
-            Self::V3_6 => "3.6.12",
+            Self::V3_6 => "3.6.16",
             Self::V3_4 => "3.4.23",
         }
     }

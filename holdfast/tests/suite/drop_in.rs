@@ -42,9 +42,9 @@ impl DropIn {
                 bail!("it ended with {status}");
             }
             let lines = lines(folder.path())?;
-            let ready = lines.iter().any(|line| line["fields"]["message"] == "ready to serve client requests");
-            let listening = lines.iter().find(|line| line["fields"]["message"] == "listening");
-            let address = listening.and_then(|line| line["fields"]["address"].as_str());
+            let ready = lines.iter().any(|line| line["msg"] == "ready to serve client requests");
+            let listening = lines.iter().find(|line| line["msg"] == "listening");
+            let address = listening.and_then(|line| line["address"].as_str());
             Ok(address.filter(|_| ready).map(str::to_owned))
         });
         let address = address.map_err(|error| error.context(process.log_tail()))?;
@@ -64,14 +64,12 @@ fn it_answers_anybody_and_says_so() -> Result<()> {
     let mut server = DropIn::start(Command::new(HOLDFAST).arg("chainfire"))?;
     let log = lines(server.folder.path())?;
     let said = |level: &str, text: &str| {
-        log.iter().any(|line| {
-            line["level"] == level && line["fields"]["message"].as_str().is_some_and(|said| said.contains(text))
-        })
+        log.iter().any(|line| line["level"] == level && line["msg"].as_str().is_some_and(|said| said.contains(text)))
     };
-    ensure!(said("WARN", "callers are not authenticated"), "{log:?}");
-    ensure!(said("INFO", "enabled capabilities for version"), "{log:?}");
+    ensure!(said("warn", "callers are not authenticated"), "{log:?}");
+    ensure!(said("info", "enabled capabilities for version"), "{log:?}");
     ensure!(
-        !log.iter().any(|line| line["target"].as_str().is_some_and(|target| target.starts_with("openraft"))),
+        !log.iter().any(|line| line["logger"].as_str().is_some_and(|target| target.starts_with("openraft"))),
         "noise"
     );
     assert_eq!(Request::get("/health").send(&server.address)?.json()?["health"], "true");
@@ -113,6 +111,13 @@ fn flags_that_etcd_does_not_have_end_it() -> Result<()> {
         let flag = flags[0].split('=').next().unwrap_or_default();
         ensure!(said.code == Some(2) && said.err.contains(flag), "{flags:?}: {said:?}");
     }
+    let folder = tempfile::tempdir()?;
+    fs::create_dir_all(folder.path().join("member/snap"))?;
+    fs::write(folder.path().join("member/snap/db"), "an etcd's")?;
+    let mut command = Command::new(HOLDFAST);
+    command.arg("chainfire").arg("--data-dir").arg(folder.path());
+    let said = run(command)?;
+    ensure!(said.code == Some(78) && said.err.contains("holdfast restore"), "{said:?}");
     let mut existing = Command::new(HOLDFAST);
     existing.args(["chainfire", "--initial-cluster-state=existing"]);
     let said = run(existing)?;

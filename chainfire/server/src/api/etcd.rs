@@ -62,6 +62,8 @@ pub(crate) struct Parts {
     /// The shortest lease, in seconds.
     pub(crate) min_ttl: i64,
     pub(crate) profile: Profile,
+    /// A unary call that takes longer is worth a line in the log.
+    pub(crate) slow_call: Duration,
 }
 
 /// The handlers of all services.
@@ -90,6 +92,7 @@ impl Etcd {
         let front = Arc::new(Front {
             grpc: self.grpc.clone(),
             profile: self.profile,
+            slow: self.slow_call,
             store: self.store.clone(),
             demands: Demands::new(self.store.clone(), self.metrics.clone()),
             gate: self.users.clone().map(Gate::new),

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -19,6 +20,8 @@ use crate::{Profile, metrics::Grpc, store::Store, users::Gate};
 pub(super) struct Front {
     pub(super) grpc: Arc<Grpc>,
     pub(super) profile: Profile,
+    /// A unary call that takes longer is worth a line in the log.
+    pub(super) slow: Duration,
     pub(super) store: Arc<Store>,
     pub(super) demands: Demands,
     /// None where somebody else authenticates.
@@ -37,7 +40,7 @@ impl Front {
         let Some(method) = self.grpc.method(request.uri().path()) else {
             return self.judged(request, service).await;
         };
-        let (request, call) = traffic::begin(self.grpc.clone(), method, request);
+        let (request, call) = traffic::begin(self.grpc.clone(), method, self.slow, request);
         let response = self.judged(request, service).await;
         call.answered(response)
     }

@@ -13,14 +13,16 @@ use tonic::{Code, Status, body::Body};
 
 use crate::metrics::{Grpc, Method};
 
-/// A unary call that takes longer is worth a line in the log.
-const SLOW: Duration = Duration::from_millis(300);
-
-/// A call of a method that is counted begins.
-pub(super) fn begin(grpc: Arc<Grpc>, method: Arc<Method>, request: Request<Body>) -> (Request<Body>, Call) {
+/// A call of a method that is counted begins. A unary one that takes longer than `slow` is worth a line in the log.
+pub(super) fn begin(
+    grpc: Arc<Grpc>,
+    method: Arc<Method>,
+    slow: Duration,
+    request: Request<Body>,
+) -> (Request<Body>, Call) {
     method.begin();
     let source = request.extensions().get::<Connection>().map(|connection| connection.source);
-    let call = Call { grpc: grpc.clone(), method: method.clone(), source, begun: Instant::now(), ended: false };
+    let call = Call { grpc: grpc.clone(), method: method.clone(), slow, source, begun: Instant::now(), ended: false };
     let mut messages = Messages::default();
     let request = request.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -37,6 +39,7 @@ pub(super) fn begin(grpc: Arc<Grpc>, method: Arc<Method>, request: Request<Body>
 pub(super) struct Call {
     grpc: Arc<Grpc>,
     method: Arc<Method>,
+    slow: Duration,
     source: Option<SocketAddr>,
     begun: Instant,
     ended: bool,
@@ -72,8 +75,8 @@ impl Call {
         }
         self.grpc.handled(&self.method, code);
         let took = self.begun.elapsed();
-        if self.method.is_unary() && took > SLOW {
-            tracing::warn!(method = %self.method, source = ?self.source, ?code, ?took, "a call was slow");
+        if self.method.is_unary() && took > self.slow {
+            tracing::warn!(method = %self.method, source = ?self.source, ?code, ?took, "request stats: a call was slow");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 
 use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, builder::Resettable};
 
-use super::{foreign, url::Url};
+use super::{file, file::FileError, foreign, url::Url};
 use crate::Profile;
 
 /// etcd's flags that mean something here. Each can be given in the environment too: `ETCD_` and the flag's name in
@@ -22,6 +22,9 @@ use crate::Profile;
     args_override_self = true
 )]
 pub struct Flags {
+    /// YAML with the flags' names as keys. All other flags, and the environment, are ignored then.
+    #[arg(long, env = "ETCD_CONFIG_FILE")]
+    config_file: Option<PathBuf>,
     /// This member's name.
     #[arg(long, env = "ETCD_NAME", default_value = "default")]
     pub(super) name: String,
@@ -87,12 +90,42 @@ pub struct Flags {
     #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", num_args = 0..=1, require_equals = true, default_value_t = false,
           default_missing_value = "true", action = ArgAction::Set)]
     pub(super) client_cert_auth: bool,
+    /// Encrypt client lines with a certificate of this server's own making, which nobody can verify.
+    #[arg(long, env = "ETCD_AUTO_TLS", num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) auto_tls: bool,
+    /// Revoked client certificates, in DER or PEM.
+    #[arg(long, env = "ETCD_CLIENT_CRL_FILE")]
+    pub(super) client_crl_file: Option<PathBuf>,
     #[arg(long, env = "ETCD_PEER_CERT_FILE")]
     pub(super) peer_cert_file: Option<PathBuf>,
     #[arg(long, env = "ETCD_PEER_KEY_FILE")]
     pub(super) peer_key_file: Option<PathBuf>,
+    /// What this server shows when it calls a peer, if not --peer-cert-file.
+    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_FILE", requires = "peer_client_key_file")]
+    pub(super) peer_client_cert_file: Option<PathBuf>,
+    #[arg(long, env = "ETCD_PEER_CLIENT_KEY_FILE", requires = "peer_client_cert_file")]
+    pub(super) peer_client_key_file: Option<PathBuf>,
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE")]
     pub(super) peer_trusted_ca_file: Option<PathBuf>,
+    /// Encrypt peer lines with certificates of the servers' own making: whoever reaches the peer port is a peer.
+    #[arg(long, env = "ETCD_PEER_AUTO_TLS", num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(super) peer_auto_tls: bool,
+    /// Revoked peer certificates, in DER or PEM.
+    #[arg(long, env = "ETCD_PEER_CRL_FILE")]
+    pub(super) peer_crl_file: Option<PathBuf>,
+    /// Years.
+    #[arg(long, env = "ETCD_SELF_SIGNED_CERT_VALIDITY", default_value_t = 1)]
+    pub(super) self_signed_cert_validity: u32,
+    /// Of TLS 1.2, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256. Default: all without known weakness.
+    #[arg(long, env = "ETCD_CIPHER_SUITES", action = ArgAction::Set, value_delimiter = ',')]
+    pub(super) cipher_suites: Vec<String>,
+    #[arg(long, env = "ETCD_TLS_MIN_VERSION", default_value = "TLS1.2", value_parser = ["TLS1.2", "TLS1.3", ""])]
+    pub(super) tls_min_version: String,
+    /// Default: the highest.
+    #[arg(long, env = "ETCD_TLS_MAX_VERSION", default_value = "", value_parser = ["TLS1.2", "TLS1.3", ""])]
+    pub(super) tls_max_version: String,
     #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", action = ArgAction::Set, value_delimiter = ',')]
     pub(super) listen_metrics_urls: Vec<Url>,
     #[arg(long, env = "ETCD_MAX_TXN_OPS", default_value_t = 128)]
@@ -141,6 +174,14 @@ pub struct Flags {
         default_value = "10m"
     )]
     pub(super) watch_progress_notify_interval: String,
+    /// A unary call that takes longer is worth a line in the log.
+    #[arg(
+        long,
+        alias = "experimental-warning-unary-request-duration",
+        env = "ETCD_WARNING_UNARY_REQUEST_DURATION",
+        default_value = "300ms"
+    )]
+    pub(super) warning_unary_request_duration: String,
     /// Behave like this release of etcd.
     #[arg(long, env = "ETCD_EMULATE_VERSION", default_value = Profile::V3_6.server(),
           value_parser = Profile::ALL.map(Profile::server))]
@@ -157,30 +198,54 @@ pub struct Flags {
     #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info",
           value_parser = ["debug", "info", "warn", "error", "panic", "fatal"])]
     pub(super) log_level: String,
+    #[arg(long, env = "ETCD_LOG_FORMAT", default_value = "json", value_parser = ["json", "console"])]
+    pub(super) log_format: String,
 }
 
-/// The command line or the environment is not usable; help and version come this way too.
+/// The flags are not usable.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct FlagError(#[from] pub clap::Error);
+pub enum FlagError {
+    /// On the command line or in the environment; help and version come this way too.
+    #[error(transparent)]
+    Line(#[from] clap::Error),
+    #[error("--config-file: {0}")]
+    File(#[from] FileError),
+}
 
 impl Flags {
-    /// Reads the arguments that follow `holdfast chainfire`, and the environment. Also returns what was given in vain.
+    /// Reads the arguments that follow `holdfast chainfire`, and the environment, or the file that they name. Also
+    /// returns what was given in vain.
     pub fn parse_from_etcd(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Vec<String>), FlagError> {
         let earlier = renamed().filter_map(|(variable, flag)| given(&flag, &std::env::var_os(variable)?));
-        let args = earlier.chain(args.into_iter().map(two_dashes));
-        let mut command = without_empty_variables(command());
-        let matches = command.try_get_matches_from_mut(std::iter::once(OsString::from("chainfire")).chain(args))?;
-        let flags = Self::from_arg_matches(&matches)?;
-        let mut warnings = foreign::judge(&mut command, &matches)?;
+        let (flags, mut warnings) = parse(without_empty_variables(command()), earlier.chain(args.into_iter().map(two_dashes)))?;
+        if let Some(path) = &flags.config_file {
+            // The environment is silent, too.
+            let command = command().mut_args(|arg| arg.env(None));
+            let known = command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+            let (args, unknown) = file::arguments(path, &known)?;
+            let (flags, ignored) = parse(command, args)?;
+            return Ok((flags, [unknown, ignored].concat()));
+        }
         warnings.extend(unknown_environment(std::env::vars_os().map(|(name, _)| name)));
         Ok((flags, warnings))
     }
 }
 
+fn parse(mut command: Command, args: impl IntoIterator<Item = OsString>) -> Result<(Flags, Vec<String>), clap::Error> {
+    let matches = command.try_get_matches_from_mut(std::iter::once(OsString::from("chainfire")).chain(args))?;
+    let flags = Flags::from_arg_matches(&matches)?;
+    let warnings = foreign::judge(&mut command, &matches)?;
+    Ok((flags, warnings))
+}
+
 /// Flags that had an `experimental-` form in earlier releases; here they are aliases, which have no variable of their own.
-const RENAMED: &[&str] =
-    &["corrupt-check-time", "enable-lease-checkpoint", "initial-corrupt-check", "watch-progress-notify-interval"];
+const RENAMED: &[&str] = &[
+    "corrupt-check-time",
+    "enable-lease-checkpoint",
+    "initial-corrupt-check",
+    "warning-unary-request-duration",
+    "watch-progress-notify-interval",
+];
 
 /// The variables of earlier releases, and the flags that they stand for.
 fn renamed() -> impl Iterator<Item = (OsString, String)> {
@@ -275,9 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_stands_for_all_other_flags() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("etcd.yml");
+        std::fs::write(&path, "name: infra1\nproxy: 'off'\nproxy-failure-wait: 5000\nwal-dir: x\n").unwrap();
+        let file = format!("--config-file={}", path.display());
+        let (flags, warnings) = parse(&["--name=infra0", "--max-txn-ops=256", &file]).unwrap();
+        assert_eq!((flags.name.as_str(), flags.max_txn_ops), ("infra1", 128));
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        std::fs::write(&path, "initial-cluster-state: maybe\n").unwrap();
+        assert!(parse(&[&file]).is_err());
+        assert!(parse(&["--config-file=/nowhere"]).unwrap_err().to_string().contains("/nowhere"));
+    }
+
+    #[test]
     fn what_would_silently_not_be_done_is_an_error() {
-        let error = parse(&["--client-crl-file=x"]).unwrap_err().to_string();
-        assert!(error.contains("--client-crl-file") && error.contains("not read"), "{error}");
+        let error = parse(&["--host-whitelist=x"]).unwrap_err().to_string();
+        assert!(error.contains("--host-whitelist") && error.contains("not checked"), "{error}");
         assert!(parse(&["--auto-tls=false", "--force-new-cluster=false"]).unwrap().1.is_empty());
     }
 

@@ -8,15 +8,29 @@ const IGNORED: &[&str] = &[
     "backend-batch-interval",
     "backend-batch-limit",
     "backend-bbolt-freelist-type",
+    "client-cert-file",
+    "client-key-file",
     "cors",
+    "discovery-cacert",
+    "discovery-cert",
+    "discovery-dial-timeout",
+    "discovery-fallback",
+    "discovery-insecure-skip-tls-verify",
+    "discovery-insecure-transport",
+    "discovery-keepalive-time",
+    "discovery-keepalive-timeout",
+    "discovery-key",
+    "discovery-password",
+    "discovery-proxy",
+    "discovery-request-timeout",
     "discovery-srv-name",
+    "discovery-user",
     "enable-pprof",
     "enable-v2",
     "grpc-keepalive-interval",
     "grpc-keepalive-min-time",
     "grpc-keepalive-timeout",
     "initial-election-tick-advance",
-    "log-format",
     "log-outputs",
     "log-rotation-config-json",
     "enable-log-rotation",
@@ -27,6 +41,8 @@ const IGNORED: &[&str] = &[
     "metrics",
     "peer-client-cert-auth",
     "pre-vote",
+    "raft-read-timeout",
+    "raft-write-timeout",
     "socket-reuse-address",
     "socket-reuse-port",
     "strict-reconfig-check",
@@ -56,23 +72,14 @@ const GRADUATED: &[&str] = &[
     "stop-grpc-service-on-defrag",
     "txn-mode-write-with-shared-buffer",
     "warning-apply-duration",
-    "warning-unary-request-duration",
 ];
 
 /// What they ask for would silently not be done.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("auto-tls", "name certificates with --cert-file and --key-file"),
-    ("peer-auto-tls", "name certificates with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file"),
-    ("cipher-suites", "only suites without known weakness are offered, and they cannot be chosen"),
-    ("tls-min-version", "TLS 1.2 and 1.3 are offered"),
-    ("tls-max-version", "TLS 1.2 and 1.3 are offered"),
-    ("client-crl-file", "revocation lists are not read"),
-    ("peer-crl-file", "revocation lists are not read"),
     ("client-cert-allowed-hostname", "any client that --trusted-ca-file vouches for is let in"),
     ("peer-cert-allowed-cn", "a peer's certificate names its member in a DNS name"),
     ("peer-cert-allowed-hostname", "a peer's certificate names its member in a DNS name"),
     ("host-whitelist", "the Host header is not checked"),
-    ("config-file", "use flags or ETCD_ variables"),
     ("discovery", "list the members with --initial-cluster"),
     ("discovery-srv", "list the members with --initial-cluster"),
     ("discovery-endpoints", "list the members with --initial-cluster"),
@@ -98,7 +105,9 @@ pub(super) fn known_to(command: Command) -> Command {
 
 /// An error for what must not be ignored; else a warning for each flag that is.
 pub(super) fn judge(command: &mut Command, matches: &ArgMatches) -> Result<Vec<String>, clap::Error> {
-    let set = |flag: &str| matches.get_raw(flag).is_some_and(|mut values| values.any(|value| value != "false"));
+    let set = |flag: &str| {
+        matches.get_raw(flag).is_some_and(|mut values| values.any(|value| value != "false" && value != "off"))
+    };
     if let Some((flag, instead)) = UNSUPPORTED.iter().find(|(flag, _)| set(flag)) {
         let message = format!("--{flag} is a flag of etcd that this server does not support: {instead}");
         return Err(command.error(ErrorKind::UnknownArgument, message));

@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use axum::{
     Router,
@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 use chainfire_raft::{GroupConfig, Node, NodeConfig};
-use holdfast_rpc::{KnownBy, Limits, ServerTls, TlsError};
+use holdfast_rpc::{Complaints, KnownBy, Limits, ServerTls, TlsError};
 use holdfast_service::{Failure, Stop, Tasks};
 use holdfast_telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -54,6 +54,8 @@ pub enum ServerError {
     Listen { url: String, error: io::Error },
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    #[error("cannot make {}: {error}", certificate.display())]
+    SelfSigned { certificate: PathBuf, error: io::Error },
     #[error(transparent)]
     Raft(#[from] chainfire_raft::Error),
     #[error("--auth-token: {0}")]
@@ -67,6 +69,12 @@ pub enum ServerError {
          one that has lost its data is given its place back with --rejoin-wiped"
     )]
     NewMember,
+    #[error(
+        "{} holds the data of an etcd, which this server does not read in place: stop that etcd for good and fill \
+         another data folder with `holdfast restore {}/member/snap/db --from-etcd --data-dir DIR`",
+        .0.display(), .0.display()
+    )]
+    EtcdData(PathBuf),
     #[error("initial corruption check: {0}")]
     Unsound(String),
     #[error("{0}")]
@@ -76,8 +84,12 @@ pub enum ServerError {
 impl Server {
     /// Opens the ports and the data that `settings` name.
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
+        let has_data = settings.data_dir.join("identity").is_file();
+        if !has_data && settings.data_dir.join("member/snap/db").is_file() {
+            return Err(ServerError::EtcdData(settings.data_dir));
+        }
         // Once there is data, etcd asks for this flag no more, and manifests keep it.
-        if settings.existing && !settings.rejoin_wiped && !settings.data_dir.join("identity").is_file() {
+        if settings.existing && !settings.rejoin_wiped && !has_data {
             return Err(ServerError::NewMember);
         }
         let alone = settings.cluster.members.len() == 1;
@@ -87,18 +99,13 @@ impl Server {
 
     /// The same with a peer port that is open already.
     pub async fn open_with(settings: Settings, peers: TcpListener) -> Result<Self, ServerError> {
-        let tls = settings.client_tls.clone().map(|files| ServerTls::load(files, &[b"h2", b"http/1.1"])).transpose()?;
-        let mut doors = Vec::new();
-        let clients = if settings.listen_http.is_empty() { Serves::Everything } else { Serves::Grpc };
-        let all = [
-            (&settings.listen_clients, clients),
-            (&settings.listen_http, Serves::Http),
-            (&settings.listen_metrics, Serves::Monitors),
-        ];
-        for (url, serves) in all.into_iter().flat_map(|(urls, serves)| urls.iter().map(move |url| (url, serves))) {
-            let (listener, address) = bind(url).await?;
-            doors.push(Door { listener, address, tls: tls.clone().filter(|_| url.secure), serves });
+        for wanted in &settings.self_signed {
+            let failed = |error| ServerError::SelfSigned { certificate: wanted.certificate(), error };
+            wanted.provide().map_err(failed)?;
         }
+        let tls = settings.client_tls.clone().map(|files| ServerTls::load(files, &[b"h2", b"http/1.1"])).transpose()?;
+        let tls = tls.map(|tls| tls.complaining("client", Complaints::default()));
+        let doors = open_doors(&settings, tls.as_ref()).await?;
 
         let node = NodeConfig {
             tls: settings.peer_tls,
@@ -118,6 +125,7 @@ impl Server {
             corrupt_check: settings.corrupt_check,
             lease_checkpoints: settings.lease_checkpoints,
             profile: settings.profile,
+            slow_call: settings.slow_call,
             ..Config::new(settings.timing)
         };
         let metrics = Metrics::new();
@@ -172,7 +180,9 @@ impl Server {
             let router = match serves {
                 Serves::Everything => in_json(gateway.clone(), &grpc, grpc.clone().merge(monitors.clone())),
                 Serves::Grpc => grpc.clone(),
-                Serves::Http => in_json(gateway.clone(), &grpc, monitors.clone().fallback(unknown_path)),
+                Serves::Http => {
+                    in_json(gateway.clone(), &grpc, monitors.clone().merge(variables()).fallback(unknown_path))
+                }
                 Serves::Monitors => monitors.clone(),
             };
             if let Some(tls) = tls.clone() {
@@ -203,6 +213,31 @@ impl Server {
         node.stop().await;
         ended.map_err(ServerError::Task)
     }
+}
+
+/// Opens every listener once: of a port that is named with both schemes, the first byte of a connection tells which.
+async fn open_doors(settings: &Settings, tls: Option<&ServerTls>) -> Result<Vec<Door>, ServerError> {
+    let clients = if settings.listen_http.is_empty() { Serves::Everything } else { Serves::Grpc };
+    let all = [
+        (&settings.listen_clients, clients),
+        (&settings.listen_http, Serves::Http),
+        (&settings.listen_metrics, Serves::Monitors),
+    ];
+    let mut doors: Vec<Door> = Vec::new();
+    for (urls, serves) in all {
+        for (at, url) in urls.iter().enumerate() {
+            let same_port = |other: &Url| other.authority == url.authority && other.secure != url.secure;
+            if urls[..at].iter().any(same_port) {
+                continue;
+            }
+            let both = urls[at..].iter().any(same_port);
+            let (listener, address) = bind(url).await?;
+            let tls = tls.filter(|_| url.secure || both).cloned();
+            let tls = if both { tls.map(ServerTls::or_plaintext) } else { tls };
+            doors.push(Door { listener, address, tls, serves });
+        }
+    }
+    Ok(doors)
 }
 
 /// Whether this member's data are those of the others.

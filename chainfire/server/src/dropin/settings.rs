@@ -1,9 +1,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use chainfire_raft::{Cluster, LOG_DIRECTIVES, Member, PeerTls, Timing};
-use holdfast_rpc::{ClientAuth, TlsFiles};
+use holdfast_rpc::TlsFiles;
+use holdfast_telemetry::Format;
 
-use super::{Flags, url::Url};
+use super::{Flags, self_signed::SelfSigned, tls, url::Url};
 use crate::{AuthSettings, AutoCompaction, Limits, Profile};
 
 /// What the drop-in server runs with: [`Flags`] after every check.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub(super) client_urls: Vec<String>,
     pub(super) client_tls: Option<TlsFiles>,
     pub(super) peer_tls: Option<PeerTls>,
+    /// Certificates to make before the ports open.
+    pub(super) self_signed: Vec<SelfSigned>,
     pub(super) timing: Timing,
     pub(super) limits: Limits,
     pub(super) snapshot_every: u64,
@@ -38,9 +41,14 @@ pub struct Settings {
     pub(super) lease_checkpoints: Option<Duration>,
     pub(super) initial_corrupt_check: bool,
     pub(super) profile: Profile,
+    /// A unary call that takes longer is worth a line in the log.
+    pub(super) slow_call: Duration,
     pub(super) auth: AuthSettings,
     /// A filter for the log.
     pub log_filter: String,
+    pub log_format: Format,
+    /// What the flags say that is not done as said.
+    pub warnings: Vec<String>,
 }
 
 /// Between two checkpoints of long leases.
@@ -49,9 +57,9 @@ const LEASE_CHECKPOINTS: Duration = Duration::from_secs(5 * 60);
 /// The flags contradict each other, or say something that this server cannot do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SettingsError(String);
+pub struct SettingsError(pub(super) String);
 
-fn invalid<T>(message: impl Into<String>) -> Result<T, SettingsError> {
+pub(super) fn invalid<T>(message: impl Into<String>) -> Result<T, SettingsError> {
     Err(SettingsError(message.into()))
 }
 
@@ -65,6 +73,12 @@ impl TryFrom<Flags> for Settings {
         let (members, peers_secure) = members(&flags)?;
         let checkpoints = flags.enable_lease_checkpoint || gate(&flags, "LeaseCheckpoint")?;
         let data_dir = flags.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", flags.name).into());
+        let tls = tls::ports(&flags, &data_dir, peers_secure && members.len() > 1)?;
+        let mut warnings: Vec<_> = tls.warning.into_iter().collect();
+        if !AuthSettings::is_cost(flags.bcrypt_cost) {
+            let given = flags.bcrypt_cost;
+            warnings.push(format!("--bcrypt-cost must be 4 to 31; the default is used instead of {given}"));
+        }
         Ok(Self {
             data_dir,
             cluster: Cluster { token: flags.initial_cluster_token.clone(), members },
@@ -73,8 +87,9 @@ impl TryFrom<Flags> for Settings {
             listen_peers: listen_peers.clone(),
             peer_scheme: if peers_secure { "https" } else { "http" },
             client_urls: flags.advertise_client_urls.iter().map(Url::to_string).collect(),
-            client_tls: client_tls(&flags)?,
-            peer_tls: peer_tls(&flags, peers_secure)?,
+            client_tls: tls.clients,
+            peer_tls: tls.peers,
+            self_signed: tls.self_signed,
             timing: timing(&flags)?,
             limits: limits(&flags)?,
             snapshot_every: flags.snapshot_count.max(1),
@@ -85,12 +100,15 @@ impl TryFrom<Flags> for Settings {
             corrupt_check: interval("--corrupt-check-time", &flags.corrupt_check_time)?,
             lease_checkpoints: checkpoints.then_some(LEASE_CHECKPOINTS),
             initial_corrupt_check: flags.initial_corrupt_check || gate(&flags, "InitialCorruptCheck")?,
+            slow_call: slow_call(&flags.warning_unary_request_duration)?,
             profile: Profile::named(&flags.emulate_version).unwrap_or_default(),
             log_filter: match flags.log_level.as_str() {
                 "debug" => "debug".to_owned(),
                 level @ ("info" | "warn") => format!("{level},{LOG_DIRECTIVES}"),
                 _ => "error".to_owned(),
             },
+            warnings,
+            log_format: if flags.log_format == "console" { Format::Text } else { Format::Zap },
             name: flags.name,
             listen_clients: flags.listen_client_urls,
             listen_http: flags.listen_client_http_urls,
@@ -130,34 +148,6 @@ fn members(flags: &Flags) -> Result<(Vec<Member>, bool), SettingsError> {
     Ok((found.into_iter().map(member).collect(), secure))
 }
 
-fn client_tls(flags: &Flags) -> Result<Option<TlsFiles>, SettingsError> {
-    let urls = [&flags.listen_client_urls, &flags.listen_client_http_urls, &flags.listen_metrics_urls];
-    if !urls.into_iter().flatten().any(|url| url.secure) {
-        return Ok(None);
-    }
-    let (Some(cert), Some(key)) = (flags.cert_file.clone(), flags.key_file.clone()) else {
-        return invalid("an https client URL needs --cert-file and --key-file");
-    };
-    let client_auth = match (flags.client_cert_auth, flags.trusted_ca_file.clone()) {
-        (true, Some(roots)) => ClientAuth::Required(roots),
-        (true, None) => return invalid("--client-cert-auth needs --trusted-ca-file"),
-        (false, Some(roots)) => ClientAuth::Optional(roots),
-        (false, None) => ClientAuth::None,
-    };
-    Ok(Some(TlsFiles { cert, key, client_auth }))
-}
-
-fn peer_tls(flags: &Flags, secure: bool) -> Result<Option<PeerTls>, SettingsError> {
-    if !secure {
-        return Ok(None);
-    }
-    let files = (flags.peer_trusted_ca_file.clone(), flags.peer_cert_file.clone(), flags.peer_key_file.clone());
-    match files {
-        (Some(ca), Some(certificate), Some(key)) => Ok(Some(PeerTls { ca, certificate, key })),
-        _ => invalid("https peer URLs need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file"),
-    }
-}
-
 fn timing(flags: &Flags) -> Result<Timing, SettingsError> {
     let heartbeat = Duration::from_millis(flags.heartbeat_interval);
     let election = Duration::from_millis(flags.election_timeout);
@@ -185,9 +175,6 @@ fn limits(flags: &Flags) -> Result<Limits, SettingsError> {
 
 /// A certificate names a user where every client must show one.
 fn auth(flags: &Flags) -> Result<AuthSettings, SettingsError> {
-    if !AuthSettings::is_cost(flags.bcrypt_cost) {
-        tracing::warn!(given = flags.bcrypt_cost, "--bcrypt-cost must be 4 to 31; the default is used instead");
-    }
     // 0 is etcd's word for its default.
     let ttl = if flags.auth_token_ttl == 0 { 300 } else { flags.auth_token_ttl };
     let ttl = Duration::from_secs(ttl.into());
@@ -201,6 +188,11 @@ fn progress_interval(text: &str) -> Result<Duration, SettingsError> {
         return invalid("--watch-progress-notify-interval must be at least 100ms");
     }
     Ok(interval)
+}
+
+fn slow_call(text: &str) -> Result<Duration, SettingsError> {
+    let invalid = || SettingsError(format!("--warning-unary-request-duration: {text:?} is not a time such as 300ms"));
+    duration(text).ok_or_else(invalid)
 }
 
 /// Whether a feature gate is opened.
@@ -242,7 +234,7 @@ fn auto_compaction(mode: &str, retention: &str) -> Result<Option<AutoCompaction>
     Ok(Some(AutoCompaction::Period(period)).filter(|_| !period.is_zero()))
 }
 
-/// A time as Go writes it: numbers with `ms`, `s`, `m` or `h`, one after the other.
+/// A time as Go writes it: numbers with a unit, `ns` to `h`, one after the other.
 fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
@@ -252,7 +244,9 @@ fn duration(text: &str) -> Option<Duration> {
         let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit);
         let seconds = match unit {
-            "ms" => 0.001,
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
             "s" => 1.0,
             "m" => 60.0,
             "h" => 3_600.0,
@@ -333,6 +327,14 @@ mod tests {
         assert_ne!(auth(&["--auth-token=jwt,sign-method=HS256"]), AuthSettings::default());
         let error = settings(&["--auth-token=basic"]).unwrap_err().to_string();
         assert!(error.contains("--auth-token") && error.contains("simple or jwt"), "{error}");
+    }
+
+    #[test]
+    fn slow_is_what_the_flag_says() {
+        assert_eq!(settings(&[]).unwrap().slow_call, Duration::from_millis(300));
+        let flag = "--experimental-warning-unary-request-duration=1µs";
+        assert_eq!(settings(&[flag]).unwrap().slow_call, Duration::from_micros(1));
+        assert!(settings(&["--warning-unary-request-duration=soon"]).is_err());
     }
 
     #[test]

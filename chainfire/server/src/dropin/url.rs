@@ -12,6 +12,12 @@ impl Url {
     pub(super) fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
     }
+
+    /// Without port, and without the brackets of an IPv6 address.
+    pub(super) fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
+        host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host)
+    }
 }
 
 impl FromStr for Url {
@@ -46,7 +52,7 @@ mod tests {
     #[test]
     fn urls_have_scheme_host_and_port_only() {
         let url: Url = "https://[::1]:2379".parse().unwrap();
-        assert_eq!((url.to_string().as_str(), url.secure), ("https://[::1]:2379", true));
+        assert_eq!((url.to_string().as_str(), url.secure, url.host()), ("https://[::1]:2379", true, "::1"));
         for bad in ["localhost:2379", "http://localhost", "http://a:1/x", "unix://a:1", "http://a:1?x=1"] {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }

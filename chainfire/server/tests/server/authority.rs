@@ -7,7 +7,7 @@ use crate::support::TestServer;
 
 /// Certificates for a server and its clients.
 pub(crate) struct Authority {
-    pem: String,
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -22,7 +22,7 @@ impl Authority {
 
     /// A certificate and its key, for localhost and for who is called `name`.
     fn issue(&self, name: &str) -> anyhow::Result<(String, String)> {
-        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()])?;
+        let mut parameters = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         parameters.distinguished_name.remove(DnType::CommonName);
         if !name.is_empty() {
             parameters.distinguished_name.push(DnType::CommonName, name);

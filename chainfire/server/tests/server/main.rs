@@ -8,6 +8,7 @@ mod copies;
 mod doors;
 mod election;
 mod errors;
+mod etcd_files;
 mod etcdctl;
 mod gateway;
 mod gateway_streams;

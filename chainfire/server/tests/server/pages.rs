@@ -42,14 +42,14 @@ async fn health_version_and_metrics() -> anyhow::Result<()> {
     assert_eq!((status.contains("405"), body.as_str()), (true, "Method Not Allowed\n"));
     assert!(ask(&server, "HEAD", "/health").await?.0.contains("405"));
     let (_, version) = ask(&server, "GET", "/version").await?;
-    assert_eq!(version, r#"{"etcdserver":"3.6.12","etcdcluster":"3.6.0","storage":"3.6.0"}"#);
+    assert_eq!(version, r#"{"etcdserver":"3.6.16","etcdcluster":"3.6.0","storage":"3.6.0"}"#);
     let (_, metrics) = ask(&server, "GET", "/metrics").await?;
     for line in [
         "etcd_mvcc_put_total 1",
         "etcd_server_has_leader 1",
         "etcd_server_is_leader 1",
         "etcd_debugging_mvcc_current_revision 2",
-        r#"etcd_server_version{server_version="3.6.12"} 1"#,
+        r#"etcd_server_version{server_version="3.6.16"} 1"#,
         r#"etcd_server_id{server_id="8e9e05c52164694d"} 1"#,
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");

@@ -98,6 +98,11 @@ impl TestServer {
         Ok(Self { address, http, stop: StopOnDrop(stop), running, folder, channel, peers })
     }
 
+    /// Its data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The same server by another channel.
     pub(crate) fn through(self, channel: Channel) -> Self {
         Self { channel, ..self }

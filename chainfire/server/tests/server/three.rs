@@ -27,14 +27,19 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Three members, all with `further` flags.
 pub(crate) async fn cluster(further: &[&str]) -> anyhow::Result<Vec<TestServer>> {
+    cluster_of(NAMES, "http", further).await
+}
+
+/// The same, called `names`, with peer URLs of another scheme.
+pub(crate) async fn cluster_of(names: [&str; 3], scheme: &str, further: &[&str]) -> anyhow::Result<Vec<TestServer>> {
     let mut listeners = Vec::new();
-    for _ in NAMES {
+    for _ in names {
         listeners.push(TcpListener::bind("127.0.0.1:0").await?);
     }
     let peers: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let mut servers = Vec::new();
     for (slot, listener) in listeners.into_iter().enumerate() {
-        let flags = member_flags(&peers, slot, further);
+        let flags = member_flags(names, scheme, &peers, slot, further);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         servers.push(TestServer::member(&flags, listener).await?);
     }
@@ -44,17 +49,17 @@ pub(crate) async fn cluster(further: &[&str]) -> anyhow::Result<Vec<TestServer>>
 /// What the third member was started with, beside the `others`, and `further` flags.
 pub(crate) fn flags(others: &[TestServer], third: &TestServer, further: &[&str]) -> Vec<String> {
     let peers: Vec<SocketAddr> = others.iter().chain([third]).map(|server| server.peers).collect();
-    member_flags(&peers, peers.len() - 1, further)
+    member_flags(NAMES, "http", &peers, peers.len() - 1, further)
 }
 
-fn member_flags(peers: &[SocketAddr], slot: usize, further: &[&str]) -> Vec<String> {
-    let member = |(name, address): (&str, &SocketAddr)| format!("{name}=http://{address}");
-    let members: Vec<String> = NAMES.into_iter().zip(peers).map(member).collect();
-    let own = NAMES[slot];
+fn member_flags(names: [&str; 3], scheme: &str, peers: &[SocketAddr], slot: usize, further: &[&str]) -> Vec<String> {
+    let member = |(name, address): (&str, &SocketAddr)| format!("{name}={scheme}://{address}");
+    let members: Vec<String> = names.into_iter().zip(peers).map(member).collect();
+    let own = names[slot];
     let mut flags = vec![
         format!("--name={own}"),
         format!("--initial-cluster={}", members.join(",")),
-        format!("--advertise-client-urls=http://{own}:2379"),
+        format!("--advertise-client-urls=http://{}:2379", NAMES[slot]),
     ];
     flags.extend(further.iter().map(|flag| (*flag).to_owned()));
     flags
