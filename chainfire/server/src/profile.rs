@@ -36,7 +36,7 @@ impl Profile {
         }
     }
 
-    /// The same without the patch, as `Downgrade` tells it.
+    /// The same without the patch, as `Downgrade` and the metrics tell it.
     pub(crate) fn protocol(self) -> &'static str {
         self.cluster().strip_suffix(".0").unwrap_or(self.cluster())
     }

@@ -80,7 +80,7 @@ impl Collector for Sampled {
         };
         let server = ("server_version", self.profile.server().to_owned());
         info("etcd_server_version", "Which etcd release this server behaves like", server)?;
-        let cluster = ("cluster_version", self.profile.cluster().to_owned());
+        let cluster = ("cluster_version", self.profile.protocol().to_owned());
         info("etcd_cluster_version", "Which protocol level the cluster behaves like", cluster)?;
         let id = ("server_id", self.directory.members().own_id().to_string());
         info("etcd_server_id", "This member's id", id)

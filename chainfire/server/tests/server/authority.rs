@@ -20,8 +20,8 @@ impl Authority {
         Ok(Self { pem, issuer: Issuer::new(parameters, key) })
     }
 
-    /// A certificate and its key, for localhost and for who is called `name`.
-    fn issue(&self, name: &str) -> anyhow::Result<(String, String)> {
+    /// A certificate and its key, for this machine and for who is called `name`.
+    pub(crate) fn issue(&self, name: &str) -> anyhow::Result<(String, String)> {
         let mut parameters = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         parameters.distinguished_name.remove(DnType::CommonName);
         if !name.is_empty() {

@@ -50,6 +50,7 @@ async fn health_version_and_metrics() -> anyhow::Result<()> {
         "etcd_server_is_leader 1",
         "etcd_debugging_mvcc_current_revision 2",
         r#"etcd_server_version{server_version="3.6.16"} 1"#,
+        r#"etcd_cluster_version{cluster_version="3.6"} 1"#,
         r#"etcd_server_id{server_id="8e9e05c52164694d"} 1"#,
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");

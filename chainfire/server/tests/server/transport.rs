@@ -36,12 +36,13 @@ async fn one_port_speaks_grpc_and_http_also_in_tls() -> anyhow::Result<()> {
     let secure = secure.through(channel);
     secure.kv().put(put("a", "1")).await?;
 
-    let trusted = folder.path().join("ca").display().to_string();
+    let [trusted, cert, key] = ["ca", "cert", "key"].map(|name| folder.path().join(name).display().to_string());
+    let certificates = ["--cacert", &trusted, "--cert", &cert, "--key", &key];
     for (path, args) in [("/v3/kv/range", &range[..]), ("/health", &[]), ("/version", &[]), ("/metrics", &[])] {
         let (status, answer) = curl(&plain, path, args).await?.unwrap_or_default();
         let url = format!("https://localhost:{}{path}", secure.address.port());
         for version in ["--http1.1", "--http2"] {
-            let args: Vec<&str> = args.iter().copied().chain(["--cacert", &trusted, version]).collect();
+            let args: Vec<&str> = args.iter().copied().chain(certificates).chain([version]).collect();
             let (secure_status, secure_answer) = fetch(&url, &args).await?.unwrap_or_default();
             assert_eq!((status, secure_status), (200, 200), "{path} {version}");
             // Members' ids and counts may differ.
