@@ -69,6 +69,9 @@ pub enum UserError {
     /// Members' data differ.
     #[error("the members' data differ")]
     Corrupt,
+    /// The request would read more than one request may.
+    #[error("the answer would be too large")]
+    AnswerTooLarge,
 }
 
 /// Why a system command was refused although its guards may hold. Order is part of the stored format.

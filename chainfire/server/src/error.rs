@@ -72,6 +72,8 @@ pub enum Error {
     TooManyRequests,
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    #[error("etcdserver: the answer is too large; ask for less at a time")]
+    AnswerTooLarge,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
     #[error("etcdserver: wrong downgrade target version format")]
@@ -175,7 +177,7 @@ impl Error {
             | Self::DowngradeFormat
             | Self::DowngradeTarget => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::TtlTooLarge => Code::OutOfRange,
-            Self::TooManyRequests | Self::NoSpace => Code::ResourceExhausted,
+            Self::TooManyRequests | Self::NoSpace | Self::AnswerTooLarge => Code::ResourceExhausted,
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
             Self::LeaseExists
             | Self::NotLearner
@@ -325,6 +327,7 @@ impl From<UserError> for Error {
             UserError::PermissionDenied => Self::PermissionDenied,
             UserError::NoSpace => Self::NoSpace,
             UserError::Corrupt => Self::Corrupt,
+            UserError::AnswerTooLarge => Self::AnswerTooLarge,
         }
     }
 }

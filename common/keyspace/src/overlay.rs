@@ -17,6 +17,16 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
+impl Change {
+    /// Makes the change in `state`.
+    pub fn apply(self, state: &mut dyn Write) {
+        match self.value {
+            Some(value) => state.put(self.table, self.key, value),
+            None => state.delete(self.table, self.key),
+        }
+    }
+}
+
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a (dyn Read + 'a)) -> Self {
         Self { base, tables: BTreeMap::new() }

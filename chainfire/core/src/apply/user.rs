@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use holdfast_keyspace::Write;
+use holdfast_keyspace::{Overlay, Write};
 
 use super::{LogPosition, replicated};
 use crate::{
     Effect, Envelope, Failure, Halt, UserAnswer, UserCommand, UserError, UserRefusal, alarm,
     auth::{self, AuthCommand, Change, Demand, Ended, Judge, KeyAccess, Login},
     journal::{AuditPolicy, Entry, Recorder},
-    kv::{self, Keys, RevisionEvents, TxnOp, Writer},
+    kv::{self, Budget, Keys, RevisionEvents, TxnOp, Writer},
     lease::{self, LeaseExpire, LeaseGrant, LeaseId, LeaseRevoke},
 };
 
@@ -82,7 +82,8 @@ impl Call<'_, '_> {
         // How many operations are allowed is the accepting server's setting; the rest must hold whoever proposed it.
         kv::check_txn(txn, usize::MAX)?;
         Demand::txn(txn, &mut |demand| self.judge.allows(&*self.state, demand))?;
-        let path = kv::choose(&*self.state, txn)?;
+        let mut budget = Budget::of_entry();
+        let path = kv::choose(&*self.state, txn, &mut budget)?;
         kv::check_path(&*self.state, &path)?;
         self.check_journal(|policy| {
             path.ops().into_iter().any(|op| match op {
@@ -91,9 +92,12 @@ impl Call<'_, '_> {
                 TxnOp::Range(_) | TxnOp::Txn(_) => false,
             })
         })?;
-        let mut writer = Writer::new(self.state)?;
-        let answer = kv::run(&mut writer, &path)?;
+        let mut attempt = Overlay::new(&*self.state);
+        let mut writer = Writer::new(&mut attempt)?;
+        let answer = kv::run(&mut writer, &path, &mut budget)?;
         let changed = writer.finish()?;
+        let changes: Vec<_> = attempt.into_changes().collect();
+        changes.into_iter().for_each(|change| change.apply(self.state));
         self.publish(changed)?;
         Ok(UserAnswer::Txn(answer))
     }

@@ -24,10 +24,16 @@ pub fn check_put(put: &Put) -> Result<(), UserError> {
     Ok(())
 }
 
+/// Compares and operations of a transaction with all that are nested in it, for each that one branch may have. Nested
+/// transactions side by side multiply what each of them may have; without this a request of ordinary size could hold
+/// so many that to go through them takes a server minutes.
+const ALL_TO_ONE: usize = 16;
+
 /// Checks a transaction as a whole: at most `max_ops` compares, and operations in each branch, of which nested
-/// transactions get what the outer one leaves; every operation by itself; and no key written twice by one branch.
+/// transactions get what the outer one leaves; not too many in all; every operation by itself; and no key written twice
+/// by one branch.
 pub fn check_txn(txn: &Txn, max_ops: usize) -> Result<(), UserError> {
-    check_ops(txn, max_ops)?;
+    check_ops(txn, max_ops, &mut max_ops.saturating_mul(ALL_TO_ONE))?;
     writes(&txn.success)?;
     writes(&txn.failure)?;
     Ok(())
@@ -39,8 +45,10 @@ pub fn is_read_only(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| matches!(op, TxnOp::Range(_)))
 }
 
-fn check_ops(txn: &Txn, budget: usize) -> Result<(), UserError> {
+fn check_ops(txn: &Txn, budget: usize, all: &mut usize) -> Result<(), UserError> {
     let used = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+    let here = txn.compare.len() + txn.success.len() + txn.failure.len();
+    *all = all.checked_sub(here).ok_or(UserError::TooManyOps)?;
     let left = budget.checked_sub(used).ok_or(UserError::TooManyOps)?;
     for compare in &txn.compare {
         check_keys(&compare.keys)?;
@@ -50,7 +58,7 @@ fn check_ops(txn: &Txn, budget: usize) -> Result<(), UserError> {
             TxnOp::Range(range) => check_keys(&range.keys)?,
             TxnOp::Put(put) => check_put(put)?,
             TxnOp::DeleteRange(delete) => check_keys(&delete.keys)?,
-            TxnOp::Txn(inner) => check_ops(inner, left)?,
+            TxnOp::Txn(inner) => check_ops(inner, left, all)?,
         }
     }
     Ok(())

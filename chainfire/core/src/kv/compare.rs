@@ -3,16 +3,16 @@ use std::cmp::Ordering;
 use holdfast_keyspace::Read;
 
 use super::{
-    Compare, Keys, Operand, Relation, Revision,
+    Budget, Compare, Keys, Operand, Relation, Revision,
     index::Version,
     live::{self, LiveKeys},
 };
-use crate::{Halt, lease::LeaseId};
+use crate::{Failure, lease::LeaseId};
 
 /// Whether every compare holds now; none at all hold.
-pub(super) fn all_hold(read: &dyn Read, compares: &[Compare]) -> Result<bool, Halt> {
+pub(super) fn all_hold(read: &dyn Read, compares: &[Compare], budget: &mut Budget) -> Result<bool, Failure> {
     for compare in compares {
-        if !holds(read, compare)? {
+        if !holds(read, compare, budget)? {
             return Ok(false);
         }
     }
@@ -20,22 +20,30 @@ pub(super) fn all_hold(read: &dyn Read, compares: &[Compare]) -> Result<bool, Ha
 }
 
 /// A range compare must hold for every key; without any key it is treated like one key that does not exist.
-fn holds(read: &dyn Read, compare: &Compare) -> Result<bool, Halt> {
+fn holds(read: &dyn Read, compare: &Compare, budget: &mut Budget) -> Result<bool, Failure> {
     if let Keys::One(key) = &compare.keys {
         let version = live::live(read, key, Revision::MAX)?;
-        return holds_for(read, compare, version.as_ref());
+        return holds_for(read, compare, version.as_ref(), budget);
     }
     let mut none = true;
-    for version in LiveKeys::new(read, &compare.keys, Revision::MAX) {
+    let mut keys = LiveKeys::new(read, &compare.keys, Revision::MAX);
+    while let Some(version) = keys.next() {
         none = false;
-        if !holds_for(read, compare, Some(&version?))? {
+        budget.walked(&mut keys)?;
+        if !holds_for(read, compare, Some(&version?), budget)? {
             return Ok(false);
         }
     }
-    if none { holds_for(read, compare, None) } else { Ok(true) }
+    budget.walked(&mut keys)?;
+    if none { holds_for(read, compare, None, budget) } else { Ok(true) }
 }
 
-fn holds_for(read: &dyn Read, compare: &Compare, version: Option<&Version>) -> Result<bool, Halt> {
+fn holds_for(
+    read: &dyn Read,
+    compare: &Compare,
+    version: Option<&Version>,
+    budget: &mut Budget,
+) -> Result<bool, Failure> {
     let live = version.and_then(|version| version.live);
     let ordering = match &compare.operand {
         Operand::Version(expected) => live.map_or(0, |live| live.version).cmp(expected),
@@ -45,7 +53,11 @@ fn holds_for(read: &dyn Read, compare: &Compare, version: Option<&Version>) -> R
         Operand::Value(expected) => match version {
             // A key that does not exist has no value to compare, not even an empty one.
             None => return Ok(false),
-            Some(version) => live::load(read, version.row)?.value.cmp(expected),
+            Some(version) => {
+                let value = live::load(read, version.row)?.value;
+                budget.pay(value.len())?;
+                value.cmp(expected)
+            }
         },
         Operand::Unknown => Ordering::Equal,
     };

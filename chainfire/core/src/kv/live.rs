@@ -41,6 +41,8 @@ pub(crate) struct LiveKeys<'a> {
     /// The escaped key whose version is already found: older ones are of no interest.
     done: Vec<u8>,
     steps: usize,
+    /// Rows of the index that were looked at, until somebody asks.
+    walked: usize,
 }
 
 impl<'a> LiveKeys<'a> {
@@ -48,7 +50,7 @@ impl<'a> LiveKeys<'a> {
         let range = index_range(keys);
         let end = range.end.clone();
         let scan = read.scan(table::INDEX, range, Order::Ascending);
-        Self { read, scan, end, at, done: Vec::new(), steps: 0 }
+        Self { read, scan, end, at, done: Vec::new(), steps: 0, walked: 0 }
     }
 
     fn seek(&mut self, start: Vec<u8>) {
@@ -58,7 +60,7 @@ impl<'a> LiveKeys<'a> {
     }
 
     /// How many live keys are left. Cheaper than taking them: nothing is built that would be thrown away.
-    pub(crate) fn count_left(mut self) -> Result<u64, Halt> {
+    pub(crate) fn count_left(&mut self) -> Result<u64, Halt> {
         let mut count = 0;
         while self.advance()?.is_some() {
             count += 1;
@@ -66,9 +68,15 @@ impl<'a> LiveKeys<'a> {
         Ok(count)
     }
 
+    /// How many rows of the index this has looked at since it was asked last.
+    pub(super) fn take_walked(&mut self) -> usize {
+        std::mem::take(&mut self.walked)
+    }
+
     /// Goes on to the next live key; `done` is that key, escaped.
     fn advance(&mut self) -> Result<Option<(RowId, Live)>, Halt> {
         while let Some(pair) = self.scan.next() {
+            self.walked += 1;
             let (index_key, value) = pair?;
             let (escaped, row) = split(&index_key)?;
             if escaped == self.done {

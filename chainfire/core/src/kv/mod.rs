@@ -5,6 +5,7 @@
 //! is one seek.
 
 mod answer;
+mod budget;
 mod check;
 mod compact;
 mod compare;
@@ -43,6 +44,7 @@ pub use revision::Revision;
 pub use times::{revision_at, time_of};
 pub use versions::{KeyVersion, VersionsOf, VersionsPart, versions};
 
+pub(crate) use budget::Budget;
 pub(crate) use compact::{compact, remove_compacted};
 pub(crate) use index::escape;
 pub(crate) use times::record as record_time;

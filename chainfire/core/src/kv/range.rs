@@ -3,8 +3,8 @@ use std::cmp::Ordering;
 use holdfast_keyspace::Read;
 
 use super::{
-    Filters, Keys, OpAnswer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp, check_keys,
-    compacted_revision, compare, current_revision,
+    Budget, Filters, Keys, OpAnswer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp,
+    check_keys, compacted_revision, compare, current_revision,
     index::{Live, Version},
     live::{self, LiveKeys},
 };
@@ -15,19 +15,27 @@ pub fn range(read: &dyn Read, request: &Range) -> Result<RangeAnswer, Failure> {
     check_keys(&request.keys)?;
     let current = current_revision(read)?;
     check_readable(read, request.at, current)?;
-    Ok(range_within(read, request, current)?)
+    range_within(read, request, current, &mut Budget::of_answer())
 }
 
 /// Runs a transaction that only reads, without the log. Whether it does is [`super::is_read_only`].
 pub fn read_txn(read: &dyn Read, txn: &Txn) -> Result<TxnAnswer, Failure> {
+    read_txn_within(read, txn, &mut Budget::of_answer())
+}
+
+fn read_txn_within(read: &dyn Read, txn: &Txn, budget: &mut Budget) -> Result<TxnAnswer, Failure> {
     let revision = current_revision(read)?;
-    let succeeded = compare::all_hold(read, &txn.compare)?;
+    let succeeded = compare::all_hold(read, &txn.compare, budget)?;
     let ops = if succeeded { &txn.success } else { &txn.failure };
     let mut responses = Vec::with_capacity(ops.len());
     for op in ops {
         match op {
-            TxnOp::Range(request) => responses.push(OpAnswer::Range(range(read, request)?)),
-            TxnOp::Txn(inner) => responses.push(OpAnswer::Txn(read_txn(read, inner)?)),
+            TxnOp::Range(request) => {
+                check_keys(&request.keys)?;
+                check_readable(read, request.at, revision)?;
+                responses.push(OpAnswer::Range(range_within(read, request, revision, budget)?));
+            }
+            TxnOp::Txn(inner) => responses.push(OpAnswer::Txn(read_txn_within(read, inner, budget)?)),
             TxnOp::Put(_) | TxnOp::DeleteRange(_) => {
                 return Err(Halt::damaged("a transaction that writes came by the path for reads").into());
             }
@@ -52,7 +60,12 @@ pub(super) fn check_readable(read: &dyn Read, at: Option<Revision>, current: Rev
 }
 
 /// The read itself; `current` is the newest revision that `read` has, one that is being written included.
-pub(super) fn range_within(read: &dyn Read, request: &Range, current: Revision) -> Result<RangeAnswer, Halt> {
+pub(super) fn range_within(
+    read: &dyn Read,
+    request: &Range,
+    current: Revision,
+    budget: &mut Budget,
+) -> Result<RangeAnswer, Failure> {
     let at = request.at.filter(|at| at.0 >= 0).unwrap_or(current);
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     // etcd's rule: without order and filters the limit is applied while reading, in key order, even if a sort by
@@ -63,7 +76,7 @@ pub(super) fn range_within(read: &dyn Read, request: &Range, current: Revision) 
         (false, true) => limit.saturating_add(1),
         (false, false) => usize::MAX,
     };
-    let (mut versions, count) = select(read, &request.keys, at, keep)?;
+    let (mut versions, count) = select(read, &request.keys, at, keep, budget)?;
     versions.retain(|(version, live)| passes(&request.filters, version, live));
 
     let order = match (request.sort_order, request.sort_target) {
@@ -83,11 +96,10 @@ pub(super) fn range_within(read: &dyn Read, request: &Range, current: Revision) 
     // Only a sort by value has to look at what it will not return.
     let mut kvs = Vec::with_capacity(versions.len());
     for (version, live) in versions {
-        kvs.push(if request.keys_only && !by_value {
-            version.without_value(live)
-        } else {
-            live::load(read, version.row)?
-        });
+        let kv =
+            if request.keys_only && !by_value { version.without_value(live) } else { live::load(read, version.row)? };
+        budget.pay(kv.key.len() + kv.value.len())?;
+        kvs.push(kv);
     }
     if by_value {
         sort(&mut kvs, order, |a, b| a.value.cmp(&b.value));
@@ -103,7 +115,13 @@ pub(super) fn range_within(read: &dyn Read, request: &Range, current: Revision) 
 type Found = (Version, Live);
 
 /// The first `keep` live keys, and the number of all.
-fn select(read: &dyn Read, keys: &Keys, at: Revision, keep: usize) -> Result<(Vec<Found>, u64), Halt> {
+fn select(
+    read: &dyn Read,
+    keys: &Keys,
+    at: Revision,
+    keep: usize,
+    budget: &mut Budget,
+) -> Result<(Vec<Found>, u64), Failure> {
     if let Keys::One(key) = keys {
         let found = live::live(read, key, at)?.and_then(|version| version.live.map(|live| (version, live)));
         let count = u64::from(found.is_some());
@@ -111,11 +129,15 @@ fn select(read: &dyn Read, keys: &Keys, at: Revision, keep: usize) -> Result<(Ve
     }
     let mut keys = LiveKeys::new(read, keys, at);
     let mut found = Vec::new();
-    for version in keys.by_ref().take(keep) {
+    while found.len() < keep
+        && let Some(version) = keys.next()
+    {
         let version = version?;
         found.extend(version.live.map(|live| (version, live)));
+        budget.walked(&mut keys)?;
     }
     let count = found.len() as u64 + keys.count_left()?;
+    budget.walked(&mut keys)?;
     Ok((found, count))
 }
 

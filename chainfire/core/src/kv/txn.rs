@@ -1,10 +1,11 @@
 //! Transactions run in three passes: choose the branches by the state before, check that nothing on the chosen path
-//! can be refused, then write. So a transaction has its whole effect or none.
+//! can be refused, then write. So a transaction has its whole effect or none. What cannot be known before is how much
+//! its ranges will read: for that there is a budget, and one transaction's writes can be dropped as a whole.
 
 use holdfast_keyspace::Read;
 
 use super::{
-    DeleteAnswer, DeleteRange, OpAnswer, Put, PutAnswer, Revision, Txn, TxnAnswer, TxnOp, Writer, compare,
+    Budget, DeleteAnswer, DeleteRange, OpAnswer, Put, PutAnswer, Revision, Txn, TxnAnswer, TxnOp, Writer, compare,
     current_revision,
     range::{check_readable, range_within},
     writer::check_put_in_txn,
@@ -23,13 +24,13 @@ enum Step<'a> {
 }
 
 /// Evaluates all compares, nested ones included, against the state before the transaction.
-pub(crate) fn choose<'a>(read: &dyn Read, txn: &'a Txn) -> Result<Path<'a>, Halt> {
-    let succeeded = compare::all_hold(read, &txn.compare)?;
+pub(crate) fn choose<'a>(read: &dyn Read, txn: &'a Txn, budget: &mut Budget) -> Result<Path<'a>, Failure> {
+    let succeeded = compare::all_hold(read, &txn.compare, budget)?;
     let ops = if succeeded { &txn.success } else { &txn.failure };
     let mut steps = Vec::with_capacity(ops.len());
     for op in ops {
         steps.push(match op {
-            TxnOp::Txn(inner) => Step::Nested(choose(read, inner)?),
+            TxnOp::Txn(inner) => Step::Nested(choose(read, inner, budget)?),
             plain => Step::Plain(plain),
         });
     }
@@ -67,16 +68,20 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Carries out a checked path.
-pub(crate) fn run(writer: &mut Writer<'_>, path: &Path<'_>) -> Result<TxnAnswer, Halt> {
+/// Carries out a checked path. Only its budget can end it early; the caller then drops what was written.
+pub(crate) fn run(writer: &mut Writer<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<TxnAnswer, Failure> {
     let mut responses = Vec::with_capacity(path.steps.len());
     for step in &path.steps {
         responses.push(match step {
-            Step::Nested(inner) => OpAnswer::Txn(run(writer, inner)?),
-            Step::Plain(TxnOp::Range(range)) => OpAnswer::Range(range_within(writer.read(), range, writer.revision())?),
+            Step::Nested(inner) => OpAnswer::Txn(run(writer, inner, budget)?),
+            Step::Plain(TxnOp::Range(range)) => {
+                OpAnswer::Range(range_within(writer.read(), range, writer.revision(), budget)?)
+            }
             Step::Plain(TxnOp::Put(op)) => OpAnswer::Put(put(writer, op)?),
             Step::Plain(TxnOp::DeleteRange(op)) => OpAnswer::DeleteRange(delete_range(writer, op)?),
-            Step::Plain(TxnOp::Txn(_)) => return Err(Halt::damaged("a nested transaction without a chosen branch")),
+            Step::Plain(TxnOp::Txn(_)) => {
+                return Err(Halt::damaged("a nested transaction without a chosen branch").into());
+            }
         });
     }
     Ok(TxnAnswer { revision: writer.revision(), succeeded: path.succeeded, responses })

@@ -234,3 +234,44 @@ fn a_put_in_a_transaction_is_checked_for_its_key_first() {
     assert_eq!(store.put(put.clone()), Err(UserError::LeaseNotFound));
     assert_eq!(store.txn(all_of([TxnOp::Put(put)])), Err(UserError::KeyNotFound));
 }
+
+/// Every member reads what a transaction in the log reads, and again when it starts.
+#[test]
+fn a_transaction_that_would_answer_without_bounds_is_refused_and_changes_nothing() {
+    let mut store = Store::new();
+    store.set("big", &"x".repeat(1 << 20));
+    let reads = |count| vec![range_op(one("big")); count];
+    let txn = |count| all_of([vec![put_op("a", "1")], reads(count)].concat());
+    assert_eq!(store.txn(txn(128)), Err(UserError::AnswerTooLarge));
+    assert_eq!(store.get("a"), None);
+    let nested = all_of([put_op("a", "1"), TxnOp::Txn(all_of(reads(64))), TxnOp::Txn(all_of(reads(64)))]);
+    assert_eq!(store.txn(nested), Err(UserError::AnswerTooLarge));
+    assert!(store.txn(txn(100)).is_ok());
+    assert!(store.get("a").is_some());
+}
+
+/// To look through much takes as long whether anything is answered or not.
+#[test]
+fn a_transaction_that_would_look_at_everything_again_and_again_is_refused() {
+    let mut store = Store::new();
+    for key in 0..1_000 {
+        store.set(&key.to_string(), "x");
+    }
+    store.delete(between("\0", "\0"));
+    let everything = || between("\0", "\0");
+    let count = TxnOp::Range(Range { count_only: true, ..Range::of(everything()) });
+    let same = compare(everything(), Relation::Equal, Operand::Version(0));
+    for txn in [
+        all_of([vec![put_op("a", "1")], vec![count; 2_200]].concat()),
+        Txn { compare: vec![same; 2_200], ..all_of([put_op("a", "1")]) },
+    ] {
+        assert_eq!(store.txn(txn), Err(UserError::AnswerTooLarge));
+    }
+}
+
+#[test]
+fn transactions_side_by_side_do_not_multiply_without_bounds() {
+    let inner = || TxnOp::Txn(all_of(vec![range_op(one("a")); 64]));
+    assert_eq!(check_txn(&all_of(vec![inner(); 31]), 128), Ok(()));
+    assert_eq!(check_txn(&all_of(vec![inner(); 32]), 128), Err(UserError::TooManyOps));
+}

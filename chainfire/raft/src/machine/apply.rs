@@ -3,6 +3,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
+    vec,
 };
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ use crate::{
 /// Entries of one batch at most; the batch and its effects are in memory.
 const BATCH_ENTRIES: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
+/// Of the answers in one batch: small commands may have large ones.
+const BATCH_ANSWERS: usize = 64 << 20;
 
 /// Applies committed entries to the machine: one write batch for all that are handed over together.
 pub(crate) struct Applier<M: Machine> {
@@ -50,15 +53,19 @@ impl<M: Machine> Applier<M> {
         self.metrics.clone()
     }
 
-    fn apply_batch(&mut self, batch: Vec<Pending>) -> io::Result<()> {
-        let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
-        let (entries, begun) = (batch.len(), Instant::now());
+    /// Applies the first entries of `batch`, all of them if their answers do not take too much memory.
+    fn apply_some(&mut self, batch: &mut vec::IntoIter<Pending>) -> io::Result<()> {
+        let begun = Instant::now();
         let generation = self.state.generation();
         let mut overlay = Overlay::new(generation.as_ref());
         let mut done = Vec::with_capacity(batch.len());
         let mut meta = self.meta.clone();
-        for (entry, responder) in batch {
+        let mut answered = 0;
+        while answered < BATCH_ANSWERS
+            && let Some((entry, responder)) = batch.next()
+        {
             let at = position(&entry.log_id);
+            meta.applied = Some(entry.log_id);
             let (answer, effects) = match entry.payload {
                 EntryPayload::Blank => (Vec::new(), Vec::new()),
                 EntryPayload::Normal(command) => {
@@ -73,9 +80,10 @@ impl<M: Machine> Applier<M> {
                     (Vec::new(), Vec::new())
                 }
             };
-            done.push((at, effects, Answer(Bytes::from(answer)), responder));
+            answered += answer.len();
+            done.push((at, effects, responder.map(|responder| (responder, Answer(Bytes::from(answer))))));
         }
-        meta.applied = Some(last);
+        let Some((last, entries)) = done.last().map(|(at, ..)| (at.index, done.len())) else { return Ok(()) };
 
         let evaluated = begun.elapsed();
         let mut changes = WriteBatch::default();
@@ -88,13 +96,13 @@ impl<M: Machine> Applier<M> {
         self.metrics.writes.observe(written.as_secs_f64());
 
         let mut answers = Vec::with_capacity(done.len());
-        for (at, effects, answer, responder) in done {
+        for (at, effects, answer) in done {
             if !effects.is_empty() {
                 self.machine.publish(at, effects);
             }
-            answers.extend(responder.map(|responder| (responder, answer)));
+            answers.extend(answer);
         }
-        self.state.announce(last.index);
+        self.state.announce(last);
         for (responder, answer) in answers {
             responder.send(answer);
         }
@@ -103,7 +111,7 @@ impl<M: Machine> Applier<M> {
             self.metrics.slow_applies.inc();
             let published = took.saturating_sub(evaluated).saturating_sub(written);
             tracing::warn!(
-                last = last.index,
+                last,
                 entries,
                 bytes,
                 ?took,
@@ -118,8 +126,12 @@ impl<M: Machine> Applier<M> {
 
     /// A machine that panics must not leave openraft waiting for ever.
     fn apply_guarded(&mut self, batch: Vec<Pending>) -> io::Result<()> {
-        let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply_batch(batch)));
-        applied.unwrap_or_else(|_| Err(io::Error::other("the state machine panicked")))
+        let mut batch = batch.into_iter();
+        while batch.len() > 0 {
+            let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply_some(&mut batch)));
+            applied.unwrap_or_else(|_| Err(io::Error::other("the state machine panicked")))?;
+        }
+        Ok(())
     }
 
     async fn apply_all<S>(&mut self, mut entries: S) -> io::Result<()>

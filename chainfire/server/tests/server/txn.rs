@@ -206,3 +206,15 @@ async fn what_is_refused_or_only_reads_is_not_logged() -> anyhow::Result<()> {
     assert_eq!(index().await?, before + 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_answer_without_bounds_is_refused_and_the_server_goes_on() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    server.kv().put(put("big", &"x".repeat(5 << 18))).await?;
+    let success = [vec![puts("a", "1")], vec![gets("big"); 127]].concat();
+    let refused = server.kv().txn(TxnRequest { success, ..Default::default() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.message(), "etcdserver: the answer is too large; ask for less at a time");
+    assert_eq!(server.kv().range(get("a")).await?.into_inner().count, 0);
+    Ok(())
+}
