@@ -253,8 +253,12 @@ impl Default for Limits {
     }
 }
 
+/// The largest answer on the peer port. A command that is passed on to the leader may have an answer that is far larger
+/// than itself, such as all that it has deleted; this is the most that clients take.
+pub(crate) const ANSWER_BYTES: usize = i32::MAX as usize;
+
 impl Limits {
-    /// The largest message on the peer port: a full append, or one command with its envelope.
+    /// The largest request on the peer port: a full append, or one command with its envelope.
     pub(crate) fn message_bytes(&self) -> usize {
         self.command_bytes.max(self.append_bytes) + (1 << 20)
     }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     Cluster, Error, FatalHook, Founding, Group, GroupConfig, GroupId, Machine, NodeConfig, NodeMetrics, PeerTls,
     PeerTrust, RaftId, Slot, StateDb,
+    config::ANSWER_BYTES,
     error::DAMAGED,
     genesis::{self, Found, Known, Place, join},
     group::{Heard, Life, Parts, Watch, initial_status, settings},
@@ -255,8 +256,9 @@ impl Node {
             tracing::warn!("the peer port has no TLS: whoever reaches it can change the cluster's data");
         }
         let limit = self.config.limits.message_bytes();
-        let service =
-            PeerServer::new(self.service.clone()).max_decoding_message_size(limit).max_encoding_message_size(limit);
+        let service = PeerServer::new(self.service.clone())
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(ANSWER_BYTES);
         let router = tonic::service::Routes::new(service).into_axum_router();
         let limits = holdfast_rpc::Limits {
             connections: 1024,

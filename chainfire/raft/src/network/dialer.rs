@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{reach::Reach, road::Road};
-use crate::{GroupId, Limits, PeerTls, RaftId, Slot, Timing, genesis::Known};
+use crate::{GroupId, Limits, PeerTls, RaftId, Slot, Timing, config::ANSWER_BYTES, genesis::Known};
 
 /// Messages of one kind share a connection, so that a snapshot or a full pipe never delays a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,7 +159,7 @@ impl Dialer {
 
     fn wrap(&self, channel: Channel) -> PeerClient<Channel> {
         let limit = self.limits.message_bytes();
-        PeerClient::new(channel).max_decoding_message_size(limit).max_encoding_message_size(limit)
+        PeerClient::new(channel).max_decoding_message_size(ANSWER_BYTES).max_encoding_message_size(limit)
     }
 
     fn road(&self, to: Slot) -> Result<Road, String> {

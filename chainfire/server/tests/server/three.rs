@@ -4,9 +4,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use holdfast_proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest, PutRequest,
-    RangeRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest, request_op::Request,
-    watch_request::RequestUnion,
+    DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest,
+    MoveLeaderRequest, PutRequest, RangeRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest,
+    request_op::Request, watch_request::RequestUnion,
 };
 use tokio::{
     net::TcpListener,
@@ -95,6 +95,22 @@ async fn keep_alive(server: &TestServer, id: i64) -> anyhow::Result<i64> {
     let request = tokio_stream::iter([LeaseKeepAliveRequest { id }]);
     let mut answers = server.lease().lease_keep_alive(request).await?.into_inner();
     Ok(answers.message().await?.map_or(-1, |answer| answer.ttl))
+}
+
+/// What a command answers may be far larger than the command; it has to come back whichever member was asked.
+#[tokio::test]
+async fn a_large_answer_of_a_write_comes_through_every_member() -> anyhow::Result<()> {
+    let servers = cluster(&[]).await?;
+    let [first, ..] = servers.as_slice() else { anyhow::bail!("three servers") };
+    for server in &servers {
+        for key in 0..10 {
+            first.kv().put(put(&format!("large/{key}"), &"x".repeat(1 << 20))).await?;
+        }
+        let everything = DeleteRangeRequest { key: "large/".into(), range_end: "large0".into(), prev_kv: true };
+        let deleted = server.kv().delete_range(everything).await?.into_inner();
+        assert_eq!((deleted.deleted, deleted.prev_kvs.len()), (10, 10));
+    }
+    Ok(())
 }
 
 #[tokio::test]
