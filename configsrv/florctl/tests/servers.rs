@@ -3,7 +3,11 @@
 
 mod desk;
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use desk::Desk;
 
@@ -25,6 +29,18 @@ fn nobody_answers() {
         let value: serde_json::Value = serde_json::from_str(&said.err).unwrap();
         assert_eq!(value["error"], "unreachable");
     }
+}
+
+/// A server that is frozen accepts connections and says nothing.
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_long() {
+    let desk = Desk::bare();
+    let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", frozen.local_addr().unwrap());
+    let begun = Instant::now();
+    let said = desk.command("status", &[("HOLDFAST_API", url.as_str()), ("HOLDFAST_TOKEN", "t")]).expect(7);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(said.err.contains(&url) && said.err.contains("no answer") && said.err.contains("another"), "{said:?}");
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! Three servers: any of them answers, any one of them may be missing, and what comes back catches up.
 
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context as _, Result, ensure};
 use holdfast_proto::etcdserverpb::{StatusRequest, maintenance_client::MaintenanceClient};
-use holdfast_testkit::{Cluster, Server};
+use holdfast_testkit::{Binaries, Cluster, Server, Signal, wait_until};
 
 use crate::{
     http::Request,
@@ -86,6 +91,42 @@ async fn the_leader_may_die() -> Result<()> {
     })
     .await?;
     caller.nothing_twice().await
+}
+
+/// Whoever looks for what is wrong asks servers that are wrong: one that is frozen, and one without a majority.
+#[test]
+fn status_shows_every_server_whatever_is_wrong_with_it() -> Result<()> {
+    let florctl = Binaries::find()?.path("florctl");
+    if !florctl.is_file() {
+        eprintln!("SKIPPED: florctl is not built (cargo build -p florctl)");
+        return Ok(());
+    }
+    let mut cluster = Cluster::start(3)?;
+    let asked = cluster.servers()[0].endpoints()?;
+    let token = cluster.servers()[0].admin_token()?;
+    let status = || -> Result<String> {
+        let begun = Instant::now();
+        let api = format!("http://{}", asked.api);
+        let said = Command::new(&florctl).args(["status", "--api", &api]).env("HOLDFAST_TOKEN", &token).output()?;
+        ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        ensure!(begun.elapsed() < Duration::from_secs(30), "it took {:?}", begun.elapsed());
+        Ok(String::from_utf8(said.stdout)?)
+    };
+    let patience = Duration::from_secs(60);
+    wait_until(patience, "all have told where they are reached", || {
+        let told = status()?;
+        Ok((told.matches("http://").count() == 3 && told.contains("leader")).then_some(()))
+    })?;
+    cluster.servers_mut()[2].signal(Signal::Stop)?;
+    wait_until(patience, "the others lead themselves, and say who is frozen", || {
+        let told = status()?;
+        Ok((told.contains("leader") && told.contains("no answer within")).then_some(()))
+    })?;
+    cluster.servers_mut()[1].kill()?;
+    let alone = status()?;
+    ensure!(alone.contains("no answer within") && alone.contains("refused"), "{alone}");
+    ensure!(alone.lines().count() == 4, "{alone}");
+    Ok(())
 }
 
 /// One server alone acknowledges nothing, says so, and goes on as soon as there is a second one.

@@ -1,8 +1,12 @@
+use std::time::Duration;
+
+use futures::future::join_all;
 use holdfast_proto::etcdserverpb::{
-    AlarmRequest, AlarmType, Member, MemberListRequest, StatusRequest, StatusResponse, alarm_request::AlarmAction,
-    cluster_client::ClusterClient, maintenance_client::MaintenanceClient,
+    AlarmMember, AlarmRequest, AlarmType, Member, MemberListRequest, StatusRequest, StatusResponse,
+    alarm_request::AlarmAction, cluster_client::ClusterClient, maintenance_client::MaintenanceClient,
 };
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{
     failure::{Code, Failure},
@@ -34,17 +38,17 @@ struct Server {
     committed: u64,
 }
 
+/// A server that takes longer is one of the problems that are looked for here.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(settings: &Settings, output: Format) -> Result<Code, Failure> {
-    let channel = connect_if_known(settings, &settings.api).await?;
-    let list = ClusterClient::new(channel.clone()).member_list(MemberListRequest::default()).await;
-    let members = list.map_err(refused)?.into_inner().members;
-    let mut servers = Vec::new();
-    for member in members {
-        servers.push(ask(settings, member).await);
-    }
-    let request = AlarmRequest { action: AlarmAction::Get.into(), ..AlarmRequest::default() };
-    let alarms = MaintenanceClient::new(channel).alarm(request).await.map_err(refused)?.into_inner().alarms;
-    for alarm in alarms {
+    let members = in_time(&settings.api, members(settings)).await?;
+    let (mut servers, alarms) = tokio::join!(
+        join_all(members.into_iter().map(|member| ask(settings, member))),
+        in_time(&settings.api, alarms(settings))
+    );
+    // Without a quorum nobody answers this; each server tells the alarms that it knows as well.
+    for alarm in alarms.unwrap_or_default() {
         let id = format!("{:x}", alarm.member_id);
         let kind = AlarmType::try_from(alarm.alarm).map_or("alarm", |kind| kind.as_str_name()).to_owned();
         let told = |server: &Server| server.problems.iter().any(|problem| problem.contains(&kind));
@@ -60,6 +64,26 @@ pub(super) async fn run(settings: &Settings, output: Format) -> Result<Code, Fai
     Ok(Code::Done)
 }
 
+async fn members(settings: &Settings) -> Result<Vec<Member>, Failure> {
+    let mut client = ClusterClient::new(connect_if_known(settings, &settings.api).await?);
+    Ok(client.member_list(MemberListRequest::default()).await.map_err(refused)?.into_inner().members)
+}
+
+async fn alarms(settings: &Settings) -> Result<Vec<AlarmMember>, Failure> {
+    let mut client = MaintenanceClient::new(connect_if_known(settings, &settings.api).await?);
+    let request = AlarmRequest { action: AlarmAction::Get.into(), ..AlarmRequest::default() };
+    Ok(client.alarm(request).await.map_err(refused)?.into_inner().alarms)
+}
+
+/// What `asked` of the server at `api` says, if it says it soon: one that is frozen accepts connections, too.
+async fn in_time<T>(api: &str, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let late = |_| {
+        Failure::new(Code::Unreachable, format!("{api}: no answer within {} s", PATIENCE.as_secs()))
+            .hint("--api (or HOLDFAST_API) can name another of the servers")
+    };
+    timeout(PATIENCE, asked).await.map_err(late)?
+}
+
 async fn ask(settings: &Settings, member: Member) -> Server {
     let api = member.client_ur_ls.first().cloned();
     let mut server = Server {
@@ -73,12 +97,15 @@ async fn ask(settings: &Settings, member: Member) -> Server {
         server.problems.push("has never started".to_owned());
         return server;
     };
-    match status(settings, &api).await {
+    match in_time(&api, status(settings, &api)).await {
         Ok(status) => server.describe(status),
-        Err(failure) => server.problems.push(failure.message().to_owned()),
+        Err(failure) => {
+            server.problems.push(failure.message().to_owned());
+            return server;
+        }
     }
     if let Ok(http) = Http::at(settings, &api)
-        && let Ok(metrics) = http.text("/metrics").await
+        && let Ok(metrics) = in_time(&api, http.text("/metrics")).await
     {
         server.fsync_p99_ms = p99(&metrics, FSYNC).map(|seconds| seconds * 1_000.0);
     }
