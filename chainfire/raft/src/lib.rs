@@ -48,5 +48,5 @@ pub use status::Status;
 
 /// Directives for a log filter that leave of openraft what an operator can use. What it says each time a message does
 /// not arrive, several times a second, this crate says when it changes.
-pub const LOG_DIRECTIVES: &str = "openraft=warn,openraft::replication=error,openraft::core::heartbeat=error,\
+pub const LOG_DIRECTIVES: &str = "openraft=warn,openraft::replication=error,openraft::core=error,\
                                   openraft::engine::handler::replication_handler=error";

@@ -1,5 +1,6 @@
 use prometheus_client::metrics::{
     counter::Counter,
+    gauge::Gauge,
     histogram::{Histogram, exponential_buckets},
 };
 
@@ -10,6 +11,8 @@ pub struct NodeMetrics {
     pub log_syncs: Histogram,
     /// Heartbeats that had no answer.
     pub heartbeats_failed: Counter,
+    /// When this server's certificate for the others ends, in Unix time; 0 without one.
+    pub certificate_ends: Gauge,
 }
 
 /// What a server measures of one group. Clones share the counts.

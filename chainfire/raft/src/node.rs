@@ -10,6 +10,7 @@ use holdfast_rpc::{ClientAuth, Complaints, ServerTls, TlsFiles};
 use holdfast_service::Stop;
 use openraft::{Raft, storage::RaftLogStorage as _};
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use crate::{
     group::{Heard, Life, Parts, Watch, initial_status, settings},
     log::{LogDb, LogStore},
     machine::Applier,
-    network::{Connections, Dialer, PeerService, check_own},
+    network::{Connections, Dialer, PeerService, check_own, watch_over_certificates},
     rejoin::ask_back,
     restore::check_finished,
     types::Vote,
@@ -51,6 +52,8 @@ pub struct Node {
     /// No peers any more.
     closing: Stop,
     tasks: TaskTracker,
+    /// Of the certificate that the others see.
+    certificate_ends: Gauge,
 }
 
 /// Peers reconnect at once; their open streams need no long farewell.
@@ -62,6 +65,14 @@ impl Node {
         let alone = config.cluster.members.len() == 1;
         // First, because a wrong name is better told than that the certificate does not fit it.
         fs::create_dir_all(&config.data_dir).map_err(Error::io(&config.data_dir))?;
+        let members = config.cluster.members.iter().map(|member| format!("{} at {}", member.name, member.address));
+        tracing::info!(
+            release = env!("CARGO_PKG_VERSION"),
+            server = config.name,
+            data = %config.data_dir.display(),
+            members = members.collect::<Vec<_>>().join(", "),
+            "starting"
+        );
         check_finished(&config.data_dir)?;
         let known = Arc::new(Known::open(&config.data_dir, config.cluster.clone(), &config.name)?);
         let complaints = Complaints::default();
@@ -87,6 +98,7 @@ impl Node {
             open: watch::Sender::new(false),
             stop: Stop::new(),
             closing: Stop::new(),
+            certificate_ends: Gauge::default(),
             tasks: TaskTracker::new(),
             config,
         })
@@ -204,7 +216,11 @@ impl Node {
 
     /// What this server measures.
     pub fn metrics(&self) -> NodeMetrics {
-        NodeMetrics { log_syncs: self.log.syncs(), heartbeats_failed: self.dialer.heartbeats_failed().clone() }
+        NodeMetrics {
+            log_syncs: self.log.syncs(),
+            heartbeats_failed: self.dialer.heartbeats_failed().clone(),
+            certificate_ends: self.certificate_ends.clone(),
+        }
     }
 
     /// Gives a restored state its members. Raft looks at them once, when it is opened, so that this waits until the
@@ -270,6 +286,9 @@ impl Node {
         let (tls, closing) = (self.tls.clone(), self.closing.clone());
         if let Some(tls) = tls.clone() {
             self.tasks.spawn(tls.reload(closing.clone()));
+        }
+        if let Some(files) = self.config.tls.clone() {
+            self.tasks.spawn(watch_over_certificates(files, self.certificate_ends.clone(), closing.clone()));
         }
         let serving = self.tasks.spawn(async move {
             if let Err(error) = holdfast_rpc::serve(listener, router, tls, limits, closing).await {

@@ -5,7 +5,7 @@ use std::{
 
 use chainfire_core::{
     Effect, LogPosition,
-    alarm::{self, Alarm},
+    alarm::{self, Alarm, AlarmKind},
     kv, system, table,
 };
 use chainfire_raft::{Applied, Halt, Machine, Position, StateDb};
@@ -81,7 +81,7 @@ impl ChainfireMachine {
         match alarm::alarms(state) {
             Ok(active) => {
                 for alarm in &active {
-                    tracing::warn!(member = format_args!("{:x}", alarm.member), kind = ?alarm.kind, "alarm");
+                    tell(alarm);
                 }
                 self.alarms.send_replace(active);
             }
@@ -147,6 +147,20 @@ impl ChainfireMachine {
                 }
             }
         }
+    }
+}
+
+/// What an alarm means to whoever reads the log.
+fn tell(alarm: &Alarm) {
+    let member = format_args!("{:x}", alarm.member);
+    match alarm.kind {
+        AlarmKind::NoSpace => {
+            tracing::warn!(%member, "alarm NOSPACE: writes are refused until there is room; see deploy/runbooks/alarms.md");
+        }
+        AlarmKind::Corrupt => tracing::error!(
+            %member,
+            "alarm CORRUPT: members' data differ, and the keys cannot be used; see deploy/runbooks/alarms.md"
+        ),
     }
 }
 

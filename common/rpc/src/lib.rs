@@ -5,6 +5,7 @@
 //! or an HTTP answer in exactly one place each.
 
 mod accept;
+mod advice;
 mod authority;
 mod complaints;
 mod entrance;
@@ -17,6 +18,7 @@ mod strangers;
 mod tls;
 
 pub use accept::accept;
+pub use advice::handshake_advice;
 pub use complaints::Complaints;
 pub use error::{Error, Kind};
 pub use listener::{Connection, KnownBy, Limits, serve};

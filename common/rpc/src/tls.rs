@@ -16,7 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject};
 
-use crate::{Complaints, TlsOffer, presented::PresentedCertificates};
+use crate::{Complaints, TlsOffer, handshake_advice, presented::PresentedCertificates};
 
 /// Whether clients show certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ impl ServerTls {
             && error.kind() == io::ErrorKind::InvalidData
             && complaints.is_news(source.ip(), &error.to_string())
         {
-            tracing::warn!(%source, %error, "rejected connection on {endpoint} endpoint");
+            let advice = handshake_advice(&error.to_string());
+            tracing::warn!(%source, %error, advice, "rejected connection on {endpoint} endpoint");
         }
     }
 

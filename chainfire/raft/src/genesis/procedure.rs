@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use holdfast_rpc::handshake_advice;
 use holdfast_service::Stop;
 use tokio::time::{Instant, sleep};
 
@@ -13,6 +14,8 @@ use crate::{
 
 const PAUSE: Duration = Duration::from_millis(250);
 const REMIND_EVERY: Duration = Duration::from_secs(10);
+/// Servers that are started together are there by then.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// What one round of probes has shown.
 enum Round {
@@ -49,7 +52,7 @@ pub(crate) async fn join(known: &Known, dialer: &Dialer, rejoin: bool, stop: &St
     if rejoin && known.cluster().members.len() == 1 {
         return Err(Error::Refused(format!("there are no other servers to rejoin: only a restore helps; {RUNBOOK}")));
     }
-    let mut remind = Instant::now() + REMIND_EVERY;
+    let mut remind = Instant::now() + FIRST_WORD;
     let mut warned = None;
     loop {
         let round = tokio::select! {
@@ -96,7 +99,8 @@ async fn probe_all(known: &Known, dialer: &Dialer, rejoin: bool) -> Result<Round
                 continue;
             }
             Err(CallError::NotSent(reason) | CallError::Lost(reason)) => {
-                silent.push(format!("{name} at {}: {reason}", member.address));
+                let advice = handshake_advice(&reason).map(|advice| format!(" ({advice})")).unwrap_or_default();
+                silent.push(format!("{name} at {}: {reason}{advice}", member.address));
                 continue;
             }
         };

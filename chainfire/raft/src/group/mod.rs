@@ -2,6 +2,7 @@
 
 mod ask;
 mod handle;
+mod leadership;
 mod life;
 mod peer;
 mod propose;

@@ -11,6 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::leadership::{Leadership, News};
 use crate::{FatalHook, GroupId, RaftId, Slot, Status, Timing, genesis::Known, rejoin::Roster, types::TypeConfig};
 
 /// When this server has last accepted something from the group's leader. Clones share it.
@@ -41,10 +42,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(mut self) {
+        let mut leadership = Leadership::default();
         loop {
             // Cloned at once: a borrowed value blocks openraft.
             let seen = self.metrics.borrow_watched().clone();
             let look_again = self.publish(&seen);
+            self.tell(&seen, &mut leadership);
             match seen.running_state {
                 Err(Fatal::Stopped) => return,
                 Err(error) => return super::handle::report(&self.fatal, self.group, &error.to_string()),
@@ -61,6 +64,31 @@ impl Watch {
                 }
                 return;
             }
+        }
+    }
+
+    /// Tells the log who leads. Before the group has members nobody can.
+    fn tell(&self, seen: &RaftMetrics<TypeConfig>, leadership: &mut Leadership) {
+        if self.stop.is_requested() || seen.membership_config.membership().voter_ids().next().is_none() {
+            return;
+        }
+        let leader = self.status.borrow().leader;
+        let (group, term) = (self.group, seen.current_term);
+        match leadership.news(leader, Instant::now()) {
+            Some(News::Leads(slot)) => {
+                let server = self.known.cluster().member(slot).map_or("", |member| &member.name);
+                tracing::info!(%group, server, term, "a server leads");
+            }
+            Some(News::Nobody(lasting)) => {
+                let majority = self.known.cluster().size() / 2 + 1;
+                tracing::warn!(
+                    %group,
+                    ?lasting,
+                    majority,
+                    "no server leads, so that nothing can be written: a majority has to run and to reach each other"
+                );
+            }
+            None => {}
         }
     }
 

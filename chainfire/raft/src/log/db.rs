@@ -2,7 +2,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use openraft::storage::IOFlushed;
@@ -28,6 +28,9 @@ pub(crate) struct LogDb {
     /// How long the syncs took.
     syncs: Histogram,
 }
+
+/// A disk that takes longer is not fit for a log.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
 
 /// Who waits for a sync.
 pub(crate) enum Synced {
@@ -62,7 +65,12 @@ impl LogDb {
         let sync = move || {
             let begun = Instant::now();
             synced.flush_wal(true).map_err(|error| error.to_string())?;
-            measured.observe(begun.elapsed().as_secs_f64());
+            let took = begun.elapsed();
+            measured.observe(took.as_secs_f64());
+            if took > SLOW_SYNC {
+                let log = synced.path().display();
+                tracing::warn!(%log, ?took, "syncing the log was slow; every write waits for it: look at the disk");
+            }
             Ok(())
         };
         let flusher = Flusher::spawn(sync, fatal).map_err(Error::io(path))?;

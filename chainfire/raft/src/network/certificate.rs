@@ -58,7 +58,7 @@ pub(crate) fn check_own(tls: &PeerTls, name: &str) -> Result<PeerTrust, Error> {
     verified.map(|_| trust).map_err(judged)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |reason: String| Error::Tls(format!("{}: {reason}", path.display()));
     let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
     CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))

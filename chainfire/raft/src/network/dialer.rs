@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
 
 use bytes::Bytes;
 use holdfast_proto::peer::{Request, peer_client::PeerClient};
+use holdfast_rpc::handshake_advice;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tonic::{Code, Status, transport::Channel};
@@ -99,7 +100,12 @@ impl Dialer {
             self.heartbeats_failed.inc();
         }
         if self.reach.lost(to, reason, Instant::now()) {
-            tracing::warn!(server = self.name(to), reason, "a server does not answer");
+            tracing::warn!(
+                server = self.name(to),
+                reason,
+                advice = handshake_advice(reason),
+                "a server does not answer"
+            );
         }
     }
 
@@ -218,7 +224,11 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        text = format!("{text}: {next}");
+        let words = next.to_string();
+        // Many errors repeat what lies behind them.
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
         cause = next.source();
     }
     text

@@ -6,6 +6,7 @@ mod certificate;
 mod client;
 mod convert;
 mod dialer;
+mod lifetime;
 mod reach;
 mod road;
 mod service;
@@ -14,6 +15,7 @@ mod wire;
 pub(crate) use certificate::{check_own, peer_dns_name, slot_name};
 pub(crate) use client::Connections;
 pub(crate) use dialer::{CallError, Dialer};
+pub(crate) use lifetime::watch_over as watch_over_certificates;
 pub(crate) use service::{PeerGroup, PeerService};
 #[cfg(test)]
 pub(crate) use wire::{AppendAnswerV1, AppendV1, VoteAnswerV1, VoteRequestV1};

@@ -66,6 +66,8 @@ impl Metrics {
         registry.register("etcd_server_slow_apply", "Batches of entries slow to apply", group.slow_applies);
         let heartbeats = "Heartbeats without an answer";
         registry.register("etcd_server_heartbeat_send_failures", heartbeats, node.heartbeats_failed);
+        let ends = "When this server's certificate for the others ends, in Unix time; 0 without one";
+        registry.register("holdfast_peer_certificate_end_seconds", ends, node.certificate_ends);
     }
 
     pub(crate) fn published(&self, block: &RevisionEvents) {
