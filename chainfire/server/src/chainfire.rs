@@ -289,6 +289,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Config {
+    /// etcd's interval of [`Config::lease_checkpoints`].
+    pub const LEASE_CHECKPOINTS: Duration = Duration::from_secs(5 * 60);
+
     pub fn new(timing: Timing) -> Self {
         Self {
             timing,

@@ -8,8 +8,9 @@ use holdfast_telemetry::Format;
 use super::{
     FleetLockAuth, GivenSecrets, SecretFiles, Settings,
     fragment::{
-        AdminFragment, AuthnFragment, FleetLockFragment, Fragment, IamFragment, InternalTokenFragment, ListenFragment,
-        LogFragment, MemberFragment, PeerTlsFragment, RaftFragment, SecretsFragment, TlsFragment,
+        AdminFragment, AuthnFragment, ChainfireFragment, FleetLockFragment, Fragment, IamFragment,
+        InternalTokenFragment, ListenFragment, LogFragment, MemberFragment, PeerTlsFragment, RaftFragment,
+        SecretsFragment, TlsFragment,
     },
 };
 
@@ -58,6 +59,7 @@ pub(crate) fn effective(
             groups: settings.fleetlock.groups.clone(),
             listed_only: settings.fleetlock.listed_only,
         },
+        chainfire: ChainfireFragment::from(&settings.chainfire),
         raft: RaftFragment {
             heartbeat_ms: millis(settings.timing.heartbeat),
             election_ms: millis(settings.timing.election),

@@ -22,6 +22,7 @@ pub(crate) struct Fragment {
     pub(crate) admin: AdminFragment,
     pub(crate) iam: IamFragment,
     pub(crate) fleetlock: FleetLockFragment,
+    pub(crate) chainfire: ChainfireFragment,
     pub(crate) raft: RaftFragment,
     pub(crate) log: LogFragment,
 }
@@ -141,6 +142,40 @@ pub(crate) struct FleetLockFragment {
     pub(crate) groups: BTreeMap<String, u32>,
     /// Whether machines of other groups get no slot.
     pub(crate) listed_only: bool,
+}
+
+/// The store behind etcd's API.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ChainfireFragment {
+    /// Of the user keyspace, old versions included; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quota_bytes: Option<u64>,
+    /// Takes the alarm back once a tenth of the quota is free again.
+    pub(crate) quota_auto_disarm: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_request_bytes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_txn_ops: Option<u32>,
+    /// Seconds between two comparisons of all members' whole stores; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) integrity_check_s: Option<u64>,
+    /// Seconds between two progress notifications of an idle watcher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) watch_progress_s: Option<u64>,
+    /// Writes down what long leases have left, for the next leader.
+    pub(crate) lease_checkpoints: bool,
+    pub(crate) auto_compaction: AutoCompactionFragment,
+}
+
+/// What is kept of the keys' history; at most one of the two, and everything without either.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AutoCompactionFragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_revisions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_hours: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

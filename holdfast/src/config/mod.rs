@@ -2,6 +2,7 @@
 //! [`Settings`] that the rest of the server works with. Validation reports everything that is wrong at once.
 
 mod certificates;
+mod chainfire;
 mod effective;
 mod fleetlock;
 mod fragment;

@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use chainfire_server::{AutoCompaction, Limits};
 use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
 
@@ -23,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) issuer: Option<String>,
     pub(crate) trust_domain: String,
     pub(crate) fleetlock: FleetLock,
+    pub(crate) chainfire: Chainfire,
     pub(crate) timing: Timing,
     pub(crate) log: Log,
 }
@@ -41,6 +43,18 @@ pub(crate) struct FleetLock {
     pub(crate) default_slots: u32,
     pub(crate) groups: BTreeMap<String, u32>,
     pub(crate) listed_only: bool,
+}
+
+/// How the store behind etcd's API runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chainfire {
+    pub(crate) limits: Limits,
+    pub(crate) quota_auto_disarm: bool,
+    /// Between two comparisons of all members' whole stores.
+    pub(crate) integrity_check: Option<Duration>,
+    pub(crate) watch_progress: Duration,
+    pub(crate) lease_checkpoints: bool,
+    pub(crate) auto_compaction: Option<AutoCompaction>,
 }
 
 /// Where the four doors listen.

@@ -8,7 +8,7 @@ use holdfast_rpc::{ClientAuth, TlsFiles};
 use holdfast_telemetry::Format;
 
 use super::{
-    Finding, Fragment, fleetlock,
+    Finding, Fragment, chainfire, fleetlock,
     fragment::ListenFragment,
     members::{self, host_and_port, is_dns_label},
     settings::{Doors, Log, Member, PeerTls, Settings, Timing},
@@ -53,6 +53,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     let fleetlock = fleetlock::validate(flags.dev, file.fleetlock, &mut findings);
     let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
     let issuer = issuer(flags.dev, file.iam.issuer, &trust_domain, members.len(), &mut findings);
+    let chainfire = chainfire::validate(&file.chainfire, &mut findings);
     let timing = timing(file.raft.heartbeat_ms, file.raft.election_ms, &mut findings);
     let advertise = advertise(file.listen.advertise_api.as_deref(), doors.api, &name, &members, &mut findings);
     let log = log(flags.dev, file.log.filter, file.log.format.as_deref(), &mut findings);
@@ -72,6 +73,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         issuer,
         trust_domain,
         fleetlock,
+        chainfire,
         timing,
         log,
     })

@@ -192,6 +192,12 @@ fn chainfire_config(settings: &Settings, doors: &Doors) -> chainfire_server::Con
     chainfire_server::Config {
         peer_scheme: PEER_SCHEME,
         client_urls: vec![format!("{scheme}://{address}")],
+        limits: settings.chainfire.limits,
+        progress_interval: settings.chainfire.watch_progress,
+        auto_compaction: settings.chainfire.auto_compaction,
+        auto_disarm: settings.chainfire.quota_auto_disarm,
+        lease_checkpoints: settings.chainfire.lease_checkpoints.then_some(chainfire_server::Config::LEASE_CHECKPOINTS),
+        corrupt_check: settings.chainfire.integrity_check,
         ..chainfire_server::Config::new(timing(settings))
     }
 }

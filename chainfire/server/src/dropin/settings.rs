@@ -5,7 +5,7 @@ use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
 
 use super::{Flags, self_signed::SelfSigned, tls, url::Url};
-use crate::{AuthSettings, AutoCompaction, Limits, Profile};
+use crate::{AuthSettings, AutoCompaction, Config, Limits, Profile};
 
 /// What the drop-in server runs with: [`Flags`] after every check.
 #[derive(Clone, Debug)]
@@ -51,9 +51,6 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Between two checkpoints of long leases.
-const LEASE_CHECKPOINTS: Duration = Duration::from_secs(5 * 60);
-
 /// The flags contradict each other, or say something that this server cannot do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -98,7 +95,7 @@ impl TryFrom<Flags> for Settings {
             auto_compaction: auto_compaction(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?,
             auto_disarm: flags.quota_auto_disarm,
             corrupt_check: interval("--corrupt-check-time", &flags.corrupt_check_time)?,
-            lease_checkpoints: checkpoints.then_some(LEASE_CHECKPOINTS),
+            lease_checkpoints: checkpoints.then_some(Config::LEASE_CHECKPOINTS),
             initial_corrupt_check: flags.initial_corrupt_check || gate(&flags, "InitialCorruptCheck")?,
             slow_call: slow_call(&flags.warning_unary_request_duration)?,
             profile: Profile::named(&flags.emulate_version).unwrap_or_default(),
@@ -161,10 +158,8 @@ fn timing(flags: &Flags) -> Result<Timing, SettingsError> {
 }
 
 fn limits(flags: &Flags) -> Result<Limits, SettingsError> {
-    // A log entry carries the request and its origin; the log has a limit of its own.
-    const LARGEST: u32 = 7 << 20;
-    if flags.max_request_bytes > LARGEST {
-        return invalid(format!("--max-request-bytes must be at most {LARGEST}"));
+    if flags.max_request_bytes as usize > Limits::LARGEST_REQUEST {
+        return invalid(format!("--max-request-bytes must be at most {}", Limits::LARGEST_REQUEST));
     }
     let quota_bytes = match flags.quota_backend_bytes {
         0 => Limits::default().quota_bytes,
@@ -309,11 +304,11 @@ mod tests {
         let none = settings(&[]).unwrap();
         assert_eq!((none.initial_corrupt_check, none.corrupt_check, none.lease_checkpoints), (false, None, None));
         let gates = settings(&["--feature-gates=InitialCorruptCheck=true,LeaseCheckpoint=true,Other=false"]).unwrap();
-        assert!(gates.initial_corrupt_check && gates.lease_checkpoints == Some(LEASE_CHECKPOINTS));
+        assert!(gates.initial_corrupt_check && gates.lease_checkpoints == Some(Config::LEASE_CHECKPOINTS));
         let flags = ["--experimental-corrupt-check-time=4h", "--experimental-enable-lease-checkpoint"];
         let flags = settings(&flags).unwrap();
         assert_eq!(flags.corrupt_check, Some(Duration::from_secs(4 * 3_600)));
-        assert_eq!(flags.lease_checkpoints, Some(LEASE_CHECKPOINTS));
+        assert_eq!(flags.lease_checkpoints, Some(Config::LEASE_CHECKPOINTS));
         assert!(settings(&["--feature-gates=LeaseCheckpoint"]).unwrap_err().to_string().contains("name=true"));
     }
 

@@ -13,6 +13,10 @@ pub struct Limits {
 const RECEIVE_SLACK: usize = 512 << 10;
 
 impl Limits {
+    /// The most that [`Limits::request_bytes`] can be. A log entry carries the request and its origin; the log has a
+    /// limit of its own.
+    pub const LARGEST_REQUEST: usize = 7 << 20;
+
     /// The largest message that is read from a client.
     pub(crate) fn receive_bytes(&self) -> usize {
         self.request_bytes + RECEIVE_SLACK
