@@ -128,6 +128,10 @@ impl Exchange {
             Ok(None) => return Answer::Failed(Status::internal("the call has no answer")),
             Err(status) => return Answer::Failed(status),
         };
+        // To its end: a call that nobody listened to until then counts as canceled, and an error may follow.
+        if let Err(status) = answers.next().await {
+            return Answer::Failed(status);
+        }
         match self.method.answer(message, "", "") {
             Ok(json) => Answer::One { json, headers },
             Err(reason) => Answer::Failed(Status::internal(reason)),

@@ -29,7 +29,8 @@ pub(crate) fn variables() -> Router {
 async fn page() -> Json<Variables> {
     let process = Process::now();
     Json(Variables {
-        cmdline: std::env::args().collect(),
+        // Words need not be text.
+        cmdline: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         file_descriptor_limit: process.files_allowed,
         memstats: Memory { sys: process.address_space, alloc: process.resident },
     })

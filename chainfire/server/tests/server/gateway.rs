@@ -60,6 +60,21 @@ async fn answers_are_written_as_etcd_writes_them() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Dashboards and the log must not take a call that went well for one that was given up.
+#[tokio::test]
+async fn a_call_in_json_counts_as_what_it_came_to() -> anyhow::Result<()> {
+    let Some(server) = started().await? else { return Ok(()) };
+    post(&server, "/v3/kv/put", r#"{"key":"Zm9v"}"#).await?;
+    let (_, metrics) = curl(&server, "/metrics", &[]).await?.unwrap_or_default();
+    let put = |code: &str| {
+        let labels = format!("grpc_code=\"{code}\",grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\"");
+        let line = metrics.lines().find(|line| line.contains(&labels) && line.contains("handled"));
+        line.and_then(|line| line.rsplit_once(' ')).map(|(_, count)| count.to_owned())
+    };
+    assert_eq!((put("OK").as_deref(), put("Canceled")), (Some("1"), None));
+    Ok(())
+}
+
 /// Numbers and strings, either name of a field, enumerations by word or number; "unknown fields are ignored on input".
 #[tokio::test]
 async fn requests_may_be_written_in_either_way() -> anyhow::Result<()> {
