@@ -83,6 +83,16 @@ pub enum PeerTrust {
     Anyone,
 }
 
+impl PeerTrust {
+    /// The file of the CA's certificates, if there is a CA.
+    pub fn authority(&self) -> Option<&Path> {
+        match self {
+            Self::Slots(ca) | Self::Hosts(ca) => Some(ca),
+            Self::Anyone => None,
+        }
+    }
+}
+
 /// Raft's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {

@@ -207,7 +207,7 @@ fn the_ca_can_be_replaced_while_all_run() {
         fs::rename(temporary, path).unwrap();
     };
     for name in names {
-        replace(&plan.tls(name).ca, &[old.as_slice(), &new].concat());
+        replace(plan.tls(name).trust.authority().unwrap(), &[old.as_slice(), &new].concat());
     }
     let mut servers = plan.start_all();
     write(&servers[0], 0);
@@ -219,7 +219,7 @@ fn the_ca_can_be_replaced_while_all_run() {
         write(&servers[0], number);
     }
     for name in names {
-        replace(&plan.tls(name).ca, &new);
+        replace(plan.tls(name).trust.authority().unwrap(), &new);
     }
     // A server that starts now knows the new CA only: it reaches the leader and is reached by it, or has no answer.
     for (slot, number) in (0..3).zip(10..) {

@@ -2,6 +2,7 @@
 //! is let in any more. Whoever operates them has to hear of it before.
 
 use std::{
+    iter,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -25,9 +26,10 @@ pub(crate) async fn watch_over(tls: PeerTls, ends: Gauge, stop: Stop) {
         // A chain begins with what it is about; a bundle of authorities is as good as its newest. Files that cannot be read
         // are complained about by those who need them.
         let own = ends_of(&tls.certificate).ok().and_then(|found| found.first().copied());
-        let authority = ends_of(&tls.ca).ok().and_then(|found| found.into_iter().max());
+        let authority =
+            tls.trust.authority().map(|ca| (ca, ends_of(ca).ok().and_then(|found| found.into_iter().max())));
         ends.set(own.and_then(|end| i64::try_from(end).ok()).unwrap_or(0));
-        for (file, end) in [(&tls.certificate, own), (&tls.ca, authority)] {
+        for (file, end) in iter::once((tls.certificate.as_path(), own)).chain(authority) {
             let Some(end) = end else { continue };
             if let Some(days) = notice(end, SystemTime::now()) {
                 tracing::warn!(

@@ -217,7 +217,8 @@ impl Flags {
     /// returns what was given in vain.
     pub fn parse_from_etcd(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Vec<String>), FlagError> {
         let earlier = renamed().filter_map(|(variable, flag)| given(&flag, &std::env::var_os(variable)?));
-        let (flags, mut warnings) = parse(without_empty_variables(command()), earlier.chain(args.into_iter().map(two_dashes)))?;
+        let (flags, mut warnings) =
+            parse(without_empty_variables(command()), earlier.chain(args.into_iter().map(two_dashes)))?;
         if let Some(path) = &flags.config_file {
             // The environment is silent, too.
             let command = command().mut_args(|arg| arg.env(None));
