@@ -98,7 +98,7 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
         "etcd_debugging_lease_revoked_total 1",
         "etcd_debugging_server_lease_expired_total 0",
         r#"etcd_cluster_version{cluster_version="3.6"} 1"#,
-        r#"etcd_server_version{server_version="3.6.12"} 1"#,
+        r#"etcd_server_version{server_version="3.6.16"} 1"#,
         r#"etcd_server_id{server_id="8e9e05c52164694d"} 1"#,
         "etcd_debugging_mvcc_slow_watcher_total 0",
         "etcd_debugging_mvcc_pending_events_total 0",
