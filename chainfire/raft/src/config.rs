@@ -71,6 +71,13 @@ pub struct PeerTls {
     pub offer: TlsOffer,
 }
 
+impl PeerTls {
+    /// With everything that is safe on offer and nobody's certificate revoked.
+    pub fn new(certificate: PathBuf, key: PathBuf, trust: PeerTrust) -> Self {
+        Self { certificate, key, calling: None, trust, revoked: None, offer: TlsOffer::default() }
+    }
+}
+
 /// Whom this server takes for a peer. Paths are of one or more CA certificates; two while a CA is being replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerTrust {
@@ -197,13 +204,6 @@ impl Cluster {
 
 /// Bytes of a server's name. etcd has no such limit; every handshake and every status carries the names.
 const MAX_NAME: usize = 255;
-
-impl PeerTls {
-    /// With everything that is safe on offer and nobody's certificate revoked.
-    pub fn new(certificate: PathBuf, key: PathBuf, trust: PeerTrust) -> Self {
-        Self { certificate, key, calling: None, trust, revoked: None, offer: TlsOffer::default() }
-    }
-}
 
 impl GroupConfig {
     pub fn chainfire() -> Self {

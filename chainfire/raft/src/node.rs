@@ -301,10 +301,7 @@ impl Node {
 
 /// What the peer port shows and asks for.
 fn peer_port(tls: &PeerTls, complaints: &Complaints) -> Result<ServerTls, Error> {
-    let client_auth = match &tls.trust {
-        PeerTrust::Slots(ca) | PeerTrust::Hosts(ca) => ClientAuth::Required(ca.clone()),
-        PeerTrust::Anyone => ClientAuth::None,
-    };
+    let client_auth = tls.trust.authority().map_or(ClientAuth::None, |ca| ClientAuth::Required(ca.to_owned()));
     let files = TlsFiles {
         revoked: tls.revoked.clone(),
         offer: tls.offer.clone(),

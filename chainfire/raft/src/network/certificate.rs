@@ -35,18 +35,17 @@ pub(crate) fn check_own(tls: &PeerTls, name: &str) -> Result<PeerTrust, Error> {
     let wrong = |reason: String| Error::Tls(format!("{}: {reason}", tls.certificate.display()));
     let chain = certificates(&tls.certificate)?;
     let (leaf, intermediates) = chain.split_first().ok_or_else(|| wrong("there is no certificate in it".into()))?;
-    let named = slot_name(leaf);
-    let (ca, trust) = match (&tls.trust, &named) {
-        (PeerTrust::Anyone, _) => return Ok(PeerTrust::Anyone),
-        (PeerTrust::Hosts(ca), Err(_)) => (ca, tls.trust.clone()),
-        (PeerTrust::Slots(ca) | PeerTrust::Hosts(ca), _) => (ca, PeerTrust::Slots(ca.clone())),
-    };
-    if matches!(trust, PeerTrust::Slots(_)) {
-        let named = named.map_err(wrong)?;
-        if named != name {
-            return Err(wrong(format!("the certificate is {named}'s, and this server is {name}")));
+    let Some(ca) = tls.trust.authority() else { return Ok(PeerTrust::Anyone) };
+    let trust = match (&tls.trust, slot_name(leaf)) {
+        (PeerTrust::Hosts(_), Err(_)) => tls.trust.clone(),
+        (_, named) => {
+            let named = named.map_err(wrong)?;
+            if named != name {
+                return Err(wrong(format!("the certificate is {named}'s, and this server is {name}")));
+            }
+            PeerTrust::Slots(ca.to_owned())
         }
-    }
+    };
     let mut roots = RootCertStore::empty();
     for root in certificates(ca)? {
         roots.add(root).map_err(|error| Error::Tls(format!("{}: {error}", ca.display())))?;
