@@ -1,13 +1,17 @@
 //! §2.7: what the state machine does with leases.
 
+use std::cell::Cell;
+
 use chainfire_core::{
-    Effect, UserAnswer, UserCommand, UserError,
+    Command, Effect, Envelope, LogPosition, UserAnswer, UserCommand, UserError, apply,
     cluster::{ClusterAnswer, ClusterCommand},
+    format,
     kv::{Put, Revision},
     lease::{self, CheckpointedLease, ExpiredLease, Lease, LeaseCheckpoint, LeaseExpire, LeaseId},
 };
+use holdfast_keyspace::{self as keyspace, KeyRange, Memory, Order, Overlay, Read, Scan, Table};
 
-use crate::store::{Store, TERM, bytes, pair};
+use crate::store::{Store, TERM, bytes, mira, pair};
 
 fn attach(store: &mut Store, key: &str, id: i64) {
     store.put(Put { lease: LeaseId(id), ..pair(key, "x") }).unwrap();
@@ -133,4 +137,48 @@ fn a_checkpoint_is_the_leaders_word_about_one_grant() {
     store.revoke(7).unwrap();
     store.grant(7, 600).unwrap();
     assert_eq!(left(&store), None);
+}
+
+/// A state that counts what is asked of it.
+struct Counted<'a> {
+    state: &'a Memory,
+    /// Single reads, and pairs that scans gave.
+    reads: Cell<usize>,
+}
+
+impl Read for Counted<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, keyspace::Error> {
+        self.reads.set(self.reads.get() + 1);
+        self.state.get(table, key)
+    }
+
+    fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
+        Box::new(self.state.scan(table, range, order).inspect(|_| self.reads.set(self.reads.get() + 1)))
+    }
+}
+
+/// What it costs to hang another key on lease 7, or to write one that hangs there: reads and changes.
+fn cost(store: &Store, key: &str) -> (usize, usize) {
+    let put = UserCommand::Put(Put { lease: LeaseId(7), ..pair(key, "x") });
+    let envelope = Envelope { origin: mira(), time_ms: store.time_ms, command: Command::User(put) };
+    let counted = Counted { state: &store.state, reads: Cell::new(0) };
+    let mut overlay = Overlay::new(&counted);
+    let at = LogPosition { index: store.index + 1, term: TERM };
+    apply(&mut overlay, at, &format::encode_command(&envelope).unwrap()).unwrap();
+    let changes = overlay.into_changes().count();
+    (counted.reads.get(), changes)
+}
+
+/// "put-with-lease must be O(1) in attached keys".
+#[test]
+fn a_key_costs_the_same_whatever_else_hangs_on_its_lease() {
+    let mut store = Store::new();
+    store.grant(7, 60).unwrap();
+    attach(&mut store, "a", 7);
+    let (new, again) = (cost(&store, "m"), cost(&store, "a"));
+    assert!(new.0 > 0 && new.1 > 0);
+    for number in 0..1_000 {
+        attach(&mut store, &format!("k{number}"), 7);
+    }
+    assert_eq!((cost(&store, "m"), cost(&store, "a")), (new, again));
 }

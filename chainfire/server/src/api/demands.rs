@@ -176,7 +176,39 @@ fn streams() -> HashSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use chainfire_raft::Slot;
+
     use super::*;
+
+    fn led_by(leader: Option<Slot>) -> GroupStatus {
+        GroupStatus {
+            slot: Slot(1),
+            term: 1,
+            leader,
+            is_leader: false,
+            learners: Vec::new(),
+            last_log: 0,
+            committed: 0,
+            applied: 0,
+            failed: None,
+        }
+    }
+
+    /// §1.1: "streams are cancelled after 3 election timeouts without a leader", which begin anew with each leader.
+    #[tokio::test(start_paused = true)]
+    async fn only_time_without_a_leader_in_one_piece_ends_a_stream() {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        const MS: Duration = Duration::from_millis(1);
+        let (tell, status) = watch::channel(led_by(None));
+        let ending = tokio::spawn(end(Some(status), PATIENCE, None));
+        tokio::time::sleep(PATIENCE - MS).await;
+        tell.send_replace(led_by(Some(Slot(2))));
+        tokio::time::sleep(10 * PATIENCE).await;
+        tell.send_replace(led_by(None));
+        let lost = Instant::now();
+        assert!(matches!(ending.await, Ok(Error::NoLeader)));
+        assert!((PATIENCE..=PATIENCE + MS).contains(&lost.elapsed()), "{:?}", lost.elapsed());
+    }
 
     #[test]
     fn streams_are_known_by_their_descriptors() {

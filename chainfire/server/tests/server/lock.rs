@@ -106,6 +106,40 @@ async fn without_a_lease_the_server_makes_one_of_a_minute() -> anyhow::Result<()
     Ok(())
 }
 
+/// "(and orphans it: it is *not* kept alive)": whoever goes leaves it to run out, with the lock that is owned; only the
+/// place of who still waits is given up.
+#[tokio::test]
+async fn the_servers_lease_is_nobodys() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let ttl = async |id: i64| {
+        let asked = LeaseTimeToLiveRequest { id, keys: true };
+        anyhow::Ok(server.lease().lease_time_to_live(asked).await?.into_inner())
+    };
+    // Of its own connection, which ends with it.
+    let mut owner = LockClient::connect(format!("http://{}", server.address)).await?;
+    let owned = owner.lock(on("l", 0)).await?.into_inner();
+    let waiting = waiting(&server, on("l", 0));
+    let [first, second]: [KeyValue; 2] =
+        line(&server, b"l/", b"l0", 2).await?.try_into().map_err(|line| anyhow::anyhow!("{line:?}"))?;
+    let (owners, waiters) = if first.key == owned.key { (first, second) } else { (second, first) };
+    drop(owner);
+    waiting.abort();
+    let left = line(&server, b"l/", b"l0", 1).await?;
+    assert_eq!(left, std::slice::from_ref(&owners));
+    let (own, other) = (ttl(owners.lease).await?, ttl(waiters.lease).await?);
+    assert_eq!((own.granted_ttl, own.keys), (60, vec![owned.key]));
+    assert_eq!((other.granted_ttl, other.keys.len()), (60, 0));
+    let running_out = async {
+        while ttl(owners.lease).await?.ttl > 57 || ttl(waiters.lease).await?.ttl > 57 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(20), running_out).await??;
+    assert_eq!(line(&server, b"l/", b"l0", 1).await?, [owners]);
+    Ok(())
+}
+
 /// "Owner = smallest create_revision. Otherwise wait for deletion of the key with the largest create_revision < mine".
 #[tokio::test]
 async fn the_next_in_line_owns_the_lock_when_it_is_free() -> anyhow::Result<()> {

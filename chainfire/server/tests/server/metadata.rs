@@ -1,6 +1,6 @@
 //! Metadata that every call may carry (§1.1): the version of the client's API, and whether it insists on a leader.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_proto::{
@@ -8,7 +8,10 @@ use holdfast_proto::{
     v3electionpb::{LeaderRequest, election_client::ElectionClient},
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tonic::{Code, Request};
 
 use crate::{kv::get, pages::ask, support::TestServer};
@@ -54,18 +57,21 @@ async fn a_version_that_is_no_text_is_refused_by_every_service() -> anyhow::Resu
     Ok(())
 }
 
+/// Two members, of which the second, without which there is no leader, is given back.
+async fn two(pace: [&str; 2]) -> anyhow::Result<(TestServer, TestServer)> {
+    let (own, absent) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let cluster = format!("--initial-cluster=a=http://{},b=http://{}", own.local_addr()?, absent.local_addr()?);
+    let first = TestServer::member(&["--name=a", &cluster, pace[0], pace[1]], own).await?;
+    let second = TestServer::member(&["--name=b", &cluster, pace[0], pace[1]], absent).await?;
+    first.kv().range(get("ready")).await?;
+    Ok((first, second))
+}
+
 /// "`hasleader: true` (client demands a leader: unary fails at once with *no leader*; streams are cancelled after 3
 /// election timeouts without a leader)".
 #[tokio::test]
 async fn a_client_that_demands_a_leader_is_not_kept_waiting() -> anyhow::Result<()> {
-    let (own, absent) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
-    let cluster = format!("--initial-cluster=a=http://{},b=http://{}", own.local_addr()?, absent.local_addr()?);
-    let pace = ["--heartbeat-interval=20", "--election-timeout=200"];
-    let [a, b] = ["a", "b"].map(|name| format!("--name={name}"));
-    let first = TestServer::member(&[&a, &cluster, pace[0], pace[1]], own).await?;
-    let second = TestServer::member(&[&b, &cluster, pace[0], pace[1]], absent).await?;
-    first.kv().range(get("ready")).await?;
-
+    let (first, second) = two(["--heartbeat-interval=20", "--election-timeout=200"]).await?;
     let observed = LeaderRequest { name: "e".into() };
     let mut elections = ElectionClient::new(first.channel());
     let mut patient = elections.observe(observed.clone()).await?.into_inner();
@@ -82,5 +88,29 @@ async fn a_client_that_demands_a_leader_is_not_kept_waiting() -> anyhow::Result<
     assert_eq!(refused.map(|refused| refused.unwrap_err().message().to_owned()), ["etcdserver: no leader"; 3]);
     first.kv().range(local).await?;
     assert!(timeout(Duration::from_millis(100), patient.message()).await.is_err(), "who did not demand it goes on");
+    Ok(())
+}
+
+/// The same: "after 3 election timeouts without a leader", neither before nor long after.
+#[tokio::test]
+async fn a_stream_without_a_leader_has_three_election_times() -> anyhow::Result<()> {
+    const ELECTION: Duration = Duration::from_millis(600);
+    let (first, second) = two(["--heartbeat-interval=50", "--election-timeout=600"]).await?;
+    let observed = with(LeaderRequest { name: "e".into() }, "hasleader", b"true")?;
+    let mut stream = ElectionClient::new(first.channel()).observe(observed).await?.into_inner();
+    drop(second);
+    let mut led = Instant::now();
+    let lost = loop {
+        let asked = Instant::now();
+        if first.maintenance().status(StatusRequest {}).await?.into_inner().leader == 0 {
+            break Instant::now();
+        }
+        led = asked;
+        sleep(Duration::from_millis(10)).await;
+    };
+    let ended = timeout(Duration::from_secs(30), stream.message()).await?.unwrap_err();
+    assert_eq!(ended.message(), "etcdserver: no leader");
+    assert!(led.elapsed() >= 3 * ELECTION, "ended {:?} after there was a leader", led.elapsed());
+    assert!(lost.elapsed() < 5 * ELECTION, "ended {:?} after there was none", lost.elapsed());
     Ok(())
 }

@@ -8,6 +8,7 @@ use holdfast_proto::etcdserverpb::{
     MoveLeaderRequest, PutRequest, RangeRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest,
     request_op::Request, watch_request::RequestUnion,
 };
+use prost::Message as _;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -109,6 +110,29 @@ async fn a_large_answer_of_a_write_comes_through_every_member() -> anyhow::Resul
         let everything = DeleteRangeRequest { key: "large/".into(), range_end: "large0".into(), prev_kv: true };
         let deleted = server.kv().delete_range(everything).await?.into_inner();
         assert_eq!((deleted.deleted, deleted.prev_kvs.len()), (10, 10));
+    }
+    Ok(())
+}
+
+/// §1.1: "send limit = 2³¹-1", "replies far above 4 MiB are normal", whichever member is asked and however it reads.
+#[tokio::test]
+async fn a_large_answer_reaches_clients_of_every_member() -> anyhow::Result<()> {
+    const KEYS: usize = 40;
+    let servers = cluster(&[]).await?;
+    let [first, ..] = servers.as_slice() else { anyhow::bail!("three servers") };
+    let value = "x".repeat(1 << 20);
+    for key in 0..KEYS {
+        first.kv().put(put(&format!("large/{key:02}"), &value)).await?;
+    }
+    let everything = RangeRequest { range_end: "large0".into(), ..get("large/") };
+    let txn = TxnRequest { success: vec![op(Request::RequestRange(everything.clone()))], ..TxnRequest::default() };
+    for server in &servers {
+        let found = server.kv().range(everything.clone()).await?.into_inner();
+        assert_eq!((found.kvs.len(), found.encoded_len() >> 20), (KEYS, KEYS));
+        assert_eq!(server.kv().txn(txn.clone()).await?.into_inner().encoded_len() >> 20, KEYS);
+        // All of it is here by now.
+        let local = RangeRequest { serializable: true, ..everything.clone() };
+        assert_eq!(server.kv().range(local).await?.into_inner().kvs, found.kvs);
     }
     Ok(())
 }
