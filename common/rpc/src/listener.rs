@@ -32,6 +32,10 @@ pub struct Limits {
     pub handshake: Duration,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
+    /// HTTP/2 connections on which nothing has come for so long are pinged; none: never.
+    pub ping_interval: Option<Duration>,
+    /// Those that do not answer a ping for so long are cut.
+    pub ping_timeout: Duration,
     /// Requests that a connection may have running at a time while its caller is not known.
     pub stranger_requests: usize,
     /// Bytes of such a request's body.
@@ -56,6 +60,8 @@ impl Default for Limits {
             connections: connections(),
             handshake: Duration::from_secs(10),
             streams: 65_536,
+            ping_interval: Some(Duration::from_secs(60)),
+            ping_timeout: Duration::from_secs(20),
             stranger_requests: 64,
             stranger_bytes: 64 << 10,
             known_by: KnownBy::Identity,
@@ -152,8 +158,8 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(serving);
     tokio::select! {

@@ -174,6 +174,15 @@ pub struct Flags {
         default_value = "10m"
     )]
     pub(super) watch_progress_notify_interval: String,
+    /// A connection on which nothing has come for so long is pinged; 0: never.
+    #[arg(long, env = "ETCD_GRPC_KEEPALIVE_INTERVAL", default_value = "1m")]
+    pub(super) grpc_keepalive_interval: String,
+    /// A connection that does not answer a ping for so long is cut.
+    #[arg(long, env = "ETCD_GRPC_KEEPALIVE_TIMEOUT", default_value = "20s")]
+    pub(super) grpc_keepalive_timeout: String,
+    /// Streams that one connection may have open at a time.
+    #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", default_value_t = 65_536)]
+    pub(super) max_concurrent_streams: u32,
     /// A unary call that takes longer is worth a line in the log.
     #[arg(
         long,

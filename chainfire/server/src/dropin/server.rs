@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 use chainfire_raft::{GroupConfig, Node, NodeConfig};
-use holdfast_rpc::{Complaints, KnownBy, Limits, ServerTls, TlsError};
+use holdfast_rpc::{Complaints, Limits, ServerTls, TlsError};
 use holdfast_service::{Failure, Stop, Tasks};
 use holdfast_telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -24,6 +24,7 @@ pub struct Server {
     metrics: Metrics,
     doors: Vec<Door>,
     gateway: bool,
+    connections: Limits,
     peer_scheme: &'static str,
     profile: Profile,
     initial_check: bool,
@@ -140,6 +141,7 @@ impl Server {
             metrics,
             doors,
             gateway: settings.gateway,
+            connections: settings.connections,
             peer_scheme,
             profile,
             initial_check: settings.initial_corrupt_check,
@@ -153,7 +155,18 @@ impl Server {
 
     /// Answers until `stop`, then hands leadership over and ends in good order.
     pub async fn run(self, stop: Stop) -> Result<(), ServerError> {
-        let Self { node, chainfire, services, metrics, doors, gateway, peer_scheme, profile, initial_check } = self;
+        let Self {
+            node,
+            chainfire,
+            services,
+            metrics,
+            doors,
+            gateway,
+            connections,
+            peer_scheme,
+            profile,
+            initial_check,
+        } = self;
         let started = tokio::select! {
             started = node.start(Foundation::alone().command(peer_scheme)) => started,
             () = stop.requested() => Err(chainfire_raft::Error::Stopped),
@@ -192,8 +205,7 @@ impl Server {
                     Ok::<_, io::Error>(())
                 });
             }
-            let limits = Limits { known_by: KnownBy::Request, ..Limits::default() };
-            let serving = holdfast_rpc::serve(listener, router, tls, limits, tasks.stop());
+            let serving = holdfast_rpc::serve(listener, router, tls, connections, tasks.stop());
             tasks.spawn("clients", Failure::StopsProcess, serving);
             tracing::info!(%address, ?serves, "listening");
         }

@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use chainfire_raft::{Cluster, LOG_DIRECTIVES, Member, PeerTls, Timing};
-use holdfast_rpc::TlsFiles;
+use holdfast_rpc::{KnownBy, Limits as Connections, TlsFiles};
 use holdfast_telemetry::Format;
 
 use super::{Flags, self_signed::SelfSigned, tls, url::Url};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub(super) self_signed: Vec<SelfSigned>,
     pub(super) timing: Timing,
     pub(super) limits: Limits,
+    /// What clients' connections may do.
+    pub(super) connections: Connections,
     pub(super) snapshot_every: u64,
     pub(super) progress_interval: Duration,
     pub(super) auto_compaction: Option<AutoCompaction>,
@@ -89,6 +91,7 @@ impl TryFrom<Flags> for Settings {
             self_signed: tls.self_signed,
             timing: timing(&flags)?,
             limits: limits(&flags)?,
+            connections: connections(&flags)?,
             snapshot_every: flags.snapshot_count.max(1),
             progress_interval: progress_interval(&flags.watch_progress_notify_interval)?,
             auth: auth(&flags)?,
@@ -166,6 +169,21 @@ fn limits(flags: &Flags) -> Result<Limits, SettingsError> {
         bytes => u64::try_from(bytes).ok(),
     };
     Ok(Limits { request_bytes: flags.max_request_bytes as usize, txn_ops: flags.max_txn_ops as usize, quota_bytes })
+}
+
+/// In a drop-in server everybody is welcome who gets as far as a request.
+fn connections(flags: &Flags) -> Result<Connections, SettingsError> {
+    let timeout = interval("--grpc-keepalive-timeout", &flags.grpc_keepalive_timeout)?;
+    let defaults = Connections::default();
+    Ok(Connections {
+        streams: flags.max_concurrent_streams,
+        // As in etcd, either of them can switch pings off.
+        ping_interval: interval("--grpc-keepalive-interval", &flags.grpc_keepalive_interval)?
+            .filter(|_| timeout.is_some()),
+        ping_timeout: timeout.unwrap_or(defaults.ping_timeout),
+        known_by: KnownBy::Request,
+        ..defaults
+    })
 }
 
 /// A certificate names a user where every client must show one.

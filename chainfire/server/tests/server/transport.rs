@@ -1,12 +1,23 @@
 //! §1.1: what comes before any message is read: protocols of a port, streams of a connection, and who is not there.
 
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
+
 use holdfast_proto::{
-    etcdserverpb::{StatusRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion},
+    etcdserverpb::{StatusRequest, WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
     flaredb::{QueryRequest, flaredb_client::FlaredbClient},
+    v3electionpb::{LeaderRequest, election_client::ElectionClient},
 };
 use holdfast_testkit::client;
-use tokio::{net::TcpListener, time::timeout};
-use tonic::{Code, transport::Endpoint};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Streaming, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
@@ -66,6 +77,16 @@ async fn health_is_told_in_grpc_too() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A watch on the key `a`, which has begun.
+async fn watching(server: &TestServer) -> anyhow::Result<Streaming<WatchResponse>> {
+    let create = RequestUnion::CreateRequest(WatchCreateRequest { key: "a".into(), ..Default::default() });
+    let create = tokio_stream::iter([WatchRequest { request_union: Some(create) }]);
+    let requests = create.chain(tokio_stream::pending());
+    let mut events = timeout(PATIENCE, server.watch().watch(requests)).await??.into_inner();
+    assert!(timeout(PATIENCE, events.message()).await??.is_some_and(|created| created.created));
+    Ok(events)
+}
+
 /// "`MaxConcurrentStreams` default 2³²-1": a client may have all its watches on one connection.
 #[tokio::test]
 async fn a_connection_has_room_for_many_streams() -> anyhow::Result<()> {
@@ -73,17 +94,95 @@ async fn a_connection_has_room_for_many_streams() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
     let mut streams = Vec::new();
     for _ in 0..STREAMS {
-        let create = RequestUnion::CreateRequest(WatchCreateRequest { key: "a".into(), ..Default::default() });
-        let create = tokio_stream::iter([WatchRequest { request_union: Some(create) }]);
-        let requests = tokio_stream::StreamExt::chain(create, tokio_stream::pending());
-        let mut events = timeout(PATIENCE, server.watch().watch(requests)).await??.into_inner();
-        assert!(timeout(PATIENCE, events.message()).await??.is_some_and(|created| created.created));
-        streams.push(events);
+        streams.push(watching(&server).await?);
     }
     server.kv().put(put("a", "1")).await?;
     for events in &mut streams {
         assert_eq!(timeout(PATIENCE, events.message()).await??.map(|events| events.events.len()), Some(1));
     }
+    Ok(())
+}
+
+/// The flag sets another number.
+#[tokio::test]
+async fn the_streams_of_a_connection_can_be_fewer() -> anyhow::Result<()> {
+    let server = TestServer::start_with(&["--max-concurrent-streams=2"]).await?;
+    let mut elections = ElectionClient::new(server.channel());
+    let mut observed = Vec::new();
+    for name in ["a", "b"] {
+        observed.push(elections.observe(LeaderRequest { name: name.into() }).await?);
+    }
+    let mut kv = server.kv();
+    let waits = kv.range(get("a"));
+    tokio::pin!(waits);
+    assert!(timeout(Duration::from_millis(300), &mut waits).await.is_err(), "there is no room for a third");
+    observed.pop();
+    timeout(PATIENCE, waits).await??;
+    Ok(())
+}
+
+/// The next frame of an HTTP/2 connection that does not answer: its kind and flags; none at its end.
+async fn frame(connection: &mut TcpStream) -> anyhow::Result<Option<(u8, u8)>> {
+    let mut header = [0; 9];
+    match connection.read_exact(&mut header).await {
+        Ok(_) => {}
+        Err(ended) if ended.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let [high, middle, low, kind, flags, ..] = header;
+    let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+    connection.read_exact(&mut payload).await?;
+    Ok(Some((kind, flags)))
+}
+
+/// "server ping every 2 h, timeout 20 s": when, is a flag. Who is there stays; who is not is cut.
+#[tokio::test]
+async fn a_silent_connection_is_pinged_and_cut() -> anyhow::Result<()> {
+    const PING: u8 = 6;
+    const ANSWER: u8 = 1;
+    const INTERVAL: Duration = Duration::from_millis(500);
+    let pings = ["--grpc-keepalive-interval=500ms", "--grpc-keepalive-timeout=300ms"];
+    let server = TestServer::start_with(&pings).await?;
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(server.address).await?;
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+    let pinged = async {
+        loop {
+            match frame(&mut silent).await? {
+                Some((PING, flags)) if flags & ANSWER == 0 => return anyhow::Ok(begun.elapsed()),
+                Some(_) => {}
+                None => anyhow::bail!("cut without a ping"),
+            }
+        }
+    };
+    let after = timeout(PATIENCE, pinged).await??;
+    assert!(after >= INTERVAL, "{after:?}");
+    let cut = async {
+        while frame(&mut silent).await?.is_some() {}
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, cut).await??;
+    assert!(begun.elapsed() >= INTERVAL + Duration::from_millis(300), "{:?}", begun.elapsed());
+
+    let mut events = watching(&server).await?;
+    assert!(timeout(4 * INTERVAL, events.message()).await.is_err(), "a client's library answers pings");
+    server.kv().put(put("a", "1")).await?;
+    assert_eq!(timeout(PATIENCE, events.message()).await??.map(|events| events.events.len()), Some(1));
+    Ok(())
+}
+
+/// "minimum client ping interval 5 s": here clients may ping as often as they like.
+#[tokio::test]
+async fn a_client_that_pings_often_is_served() -> anyhow::Result<()> {
+    let server = TestServer::start().await?;
+    let often = Endpoint::new(format!("http://{}", server.address))?
+        .http2_keep_alive_interval(Duration::from_millis(10))
+        .keep_alive_while_idle(true);
+    let server = server.through(often.connect().await?);
+    let mut events = watching(&server).await?;
+    assert!(timeout(Duration::from_secs(1), events.message()).await.is_err(), "the stream goes on");
+    server.kv().put(put("a", "1")).await?;
+    assert_eq!(timeout(PATIENCE, events.message()).await??.map(|events| events.events.len()), Some(1));
     Ok(())
 }
 
