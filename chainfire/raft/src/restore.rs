@@ -99,7 +99,8 @@ impl Restoring {
         let generation = self.state.generation();
         let mut overlay = Overlay::new(generation.as_ref());
         let done = change(&mut overlay)?;
-        generation.apply(overlay)?;
+        let changes: Vec<_> = overlay.into_changes().collect();
+        generation.commit(&changes, None)?;
         Ok(done)
     }
 

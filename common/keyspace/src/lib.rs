@@ -8,15 +8,15 @@ mod memory;
 mod overlay;
 mod range;
 mod ranges;
+mod table;
 
 pub use memory::Memory;
 pub use overlay::{Change, Overlay};
 pub use range::KeyRange;
 pub use ranges::KeyRanges;
+pub use table::{Residence, Table};
 
-/// A named table (in RocksDB: a column family). Names are part of the stored format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Table(pub &'static str);
+use bytes::Bytes;
 
 /// One stored pair.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -43,6 +43,18 @@ pub trait Read {
 
     /// All pairs of `table` inside `range`, in `order`.
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_>;
+
+    /// The values at `keys`, in their order. For many keys, and for tables that are [`Residence::Recent`], it takes
+    /// less than one [`Self::get`] after the other.
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, Error> {
+        keys.iter().map(|key| Ok(self.get(table, key)?.map(Bytes::from))).collect()
+    }
+
+    /// The first pair whose key begins with `key`: in a table that is [`Residence::Versions`], the newest version of
+    /// `key`, which must be whole but for the version.
+    fn first(&self, table: Table, key: &[u8]) -> Result<Option<Pair>, Error> {
+        self.scan(table, KeyRange::prefix(key), Order::Ascending).next().transpose()
+    }
 }
 
 /// A state that can be changed.

@@ -1,4 +1,6 @@
-use std::{cmp::Ordering, collections::BTreeMap, iter::Peekable};
+use std::{cmp::Ordering, collections::BTreeMap, iter::Peekable, ops::Bound};
+
+use bytes::Bytes;
 
 use crate::{Error, KeyRange, Order, Pair, Read, Scan, Table, Write};
 
@@ -64,6 +66,32 @@ impl Read for Overlay<'_> {
         let base = self.base.scan(table, range, order);
         Box::new(Merged { base: base.peekable(), changed: changed.peekable(), order })
     }
+
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, Error> {
+        let Some(changes) = self.tables.get(&table) else { return self.base.get_all(table, keys) };
+        let mut values = self.base.get_all(table, keys)?;
+        for (key, value) in keys.iter().zip(&mut values) {
+            if let Some(changed) = changes.get(key) {
+                *value = changed.clone().map(Bytes::from);
+            }
+        }
+        Ok(values)
+    }
+
+    fn first(&self, table: Table, key: &[u8]) -> Result<Option<Pair>, Error> {
+        let below = self.base.first(table, key)?;
+        let Some(changes) = self.tables.get(&table) else { return Ok(below) };
+        if below.as_ref().is_some_and(|(key, _)| changes.contains_key(key)) {
+            return self.scan(table, KeyRange::prefix(key), Order::Ascending).next().transpose();
+        }
+        let range = (Bound::Included(key), Bound::Unbounded);
+        let changed = changes.range::<[u8], _>(range).take_while(|(changed, _)| changed.starts_with(key));
+        let changed = changed.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).next();
+        Ok(match (below, changed) {
+            (Some(below), Some(changed)) => Some(if below.0 < changed.0 { below } else { changed }),
+            (below, changed) => below.or(changed),
+        })
+    }
 }
 
 impl Write for Overlay<'_> {
@@ -119,7 +147,7 @@ mod tests {
     use super::*;
     use crate::Memory;
 
-    const T: Table = Table("t");
+    const T: Table = Table::new("t");
 
     fn write(state: &mut dyn Write, ops: &[(u8, Option<u8>)]) {
         for (key, value) in ops {
@@ -151,6 +179,11 @@ mod tests {
                     prop_assert_eq!(seen.unwrap(), expected.unwrap());
                 }
             }
+            for prefix in [vec![], vec![start]] {
+                prop_assert_eq!(overlay.first(T, &prefix).unwrap(), written.first(T, &prefix).unwrap());
+            }
+            let keys = [vec![start], vec![end], vec![]];
+            prop_assert_eq!(overlay.get_all(T, &keys).unwrap(), written.get_all(T, &keys).unwrap());
         }
     }
 }

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Damage, MigrationRecord, MigrationSet, Table, TableName, catalog::TableId};
 
-pub const CATALOG: keyspace::Table = keyspace::Table("catalog");
-pub const ROWS: keyspace::Table = keyspace::Table("rows");
-pub const CURSORS: keyspace::Table = keyspace::Table("cursors");
+pub const CATALOG: keyspace::Table = keyspace::Table::new("catalog");
+pub const ROWS: keyspace::Table = keyspace::Table::new("rows");
+pub const CURSORS: keyspace::Table = keyspace::Table::new("cursors");
 
 /// All tables of the state.
 pub const TABLES: &[keyspace::Table] = &[CATALOG, ROWS, CURSORS];

@@ -122,7 +122,7 @@ fn state() {
     for table in [CATALOG, ROWS, CURSORS] {
         for pair in written.scan(table, KeyRange::all(), Order::Ascending) {
             let (key, value) = pair.unwrap();
-            lines.push(format!("{} {} {}", table.0, hex::encode(key), hex::encode(value)));
+            lines.push(format!("{} {} {}", table.name, hex::encode(key), hex::encode(value)));
         }
     }
     let fixture = include_str!("fixtures/state-v1.txt");
@@ -131,7 +131,7 @@ fn state() {
     let mut read = Memory::new();
     for line in fixture.lines() {
         let [table, key, value] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
-        let table = *store::TABLES.iter().find(|known| known.0 == table).unwrap();
+        let table = *store::TABLES.iter().find(|known| known.name == table).unwrap();
         read.put(table, hex::decode(key).unwrap(), hex::decode(value).unwrap());
     }
     let table = store::table(&read, &TableName::new("s", "t")).unwrap().unwrap();

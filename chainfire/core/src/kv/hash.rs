@@ -75,7 +75,7 @@ pub fn hash_between(read: &dyn Read, after: Revision, upto: Revision) -> Result<
 pub fn hash_rows(read: &dyn Read) -> Result<u32, Halt> {
     let mut crc = 0;
     for table in table::USER {
-        crc = crc32c::crc32c_append(crc, table.0.as_bytes());
+        crc = crc32c::crc32c_append(crc, table.name.as_bytes());
         for pair in read.scan(*table, KeyRange::all(), Order::Ascending) {
             let (key, value) = pair?;
             crc = crc32c::crc32c_append(crc, &key);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Bytes of the revision at the end of an index key.
-pub(super) const SUFFIX: usize = 16;
+pub(crate) const VERSION_BYTES: usize = 16;
 
 const LIVE: u8 = 1;
 const DELETED: u8 = 2;
@@ -53,7 +53,7 @@ impl Version {
 
 /// Zero bytes become `00 ff`, the end is `00 01`.
 pub(crate) fn escape(key: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(key.len() + 2 + SUFFIX);
+    let mut out = Vec::with_capacity(key.len() + 2 + VERSION_BYTES);
     for byte in key {
         out.push(*byte);
         if *byte == 0 {
@@ -96,7 +96,7 @@ pub(super) fn seen_at(escaped: &[u8], at: Revision) -> Vec<u8> {
 /// Behind every version of `escaped`, before those of the next key.
 pub(super) fn behind(escaped: &[u8]) -> Vec<u8> {
     let mut out = escaped.to_vec();
-    out.extend_from_slice(&[0xff; SUFFIX + 1]);
+    out.extend_from_slice(&[0xff; VERSION_BYTES + 1]);
     out
 }
 
@@ -115,7 +115,7 @@ pub(super) fn index_range(keys: &Keys) -> KeyRange {
 
 /// Splits an index key into the escaped key and the row that it names.
 pub(super) fn split(index_key: &[u8]) -> Result<(&[u8], RowId), Halt> {
-    let Some((escaped, suffix)) = index_key.split_last_chunk::<SUFFIX>() else {
+    let Some((escaped, suffix)) = index_key.split_last_chunk::<VERSION_BYTES>() else {
         return Err(Halt::damaged("an index key is too short"));
     };
     let number = u128::from_be_bytes(*suffix);

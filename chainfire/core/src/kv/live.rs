@@ -1,4 +1,5 @@
-use holdfast_keyspace::{Order, Read, Scan};
+use bytes::Bytes;
+use holdfast_keyspace::{KeyRange, Order, Read, Scan};
 
 use super::{
     KeyValue, Keys, Revision,
@@ -10,12 +11,16 @@ use crate::{Halt, kv::row::RowId, table};
 /// long as it is a few steps.
 const STEPS_BEFORE_SEEK: usize = 16;
 
-/// The version of `key` that revision `at` sees, deletions included. One seek.
+/// The version of `key` that revision `at` sees, deletions included. One seek, or none.
 pub(crate) fn newest(read: &dyn Read, key: &[u8], at: Revision) -> Result<Option<Version>, Halt> {
     let escaped = escape(key);
-    let range = holdfast_keyspace::KeyRange::between(seen_at(&escaped, at), behind(&escaped));
-    let Some(pair) = read.scan(table::INDEX, range, Order::Ascending).next() else { return Ok(None) };
-    let (index_key, value) = pair?;
+    let pair = if at == Revision::MAX {
+        read.first(table::INDEX, &escaped)?
+    } else {
+        let range = KeyRange::between(seen_at(&escaped, at), behind(&escaped));
+        read.scan(table::INDEX, range, Order::Ascending).next().transpose()?
+    };
+    let Some((index_key, value)) = pair else { return Ok(None) };
     let (escaped, row) = split(&index_key)?;
     version(escaped, row, &value).map(Some)
 }
@@ -27,9 +32,20 @@ pub(crate) fn live(read: &dyn Read, key: &[u8], at: Revision) -> Result<Option<V
 
 /// The stored pair of a live version.
 pub(crate) fn load(read: &dyn Read, row: RowId) -> Result<KeyValue, Halt> {
-    let bytes = read.get(table::ROWS, &row.encode(false))?;
+    let [bytes] = read.get_all(table::ROWS, &[row.encode(false)])?.try_into().unwrap_or_default();
+    stored(row, bytes)
+}
+
+/// The stored pairs of live versions, in their order.
+pub(crate) fn load_all(read: &dyn Read, rows: &[RowId]) -> Result<Vec<KeyValue>, Halt> {
+    let keys: Vec<_> = rows.iter().map(|row| row.encode(false)).collect();
+    let stored_rows = read.get_all(table::ROWS, &keys)?;
+    rows.iter().zip(stored_rows).map(|(row, bytes)| stored(*row, bytes)).collect()
+}
+
+fn stored(row: RowId, bytes: Option<Bytes>) -> Result<KeyValue, Halt> {
     let bytes = bytes.ok_or_else(|| Halt::damaged(format!("the row of revision {} is missing", row.main)))?;
-    KeyValue::decode(&bytes.into())
+    KeyValue::decode(&bytes)
 }
 
 /// The live keys of a selection at a revision, in key order.
@@ -54,7 +70,7 @@ impl<'a> LiveKeys<'a> {
     }
 
     fn seek(&mut self, start: Vec<u8>) {
-        let range = holdfast_keyspace::KeyRange { start, end: self.end.clone() };
+        let range = KeyRange { start, end: self.end.clone() };
         self.scan = self.read.scan(table::INDEX, range, Order::Ascending);
         self.steps = 0;
     }

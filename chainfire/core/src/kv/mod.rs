@@ -46,7 +46,7 @@ pub use versions::{KeyVersion, VersionsOf, VersionsPart, versions};
 
 pub(crate) use budget::Budget;
 pub(crate) use compact::{compact, remove_compacted};
-pub(crate) use index::escape;
+pub(crate) use index::{VERSION_BYTES, escape};
 pub(crate) use times::record as record_time;
 pub(crate) use txn::{check_path, choose, delete_range, put, run};
 pub(crate) use writer::{Writer, check_put_state};

@@ -44,6 +44,9 @@ fn read_txn_within(read: &dyn Read, txn: &Txn, budget: &mut Budget) -> Result<Tx
     Ok(TxnAnswer { revision, succeeded, responses })
 }
 
+/// Rows that are read together; the budget is asked between them.
+const ROWS_AT_ONCE: usize = 128;
+
 /// What the compacted revision is compared as before the first compaction.
 const NEVER: Revision = Revision(-1);
 
@@ -95,11 +98,16 @@ pub(super) fn range_within(
     }
     // Only a sort by value has to look at what it will not return.
     let mut kvs = Vec::with_capacity(versions.len());
-    for (version, live) in versions {
-        let kv =
-            if request.keys_only && !by_value { version.without_value(live) } else { live::load(read, version.row)? };
-        budget.pay(kv.key.len() + kv.value.len())?;
-        kvs.push(kv);
+    for some in versions.chunks(ROWS_AT_ONCE) {
+        let first = kvs.len();
+        if request.keys_only && !by_value {
+            kvs.extend(some.iter().map(|(version, live)| version.clone().without_value(*live)));
+        } else {
+            let rows: Vec<_> = some.iter().map(|(version, _)| version.row).collect();
+            kvs.append(&mut live::load_all(read, &rows)?);
+        }
+        let new = kvs.iter().skip(first);
+        new.map(|kv| kv.key.len() + kv.value.len()).try_for_each(|bytes| budget.pay(bytes))?;
     }
     if by_value {
         sort(&mut kvs, order, |a, b| a.value.cmp(&b.value));

@@ -158,7 +158,7 @@ fn dump(state: &Memory) -> String {
     for table in table::ALL {
         for row in state.scan(*table, KeyRange::all(), Order::Ascending) {
             let (key, value) = row.unwrap();
-            writeln!(out, "{} {} {}", table.0, hex(&key), hex(&value)).unwrap();
+            writeln!(out, "{} {} {}", table.name, hex(&key), hex(&value)).unwrap();
         }
     }
     out
@@ -169,7 +169,7 @@ fn load(dump: &str) -> Memory {
     for line in dump.lines() {
         let mut words = line.split(' ');
         let name = words.next().unwrap();
-        let table = table::ALL.iter().find(|table| table.0 == name).unwrap();
+        let table = table::ALL.iter().find(|table| table.name == name).unwrap();
         let mut column = || unhex(words.next().unwrap());
         let (key, value) = (column(), column());
         state.put(*table, key, value);

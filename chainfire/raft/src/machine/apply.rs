@@ -13,9 +13,11 @@ use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{ApplyResponder, EntryResponder, RaftStateMachine},
 };
-use rocksdb::WriteBatch;
 
-use super::Machine;
+use super::{
+    Machine,
+    heads::{Heads, Remembered},
+};
 use crate::{
     FatalHook, GroupMetrics,
     log::Durable,
@@ -33,6 +35,7 @@ const BATCH_ANSWERS: usize = 64 << 20;
 pub(crate) struct Applier<M: Machine> {
     machine: Arc<M>,
     state: StateDb,
+    heads: Heads,
     meta: Meta,
     fatal: FatalHook,
     metrics: GroupMetrics,
@@ -46,7 +49,7 @@ type Pending = (Entry, Option<ApplyResponder<TypeConfig>>);
 impl<M: Machine> Applier<M> {
     pub(crate) fn new(machine: Arc<M>, state: StateDb, fatal: FatalHook) -> io::Result<Self> {
         let meta = Meta::read(state.generation().as_ref()).map_err(io::Error::other)?;
-        Ok(Self { machine, state, meta, fatal, metrics: GroupMetrics::default() })
+        Ok(Self { machine, state, heads: Heads::new(), meta, fatal, metrics: GroupMetrics::default() })
     }
 
     pub(crate) fn metrics(&self) -> GroupMetrics {
@@ -57,7 +60,8 @@ impl<M: Machine> Applier<M> {
     fn apply_some(&mut self, batch: &mut vec::IntoIter<Pending>) -> io::Result<()> {
         let begun = Instant::now();
         let generation = self.state.generation();
-        let mut overlay = Overlay::new(generation.as_ref());
+        let base = Remembered { state: generation.as_ref(), heads: &self.heads };
+        let mut overlay = Overlay::new(&base);
         let mut done = Vec::with_capacity(batch.len());
         let mut meta = self.meta.clone();
         let mut answered = 0;
@@ -85,12 +89,10 @@ impl<M: Machine> Applier<M> {
         }
         let Some((last, entries)) = done.last().map(|(at, ..)| (at.index, done.len())) else { return Ok(()) };
 
-        let evaluated = begun.elapsed();
-        let mut changes = WriteBatch::default();
-        generation.add(overlay, &mut changes).map_err(io::Error::other)?;
-        meta.write(&generation, &mut changes).map_err(io::Error::other)?;
-        let (bytes, writing) = (changes.size_in_bytes(), Instant::now());
-        generation.write(changes).map_err(io::Error::other)?;
+        let changes: Vec<_> = overlay.into_changes().collect();
+        let (evaluated, writing) = (begun.elapsed(), Instant::now());
+        let bytes = generation.commit(&changes, Some(&meta)).map_err(io::Error::other)?;
+        self.heads.follow(&changes);
         self.meta = meta;
         let written = writing.elapsed();
         self.metrics.writes.observe(written.as_secs_f64());
@@ -167,6 +169,7 @@ impl<M: Machine> Applier<M> {
         let installed = tokio::task::spawn_blocking(move || state.install(*verified)).await;
         installed.map_err(io::Error::other)?.map_err(io::Error::other)?;
         self.meta = meta;
+        self.heads.clear();
         self.machine.restored();
         self.state.announce(self.meta.applied.map_or(0, |id| id.index));
         Ok(())

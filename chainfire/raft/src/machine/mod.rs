@@ -2,6 +2,7 @@
 
 mod apply;
 mod contract;
+mod heads;
 
 pub(crate) use apply::Applier;
 pub use contract::{Applied, Halt, Machine};

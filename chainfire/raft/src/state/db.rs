@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use holdfast_keyspace::{Error, KeyRange, Order, Read, Scan, Table};
 use parking_lot::Mutex;
 use rocksdb::WriteBatch;
@@ -157,6 +158,10 @@ fn exclusive(meta: &Meta) -> u64 {
 impl Read for StateDb {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.inner.current.load().get(table, key)
+    }
+
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, Error> {
+        Read::get_all(&**self.inner.current.load(), table, keys)
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {

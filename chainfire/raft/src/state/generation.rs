@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -7,19 +8,26 @@ use std::{
     },
 };
 
-use holdfast_keyspace::{Error, KeyRange, Order, Overlay, Read, Scan, Table};
+use bytes::Bytes;
+use holdfast_keyspace::{Change, Error, KeyRange, Order, Read, Residence, Scan, Table};
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, FlushOptions,
     IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::{failed, meta};
+use super::{
+    Meta, failed,
+    memory::{RecentPairs, WholeTable},
+    meta,
+};
 use crate::error::DAMAGED;
 
 /// One folder with a whole state in it. A snapshot from the leader begins another generation.
 pub(crate) struct Generation {
     db: DB,
     tables: Vec<Table>,
+    whole: BTreeMap<Table, WholeTable>,
+    recent: BTreeMap<Table, RecentPairs>,
     /// Dropped after the database, so that the folder goes when nobody reads it any more.
     folder: Doomed,
 }
@@ -39,7 +47,8 @@ impl Generation {
         let options = database_options();
         if path.join("CURRENT").exists() {
             let stored = DB::list_cf(&options, path).map_err(crate::Error::database("the state", path))?;
-            let unknown = stored.iter().find(|name| *name != "default" && tables.iter().all(|table| table.0 != *name));
+            let unknown =
+                stored.iter().find(|name| *name != "default" && tables.iter().all(|table| table.name != *name));
             if let Some(name) = unknown {
                 let message = format!("a newer release has written the table {name:?}; this one cannot read it");
                 return Err(crate::Error::Corrupt { path: path.to_owned(), message });
@@ -48,11 +57,14 @@ impl Generation {
             let message = format!("the state was deleted. {DAMAGED}");
             return Err(crate::Error::Corrupt { path: path.to_owned(), message });
         }
-        let families = tables.iter().map(|table| ColumnFamilyDescriptor::new(table.0, table_options()));
+        let families = tables.iter().map(|table| ColumnFamilyDescriptor::new(table.name, table_options()));
         let db = DB::open_cf_descriptors(&options, path, families);
         let db = db.map_err(crate::Error::database("the state", path))?;
         let folder = Doomed { path: path.to_owned(), condemned: AtomicBool::new(false) };
-        Ok(Self { db, tables, folder })
+        let residing = |residence| tables.iter().copied().filter(move |table| table.residence == residence);
+        let whole = residing(Residence::Whole).map(|table| (table, WholeTable::default())).collect();
+        let recent = residing(Residence::Recent).map(|table| (table, RecentPairs::default())).collect();
+        Ok(Self { db, tables, whole, recent, folder })
     }
 
     pub(crate) fn db(&self) -> &DB {
@@ -69,7 +81,7 @@ impl Generation {
     }
 
     pub(crate) fn table(&self, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, Error> {
-        self.db.cf_handle(table.0).ok_or_else(|| failed(format_args!("the machine has no table {:?}", table.0)))
+        self.db.cf_handle(table.name).ok_or_else(|| failed(format_args!("the machine has no table {:?}", table.name)))
     }
 
     /// Writes without a log; it lasts from the next flush on.
@@ -79,23 +91,65 @@ impl Generation {
         self.db.write_opt(batch, &options).map_err(failed)
     }
 
-    /// Writes the changes of `overlay` as one batch.
-    pub(crate) fn apply(&self, overlay: Overlay<'_>) -> Result<(), Error> {
+    /// Makes `changes` of the machine's tables, and with them the position that they lead to. Returns the batch's bytes.
+    pub(crate) fn commit(&self, changes: &[Change], position: Option<&Meta>) -> Result<usize, Error> {
         let mut batch = WriteBatch::default();
-        self.add(overlay, &mut batch)?;
-        self.write(batch)
-    }
-
-    /// Adds the changes of `overlay` to a batch.
-    pub(crate) fn add(&self, overlay: Overlay<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
-        for change in overlay.into_changes() {
+        for change in changes {
             let table = self.table(change.table)?;
-            match change.value {
-                Some(value) => batch.put_cf(&table, change.key, value),
-                None => batch.delete_cf(&table, change.key),
+            match &change.value {
+                Some(value) => batch.put_cf(&table, &change.key, value),
+                None => batch.delete_cf(&table, &change.key),
             }
         }
-        Ok(())
+        if let Some(position) = position {
+            position.write(self, &mut batch)?;
+        }
+        let bytes = batch.size_in_bytes();
+        self.write(batch)?;
+        changes.iter().for_each(|change| self.remember(change));
+        Ok(bytes)
+    }
+
+    fn remember(&self, change: &Change) {
+        match change.table.residence {
+            Residence::Whole => {
+                if let Some(table) = self.whole.get(&change.table) {
+                    table.follow(change);
+                }
+            }
+            Residence::Recent if change.value.is_none() => {
+                if let Some(pairs) = self.recent.get(&change.table) {
+                    pairs.forget(&change.key);
+                }
+            }
+            Residence::Recent | Residence::Disk | Residence::Versions { .. } => {}
+        }
+    }
+
+    /// The values at `keys`, from memory or as `options` see them. Whether to keep what was read is the reader's to
+    /// say: a writer reads what it is about to replace.
+    pub(super) fn read_all(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+        options: &ReadOptions,
+        keep: bool,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        let memory = self.recent.get(&table);
+        let mut values: Vec<_> = keys.iter().map(|key| memory?.get(key)).collect();
+        let missing: Vec<_> = keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()).collect();
+        if missing.is_empty() {
+            return Ok(values);
+        }
+        let asked = missing.iter().map(|(key, _)| *key);
+        let read = self.db.batched_multi_get_cf_opt(&self.table(table)?, asked, false, options);
+        for ((key, place), value) in missing.into_iter().zip(read) {
+            *place = value.map_err(failed)?.map(|value| Bytes::copy_from_slice(&value));
+            if let (true, Some(memory), Some(value)) = (keep, memory, &*place) {
+                memory.keep(key, value.clone());
+            }
+        }
+        Ok(values)
     }
 
     /// Makes everything written so far durable, all tables at the same point.
@@ -130,7 +184,14 @@ impl Drop for Doomed {
 
 impl Read for Generation {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.db.get_cf(&self.table(table)?, key).map_err(failed)
+        match self.whole.get(&table) {
+            Some(whole) => whole.get(key, || self.scan(table, KeyRange::all(), Order::Ascending).collect()),
+            None => self.db.get_cf(&self.table(table)?, key).map_err(failed),
+        }
+    }
+
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.read_all(table, keys, &ReadOptions::default(), false)
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {

@@ -64,7 +64,7 @@ impl Incoming {
         }
         let known: Vec<Table> = self.generation.machine_tables().collect();
         let find = |name: String| {
-            let found = known.iter().copied().find(|table| table.0 == name);
+            let found = known.iter().copied().find(|table| table.name == name);
             found.ok_or(Error::UnknownTable(name))
         };
         let membership = header.membership.try_into();

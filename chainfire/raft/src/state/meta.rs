@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The adapter's own table, beside the machine's.
-pub(crate) const TABLE: Table = Table("raft");
+pub(crate) const TABLE: Table = Table::new("raft");
 
 const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";

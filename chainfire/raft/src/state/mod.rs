@@ -7,6 +7,7 @@ mod db;
 mod folder;
 mod generation;
 mod incoming;
+mod memory;
 mod meta;
 mod outgoing;
 #[cfg(test)]

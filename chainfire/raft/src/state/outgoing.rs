@@ -56,7 +56,7 @@ impl Outgoing {
             applied: (&applied).into(),
             membership: (&membership).into(),
             first_command,
-            tables: tables.iter().map(|table| table.0.to_owned()).collect(),
+            tables: tables.iter().map(|table| table.name.to_owned()).collect(),
         };
         let next = Next::Header(Box::new(header));
         Ok(Self { view, tables, next, pairs: 0, digest: digest::Context::new(&digest::SHA256) })

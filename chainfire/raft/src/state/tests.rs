@@ -1,15 +1,15 @@
 //! Snapshots arrive whole or not at all.
 
 use bytes::Bytes;
-use holdfast_keyspace::{KeyRange, Order, Read as _, Table};
+use holdfast_keyspace::{Change, KeyRange, Order, Read as _, Residence, Table};
 use rocksdb::WriteBatch;
 use tempfile::TempDir;
 
 use super::{Incoming, Meta, Outgoing, Progress, StateDb, incoming};
 use crate::types::LogId;
 
-const ONE: Table = Table("one");
-const TWO: Table = Table("two");
+const ONE: Table = Table::new("one");
+const TWO: Table = Table::new("two");
 const TABLES: &[Table] = &[ONE, TWO];
 
 fn empty() -> (TempDir, StateDb) {
@@ -156,5 +156,50 @@ fn a_view_does_not_move() {
     // Larger than a page, in both directions.
     for order in [Order::Ascending, Order::Descending] {
         assert_eq!(view.clone().into_scan(ONE, KeyRange::all(), order).count(), 20);
+    }
+}
+
+const WHOLE: Table = Table::residing("whole", Residence::Whole);
+const RECENT: Table = Table::residing("recent", Residence::Recent);
+
+fn set(state: &StateDb, table: Table, key: &str, value: Option<&str>) {
+    let change = Change { table, key: key.into(), value: value.map(Into::into) };
+    state.generation().commit(&[change], None).unwrap();
+}
+
+#[test]
+fn a_table_in_memory_reads_like_the_one_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path().join("state"), &[WHOLE]).unwrap();
+    set(&state, WHOLE, "before", Some("the first read"));
+    assert_eq!(state.get(WHOLE, b"before").unwrap(), Some(b"the first read".to_vec()));
+    set(&state, WHOLE, "before", Some("other"));
+    set(&state, WHOLE, "new", Some("value"));
+    let view = state.snapshot();
+    assert_eq!(state.get(WHOLE, b"new").unwrap(), Some(b"value".to_vec()));
+    set(&state, WHOLE, "before", None);
+    set(&state, WHOLE, "new", Some("newer"));
+    assert_eq!(state.get(WHOLE, b"before").unwrap(), None);
+    assert_eq!(content(&state, WHOLE), [(b"new".to_vec(), b"newer".to_vec())]);
+    assert_eq!(view.get(WHOLE, b"before").unwrap(), Some(b"other".to_vec()), "a view is of its time");
+    assert_eq!(view.get(WHOLE, b"new").unwrap(), Some(b"value".to_vec()));
+}
+
+#[test]
+fn many_values_are_the_same_whether_they_were_read_before_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path().join("state"), &[RECENT, ONE]).unwrap();
+    for table in [RECENT, ONE] {
+        for key in ["a", "b", "c"] {
+            set(&state, table, key, Some(key));
+        }
+        let keys = ["c", "missing", "a", "b", "a"].map(|key| key.as_bytes().to_vec());
+        let expected = ["c", "", "a", "b", "a"].map(|key| (!key.is_empty()).then(|| Bytes::from(key)));
+        for _ in 0..2 {
+            assert_eq!(state.snapshot().get_all(table, &keys).unwrap(), expected);
+            assert_eq!(state.get_all(table, &keys).unwrap(), expected);
+        }
+        set(&state, table, "a", None);
+        assert_eq!(state.snapshot().get_all(table, &keys[2..3]).unwrap(), [None]);
     }
 }

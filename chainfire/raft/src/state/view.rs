@@ -1,7 +1,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
 use holdfast_keyspace::{Error, KeyRange, Order, Pair, Read, Scan, Table};
-use rocksdb::Snapshot;
+use rocksdb::{ReadOptions, Snapshot};
 use self_cell::self_cell;
 
 use super::{
@@ -65,6 +66,12 @@ impl Read for View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let table = self.generation().table(table)?;
         self.pinned.borrow_dependent().get_cf(&table, key).map_err(failed)
+    }
+
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(self.pinned.borrow_dependent());
+        self.generation().read_all(table, keys, &options, true)
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {

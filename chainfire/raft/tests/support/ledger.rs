@@ -6,8 +6,8 @@ use std::sync::{
 use chainfire_raft::{Applied, Halt, Machine, Position};
 use holdfast_keyspace::{KeyRange, Order, Overlay, Read, Table, Write as _};
 
-const PAIRS: Table = Table("pairs");
-const COUNT: Table = Table("count");
+const PAIRS: Table = Table::new("pairs");
+const COUNT: Table = Table::new("count");
 
 /// A map with a counter. `key=value` sets, everything else is the first command or nonsense and only counted.
 #[derive(Default)]

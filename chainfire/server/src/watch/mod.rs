@@ -5,6 +5,7 @@
 mod hub;
 mod index;
 mod outbox;
+mod pace;
 mod sender;
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,9 @@ use chainfire_core::{
     Failure, UserError,
     kv::{self, Event, History, Revision},
 };
+use tokio::time::{Instant, timeout_at};
 
-use super::{WatchId, Watcher, hub::Subscription, outbox::Item};
+use super::{WatchId, Watcher, hub::Subscription, outbox::Item, pace::Pace};
 use crate::{Error, store::Store};
 
 /// What one look at the disk reads at most, before filters.
@@ -49,6 +50,7 @@ pub(crate) struct Sender {
     store: Arc<Store>,
     /// Watchers that read from the disk, in turn.
     lagging: VecDeque<Arc<Watcher>>,
+    pace: Pace,
     /// Live events and history take turns, so that neither starves the other.
     disk_next: bool,
     ended: bool,
@@ -56,7 +58,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(subscription: Arc<Subscription>, store: Arc<Store>) -> Self {
-        Self { subscription, store, lagging: VecDeque::new(), disk_next: false, ended: false }
+        Self { subscription, store, lagging: VecDeque::new(), pace: Pace::default(), disk_next: false, ended: false }
     }
 
     /// What to tell next; none after the stream has ended with an error.
@@ -76,10 +78,15 @@ impl Sender {
 
     /// Does one piece of work: an item of the queue, or a look at the disk for one watcher.
     async fn advance(&mut self) -> Result<Option<Told>, Error> {
-        let disk = std::mem::take(&mut self.disk_next) && !self.lagging.is_empty();
+        let rest = self.pace.resting();
+        let disk = std::mem::take(&mut self.disk_next) && !self.lagging.is_empty() && rest.is_none();
         if !disk && let Some(item) = self.subscription.outbox().take() {
             self.disk_next = true;
             return self.handle(item);
+        }
+        if let Some(rest) = rest.filter(|_| !self.lagging.is_empty()) {
+            drop(timeout_at(rest, self.subscription.outbox().filled()).await);
+            return Ok(None);
         }
         match self.lagging.pop_front() {
             Some(watcher) => self.catch_up(watcher).await,
@@ -116,6 +123,7 @@ impl Sender {
         let head = self.subscription.head();
         let mut told = None;
         if next <= head {
+            let begun = Instant::now();
             let history = match self.history(next, head, watcher.prev_kv).await? {
                 Past::Kept(history) => history,
                 Past::Compacted(compacted) => {
@@ -123,6 +131,7 @@ impl Sender {
                     return Ok(overtaken.then_some(Told::Overtaken { id: watcher.id, compacted }));
                 }
             };
+            self.pace.read(begun, head, history.revisions.len() / (self.lagging.len() + 1));
             let events = history.revisions.iter().flat_map(|revision| &revision.events);
             told = self.events(watcher.clone(), head, events);
             self.subscription.advance(&watcher, history.next);
