@@ -52,7 +52,11 @@ pub(crate) fn effective(
         secrets: secrets(&given.files, is_set),
         authn: AuthnFragment { internal_token: InternalTokenFragment { signing_key: given.signing_key.clone() } },
         admin: AdminFragment { allow_unauthenticated: given.allow_unauthenticated_admin },
-        iam: IamFragment { issuer: settings.issuer.clone(), trust_domain: Some(settings.trust_domain.clone()) },
+        iam: IamFragment {
+            issuer: settings.issuer.clone(),
+            trust_domain: Some(settings.trust_domain.clone()),
+            ..IamFragment::from(&settings.lifetimes)
+        },
         fleetlock: FleetLockFragment {
             client_auth: Some(word(settings.fleetlock.auth).to_owned()),
             default_slots: Some(settings.fleetlock.default_slots),

@@ -128,6 +128,24 @@ pub(crate) struct IamFragment {
     /// SPIFFE trust domain of nodes and users; the cluster's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trust_domain: Option<String>,
+    /// Seconds that a token lives, unless it was asked for otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_ttl_s: Option<u64>,
+    /// Seconds that a token may be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_token_ttl_s: Option<u64>,
+    /// Seconds that a node's certificate lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate_ttl_s: Option<u64>,
+    /// Seconds that verifiers may keep the published keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jwks_cache_s: Option<u64>,
+    /// Seconds that a server answers about identity without contact to a quorum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale_limit_s: Option<u64>,
+    /// Seconds that a retired signing key is kept before it may be purged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_retirement_s: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -6,6 +6,7 @@ mod chainfire;
 mod effective;
 mod fleetlock;
 mod fragment;
+mod lifetimes;
 mod members;
 mod settings;
 mod validate;

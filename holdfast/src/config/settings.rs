@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use chainfire_server::{AutoCompaction, Limits};
 use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
+use iam_server::Lifetimes;
 
 use super::{Flags, Fragment, fragment::SecretText};
 
@@ -23,6 +24,7 @@ pub(crate) struct Settings {
     /// `iss` of all tokens; none on a server alone, which takes the URL of its HTTP door.
     pub(crate) issuer: Option<String>,
     pub(crate) trust_domain: String,
+    pub(crate) lifetimes: Lifetimes,
     pub(crate) fleetlock: FleetLock,
     pub(crate) chainfire: Chainfire,
     pub(crate) timing: Timing,

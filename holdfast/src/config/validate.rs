@@ -10,6 +10,7 @@ use holdfast_telemetry::Format;
 use super::{
     Finding, Fragment, chainfire, fleetlock,
     fragment::ListenFragment,
+    lifetimes,
     members::{self, host_and_port, is_dns_label},
     settings::{Doors, Log, Member, PeerTls, Settings, Timing},
 };
@@ -51,6 +52,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         require_loopback(&doors, &mut findings);
     }
     let fleetlock = fleetlock::validate(flags.dev, file.fleetlock, &mut findings);
+    let lifetimes = lifetimes::validate(&file.iam, &mut findings);
     let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
     let issuer = issuer(flags.dev, file.iam.issuer, &trust_domain, members.len(), &mut findings);
     let chainfire = chainfire::validate(&file.chainfire, &mut findings);
@@ -74,6 +76,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         trust_domain,
         fleetlock,
         chainfire,
+        lifetimes,
         timing,
         log,
     })

@@ -208,6 +208,7 @@ fn iam_settings(settings: &Settings, doors: &Doors) -> anyhow::Result<iam_server
     let trust_domain = TrustDomain::new(&settings.trust_domain)?;
     let mut iam = iam_server::Settings::new(issuer, trust_domain, &settings.data_dir);
     iam.dev = settings.dev;
+    iam.lifetimes = settings.lifetimes;
     if settings.fleetlock.auth == FleetLockAuth::None {
         iam.warnings.push("reboot locks are given to and taken from whoever asks (fleetlock.client_auth)".to_owned());
     }

@@ -221,7 +221,7 @@ impl Inner {
         let sealed = sealed.ok_or_else(|| Error::Corrupt("the authority's key is missing".to_owned()))?;
         let pkcs8 = self.master.open(label, &sealed.value)?;
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
-        let validity = (self.now_ms(), self.settings.certificate_ttl);
+        let validity = (self.now_ms(), self.settings.lifetimes.certificate);
         authority_key::certify(&certificate, &pkcs8, &request.public_key, node, &spiffe_id, validity, self.random()?)
     }
 

@@ -216,7 +216,7 @@ impl Inner {
             }
         }
         let stale_ms = self.stale_ms();
-        if stale_ms > millis(self.settings.stale_limit) {
+        if stale_ms > millis(self.settings.lifetimes.stale_limit) {
             let seconds = stale_ms / 1000;
             return Err(Refusal::Unavailable(format!("no contact to a quorum for {seconds} s")));
         }

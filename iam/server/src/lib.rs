@@ -39,5 +39,5 @@ pub use clock::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy};
 pub use error::Error;
 pub use genesis::cached_check;
 pub use iam::{Doors, Iam, Status};
-pub use settings::Settings;
+pub use settings::{Lifetimes, Settings};
 pub use spool::{SpoolError, SpoolStatus};

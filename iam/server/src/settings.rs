@@ -18,20 +18,40 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// Gets `decisions/`, `master-key.check` and `iam-ca.pem`.
     pub data: PathBuf,
-    /// Life of a token that did not ask for another.
-    pub token_ttl: Duration,
-    pub max_token_ttl: Duration,
-    pub certificate_ttl: Duration,
+    pub lifetimes: Lifetimes,
+    /// Bytes on disk for logins, issues and secret reads that are not shipped yet.
+    pub decision_budget: u64,
+    /// Bytes on disk for denials that are not shipped yet.
+    pub denial_budget: u64,
+}
+
+/// How long things are good for. All servers should agree; guards of rotations count with the server's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of a token that did not ask for another.
+    pub token: Duration,
+    /// Of any token.
+    pub longest_token: Duration,
+    pub certificate: Duration,
     /// How long verifiers may keep the published keys.
     pub jwks_cache: Duration,
     /// How long this server answers without contact to a quorum.
     pub stale_limit: Duration,
     /// How long a retired signing key is kept before it may be purged.
     pub retirement: Duration,
-    /// Bytes on disk for logins, issues and secret reads that are not shipped yet.
-    pub decision_budget: u64,
-    /// Bytes on disk for denials that are not shipped yet.
-    pub denial_budget: u64,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            token: Duration::from_secs(3600),
+            longest_token: Duration::from_secs(24 * 3600),
+            certificate: Duration::from_secs(24 * 3600),
+            jwks_cache: Duration::from_secs(300),
+            stale_limit: Duration::from_secs(300),
+            retirement: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 impl Settings {
@@ -43,12 +63,7 @@ impl Settings {
             dev: false,
             warnings: Vec::new(),
             data: data.into(),
-            token_ttl: Duration::from_secs(3600),
-            max_token_ttl: Duration::from_secs(24 * 3600),
-            certificate_ttl: Duration::from_secs(24 * 3600),
-            jwks_cache: Duration::from_secs(300),
-            stale_limit: Duration::from_secs(300),
-            retirement: Duration::from_secs(24 * 3600),
+            lifetimes: Lifetimes::default(),
             decision_budget: 64 << 20,
             denial_budget: 8 << 20,
         }
@@ -57,11 +72,11 @@ impl Settings {
     /// The guards of signing-key rotation.
     pub fn timing(&self) -> Timing {
         Timing {
-            jwks_cache_ms: millis(self.jwks_cache),
-            max_ttl_ms: millis(self.max_token_ttl),
-            stale_limit_ms: millis(self.stale_limit),
+            jwks_cache_ms: millis(self.lifetimes.jwks_cache),
+            max_ttl_ms: millis(self.lifetimes.longest_token),
+            stale_limit_ms: millis(self.lifetimes.stale_limit),
             leeway_ms: LEEWAY_S * 1000,
-            retirement_ms: millis(self.retirement),
+            retirement_ms: millis(self.lifetimes.retirement),
         }
     }
 }

@@ -152,7 +152,7 @@ impl Inner {
 
     /// The life that a caller asked for, within the limits.
     pub(crate) fn ttl(&self, seconds: u64) -> Result<Duration, Error> {
-        let (default, max) = (self.settings.token_ttl, self.settings.max_token_ttl);
+        let (default, max) = (self.settings.lifetimes.token, self.settings.lifetimes.longest_token);
         match Duration::from_secs(seconds) {
             Duration::ZERO => Ok(default.min(max)),
             ttl if ttl <= max => Ok(ttl),
@@ -194,7 +194,7 @@ impl Iam {
                 if !is_token_id(jti) {
                     return Err(Error::Invalid("a token is named by its jti".to_owned()));
                 }
-                let until_ms = now_ms + millis(self.0.settings.max_token_ttl) + LEEWAY_S * 1000;
+                let until_ms = now_ms + millis(self.0.settings.lifetimes.longest_token) + LEEWAY_S * 1000;
                 let change = Change::new("iam.TokenRevoke", format!("token/{jti}"));
                 let change = change.put(key::revoked_token(jti), &RevokedToken { revoked_ms: now_ms, until_ms })?;
                 self.revoke_made_by(change, jti, now_ms)?

@@ -23,7 +23,7 @@ pub(super) async fn jwks(State(iam): State<Iam>, headers: HeaderMap) -> Result<R
         Json(iam.jwks()?).into_response()
     };
     response.headers_mut().insert(ETAG, etag);
-    cached(&mut response, iam.0.settings.jwks_cache.as_secs());
+    cached(&mut response, iam.0.settings.lifetimes.jwks_cache.as_secs());
     Ok(response)
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn configuration(State(iam): State<Iam>) -> Response {
         "claims_supported": ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "roles"],
     });
     let mut response = Json(document).into_response();
-    cached(&mut response, iam.0.settings.jwks_cache.as_secs());
+    cached(&mut response, iam.0.settings.lifetimes.jwks_cache.as_secs());
     response
 }
 
