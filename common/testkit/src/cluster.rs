@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::{Binaries, Launch, Server, free_ports, secrets::Secrets};
+use crate::{Binaries, Endpoints, Launch, Server, free_ports, secrets::Secrets};
 
 /// Servers `s1`, `s2`, … with certificates from a peer CA of their own and the same secrets.
 #[derive(Debug)]
@@ -19,12 +19,15 @@ pub struct Cluster {
     servers: Vec<Server>,
 }
 
-/// What the doors for clients speak.
+/// How the servers of a cluster run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doors {
+enum Mode<'a> {
+    /// With `--dev`.
     Plain,
-    /// With the certificate that the server shows its peers.
-    Tls,
+    /// The same with TLS on the doors for clients, and the certificate that the server shows its peers.
+    Secured,
+    /// Without `--dev`, as operators run it. The text is more of the `iam:` section, one line of YAML for each setting.
+    Production(&'a str),
 }
 
 /// The ports of one member. They are fixed, so that a member that was killed comes back where clients know it.
@@ -35,6 +38,13 @@ struct Member {
     http: u16,
     sql: u16,
     peer: u16,
+}
+
+impl Member {
+    fn endpoints(&self) -> Endpoints {
+        let [api, http, sql, peer] = [self.api, self.http, self.sql, self.peer].map(|port| format!("127.0.0.1:{port}"));
+        Endpoints { api, http, sql, peer }
+    }
 }
 
 impl Cluster {
@@ -55,7 +65,7 @@ impl Cluster {
     /// # Errors
     /// When certificates cannot be made or a process cannot be started.
     pub fn start_in(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
-        Self::start_with(binaries, folder, count, Doors::Plain)
+        Self::start_with(binaries, folder, count, Mode::Plain)
     }
 
     /// The same with TLS on every door; the certificates are of [`Cluster::authority`], for 127.0.0.1.
@@ -63,7 +73,21 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start_in`].
     pub fn start_secured(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
-        Self::start_with(binaries, folder, count, Doors::Tls)
+        Self::start_with(binaries, folder, count, Mode::Secured)
+    }
+
+    /// Servers as operators run them, in a folder of their own and all ready: without `--dev`, with TLS on every door and
+    /// with whatever certificates and secrets that takes. `iam` is more of the `iam:` section, one setting a line.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_production(count: usize, iam: &[&str]) -> Result<Self> {
+        let folder = Arc::new(tempfile::Builder::new().prefix("holdfast-").tempdir()?);
+        let iam: String = iam.iter().map(|setting| format!("  {setting}\n")).collect();
+        let mut cluster = Self::start_with(&Binaries::find()?, folder.path(), count, Mode::Production(&iam))?;
+        cluster.keep(&folder);
+        cluster.wait_ready()?;
+        Ok(cluster)
     }
 
     /// The certificate (PEM) that the certificates of the servers in `folder` chain to.
@@ -71,7 +95,7 @@ impl Cluster {
         folder.join("peer-ca/peer-ca.pem")
     }
 
-    fn start_with(binaries: &Binaries, folder: &Path, count: usize, doors: Doors) -> Result<Self> {
+    fn start_with(binaries: &Binaries, folder: &Path, count: usize, mode: Mode<'_>) -> Result<Self> {
         let holdfast = binaries.path("holdfast");
         let members = (1..=count)
             .map(|number| {
@@ -92,7 +116,7 @@ impl Cluster {
             let issued = peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
             let certificates = Certificates::parse(&issued)?;
             let config = own.join("holdfast.yaml");
-            fs::write(&config, configuration(member, &members, &certificates, &secrets, doors))
+            fs::write(&config, configuration(member, &members, &certificates, &secrets, mode))
                 .with_context(|| format!("cannot write {}", config.display()))?;
             servers.push(Server::start(Launch {
                 name: member.name.clone(),
@@ -101,6 +125,8 @@ impl Cluster {
                 logs: folder.join("logs"),
                 config: Some(config),
                 admin_token: secrets.admin_token.clone(),
+                dev: !matches!(mode, Mode::Production(_)),
+                endpoints: Some(member.endpoints()),
                 arguments: Vec::new(),
                 environment: Vec::new(),
             })?);
@@ -176,7 +202,7 @@ fn configuration(
     members: &[Member],
     certificates: &Certificates,
     secrets: &Secrets,
-    doors: Doors,
+    mode: Mode<'_>,
 ) -> String {
     let mut text = format!("name: {}\nmembers:\n", own.name);
     for member in members {
@@ -200,8 +226,16 @@ fn configuration(
         quoted(&secrets.signing_key),
         quoted(&secrets.master_key),
     );
-    if doors == Doors::Tls {
+    if mode != Mode::Plain {
         let _ = writeln!(text, "tls:\n  cert: {}\n  key: {}", quoted(&certificates.cert), quoted(&certificates.key));
+    }
+    if let Mode::Production(iam) = mode {
+        let issuer = members.first().map_or(own.http, |first| first.http);
+        let _ = write!(
+            text,
+            "fleetlock: {{client_auth: basic}}\n\
+             iam:\n  trust_domain: testkit\n  issuer: \"https://127.0.0.1:{issuer}\"\n{iam}",
+        );
     }
     text
 }

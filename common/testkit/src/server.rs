@@ -38,7 +38,11 @@ pub struct Launch {
     pub config: Option<PathBuf>,
     /// The bootstrap token's file; a `--dev` server without configuration makes it itself.
     pub admin_token: PathBuf,
-    /// More arguments for `holdfast serve --dev`.
+    /// Whether it runs with `--dev`.
+    pub dev: bool,
+    /// Where it listens, for a server that does not write it down, which only one with `--dev` does.
+    pub endpoints: Option<Endpoints>,
+    /// More arguments for `holdfast serve`.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
 }
@@ -54,6 +58,8 @@ impl Launch {
             data,
             logs: folder.join("logs"),
             config: None,
+            dev: true,
+            endpoints: None,
             arguments: Vec::new(),
             environment: Vec::new(),
         }
@@ -61,7 +67,7 @@ impl Launch {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(["serve", "--dev"]).arg("--data-dir").arg(&self.data);
+        command.arg("serve").args(self.dev.then_some("--dev")).arg("--data-dir").arg(&self.data);
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
@@ -128,7 +134,7 @@ impl Server {
         waited.map_err(|error| error.context(self.log_tail()))
     }
 
-    /// Where the server listens, once it has printed `ready` and written that down.
+    /// Where the server listens, once it has printed `ready`.
     ///
     /// # Errors
     /// When it has ended.
@@ -156,6 +162,9 @@ impl Server {
     /// # Errors
     /// Before the server is ready.
     pub fn endpoints(&self) -> Result<Endpoints> {
+        if let Some(known) = &self.launch.endpoints {
+            return Ok(known.clone());
+        }
         let path = self.endpoints_file();
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is not as expected", path.display()))

@@ -14,6 +14,7 @@
 //! | [`clients`] | unchanged public clients work on every door |
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
+//! | [`rotation`] | the signing key is rotated while servers are killed, and nobody is refused before his time |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
 //! | [`three`] | three servers go on without one, whichever |
 //! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
@@ -39,6 +40,7 @@ mod reboots;
 mod refusals;
 mod requests;
 mod restart;
+mod rotation;
 mod strangers;
 mod three;
 mod tokens;

@@ -23,8 +23,10 @@ pub(crate) const PLANE: &str = "system/iam";
 const CHECK_FILE: &str = "master-key.check";
 const TRUST_FILE: &str = "iam-ca.pem";
 const CHECK_VERSION: u16 = 1;
-/// How often contact to a quorum is looked for.
+/// How often contact to a quorum is looked for, at least.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// So many times it is looked for before the last contact is too long ago.
+const LOOKS: u32 = 4;
 /// Pause before an attempt is repeated.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -51,18 +53,15 @@ impl Iam {
         loop {
             let look = async {
                 let open = self.0.settle().await;
-                if open {
-                    self.0.look_for_quorum().await;
-                }
-                open
+                (open, open && self.0.look_for_quorum().await)
             };
-            let open = tokio::select! {
+            let (open, contact) = tokio::select! {
                 () = stop.requested() => return,
-                open = look => open,
+                found = look => found,
             };
             tokio::select! {
                 () = stop.requested() => return,
-                () = sleep(if open { HEARTBEAT } else { RETRY }) => {}
+                () = sleep(if contact { self.0.heartbeat() } else { RETRY }) => {}
                 // Whoever waits for a genesis looks at once; open doors look again at the next heartbeat.
                 changed = changes.changed(), if !open => if changed.is_err() { return },
             }
@@ -207,10 +206,18 @@ impl Inner {
         Ok(decided.is_none_or(|bootstrap| bootstrap.value.enabled))
     }
 
-    async fn look_for_quorum(&self) {
-        if let Ok(Ok(_)) = timeout(HEARTBEAT, self.records.store().barrier()).await {
-            self.contact_ms.store(self.clock.steady_ms(), Ordering::Relaxed);
+    /// Whether there is contact to a quorum.
+    async fn look_for_quorum(&self) -> bool {
+        let asked_ms = self.clock.steady_ms();
+        let contact = matches!(timeout(self.heartbeat(), self.records.store().barrier()).await, Ok(Ok(_)));
+        if contact {
+            self.contact_ms.store(asked_ms, Ordering::Relaxed);
         }
+        contact
+    }
+
+    fn heartbeat(&self) -> Duration {
+        HEARTBEAT.min(self.settings.lifetimes.stale_limit / LOOKS)
     }
 
     /// Leaves in the data folder what the next start tests before Raft runs, and the roots for TLS listeners.

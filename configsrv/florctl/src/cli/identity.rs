@@ -141,7 +141,13 @@ pub(crate) enum Key {
         #[arg(allow_hyphen_values = true)]
         kid: String,
         #[arg(long)]
-        now: bool,
+        dry_run: bool,
+    },
+    /// Forget a retired key.
+    Purge {
+        // It is base64url, which may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
         #[arg(long)]
         dry_run: bool,
     },

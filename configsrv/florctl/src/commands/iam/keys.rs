@@ -20,7 +20,8 @@ pub(super) async fn run(command: Key, channel: Channel, output: Format) -> Resul
             (client.add_signing_key(request).await, dry_run)
         }
         Key::Activate { kid, now, dry_run } => (client.activate_signing_key(step(kid, now, dry_run)).await, dry_run),
-        Key::Retire { kid, now, dry_run } => (client.retire_signing_key(step(kid, now, dry_run)).await, dry_run),
+        Key::Retire { kid, dry_run } => (client.retire_signing_key(step(kid, false, dry_run)).await, dry_run),
+        Key::Purge { kid, dry_run } => (client.purge_signing_key(step(kid, false, dry_run)).await, dry_run),
     };
     show(&answer.map_err(refused)?.into_inner(), rehearsed, output)
 }
