@@ -190,7 +190,7 @@ async fn what_cannot_be_now_is_a_failed_precondition() -> anyhow::Result<()> {
 }
 
 /// Waits for a metric's value.
-async fn until(server: &TestServer, line: &str) -> anyhow::Result<()> {
+pub(crate) async fn until(server: &TestServer, line: &str) -> anyhow::Result<()> {
     let seen = async {
         while !ask(server, "GET", "/metrics").await?.1.lines().any(|found| found == line) {
             sleep(Duration::from_millis(20)).await;

@@ -138,6 +138,8 @@ async fn old_values_are_those_of_the_revision_before() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
     let mut live = Stream::open(&server).await?;
     live.created(WatchCreateRequest { prev_kv: true, ..on("a") }).await?;
+    let mut unasked = Stream::open(&server).await?;
+    unasked.created(on("a")).await?;
     server.kv().put(put("a", "1")).await?;
     server.kv().put(put("a", "2")).await?;
     server.kv().delete_range(delete("a")).await?;
@@ -154,6 +156,12 @@ async fn old_values_are_those_of_the_revision_before() -> anyhow::Result<()> {
     let mut past = Stream::open(&server).await?;
     past.created(WatchCreateRequest { prev_kv: true, start_revision: 2, ..on("a") }).await?;
     assert_eq!(past.next().await?.events.iter().map(told).collect::<Vec<_>>(), expected);
+    // Who did not ask is told none.
+    past.created(WatchCreateRequest { start_revision: 2, ..on("a") }).await?;
+    assert_eq!(past.next().await?.events.iter().map(old_value).collect::<Vec<_>>(), [const { None }; 4]);
+    for _ in &expected {
+        assert_eq!(unasked.next().await?.events.iter().map(old_value).collect::<Vec<_>>(), [None]);
+    }
 
     server.kv().compact(CompactionRequest { revision: 3, physical: true }).await?;
     let mut kept = Stream::open(&server).await?;
