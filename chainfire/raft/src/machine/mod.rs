@@ -3,6 +3,8 @@
 mod apply;
 mod contract;
 mod heads;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use apply::Applier;
 pub use contract::{Applied, Halt, Machine};
