@@ -53,6 +53,11 @@ impl Layout {
         self.cache.join("bin")
     }
 
+    /// The Python environment of tests' clients.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.cache.join("python")
+    }
+
     /// The crate `etcd-client` with its tests, a folder for each release.
     pub(crate) fn etcd_client(&self) -> PathBuf {
         self.cache.join("etcd-client")

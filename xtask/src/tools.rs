@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -33,6 +34,10 @@ enum Source {
         folder: &'static str,
         package: &'static str,
     },
+    /// A Python with the libraries that a file lists, each with its version.
+    Python {
+        requirements: &'static str,
+    },
     /// One file of a Debian package that must not be installed, since its service would start.
     Unpacked {
         package: &'static str,
@@ -52,6 +57,10 @@ const CLIENTS: &[Client] = &[
             names: &[&["protobuf-compiler", "libprotobuf-dev"]],
         }),
     },
+    Client {
+        program: "holdfast-python",
+        source: Source::Python { requirements: "holdfast/tests/python/requirements.txt" },
+    },
     // What chainfire is held against. Not clients, but as optional and as required as those.
     Client {
         program: "etcd-3.6",
@@ -68,6 +77,7 @@ pub(crate) fn ensure_clients(layout: &Layout) -> Result<()> {
             Source::Package(package) => packages.push(*package),
             Source::Go(module) => go_install(layout, module)?,
             Source::GoTool { folder, package } => go_build(layout, client.program, folder, package)?,
+            Source::Python { requirements } => python(layout, client.program, requirements)?,
             Source::Unpacked { package, file } => unpack(layout, client.program, package, file)?,
         }
     }
@@ -99,6 +109,24 @@ fn go(purpose: &str) -> Result<PathBuf> {
     programs::find("go").or_else(|| known.is_file().then(|| known.to_owned())).with_context(|| {
         format!("{purpose} is missing, and so is Go to build it with; install Go or put the program into PATH")
     })
+}
+
+/// Makes an environment of its own with the libraries, and a program that starts its interpreter.
+fn python(layout: &Layout, program: &str, requirements: &str) -> Result<()> {
+    if programs::output(Command::new("python3").args(["-c", "import ensurepip"])).is_err() {
+        install(&[Package { purpose: "Python", names: &[&["python3", "python3-venv"]] }])?;
+    }
+    let folder = layout.python();
+    println!("installing {requirements}");
+    programs::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--requirement"]).arg(layout.root().join(requirements));
+    programs::run(&mut pip)?;
+    let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", folder.join("bin/python").display());
+    let path = bin(layout)?.join(program);
+    fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} a program", path.display()))
 }
 
 /// Fetches a package and takes one program out of it.

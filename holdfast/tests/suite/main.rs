@@ -15,6 +15,7 @@
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
 //! | [`rotation`] | the signing key is rotated while servers are killed, and nobody is refused before his time |
+//! | [`foreign`] | stock libraries of another language verify tokens and replace credentials |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
 //! | [`three`] | three servers go on without one, whichever |
 //! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
@@ -23,7 +24,7 @@
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
-//! [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
+//! [`plane`] servers as operators run them, [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
 
 mod backups;
 mod clients;
@@ -31,10 +32,12 @@ mod command_line;
 mod doors;
 mod drop_in;
 mod faults;
+mod foreign;
 mod grpcurl;
 mod history;
 mod http;
 mod lab;
+mod plane;
 mod programs;
 mod reboots;
 mod refusals;
