@@ -6,6 +6,7 @@
 mod support;
 
 use std::{
+    collections::HashMap,
     fs,
     io::ErrorKind,
     net::TcpListener,
@@ -15,6 +16,7 @@ use std::{
 };
 
 use chainfire_raft::{FatalHook, ProposeError, ReadError, Slot, Timing, TransferError, peer_ca};
+use futures::future::join_all;
 use holdfast_testkit::copy_folder;
 use support::{Plan, Server, eventually};
 
@@ -75,6 +77,31 @@ fn acknowledged_writes_survive_the_leader() {
     }
     let servers = plan.start_all();
     assert_eq!(servers[1].pairs(), expected);
+}
+
+/// Commands that are applied together: whose answer is whose?
+#[test]
+fn everybody_has_the_answer_of_the_own_command() {
+    let mut plan = Plan::new(3);
+    let servers = plan.start_all();
+    leader(&servers);
+    for (at, server) in servers.iter().enumerate() {
+        let commands: Vec<_> = (0..100).map(|number| format!("key{at}/{number}={number}")).collect();
+        let proposals = commands.iter().cloned().map(|command| {
+            let group = server.group().clone();
+            async move { group.propose(command.into_bytes()).await }
+        });
+        let answers = server.run(join_all(proposals.collect::<Vec<_>>()));
+        let published = server.group().machine().published.lock().unwrap().clone();
+        // The ledger answers with a command's number among all.
+        let numbers = published.iter().zip(1_u64..).map(|((at, command), number)| ((at.index, command), number));
+        let numbers: HashMap<_, _> = numbers.collect();
+        for (command, committed) in commands.iter().zip(answers) {
+            let committed = committed.unwrap();
+            let number = numbers[&(committed.index, command)];
+            assert_eq!(committed.answer, number.to_be_bytes(), "{command}");
+        }
+    }
 }
 
 #[test]
