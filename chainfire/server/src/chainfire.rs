@@ -24,6 +24,7 @@ use crate::{
     integrity::{Differs, Inspector},
     lease::{Desk, Expiry, Keeper, Lessor},
     members::Members,
+    memory::Memory,
     metrics::{Grpc, Metrics, Sampled},
     store::Store,
     users::{AuthSettings, AuthTokenError, SimpleTokens, Users},
@@ -53,6 +54,9 @@ pub struct Config {
     pub profile: Profile,
     /// A unary call that takes longer is worth a line in the log.
     pub slow_call: Duration,
+    /// Bytes of all answers that are read and not sent yet, beyond which long reads are refused; a part of the machine's
+    /// memory if none.
+    pub answer_bytes: Option<usize>,
     /// How etcd's own users prove themselves, where they have any say.
     pub auth: AuthSettings,
 }
@@ -86,6 +90,7 @@ pub struct Chainfire {
     folder: PathBuf,
     metrics: Metrics,
     grpc: Arc<Grpc>,
+    memory: Memory,
 }
 
 impl Chainfire {
@@ -117,12 +122,19 @@ impl Chainfire {
         let keeper = Arc::new(Keeper::new(store.clone(), desk.clone(), lessor.clone(), patience));
         let directory = Arc::new(Directory::new(members, store.clone(), config.client_urls.clone()));
 
-        let profile = config.profile;
-        let sampled = Sampled { store: store.clone(), hub: hub.clone(), directory: directory.clone(), profile };
+        let memory = Memory::new(config.limits.receive_bytes(), config.answer_bytes);
+        let sampled = Sampled {
+            store: store.clone(),
+            hub: hub.clone(),
+            directory: directory.clone(),
+            profile: config.profile,
+            memory: memory.clone(),
+        };
         let grpc = Arc::new(Grpc::default());
         metrics.register(|registry| {
             counts.register(registry);
             grpc.register(registry);
+            Metrics::register_refusals(registry, &memory);
             Metrics::register_raft(registry, node.metrics(), store.group().metrics().clone());
             registry.register_collector(Box::new(sampled));
         });
@@ -142,6 +154,7 @@ impl Chainfire {
             folder: node.data_dir().to_owned(),
             metrics: counts,
             grpc,
+            memory,
         })
     }
 
@@ -172,6 +185,7 @@ impl Chainfire {
             users,
             metrics: self.metrics.clone(),
             grpc: self.grpc.clone(),
+            memory: self.memory.clone(),
             copies: Copies::new(self.sources.clone(), self.folder.clone()),
             progress_interval: self.config.progress_interval,
             min_ttl: min_ttl(self.config.timing),
@@ -187,7 +201,7 @@ impl Chainfire {
 
     /// etcd's HTTP paths, to be put in front of [`Chainfire::routes`] and what guards them.
     pub fn gateway(&self) -> Result<Gateway, GatewayError> {
-        Gateway::new(self.config.profile, self.store.limits().receive_bytes())
+        Gateway::new(self.config.profile, self.store.limits().receive_bytes(), self.memory.requests.clone())
     }
 
     /// `/health` and `/version`.
@@ -305,6 +319,7 @@ impl Config {
             corrupt_check: None,
             profile: Profile::default(),
             slow_call: Duration::from_millis(300),
+            answer_bytes: None,
             auth: AuthSettings::default(),
         }
     }

@@ -8,6 +8,7 @@
 //! - `store`: typed proposals and reads.
 //! - `api`: the services; `wire`: their messages; `permit`: who may touch which keys.
 //! - `users`: etcd's own authentication, in the drop-in server.
+//! - `memory`: what calls may take of it.
 //! - `gateway`: the same services in JSON.
 //! - `watch`: the hub, streams, and catching up from the disk.
 //! - `integrity`: whether all members hold the same.
@@ -30,6 +31,7 @@ mod integrity;
 mod lease;
 mod machine;
 mod members;
+mod memory;
 mod metrics;
 mod permit;
 mod profile;

@@ -23,5 +23,5 @@ pub use complaints::Complaints;
 pub use error::{Error, Kind};
 pub use listener::{Connection, KnownBy, Limits, serve};
 pub use offer::{TlsOffer, TlsVersion};
-pub use strangers::Standing;
+pub use strangers::{Standing, Weight};
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};

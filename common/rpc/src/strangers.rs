@@ -37,6 +37,14 @@ struct Place {
     number: u64,
     cut: CancellationToken,
     requests: AtomicUsize,
+    weight: Weight,
+}
+
+/// Bytes that the requests and the answers of one connection take in memory, counted by whoever bounds them.
+#[derive(Debug, Default)]
+pub struct Weight {
+    pub requests: AtomicUsize,
+    pub answers: AtomicUsize,
 }
 
 /// One request of a stranger; it ends when this is dropped.
@@ -60,7 +68,8 @@ impl Strangers {
         table.count += 1;
         table.open.entry(source).or_default().insert(number, cut.clone());
         let strangers = Arc::downgrade(self);
-        Standing(Arc::new(Place { strangers, source, number, cut, requests: AtomicUsize::new(0) }))
+        let (requests, weight) = (AtomicUsize::new(0), Weight::default());
+        Standing(Arc::new(Place { strangers, source, number, cut, requests, weight }))
     }
 
     /// Cuts one connection, for a caller that needs its place.
@@ -95,6 +104,10 @@ impl Standing {
     /// The caller is known; the connection is cut for nobody any more.
     pub fn known(&self) {
         self.0.leave();
+    }
+
+    pub fn weight(&self) -> &Weight {
+        &self.0.weight
     }
 
     pub(crate) fn is_stranger(&self) -> bool {

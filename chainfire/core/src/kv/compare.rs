@@ -10,7 +10,7 @@ use super::{
 use crate::{Failure, lease::LeaseId};
 
 /// Whether every compare holds now; none at all hold.
-pub(super) fn all_hold(read: &dyn Read, compares: &[Compare], budget: &mut Budget) -> Result<bool, Failure> {
+pub(super) fn all_hold(read: &dyn Read, compares: &[Compare], budget: &mut Budget<'_>) -> Result<bool, Failure> {
     for compare in compares {
         if !holds(read, compare, budget)? {
             return Ok(false);
@@ -20,7 +20,7 @@ pub(super) fn all_hold(read: &dyn Read, compares: &[Compare], budget: &mut Budge
 }
 
 /// A range compare must hold for every key; without any key it is treated like one key that does not exist.
-fn holds(read: &dyn Read, compare: &Compare, budget: &mut Budget) -> Result<bool, Failure> {
+fn holds(read: &dyn Read, compare: &Compare, budget: &mut Budget<'_>) -> Result<bool, Failure> {
     if let Keys::One(key) = &compare.keys {
         let version = live::live(read, key, Revision::MAX)?;
         return holds_for(read, compare, version.as_ref(), budget);
@@ -42,7 +42,7 @@ fn holds_for(
     read: &dyn Read,
     compare: &Compare,
     version: Option<&Version>,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<bool, Failure> {
     let live = version.and_then(|version| version.live);
     let ordering = match &compare.operand {

@@ -28,6 +28,7 @@ mod versions;
 mod writer;
 
 pub use answer::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+pub use budget::Payer;
 pub use check::{check_keys, check_put, check_txn, is_read_only};
 pub use compact::{CompactStep, compact_step, compaction_pending};
 pub use event::{Event, EventKind, RevisionEvents};

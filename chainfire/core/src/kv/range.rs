@@ -3,27 +3,27 @@ use std::cmp::Ordering;
 use holdfast_keyspace::Read;
 
 use super::{
-    Budget, Filters, Keys, OpAnswer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp,
+    Budget, Filters, Keys, OpAnswer, Payer, Range, RangeAnswer, Revision, SortOrder, SortTarget, Txn, TxnAnswer, TxnOp,
     check_keys, compacted_revision, compare, current_revision,
     index::{Live, Version},
     live::{self, LiveKeys},
 };
 use crate::{Failure, Halt, UserError};
 
-/// Reads one revision of the user keyspace, from any consistent view of the state.
-pub fn range(read: &dyn Read, request: &Range) -> Result<RangeAnswer, Failure> {
+/// Reads one revision of the user keyspace, from any consistent view of the state, as long as `payer` agrees.
+pub fn range(read: &dyn Read, request: &Range, payer: Payer<'_>) -> Result<RangeAnswer, Failure> {
     check_keys(&request.keys)?;
     let current = current_revision(read)?;
     check_readable(read, request.at, current)?;
-    range_within(read, request, current, &mut Budget::of_answer())
+    range_within(read, request, current, &mut Budget::of_answer(payer))
 }
 
 /// Runs a transaction that only reads, without the log. Whether it does is [`super::is_read_only`].
-pub fn read_txn(read: &dyn Read, txn: &Txn) -> Result<TxnAnswer, Failure> {
-    read_txn_within(read, txn, &mut Budget::of_answer())
+pub fn read_txn(read: &dyn Read, txn: &Txn, payer: Payer<'_>) -> Result<TxnAnswer, Failure> {
+    read_txn_within(read, txn, &mut Budget::of_answer(payer))
 }
 
-fn read_txn_within(read: &dyn Read, txn: &Txn, budget: &mut Budget) -> Result<TxnAnswer, Failure> {
+fn read_txn_within(read: &dyn Read, txn: &Txn, budget: &mut Budget<'_>) -> Result<TxnAnswer, Failure> {
     let revision = current_revision(read)?;
     let succeeded = compare::all_hold(read, &txn.compare, budget)?;
     let ops = if succeeded { &txn.success } else { &txn.failure };
@@ -44,8 +44,14 @@ fn read_txn_within(read: &dyn Read, txn: &Txn, budget: &mut Budget) -> Result<Tx
     Ok(TxnAnswer { revision, succeeded, responses })
 }
 
-/// Rows that are read together; the budget is asked between them.
+/// Rows that are read together at most; the budget is asked between them.
 const ROWS_AT_ONCE: usize = 128;
+
+/// The first of them, before it is known how long they are.
+const ROWS_AT_FIRST: usize = 8;
+
+/// Bytes that rows have that are read together, as far as those before them can tell.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// What the compacted revision is compared as before the first compaction.
 const NEVER: Revision = Revision(-1);
@@ -67,7 +73,7 @@ pub(super) fn range_within(
     read: &dyn Read,
     request: &Range,
     current: Revision,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<RangeAnswer, Failure> {
     let at = request.at.filter(|at| at.0 >= 0).unwrap_or(current);
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
@@ -98,16 +104,20 @@ pub(super) fn range_within(
     }
     // Only a sort by value has to look at what it will not return.
     let mut kvs = Vec::with_capacity(versions.len());
-    for some in versions.chunks(ROWS_AT_ONCE) {
+    let (mut rest, mut at_once) = (versions.as_slice(), ROWS_AT_FIRST);
+    while !rest.is_empty() {
         let first = kvs.len();
+        let (some, others) = rest.split_at(at_once.min(rest.len()));
         if request.keys_only && !by_value {
             kvs.extend(some.iter().map(|(version, live)| version.clone().without_value(*live)));
         } else {
             let rows: Vec<_> = some.iter().map(|(version, _)| version.row).collect();
             kvs.append(&mut live::load_all(read, &rows)?);
         }
-        let new = kvs.iter().skip(first);
-        new.map(|kv| kv.key.len() + kv.value.len()).try_for_each(|bytes| budget.pay(bytes))?;
+        let bytes: usize = kvs.iter().skip(first).map(|kv| kv.key.len() + kv.value.len()).sum();
+        budget.pay(bytes)?;
+        at_once = (some.len() * BYTES_AT_ONCE / bytes.max(1)).clamp(1, ROWS_AT_ONCE);
+        rest = others;
     }
     if by_value {
         sort(&mut kvs, order, |a, b| a.value.cmp(&b.value));
@@ -128,7 +138,7 @@ fn select(
     keys: &Keys,
     at: Revision,
     keep: usize,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<(Vec<Found>, u64), Failure> {
     if let Keys::One(key) = keys {
         let found = live::live(read, key, at)?.and_then(|version| version.live.map(|live| (version, live)));
@@ -141,6 +151,7 @@ fn select(
         && let Some(version) = keys.next()
     {
         let version = version?;
+        budget.found(&version)?;
         found.extend(version.live.map(|live| (version, live)));
         budget.walked(&mut keys)?;
     }

@@ -24,7 +24,7 @@ enum Step<'a> {
 }
 
 /// Evaluates all compares, nested ones included, against the state before the transaction.
-pub(crate) fn choose<'a>(read: &dyn Read, txn: &'a Txn, budget: &mut Budget) -> Result<Path<'a>, Failure> {
+pub(crate) fn choose<'a>(read: &dyn Read, txn: &'a Txn, budget: &mut Budget<'_>) -> Result<Path<'a>, Failure> {
     let succeeded = compare::all_hold(read, &txn.compare, budget)?;
     let ops = if succeeded { &txn.success } else { &txn.failure };
     let mut steps = Vec::with_capacity(ops.len());
@@ -69,7 +69,7 @@ impl<'a> Path<'a> {
 }
 
 /// Carries out a checked path. Only its budget can end it early; the caller then drops what was written.
-pub(crate) fn run(writer: &mut Writer<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<TxnAnswer, Failure> {
+pub(crate) fn run(writer: &mut Writer<'_>, path: &Path<'_>, budget: &mut Budget<'_>) -> Result<TxnAnswer, Failure> {
     let mut responses = Vec::with_capacity(path.steps.len());
     for step in &path.steps {
         responses.push(match step {

@@ -10,7 +10,7 @@ use chainfire_core::{
 
 use holdfast_keyspace::{Error, KeyRange, Memory, Order, Read, Scan, Table};
 
-use crate::store::{Store, between, bytes, keys_of, one, pair};
+use crate::store::{Store, anything, between, bytes, keys_of, one, pair};
 
 fn abc() -> Store {
     let mut store = Store::new();
@@ -204,11 +204,11 @@ fn a_key_with_a_long_history_is_one_seek_at_any_revision_and_never_a_walk_throug
     store.set("next", "1");
     for at in [None, Some(Revision(2)), Some(Revision(500))] {
         let counted = Counted { state: &store.state, seeks: Cell::new(0), pairs: Cell::new(0) };
-        let answer = kv::range(&counted, &Range { at, ..Range::of(one("hot")) }).unwrap();
+        let answer = kv::range(&counted, &Range { at, ..Range::of(one("hot")) }, &mut anything).unwrap();
         assert_eq!((answer.count, counted.seeks.get(), counted.pairs.get()), (1, 1, 1));
 
         let counted = Counted { state: &store.state, seeks: Cell::new(0), pairs: Cell::new(0) };
-        kv::range(&counted, &Range { at, ..Range::of(between("a", "z")) }).unwrap();
+        kv::range(&counted, &Range { at, ..Range::of(between("a", "z")) }, &mut anything).unwrap();
         assert!(counted.seeks.get() <= 4 && counted.pairs.get() < 60, "{} pairs", counted.pairs.get());
     }
 }

@@ -3,12 +3,15 @@
 use chainfire_core::{
     UserError,
     kv::{
-        Compare, Keys, OpAnswer, Operand, Put, Range, Relation, Revision, Txn, TxnOp, check_txn, is_read_only, read_txn,
+        self, Compare, Keys, OpAnswer, Operand, Put, Range, Relation, Revision, Txn, TxnOp, check_txn, is_read_only,
+        read_txn,
     },
     lease::LeaseId,
 };
 
-use crate::store::{Store, all_of, between, bytes, compare, delete_op, keys_of, one, pair, put_op, range_op, refused};
+use crate::store::{
+    Store, all_of, anything, between, bytes, compare, delete_op, keys_of, one, pair, put_op, range_op, refused,
+};
 
 fn holds(store: &mut Store, condition: Compare) -> bool {
     store.txn(Txn { compare: vec![condition], ..Txn::default() }).unwrap().succeeded
@@ -206,11 +209,11 @@ fn a_read_only_transaction_needs_no_log() {
         failure: vec![],
     };
     assert!(is_read_only(&txn) && !is_read_only(&all_of([TxnOp::Txn(txn.clone())])));
-    let answer = read_txn(&store.state, &txn).unwrap();
+    let answer = read_txn(&store.state, &txn, &mut anything).unwrap();
     let [OpAnswer::Range(range)] = answer.responses.as_slice() else { panic!("{answer:?}") };
     assert_eq!((answer.succeeded, keys_of(range), answer.revision), (true, vec!["a"], Revision(2)));
     assert_eq!(store.txn(txn).unwrap(), answer);
-    assert!(read_txn(&store.state, &all_of([put_op("a", "2")])).is_err());
+    assert!(read_txn(&store.state, &all_of([put_op("a", "2")]), &mut anything).is_err());
 }
 
 /// §2.4: outside a transaction a negative revision is the newest one; inside it is one that was before everything.
@@ -223,7 +226,7 @@ fn a_negative_revision_inside_a_transaction_is_compacted_once_anything_is() {
     assert_eq!(store.txn(at(-2)), Err(UserError::Compacted));
     store.compact(1).unwrap();
     assert_eq!(store.txn(at(-1)), Err(UserError::Compacted));
-    assert_eq!(refused(read_txn(&store.state, &at(-1))), Err(UserError::Compacted));
+    assert_eq!(refused(read_txn(&store.state, &at(-1), &mut anything)), Err(UserError::Compacted));
 }
 
 /// §2.4: with both faults, a put alone is refused for its lease and a put in a transaction for its key.
@@ -274,4 +277,28 @@ fn transactions_side_by_side_do_not_multiply_without_bounds() {
     let inner = || TxnOp::Txn(all_of(vec![range_op(one("a")); 64]));
     assert_eq!(check_txn(&all_of(vec![inner(); 31]), 128), Ok(()));
     assert_eq!(check_txn(&all_of(vec![inner(); 32]), 128), Err(UserError::TooManyOps));
+}
+
+/// What a server has in memory for all its callers is bounded, too: short answers are free, longer ones need an agreement
+/// for each further part.
+#[test]
+fn a_read_ends_where_nobody_agrees_to_more() {
+    let mut store = Store::new();
+    for key in 0..1_000 {
+        store.set(&format!("{key:04}"), &"x".repeat(1_000));
+    }
+    let first = |limit| Range { limit, ..Range::of(between("0", "9")) };
+    let mut never = |_| false;
+    assert_eq!(kv::range(&store.state, &first(10), &mut never).unwrap().kvs.len(), 10);
+    assert_eq!(refused(kv::range(&store.state, &first(20), &mut never)), Err(UserError::TooManyRequests));
+    let txn = all_of([TxnOp::Range(first(10)), TxnOp::Range(first(10))]);
+    assert_eq!(refused(read_txn(&store.state, &txn, &mut never)), Err(UserError::TooManyRequests));
+
+    let mut agreed = 0;
+    let mut at_most = |bytes| {
+        agreed += bytes;
+        agreed <= 500_000
+    };
+    assert_eq!(refused(kv::range(&store.state, &first(0), &mut at_most)), Err(UserError::TooManyRequests));
+    assert!((500_000..700_000).contains(&agreed), "{agreed}");
 }

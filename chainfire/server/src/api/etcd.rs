@@ -27,6 +27,7 @@ use crate::{
     Error, Profile,
     directory::Directory,
     lease::Keeper,
+    memory::Memory,
     metrics::{Grpc, Metrics},
     permit::Permit,
     store::Store,
@@ -56,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) users: Option<Arc<Users>>,
     pub(crate) metrics: Metrics,
     pub(crate) grpc: Arc<Grpc>,
+    pub(crate) memory: Memory,
     pub(crate) copies: Copies,
     /// Between two progress notifications of an idle watcher.
     pub(crate) progress_interval: Duration,
@@ -91,6 +93,8 @@ impl Etcd {
         let receive = self.store.limits().receive_bytes();
         let front = Arc::new(Front {
             grpc: self.grpc.clone(),
+            requests: self.memory.requests.clone(),
+            largest: receive,
             profile: self.profile,
             slow: self.slow_call,
             store: self.store.clone(),

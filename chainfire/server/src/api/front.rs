@@ -14,11 +14,15 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
 use super::{demands::Demands, learner, oversize, release, traffic};
-use crate::{Profile, metrics::Grpc, store::Store, users::Gate};
+use crate::{Profile, memory::Bound, metrics::Grpc, store::Store, users::Gate};
 
 /// The stages, in the order in which a call passes them.
 pub(super) struct Front {
     pub(super) grpc: Arc<Grpc>,
+    /// Of which every message takes a part.
+    pub(super) requests: Arc<Bound>,
+    /// Bytes of the largest message that is read at all.
+    pub(super) largest: usize,
     pub(super) profile: Profile,
     /// A unary call that takes longer is worth a line in the log.
     pub(super) slow: Duration,
@@ -40,7 +44,7 @@ impl Front {
         let Some(method) = self.grpc.method(request.uri().path()) else {
             return self.judged(request, service).await;
         };
-        let (request, call) = traffic::begin(self.grpc.clone(), method, self.slow, request);
+        let (request, call) = traffic::begin(self, method, request);
         let response = self.judged(request, service).await;
         call.answered(response)
     }

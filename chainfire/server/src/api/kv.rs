@@ -17,8 +17,8 @@ use crate::{Error, wire};
 #[tonic::async_trait]
 impl Kv for Etcd {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        let caller = Caller::of(request.extensions());
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
+        let caller = Caller::of(&extensions);
         let serializable = request.serializable;
         if !serializable && self.store.group().is_learner() {
             return Err(Error::NotForLearner.into());
@@ -32,14 +32,16 @@ impl Kv for Etcd {
         let view = self.store.view();
         self.permit_in(&view, &caller, |permit| permit.range(&range))?;
         let one = matches!(range.keys, Keys::One(_));
-        let answer = read_in(view, one, move |read| Ok(kv::range(read, &range)?)).await?;
-        Ok(Response::new(wire::range_response(self.header(answer.revision), answer)))
+        let mut hold = self.memory.answers.hold(&extensions);
+        let read = move |read: &dyn Read| Ok((kv::range(read, &range, &mut |bytes| hold.add(bytes))?, hold));
+        let (answer, hold) = read_in(view, one, read).await?;
+        Ok(hold.until_sent(wire::range_response(self.header(answer.revision), answer)))
     }
 
     type RangeStreamStream = RangeParts;
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<RangeParts>, Status> {
-        Ok(Response::new(self.range_parts(request).await?))
+        self.range_parts(request).await
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
@@ -64,8 +66,8 @@ impl Kv for Etcd {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let caller = Caller::of(request.extensions());
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
+        let caller = Caller::of(&extensions);
         let serializable = all_serializable(&request);
         let txn = wire::txn(request, self.store.limits().txn_ops)?;
         self.metrics.txn.inc();
@@ -76,8 +78,10 @@ impl Kv for Etcd {
             self.store.check_sound()?;
             let view = self.store.view();
             self.permit_in(&view, &caller, |permit| permit.txn(&txn))?;
-            let answer = read_in(view, false, move |read| Ok(kv::read_txn(read, &txn)?)).await?;
-            return Ok(Response::new(wire::txn_response(self.header(answer.revision), answer)));
+            let mut hold = self.memory.answers.hold(&extensions);
+            let read = move |read: &dyn Read| Ok((kv::read_txn(read, &txn, &mut |bytes| hold.add(bytes))?, hold));
+            let (answer, hold) = read_in(view, false, read).await?;
+            return Ok(hold.until_sent(wire::txn_response(self.header(answer.revision), answer)));
         }
         self.permit_change(&caller, names_lease(&txn), |permit| permit.txn(&txn)).await?;
         let done = self.store.change(caller.origin(), UserCommand::Txn(txn)).await?;

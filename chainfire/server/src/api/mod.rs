@@ -17,6 +17,7 @@ mod lease;
 mod maintenance;
 mod oversize;
 mod range_stream;
+mod received;
 mod recipe;
 mod release;
 mod rights;

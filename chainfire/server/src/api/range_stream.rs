@@ -3,7 +3,7 @@ use std::pin::Pin;
 use chainfire_core::kv::{self, KeyValue, Keys, PartLimit, Range, RangeAnswer, RangePart, Revision};
 use futures::{Stream, stream};
 use holdfast_proto::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use super::{Etcd, caller::Caller};
 use crate::{Error, wire};
@@ -38,9 +38,9 @@ struct Read {
 }
 
 impl Etcd {
-    pub(super) async fn range_parts(&self, request: Request<RangeRequest>) -> Result<RangeParts, Status> {
-        let caller = Caller::of(request.extensions());
-        let request = request.into_inner();
+    pub(super) async fn range_parts(&self, request: Request<RangeRequest>) -> Result<Response<RangeParts>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let caller = Caller::of(&extensions);
         let serializable = request.serializable;
         let range = wire::range_stream(request)?;
         self.metrics.range.inc();
@@ -52,22 +52,28 @@ impl Etcd {
             let etcd = self.clone();
             let counting = move |read: &dyn holdfast_keyspace::Read| {
                 etcd.permit_in(read, &caller, |permit| permit.range(&range))?;
-                Ok(kv::range(read, &range)?)
+                Ok(kv::range(read, &range, &mut |_| true)?)
             };
             let answer = self.read(false, counting).await?;
             let only = part(wire::range_response(self.header(answer.revision), answer));
-            return Ok(Box::pin(stream::iter([Ok(only)])));
+            return Ok(Response::new(Box::pin(stream::iter([Ok(only)]))));
         }
         // Who may not read at all is told before there is a stream.
         self.permit(&caller, |permit| permit.range(&range))?;
+        // A part at a time is in memory.
+        let mut hold = self.memory.answers.hold(&extensions);
+        if !hold.add(self.store.limits().request_bytes) {
+            return Err(Error::TooManyRequests.into());
+        }
         let revision = self.store.revision()?;
         let (rest, at) = (range.keys.clone(), range.at.unwrap_or(revision));
         let parts = Parts { etcd: self.clone(), caller, range, rest, at, revision, sent: 0, items: FIRST };
-        Ok(Box::pin(stream::try_unfold(Some(parts), |parts| async {
+        let parts: RangeParts = Box::pin(stream::try_unfold(Some(parts), |parts| async {
             let Some(mut parts) = parts else { return Ok(None) };
             let (next, last) = parts.next().await?;
             Ok::<_, Status>(Some((next, (!last).then_some(parts))))
-        })))
+        }));
+        Ok(hold.until_sent(parts))
     }
 }
 
@@ -125,7 +131,7 @@ impl Parts {
 }
 
 fn count(read: &dyn holdfast_keyspace::Read, keys: Keys, at: Revision) -> Result<u64, Error> {
-    Ok(kv::range(read, &Range { at: Some(at), count_only: true, ..Range::of(keys) })?.count)
+    Ok(kv::range(read, &Range { at: Some(at), count_only: true, ..Range::of(keys) }, &mut |_| true)?.count)
 }
 
 fn size(kvs: &[KeyValue]) -> usize {

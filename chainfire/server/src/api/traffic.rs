@@ -11,28 +11,32 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use tonic::{Code, Status, body::Body};
 
-use crate::metrics::{Grpc, Method};
+use super::{
+    front::Front,
+    received::{Messages, Received},
+};
+use crate::{
+    memory::Hold,
+    metrics::{Grpc, Method},
+};
 
-/// A call of a method that is counted begins. A unary one that takes longer than `slow` is worth a line in the log.
-pub(super) fn begin(
-    grpc: Arc<Grpc>,
-    method: Arc<Method>,
-    slow: Duration,
-    request: Request<Body>,
-) -> (Request<Body>, Call) {
+/// A call of a method that is counted begins.
+pub(super) fn begin(front: &Front, method: Arc<Method>, request: Request<Body>) -> (Request<Body>, Call) {
     method.begin();
     let source = request.extensions().get::<Connection>().map(|connection| connection.source);
-    let call = Call { grpc: grpc.clone(), method: method.clone(), slow, source, begun: Instant::now(), ended: false };
-    let mut messages = Messages::default();
-    let request = request.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            if let Some(data) = frame.data_ref() {
-                grpc.received(&method, data.len(), messages.count(data));
-            }
-            frame
-        }))
-    });
-    (request, call)
+    let hold = front.requests.hold(request.extensions());
+    let grpc = front.grpc.clone();
+    let call = Call {
+        grpc: grpc.clone(),
+        method: method.clone(),
+        slow: front.slow,
+        source,
+        begun: Instant::now(),
+        ended: false,
+    };
+    let messages = Messages::default();
+    let received = |body| Body::new(Received { body, grpc, method, messages, hold, largest: front.largest });
+    (request.map(received), call)
 }
 
 /// A call until its status is known, or nobody is there any more to hear it.
@@ -51,6 +55,7 @@ impl Call {
         // An answer without messages has its status in the header.
         self.end_by(response.headers());
         let mut messages = Messages::default();
+        let held = response.extensions().get::<Arc<Hold>>().cloned();
         response.map(|body| {
             Body::new(body.map_frame(move |frame| {
                 if let Some(data) = frame.data_ref() {
@@ -58,7 +63,10 @@ impl Call {
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.end_by(trailers);
                 }
-                frame
+                match &held {
+                    Some(held) => frame.map_data(|data| held.within(data)),
+                    None => frame,
+                }
             }))
         })
     }
@@ -84,55 +92,5 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.end(Code::Cancelled);
-    }
-}
-
-/// Finds messages in a body: each has five bytes in front, of which the last four are its length.
-#[derive(Debug, Default)]
-struct Messages {
-    prefix: [u8; 5],
-    /// Bytes of the prefix that have come.
-    filled: usize,
-    /// Bytes of the message that have not come.
-    left: usize,
-}
-
-impl Messages {
-    /// How many messages begin in `data`.
-    fn count(&mut self, mut data: &[u8]) -> u64 {
-        let mut begun = 0;
-        while let Some((first, rest)) = data.split_first() {
-            if self.left > 0 {
-                let skipped = self.left.min(data.len());
-                self.left -= skipped;
-                data = &data[skipped..];
-                continue;
-            }
-            self.prefix[self.filled] = *first;
-            self.filled += 1;
-            data = rest;
-            if self.filled == self.prefix.len() {
-                let [_, length @ ..] = self.prefix;
-                self.left = u32::from_be_bytes(length) as usize;
-                self.filled = 0;
-                begun += 1;
-            }
-        }
-        begun
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_found_however_the_body_is_cut() {
-        let body: Vec<u8> = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 0, 1], b"x"].concat();
-        for cut in 1..=body.len() {
-            let mut messages = Messages::default();
-            let counted: u64 = body.chunks(cut).map(|part| messages.count(part)).sum();
-            assert_eq!(counted, 3, "cut after each {cut}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use holdfast_proto::etcdserverpb::{WatchRequest, WatchResponse, watch_server::Wa
 use iam_client::KeyAccess;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Etcd, caller::Caller, rights};
 use crate::{
@@ -66,7 +66,13 @@ impl Receiver {
                         self.subscription.outbox().room().await;
                         self.handle(request);
                     }
-                    Some(Err(_)) | None => open = false,
+                    Some(Err(status)) => {
+                        open = false;
+                        if status.code() == Code::ResourceExhausted {
+                            self.subscription.end(Error::TooManyRequests);
+                        }
+                    }
+                    None => open = false,
                 },
                 _ = rounds.tick() => self.subscription.progress_round(),
                 () = &mut judged => return,

@@ -1,4 +1,4 @@
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{Router, body::Body, extract::Request};
 use bytes::Bytes;
@@ -13,6 +13,10 @@ use super::{
     dialect::Dialect,
     json::Method,
     values::{NotValues, Values},
+};
+use crate::{
+    Error,
+    memory::{Bound, Hold},
 };
 
 /// Headers of the gRPC call that a client of the gateway gives with this prefix.
@@ -31,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) dialect: Dialect,
     /// Bytes of one message in JSON.
     pub(super) largest: usize,
+    /// Of which every request takes a part.
+    pub(super) requests: Arc<Bound>,
 }
 
 /// Who calls, as the gRPC side learns it.
@@ -42,7 +48,7 @@ pub(super) struct Caller {
 /// What came of a call.
 pub(super) enum Answer {
     One {
-        json: Vec<u8>,
+        json: Bytes,
         headers: HeaderMap,
     },
     /// Answers in their envelopes; an error in the middle is the last of them.
@@ -100,7 +106,8 @@ impl Exchange {
         let (complain, complaint) = oneshot::channel();
         let complaint: Pin<Box<dyn Future<Output = Option<Status>> + Send>> = Box::pin(complaint.map(Result::ok));
         let complaint = complaint.shared();
-        let request = self.request(caller, self.messages(chunks, complain));
+        let hold = self.requests.hold(&caller.extensions);
+        let request = self.request(caller, self.messages(chunks, complain, hold));
         let response = tokio::select! {
             biased;
             Some(status) = complaint.clone() => return Answer::Failed(status),
@@ -114,15 +121,16 @@ impl Exchange {
         for name in RETURNED {
             headers.extend(response.headers().get(&name).map(|value| (name, value.clone())));
         }
+        let held = response.extensions().get::<Arc<Hold>>().cloned();
         let answers = Answers::new(response.into_body());
         if self.method.answers_many {
             self.many(answers, headers, complaint).await
         } else {
-            self.one(answers, headers).await
+            self.one(answers, headers, held).await
         }
     }
 
-    async fn one(&self, mut answers: Answers, headers: HeaderMap) -> Answer {
+    async fn one(&self, mut answers: Answers, headers: HeaderMap, held: Option<Arc<Hold>>) -> Answer {
         let message = match answers.next().await {
             Ok(Some(message)) => message,
             Ok(None) => return Answer::Failed(Status::internal("the call has no answer")),
@@ -133,7 +141,11 @@ impl Exchange {
             return Answer::Failed(status);
         }
         match self.method.answer(message, "", "") {
-            Ok(json) => Answer::One { json, headers },
+            Ok(json) => {
+                let json = Bytes::from(json);
+                let json = if let Some(held) = held { held.within(json) } else { json };
+                Answer::One { json, headers }
+            }
             Err(reason) => Answer::Failed(Status::internal(reason)),
         }
     }
@@ -177,9 +189,10 @@ impl Exchange {
         &self,
         chunks: impl Stream<Item = Result<Bytes, String>> + Send + Unpin + 'static,
         complain: oneshot::Sender<Status>,
+        hold: Hold,
     ) -> Body {
-        let reading =
-            Reading { chunks, values: Values::default(), method: self.method.clone(), largest: self.largest, read: 0 };
+        let (values, method) = (Values::default(), self.method.clone());
+        let reading = Reading { chunks, values, hold, method, largest: self.largest, read: 0 };
         Body::from_stream(stream::unfold(Some((reading, complain)), |state| async {
             let (mut reading, complain) = state?;
             match reading.next().await {
@@ -220,6 +233,7 @@ impl Telling {
 struct Reading<S> {
     chunks: S,
     values: Values,
+    hold: Hold,
     method: Method,
     largest: usize,
     /// Objects so far.
@@ -235,6 +249,9 @@ impl<S: Stream<Item = Result<Bytes, String>> + Unpin> Reading<S> {
             if let Some(value) = self.values.next(self.largest).map_err(|wrong| self.wrong(wrong))? {
                 self.read += 1;
                 return self.method.request(&value).map(Some).map_err(|error| self.invalid(error.to_string()));
+            }
+            if !self.hold.message(self.values.unfinished()) {
+                return Err(Error::TooManyRequests.into());
             }
             match self.chunks.next().await {
                 Some(Ok(chunk)) => self.values.push(&chunk),

@@ -30,7 +30,7 @@ use prost_reflect::DescriptorPool;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-use crate::Profile;
+use crate::{Profile, memory::Bound};
 
 /// Serves etcd's HTTP paths.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub struct Gateway {
     dialect: Dialect,
     /// Of one message in JSON.
     largest: usize,
+    /// Of which every request takes a part.
+    requests: Arc<Bound>,
     /// For WebSockets.
     places: Arc<Semaphore>,
 }
@@ -49,8 +51,8 @@ pub struct Gateway {
 pub struct GatewayError(String);
 
 impl Gateway {
-    /// Speaks as `profile` does. `largest` is how many bytes a gRPC message may have.
-    pub(crate) fn new(profile: Profile, largest: usize) -> Result<Self, GatewayError> {
+    /// Speaks as `profile` does. `largest` is how many bytes a gRPC message may have, `requests` bounds all of them.
+    pub(crate) fn new(profile: Profile, largest: usize, requests: Arc<Bound>) -> Result<Self, GatewayError> {
         let pool = DescriptorPool::decode(holdfast_proto::DESCRIPTORS);
         let pool = pool.map_err(|error| GatewayError(error.to_string()))?;
         let mut methods = HashMap::new();
@@ -67,6 +69,7 @@ impl Gateway {
             methods: Arc::new(methods),
             dialect: Dialect::of(profile),
             largest,
+            requests,
             places: Arc::new(Semaphore::new(websocket::MOST)),
         })
     }
@@ -89,7 +92,8 @@ impl Gateway {
     async fn answer(&self, grpc: Router, path: &str, request: Request) -> Response {
         let Some(method) = self.methods.get(path).cloned() else { return self.dialect.not_found() };
         let (mut parts, body) = request.into_parts();
-        let exchange = Exchange { grpc, method, dialect: self.dialect, largest: self.largest };
+        let requests = self.requests.clone();
+        let exchange = Exchange { grpc, method, dialect: self.dialect, largest: self.largest, requests };
         if websocket::is_wanted(&parts.headers) {
             return websocket::serve(exchange, parts, &self.places).await;
         }

@@ -56,6 +56,11 @@ impl Values {
         if self.buffer.len() > largest { Err(NotValues::TooLarge) } else { Ok(None) }
     }
 
+    /// Bytes of an object that is not complete.
+    pub(super) fn unfinished(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Nothing more comes.
     pub(super) fn end(&self) -> Result<(), NotValues> {
         if self.buffer.is_empty() { Ok(()) } else { Err(NotValues::Incomplete) }

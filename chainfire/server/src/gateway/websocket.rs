@@ -1,7 +1,7 @@
 //! WebSocket at the gateway's paths: each message of the client is an object, or a piece of one, and each answer is a
 //! message. It is for clients such as browsers that cannot send while they receive otherwise.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{
-    SinkExt as _, StreamExt as _,
+    SinkExt as _, Stream, StreamExt as _,
     stream::{self, SplitSink, SplitStream},
 };
 use http::{HeaderMap, header, request::Parts};
@@ -24,7 +24,7 @@ use tonic::Status;
 
 use super::{
     dialect::Dialect,
-    exchange::{Answer, Caller, Exchange, Lines},
+    exchange::{Answer, Caller, Exchange},
 };
 
 /// Sockets at a time. They have left the listener's own count of connections behind.
@@ -82,8 +82,8 @@ async fn converse(exchange: Exchange, caller: Caller, socket: WebSocket, _place:
     let chunks =
         stream::unfold(received, |mut received| async { received.recv().await.map(|piece| (piece, received)) });
     let chunks = stream::once(async { first }).chain(chunks).map(Ok);
-    let lines = stream::once(async move { lines(dialect, exchange.run(caller, Box::pin(chunks)).await) }).flatten();
-    let telling = tell(Box::pin(lines), &mut sink);
+    let texts = stream::once(async move { texts(dialect, exchange.run(caller, Box::pin(chunks)).await) }).flatten();
+    let telling = tell(Box::pin(texts), &mut sink);
     let listening = async {
         // A call that takes no more messages still wants to know when its caller leaves.
         let mut taken = true;
@@ -97,13 +97,16 @@ async fn converse(exchange: Exchange, caller: Caller, socket: WebSocket, _place:
     }
 }
 
-/// Sends `lines`, and signs of life between them, until they end or nobody takes them.
-async fn tell(mut lines: Lines, sink: &mut SplitSink<WebSocket, Message>) {
+/// Messages to the client.
+type Texts = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// Sends `texts`, and signs of life between them, until they end or nobody takes them.
+async fn tell(mut texts: Texts, sink: &mut SplitSink<WebSocket, Message>) {
     let mut pings = interval_at(Instant::now() + PING, PING);
     loop {
         let message = tokio::select! {
-            line = lines.next() => match line.map(|line| Utf8Bytes::try_from(Bytes::from(line))) {
-                Some(Ok(line)) => Message::Text(line),
+            text = texts.next() => match text.map(Utf8Bytes::try_from) {
+                Some(Ok(text)) => Message::Text(text),
                 Some(Err(_)) | None => break,
             },
             _ = pings.tick() => Message::Ping(Bytes::new()),
@@ -116,12 +119,12 @@ async fn tell(mut lines: Lines, sink: &mut SplitSink<WebSocket, Message>) {
     let _ = sink.close().await;
 }
 
-fn lines(dialect: Dialect, answer: Answer) -> Lines {
+fn texts(dialect: Dialect, answer: Answer) -> Texts {
     match answer {
         Answer::One { json, .. } => Box::pin(stream::iter([json])),
-        Answer::Many { first, rest, .. } => Box::pin(stream::iter(first).chain(rest)),
-        Answer::Failed(status) => Box::pin(stream::iter([dialect.body(&status)])),
-        Answer::Broken(status) => Box::pin(stream::iter([dialect.error_in_stream(&status)])),
+        Answer::Many { first, rest, .. } => Box::pin(stream::iter(first).chain(rest).map(Bytes::from)),
+        Answer::Failed(status) => Box::pin(stream::iter([dialect.body(&status).into()])),
+        Answer::Broken(status) => Box::pin(stream::iter([dialect.error_in_stream(&status).into()])),
     }
 }
 

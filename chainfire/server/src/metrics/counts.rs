@@ -6,6 +6,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::memory::Memory;
+
 /// What this crate counts. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
@@ -56,6 +58,13 @@ impl Metrics {
             "The oldest revision that can be read",
             self.compacted.clone(),
         );
+    }
+
+    /// Registers what was refused for want of memory.
+    pub(crate) fn register_refusals(registry: &mut Registry, memory: &Memory) {
+        let (requests, answers) = (memory.requests.refused().clone(), memory.answers.refused().clone());
+        registry.register("holdfast_incoming_requests_refused", "Long requests for which there was no room", requests);
+        registry.register("holdfast_outgoing_answers_refused", "Long answers for which there was no room", answers);
     }
 
     /// Registers what Raft measures of this server and of chainfire's group.

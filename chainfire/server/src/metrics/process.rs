@@ -20,6 +20,15 @@ pub(crate) struct Process {
 const TICKS: f64 = 100.0;
 
 impl Process {
+    /// Bytes that this process may have at most, by what the machine has and by its control group; 0 if the kernel does
+    /// not say.
+    pub(crate) fn memory() -> usize {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let machine = number_after(&read("/proc/meminfo"), "MemTotal:").saturating_mul(1_024);
+        let group = read("/sys/fs/cgroup/memory.max").trim().parse().unwrap_or(u64::MAX);
+        usize::try_from(machine.min(group)).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn now() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let status = read("/proc/self/status");
@@ -69,6 +78,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_files() {
         let now = Process::now();
+        assert!(Process::memory() as u64 > now.resident);
         assert!(now.resident > 0 && now.address_space >= now.resident && now.open_files > 0 && now.started > 1e9);
     }
 }

@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use super::Process;
-use crate::{Profile, directory::Directory, store::Store, watch::Hub};
+use crate::{Profile, directory::Directory, memory::Memory, store::Store, watch::Hub};
 
 /// Values that are looked up when somebody asks for them.
 pub(crate) struct Sampled {
@@ -16,6 +16,7 @@ pub(crate) struct Sampled {
     pub(crate) hub: Arc<Hub>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) profile: Profile,
+    pub(crate) memory: Memory,
 }
 
 impl fmt::Debug for Sampled {
@@ -43,6 +44,9 @@ impl Collector for Sampled {
         gauge("etcd_debugging_mvcc_pending_events_total", "Events that wait for clients", count(census.pending))?;
         gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams", count(census.streams))?;
         gauge("etcd_debugging_mvcc_watcher_total", "Watchers", count(census.watchers))?;
+        let Memory { requests, answers } = &self.memory;
+        gauge("holdfast_incoming_request_bytes", "Of long requests on their way in", count(requests.held()))?;
+        gauge("holdfast_outgoing_answer_bytes", "Of long answers on their way out", count(answers.held()))?;
 
         let process = Process::now();
         gauge("process_resident_memory_bytes", "Bytes in memory", number(process.resident))?;

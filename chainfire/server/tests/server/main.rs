@@ -18,6 +18,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod memory;
 mod metadata;
 mod pace;
 mod pages;
