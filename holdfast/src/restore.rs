@@ -12,7 +12,7 @@ use flaredb_server::FlaredbMachine;
 /// start with empty folders and get everything from it.
 #[derive(Debug, Args)]
 pub(crate) struct Command {
-    /// A file that `florctl backup` made.
+    /// A file that `florctl backup` made, or with --from-etcd a snapshot of an etcd.
     file: PathBuf,
     /// The file is an etcd's: what `etcdctl snapshot save` wrote, or the member/snap/db of an etcd that is off.
     #[arg(long, conflicts_with = "passphrase_file")]

@@ -84,7 +84,7 @@ impl Node {
         let tls = peers.as_ref().map(|tls| peer_port(tls, &complaints)).transpose()?;
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
         witness::check(&known, &log)?;
-        let dialer = Dialer::new(Arc::clone(&known), peers, config.timing, config.limits);
+        let dialer = Dialer::new(Arc::clone(&known), peers, config.timing, config.limits, config.on_fatal.clone());
         let service = PeerService::new(Arc::clone(&known), slots, config.rejoin_wiped, complaints);
         Ok(Self {
             known,

@@ -7,7 +7,7 @@ mod support;
 
 use std::{fs, time::Duration};
 
-use chainfire_raft::{Error, GroupConfig, Slot, Timing};
+use chainfire_raft::{Error, FatalHook, GroupConfig, Slot, Timing};
 use support::{Plan, Server, eventually};
 
 const QUICK: Timing = Timing {
@@ -259,7 +259,12 @@ fn an_old_disk_has_no_place_any_more() {
     // The disk that was lost is found again.
     fs::rename(plan.data_dir(2), &back).unwrap();
     fs::rename(&aside, plan.data_dir(2)).unwrap();
-    let old = plan.start(2).unwrap();
+    let (told, reasons) = std::sync::mpsc::channel();
+    let mut config = plan.config(2);
+    config.on_fatal = FatalHook::new(move |reason| drop(told.send(reason.to_owned())));
+    let old = plan.begin(2, config).recv().unwrap().unwrap();
+    let reason = reasons.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(reason.contains("its disk was replaced: move its data folder aside"), "{reason}");
     write(servers[0].as_ref().unwrap(), "b=2");
     assert!(old.propose("c=3").is_err());
     assert_eq!(old.status().leader, None);

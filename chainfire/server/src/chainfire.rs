@@ -263,7 +263,8 @@ impl Chainfire {
             "watch-streams",
             Box::pin(async move {
                 stop.requested().await;
-                hub.end(&Error::WatchCanceled);
+                // Not *watch canceled*: clients take that for the end, and this for a reason to go on elsewhere.
+                hub.end(&Error::Stopped);
             }),
         );
     }

@@ -130,7 +130,10 @@ fn identity(store: &Arc<MemoryStore>, data: &TempDir, issuer: String, certificat
     let secrets = evaluate(&inputs).unwrap();
     let domain = TrustDomain::new("quay.test").unwrap();
     let settings = iam_server::Settings::new(issuer, domain, data.path());
-    let settings = iam_server::Settings { certificate_ttl, ..settings };
+    let settings = iam_server::Settings {
+        lifetimes: iam_server::Lifetimes { certificate: certificate_ttl, ..settings.lifetimes },
+        ..settings
+    };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     Iam::open(Arc::clone(store) as _, secrets, settings, clock, entropy).unwrap()
 }

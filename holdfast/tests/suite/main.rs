@@ -14,6 +14,7 @@
 //! | [`clients`] | unchanged public clients work on every door |
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
+//! | [`rolling`] | members are restarted one after the other, and watches of public clients go on |
 //! | [`rotation`] | the signing key is rotated while servers are killed, and nobody is refused before his time |
 //! | [`foreign`] | stock libraries of another language verify tokens and replace credentials |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
@@ -43,6 +44,7 @@ mod reboots;
 mod refusals;
 mod requests;
 mod restart;
+mod rolling;
 mod rotation;
 mod strangers;
 mod three;

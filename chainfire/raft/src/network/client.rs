@@ -118,7 +118,10 @@ impl Connection {
         F: Future<Output = std::result::Result<tonic::Response<Answer>, Status>>,
     {
         let answer = tokio::time::timeout(within, call).await.map_err(|_| self.timeout(action, within))?;
-        let answer = answer.map_err(|status| self.unreachable(told(&status)))?;
+        let answer = answer.map_err(|status| {
+            self.dialer.heed(&status);
+            self.unreachable(told(&status))
+        })?;
         self.dialer.found(self.to.slot());
         decode(&answer.get_ref().body).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
@@ -301,7 +304,7 @@ fn frames(mut outgoing: Outgoing) -> impl Stream<Item = Bytes> + Send + 'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cluster, Limits, Member, Slot, Timing, genesis::Known};
+    use crate::{Cluster, FatalHook, Limits, Member, Slot, Timing, genesis::Known};
 
     /// openraft opens streams for what is yet to be written, and waits in them until it may try again.
     #[tokio::test(start_paused = true)]
@@ -312,7 +315,7 @@ mod tests {
         let known = Known::open(folder.path(), cluster, "a").unwrap();
         let (own, other) = (known.id(), RaftId::from_u64(1 << 48));
         assert_eq!(other.slot(), Slot(1));
-        let dialer = Dialer::new(Arc::new(known), None, Timing::default(), Limits::default());
+        let dialer = Dialer::new(Arc::new(known), None, Timing::default(), Limits::default(), FatalHook::default());
         let mut connection = Connections::new(Arc::new(dialer), GroupId(1), own).connection(other.to_u64(), Lane::Log);
         let option = RPCOption::new(Duration::from_millis(100));
         let opening = RaftNetworkV2::stream_append(&mut connection, stream::pending(), option);

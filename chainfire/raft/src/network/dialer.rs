@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{reach::Reach, road::Road};
-use crate::{GroupId, Limits, PeerTls, RaftId, Slot, Timing, config::ANSWER_BYTES, genesis::Known};
+use crate::{FatalHook, GroupId, Limits, PeerTls, RaftId, Slot, Timing, config::ANSWER_BYTES, genesis::Known};
 
 /// Messages of one kind share a connection, so that a snapshot or a full pipe never delays a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +19,9 @@ pub(crate) enum Lane {
     Call,
 }
 
+/// The code of *another disk has taken your place*. It comes from a server that has seen it happen.
+pub(super) const REPLACED: Code = Code::Aborted;
+
 /// Opens connections to the other servers and keeps them.
 pub(crate) struct Dialer {
     known: Arc<Known>,
@@ -28,6 +31,7 @@ pub(crate) struct Dialer {
     channels: Mutex<BTreeMap<(Slot, Lane), Channel>>,
     reach: Reach,
     heartbeats_failed: Counter,
+    fatal: FatalHook,
 }
 
 /// Why a call has no answer.
@@ -45,7 +49,13 @@ pub(crate) enum CallError {
 }
 
 impl Dialer {
-    pub(crate) fn new(known: Arc<Known>, tls: Option<PeerTls>, timing: Timing, limits: Limits) -> Self {
+    pub(crate) fn new(
+        known: Arc<Known>,
+        tls: Option<PeerTls>,
+        timing: Timing,
+        limits: Limits,
+        fatal: FatalHook,
+    ) -> Self {
         Self {
             known,
             tls,
@@ -54,6 +64,7 @@ impl Dialer {
             channels: Mutex::default(),
             reach: Reach::default(),
             heartbeats_failed: Counter::default(),
+            fatal,
         }
     }
 
@@ -106,6 +117,14 @@ impl Dialer {
                 advice = handshake_advice(reason),
                 "a server does not answer"
             );
+        }
+    }
+
+    /// Ends this server if that is what another one's refusal means: what is on this disk is of no use to anybody.
+    pub(crate) fn heed(&self, status: &Status) {
+        if status.code() == REPLACED {
+            let advice = "move its data folder aside; see deploy/runbooks/restore-and-rejoin.md";
+            self.fatal.call(&format!("{}: {advice}", status.message()));
         }
     }
 
@@ -190,7 +209,7 @@ fn classify(status: &Status) -> CallError {
     }
     match status.code() {
         // The server answers these codes before it does anything.
-        Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument | Code::Unimplemented => {
+        REPLACED | Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument | Code::Unimplemented => {
             CallError::Refused(text)
         }
         _ => CallError::Lost(text),

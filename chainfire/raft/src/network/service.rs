@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::{
+    dialer::REPLACED,
     slot_name,
     wire::{
         AppendAnswerV1, AppendV1, AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1,
@@ -148,7 +149,7 @@ impl PeerService {
         let group = self.group(message)?;
         let from = RaftId::from_u64(message.from);
         if group.was_replaced(from) {
-            let status = Status::failed_precondition(format!("{from} is not a member: its disk was replaced"));
+            let status = Status::new(REPLACED, format!("{from} is not a member: its disk was replaced"));
             return Err(self.refuse(extensions, status));
         }
         Ok(group)

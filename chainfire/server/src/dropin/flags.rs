@@ -325,7 +325,7 @@ mod tests {
             --auth-token=simple";
         let usual: Vec<&str> = usual.split_whitespace().collect();
         let (_, warnings) = parse(&usual).unwrap();
-        let ignored = ["--peer-client-cert-auth", "--enable-v2", "--logger", "--log-outputs"];
+        let ignored = ["--enable-v2", "--logger", "--log-outputs"];
         assert_eq!(warnings.len(), ignored.len(), "{warnings:?}");
         assert!(ignored.iter().all(|flag| warnings.iter().any(|said| said.contains(flag))), "{warnings:?}");
         let command = command();
@@ -365,6 +365,9 @@ mod tests {
 
     #[test]
     fn what_would_silently_not_be_done_is_an_error() {
+        assert!(parse(&["--host-whitelist=*", "--peer-client-cert-auth"]).unwrap().1.is_empty());
+        let (_, warnings) = parse(&["--peer-client-cert-auth=false"]).unwrap();
+        assert!(warnings.iter().any(|said| said.contains("members always have to show")), "{warnings:?}");
         let error = parse(&["--host-whitelist=x"]).unwrap_err().to_string();
         assert!(error.contains("--host-whitelist") && error.contains("not checked"), "{error}");
         assert!(parse(&["--auto-tls=false", "--force-new-cluster=false"]).unwrap().1.is_empty());

@@ -1,6 +1,6 @@
 //! etcd's flags that this server knows and does not need, and those that it must not ignore.
 
-use clap::{Arg, ArgMatches, Command, error::ErrorKind};
+use clap::{Arg, ArgMatches, Command, error::ErrorKind, parser::RawValues};
 
 /// Without meaning here, so that units and manifests need no change. Those of etcd 3.6 had an `experimental-` form in
 /// earlier releases.
@@ -36,7 +36,6 @@ const IGNORED: &[&str] = &[
     "max-snapshots",
     "max-wals",
     "metrics",
-    "peer-client-cert-auth",
     "pre-vote",
     "raft-read-timeout",
     "raft-write-timeout",
@@ -71,6 +70,10 @@ const GRADUATED: &[&str] = &[
     "warning-apply-duration",
 ];
 
+/// What they ask for is done always.
+const ALWAYS: &[(&str, &str)] =
+    &[("peer-client-cert-auth", "members always have to show a certificate where there is one to show")];
+
 /// What they ask for would silently not be done.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("client-cert-allowed-hostname", "any client that --trusted-ca-file vouches for is let in"),
@@ -92,7 +95,7 @@ fn ignored() -> impl Iterator<Item = String> {
 
 /// Adds them to the command line, hidden.
 pub(super) fn known_to(command: Command) -> Command {
-    let flags = ignored().chain(UNSUPPORTED.iter().map(|(flag, _)| (*flag).to_owned()));
+    let flags = ignored().chain(ALWAYS.iter().chain(UNSUPPORTED).map(|(flag, _)| (*flag).to_owned()));
     flags.fold(command, |command, flag| {
         let variable = format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));
         let arg = Arg::new(flag.clone()).long(flag).env(variable);
@@ -105,10 +108,18 @@ pub(super) fn judge(command: &mut Command, matches: &ArgMatches) -> Result<Vec<S
     let set = |flag: &str| {
         matches.get_raw(flag).is_some_and(|mut values| values.any(|value| value != "false" && value != "off"))
     };
-    if let Some((flag, instead)) = UNSUPPORTED.iter().find(|(flag, _)| set(flag)) {
+    // What etcd does without them.
+    let usual = |flag: &str| {
+        let everybody = |mut values: RawValues<'_>| values.all(|value| value == "*");
+        flag == "host-whitelist" && matches.get_raw(flag).is_some_and(everybody)
+    };
+    if let Some((flag, instead)) = UNSUPPORTED.iter().find(|(flag, _)| set(flag) && !usual(flag)) {
         let message = format!("--{flag} is a flag of etcd that this server does not support: {instead}");
         return Err(command.error(ErrorKind::UnknownArgument, message));
     }
     let given = ignored().filter(|flag| matches.contains_id(flag));
-    Ok(given.map(|flag| format!("--{flag} has no meaning here and is ignored")).collect())
+    let given = given.map(|flag| format!("--{flag} has no meaning here and is ignored"));
+    let unset = |flag: &str| matches.get_raw(flag).is_some_and(|mut values| values.any(|value| value == "false"));
+    let always = ALWAYS.iter().filter(|(flag, _)| unset(flag));
+    Ok(given.chain(always.map(|(flag, why)| format!("--{flag}=false has no meaning here: {why}"))).collect())
 }

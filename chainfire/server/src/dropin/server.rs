@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 use chainfire_raft::{GroupConfig, Node, NodeConfig};
-use holdfast_rpc::{Complaints, Limits, ServerTls, TlsError};
+use holdfast_rpc::{ClientAuth, Complaints, Limits, ServerTls, TlsError};
 use holdfast_service::{Failure, Stop, Tasks};
 use holdfast_telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -28,6 +28,8 @@ pub struct Server {
     peer_scheme: &'static str,
     profile: Profile,
     initial_check: bool,
+    /// Whoever reaches a client port may call.
+    open_to_all: bool,
 }
 
 /// One listener.
@@ -107,6 +109,10 @@ impl Server {
         let tls = settings.client_tls.clone().map(|files| ServerTls::load(files, &[b"h2", b"http/1.1"])).transpose()?;
         let tls = tls.map(|tls| tls.complaining("client", Complaints::default()));
         let doors = open_doors(&settings, tls.as_ref()).await?;
+        let certified =
+            settings.client_tls.as_ref().is_some_and(|files| matches!(files.client_auth, ClientAuth::Required(_)));
+        let plain = doors.iter().any(|door| door.tls.is_none() && door.serves != Serves::Monitors);
+        let open_to_all = plain || !certified;
 
         let node = NodeConfig {
             tls: settings.peer_tls,
@@ -145,6 +151,7 @@ impl Server {
             peer_scheme,
             profile,
             initial_check: settings.initial_corrupt_check,
+            open_to_all,
         })
     }
 
@@ -166,6 +173,7 @@ impl Server {
             peer_scheme,
             profile,
             initial_check,
+            open_to_all,
         } = self;
         let started = tokio::select! {
             started = node.start(Foundation::alone().command(peer_scheme)) => started,
@@ -179,7 +187,7 @@ impl Server {
             node.stop().await;
             return Err(error);
         }
-        if !chainfire.users_count() {
+        if open_to_all && !chainfire.users_count() {
             tracing::warn!(
                 "callers are not authenticated: whoever reaches the client port can read and change everything"
             );

@@ -19,7 +19,7 @@ pub(crate) struct Backup {
 
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
-    /// A file that `florctl backup` made.
+    /// A file that `florctl backup` made, or with --from-etcd a snapshot of an etcd.
     pub(crate) file: PathBuf,
     /// Only check the file and say what is in it.
     #[arg(long, conflicts_with_all = ["data_dir", "from_etcd"])]
