@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chainfire_client::{JournalSource, Refused, StoreError};
 use chainfire_core::{
@@ -8,9 +8,13 @@ use chainfire_core::{
 use flaredb_core::SqlState;
 use flaredb_sql::Error;
 use holdfast_service::Stop;
+use tokio::sync::watch::error::RecvError;
 
 use super::{BATCH, BackOff, batch_length, rows};
 use crate::Flaredb;
+
+/// How long records are gathered before they are shipped: a batch costs two commands, however many are in it.
+const GATHERING: Duration = Duration::from_millis(100);
 
 impl Flaredb {
     /// Ships this server's copy of chainfire's audit journal whenever this server leads flaredb. Ends with `stop`.
@@ -33,9 +37,14 @@ impl Flaredb {
                 Ok(true) => back_off = BackOff::new(),
                 Ok(false) => {
                     back_off = BackOff::new();
+                    let more = async {
+                        changes.changed().await?;
+                        tokio::time::sleep(GATHERING).await;
+                        Ok::<_, RecvError>(())
+                    };
                     tokio::select! {
                         () = stop.requested() => return,
-                        changed = changes.changed() => if changed.is_err() { return },
+                        more = more => if more.is_err() { return },
                     }
                 }
                 Err(error) => {
@@ -48,12 +57,13 @@ impl Flaredb {
         }
     }
 
-    /// Ships the oldest records; false if there are none.
+    /// Ships the oldest records; whether there are more than fit into one batch.
     ///
     /// It always begins where the journal begins, so it needs no memory of its own: what an interrupted attempt has
     /// ingested already is recognized by the stream's cursor and only dropped from the journal.
     pub(crate) async fn ship_journal_batch(&self, journal: &dyn JournalSource) -> Result<bool, Error> {
         let mut records = journal.read(None, BATCH).map_err(|error| source(&error))?;
+        let read = records.len();
         let Some(lineage) = records.first().map(|record| record.position.lineage) else { return Ok(false) };
         // One stream at a time: a restored journal may hold the end of one lineage and the beginning of the next.
         records.truncate(records.iter().take_while(|record| record.position.lineage == lineage).count());
@@ -72,13 +82,14 @@ impl Flaredb {
         }
         let mut events: Vec<_> = new.iter().map(|record| rows::from_journal(&stream, record)).collect();
         events.truncate(batch_length(&events));
+        let more = read == BATCH || known + events.len() < read;
         let Some(last) = events.len().checked_sub(1).and_then(|at| new.get(at)).map(|record| record.position) else {
-            return Ok(true);
+            return Ok(more);
         };
         let origin = Origin::system("shipper", format!("{stream}/{}/{}", last.index, last.sub));
         self.ingest(&origin, &stream, stored, cursor(last), events).await?;
         journal.shipped(last).await.map_err(|error| source(&error))?;
-        Ok(true)
+        Ok(more)
     }
 }
 
