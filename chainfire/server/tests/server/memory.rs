@@ -111,7 +111,8 @@ async fn answers(
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_never_end_take_little_memory_and_stop_nobody_else() -> anyhow::Result<()> {
     const LENGTH: usize = 3 << 19;
-    const CALLS: usize = 2_000;
+    // A connection ends once it sent on to 1,024 streams that were refused and forgotten: the HTTP/2 library's bound.
+    const CALLS: usize = 1_000;
     const HEARD: usize = 128 * MIB / LENGTH;
     let server = TestServer::start().await?;
     let before = resident()?;
