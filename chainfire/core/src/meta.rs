@@ -10,6 +10,8 @@ pub(crate) const REVISION: &str = "kv.revision";
 pub(crate) const COMPACTED: &str = "kv.compacted";
 /// Bytes of the user keyspace's rows, and of its leases.
 pub(crate) const USER_BYTES: &str = "kv.bytes";
+/// No time of a revision is before this key; absent: any may be. What was removed need not be looked through.
+pub(crate) const TIMES_BEGIN: &str = "kv.times-begin";
 /// Keys that exist.
 pub(crate) const USER_KEYS: &str = "kv.keys";
 /// All active alarms.
@@ -21,6 +23,8 @@ pub(crate) const SYSTEM_REVISION: &str = "system.revision";
 pub(crate) const SYSTEM_BYTES: &str = "system.bytes";
 /// Bytes of the journal's keys and records.
 pub(crate) const JOURNAL_BYTES: &str = "journal.bytes";
+/// No record of the journal is before this key; absent: any may be. What was shipped need not be looked through.
+pub(crate) const JOURNAL_BEGIN: &str = "journal.begin";
 pub(crate) const AUDIT_POLICY: &str = "journal.policy";
 /// Grants of lock slots so far, over all groups.
 pub(crate) const LOCK_GRANTS: &str = "locks.grants";

@@ -37,13 +37,10 @@ pub fn after(
     after: Option<JournalPosition>,
     limit: usize,
 ) -> Result<Vec<JournalRecord>, Failure<ClusterError>> {
+    let begin = begin(read)?;
     let start = match after {
-        None => Vec::new(),
-        Some(position) => {
-            let mut start = ordered_key(read, position)?;
-            start.push(0);
-            start
-        }
+        None => begin,
+        Some(position) => key_after(read, position)?.max(begin),
     };
     let mut records = Vec::new();
     for pair in read.scan(table::JOURNAL, KeyRange::from(start), Order::Ascending).take(limit) {
@@ -76,11 +73,10 @@ pub(crate) fn set_policy(state: &mut dyn Write, policy: &AuditPolicy) -> Result<
 
 /// Drops everything up to `upto`; returns the bytes that are left and whether anything went.
 pub(crate) fn truncate(state: &mut dyn Write, upto: JournalPosition) -> Result<(u64, bool), Failure<ClusterError>> {
-    let mut end = ordered_key(&*state, upto)?;
-    end.push(0);
+    let end = key_after(&*state, upto)?;
     let mut dropped = Vec::new();
     let mut freed = 0;
-    for pair in state.scan(table::JOURNAL, KeyRange::between(Vec::new(), end), Order::Ascending) {
+    for pair in state.scan(table::JOURNAL, KeyRange::between(begin(&*state)?, end.clone()), Order::Ascending) {
         let (key, value) = pair?;
         freed += (key.len() + value.len()) as u64;
         dropped.push(key);
@@ -92,6 +88,7 @@ pub(crate) fn truncate(state: &mut dyn Write, upto: JournalPosition) -> Result<(
     let left = used(&*state)?.saturating_sub(freed);
     if any {
         meta::set_counter(state, meta::JOURNAL_BYTES, left);
+        state.put(table::META, meta::JOURNAL_BEGIN.into(), end);
     }
     Ok((left, any))
 }
@@ -109,8 +106,16 @@ pub(super) fn row_key(ordinal: u32, position: JournalPosition) -> Vec<u8> {
     key
 }
 
-fn ordered_key(read: &dyn Read, position: JournalPosition) -> Result<Vec<u8>, Failure<ClusterError>> {
+/// Where the first record may be.
+fn begin(read: &dyn Read) -> Result<Vec<u8>, Halt> {
+    Ok(read.get(table::META, meta::JOURNAL_BEGIN.as_bytes())?.unwrap_or_default())
+}
+
+/// Where the record after `position` may be.
+fn key_after(read: &dyn Read, position: JournalPosition) -> Result<Vec<u8>, Failure<ClusterError>> {
     let ordinal = lineage_ordinal(read, position.lineage)?;
     let ordinal = ordinal.ok_or(ClusterError::UnknownLineage(position.lineage))?;
-    Ok(row_key(ordinal, position))
+    let mut key = row_key(ordinal, position);
+    key.push(0);
+    Ok(key)
 }

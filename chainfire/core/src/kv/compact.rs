@@ -90,9 +90,8 @@ pub fn compact_step(read: &dyn Read, rows: usize) -> Result<CompactStep, Halt> {
         current = newer;
     }
     // Each revision has at least one version, so that its time is out of the way by the end of the pass.
-    let times = times::outdated(read, cursor.target, rows.max(1))?;
-    cursor.finished = current.is_none() && times.len() < rows.max(1);
-    step.changes.extend(times);
+    let outdated = times::remove_outdated(read, cursor.target, rows.max(1), &mut step.changes)?;
+    cursor.finished = current.is_none() && outdated;
     step.finished = cursor.finished && cursor.target >= compacted;
     step.changes.push(Change {
         table: table::META,

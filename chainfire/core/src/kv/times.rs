@@ -5,7 +5,7 @@
 use holdfast_keyspace::{Change, KeyRange, Order, Read, Write};
 
 use super::{Revision, compacted_revision, current_revision};
-use crate::{Failure, Halt, UserError, table};
+use crate::{Failure, Halt, UserError, meta, table};
 
 /// Notes the time of the newest revision.
 pub(crate) fn record(state: &mut dyn Write, revision: Revision, time_ms: u64) -> Result<(), Halt> {
@@ -47,18 +47,35 @@ pub fn revision_at(read: &dyn Read, time_ms: u64) -> Result<Revision, Failure> {
     Ok(low)
 }
 
-/// Rows of revisions before `target`, `rows` at most: nobody can read those revisions any more.
-pub(super) fn outdated(read: &dyn Read, target: Revision, rows: usize) -> Result<Vec<Change>, Halt> {
-    let mut changes = Vec::new();
-    for pair in read.scan(table::TIMES, KeyRange::between(Vec::new(), key(target)), Order::Ascending).take(rows) {
+/// Removes rows of revisions before `target`, `rows` at most: nobody can read those revisions any more. Returns whether
+/// none is left.
+pub(super) fn remove_outdated(
+    read: &dyn Read,
+    target: Revision,
+    rows: usize,
+    changes: &mut Vec<Change>,
+) -> Result<bool, Halt> {
+    let outdated = KeyRange::between(begin(read)?, key(target));
+    let mut removed = 0;
+    for pair in read.scan(table::TIMES, outdated, Order::Ascending).take(rows) {
         let (key, _) = pair?;
         changes.push(Change { table: table::TIMES, key, value: None });
+        removed += 1;
     }
-    Ok(changes)
+    if let Some(Change { key, .. }) = changes.last().filter(|_| removed > 0) {
+        let begin = Some(key.clone());
+        changes.push(Change { table: table::META, key: meta::TIMES_BEGIN.into(), value: begin });
+    }
+    Ok(removed < rows)
 }
 
 fn first(read: &dyn Read) -> Result<Option<(Revision, u64)>, Halt> {
-    row(read.scan(table::TIMES, KeyRange::all(), Order::Ascending).next())
+    row(read.scan(table::TIMES, KeyRange::from(begin(read)?), Order::Ascending).next())
+}
+
+/// Where the first row may be.
+fn begin(read: &dyn Read) -> Result<Vec<u8>, Halt> {
+    Ok(read.get(table::META, meta::TIMES_BEGIN.as_bytes())?.unwrap_or_default())
 }
 
 /// The newest row before `revision`.

@@ -23,6 +23,7 @@ const FIXTURES: &str = include_str!("../fixtures/v1.txt");
 const STATE: &str = include_str!("../fixtures/state-v1.txt");
 const AUTH: &str = include_str!("../fixtures/auth-v1.txt");
 const TIMES: &str = include_str!("../fixtures/times-v1.txt");
+const BEGINS: &str = include_str!("../fixtures/begins-v1.txt");
 
 fn fixture(name: &str) -> Vec<u8> {
     let line = FIXTURES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -179,13 +180,20 @@ fn load(dump: &str) -> Memory {
 
 #[test]
 fn a_state_of_the_first_release_is_written_as_ever() {
-    let rows = dump(&crate::scripts::worked().state);
-    let (times, rows): (Vec<&str>, Vec<&str>) =
-        rows.split_inclusive('\n').partition(|row| row.starts_with("kv.times "));
-    let rows = rows.concat();
+    let mut rows = dump(&crate::scripts::worked().state);
+    let mut take = |beginning: &str| {
+        let (taken, left): (Vec<&str>, Vec<&str>) =
+            rows.split_inclusive('\n').partition(|row| row.starts_with(beginning));
+        let taken = taken.concat();
+        rows = left.concat();
+        taken
+    };
+    let times = take("kv.times ");
+    let begins =
+        ["kv.times-begin", "journal.begin"].map(|name| take(&format!("meta {} ", hex(name.as_bytes())))).concat();
     assert!(rows == STATE, "the stored bytes of the first release changed:\n{rows}");
-    let times = times.concat();
     assert!(times == TIMES, "the stored times changed:\n{times}");
+    assert!(begins == BEGINS, "where tables begin is stored in another way:\n{begins}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use chainfire_core::{
     kv::{Put, Txn},
     lease::{ExpiredLease, LeaseExpire, LeaseId},
     system::{SystemAnswer, SystemCommand, SystemOp, SystemTxn, TxnAnswer},
+    table,
 };
+use holdfast_keyspace::{Read as _, Write as _};
 use ring::digest;
 use uuid::Uuid;
 
@@ -158,6 +160,24 @@ fn shipped_records_go_and_compaction_takes_none() {
     assert!(again.is_ok() && store.effects.is_empty());
     let page = after(&store.state, Some(records[2].position), 1).unwrap();
     assert_eq!(page, records[3..4]);
+}
+
+#[test]
+fn what_was_shipped_is_not_looked_through_again() {
+    let mut store = Store::digesting();
+    for value in ["1", "2", "3"] {
+        store.set("a", value);
+    }
+    let records = store.journal();
+    store.cluster(ClusterCommand::AuditShipped { upto: records[1].position }).unwrap();
+    // Where rows were deleted, a store may have to step over what is left of them.
+    let shipped = (table::JOURNAL, vec![0; 16]);
+    store.state.put(shipped.0, shipped.1.clone(), b"not a record".to_vec());
+    assert_eq!(store.journal()[..2], records[2..]);
+    assert_eq!(after(&store.state, Some(records[0].position), 9).unwrap()[..2], records[2..]);
+    store.cluster(ClusterCommand::AuditShipped { upto: records[3].position }).unwrap();
+    assert!(store.state.get(shipped.0, &shipped.1).unwrap().is_some());
+    assert_eq!(store.journal(), []);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use chainfire_core::{
     UserError,
     kv::{self, EventKind, KeyVersion, PartLimit, RangePart, Revision, VersionsOf, VersionsPart},
+    table,
 };
+
+use holdfast_keyspace::{Read as _, Write as _};
 
 use crate::store::{Store, between, bytes, one, refused};
 
@@ -130,6 +133,20 @@ fn a_time_before_the_compacted_revision_is_compacted() {
         assert_eq!(at(&store, 2_000), Ok(4));
         assert_eq!(at(&store, 5_000), Ok(5));
     }
+}
+
+#[test]
+fn removed_times_are_not_looked_through_again() {
+    let mut store = timed();
+    store.compact(4).unwrap();
+    store.remove_compacted(1);
+    let removed = 0_i64.to_be_bytes().to_vec();
+    store.state.put(table::TIMES, removed.clone(), b"not a time".to_vec());
+    assert_eq!(at(&store, 2_000), Ok(4));
+    store.compact(5).unwrap();
+    store.remove_compacted(1);
+    assert!(store.state.get(table::TIMES, &removed).unwrap().is_some());
+    assert_eq!(at(&store, 3_000), Ok(5));
 }
 
 #[test]
