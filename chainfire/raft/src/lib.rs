@@ -40,7 +40,7 @@ pub use genesis::{Founder, Founding};
 pub use group::{Committed, Desk, Group};
 pub use id::{GroupId, Incarnation, Position, RaftId, Slot};
 pub use machine::{Applied, Halt, Machine};
-pub use metrics::{GroupMetrics, NodeMetrics};
+pub use metrics::{GroupMetrics, NodeMetrics, PeerMetrics};
 pub use node::Node;
 pub use restore::{Restore, Restoring};
 pub use state::{Frames, OwnedScan, StateDb, View};

@@ -85,7 +85,8 @@ impl Node {
         let log = Arc::new(LogDb::open(&config.data_dir.join("log"), config.on_fatal.clone())?);
         witness::check(&known, &log)?;
         let dialer = Dialer::new(Arc::clone(&known), peers, config.timing, config.limits, config.on_fatal.clone());
-        let service = PeerService::new(Arc::clone(&known), slots, config.rejoin_wiped, complaints);
+        let service =
+            PeerService::new(Arc::clone(&known), Arc::clone(dialer.peers()), slots, config.rejoin_wiped, complaints);
         Ok(Self {
             known,
             log,
@@ -219,6 +220,7 @@ impl Node {
         NodeMetrics {
             log_syncs: self.log.syncs(),
             heartbeats_failed: self.dialer.heartbeats_failed().clone(),
+            peers: Arc::clone(self.dialer.peers()),
             certificate_ends: self.certificate_ends.clone(),
         }
     }

@@ -129,6 +129,7 @@ impl Chainfire {
             directory: directory.clone(),
             profile: config.profile,
             memory: memory.clone(),
+            peers: node.metrics().peers,
         };
         let grpc = Arc::new(Grpc::default());
         metrics.register(|registry| {

@@ -1,10 +1,14 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, Result};
+use holdfast_proto::iam::{
+    Binding, CreateCredentialRequest, CreatePrincipalRequest, GrantRequest, KeyGrant, admin_client::AdminClient,
+    credentials_client::CredentialsClient,
+};
 use holdfast_testkit::{Binaries, Cluster, free_ports};
 
 use super::servers::{Flags, Servers};
-use crate::door::Entrance;
+use crate::door::{Doors, Entrance};
 
 /// What the pairs of one server may take: no scenario is to meet a quota. The default is 2 GiB.
 const QUOTA: u64 = 12 << 30;
@@ -46,8 +50,8 @@ pub(super) fn nothing(folder: &Path) -> Result<(Servers, Entrance)> {
     Ok((Servers::Alike { logs: folder.to_owned(), members }, entrance))
 }
 
-/// The whole suite, whose clients speak TLS and log in as the administrator.
-pub(super) fn suite(members: usize, folder: &Path) -> Result<(Servers, Entrance)> {
+/// The whole suite, whose clients speak TLS and log in as a service that may read and write all keys.
+pub(super) async fn suite(members: usize, folder: &Path) -> Result<(Servers, Entrance)> {
     let mut cluster = Cluster::start_secured(&Binaries::find()?, folder, members)?;
     cluster.wait_ready()?;
     let urls = cluster.servers().iter().map(|server| Ok(format!("https://{}", server.endpoints()?.api)));
@@ -56,5 +60,21 @@ pub(super) fn suite(members: usize, folder: &Path) -> Result<(Servers, Entrance)
         authority: Some(fs::read_to_string(Cluster::authority(folder)).context("the authority of the certificates")?),
         login: Some(("admin".to_owned(), cluster.admin_token()?)),
     };
-    Ok((Servers::Suite(cluster), entrance))
+    let login = Some(account(&entrance).await.context("no account for the clients")?);
+    Ok((Servers::Suite(cluster), Entrance { login, ..entrance }))
+}
+
+/// A new service's access key and its secret.
+async fn account(administrator: &Entrance) -> Result<(String, String)> {
+    let service = "service/bench".to_owned();
+    let door = Doors::open(administrator, 1).await?.wire(0);
+    let mut admin = AdminClient::new(door.clone());
+    admin.create_principal(CreatePrincipalRequest { id: service.clone(), ..Default::default() }).await?;
+    let all_keys = KeyGrant { start: vec![0].into(), end: vec![].into(), read: true, write: true };
+    let binding =
+        Binding { subject: service.clone(), role: "reader".to_owned(), keys: vec![all_keys], ..Default::default() };
+    admin.grant(GrantRequest { binding: Some(binding) }).await?;
+    let create = CreateCredentialRequest { principal: service, ..Default::default() };
+    let created = CredentialsClient::new(door).create(create).await?.into_inner();
+    Ok((created.credential.context("no credential in the answer")?.access_key_id, created.secret))
 }

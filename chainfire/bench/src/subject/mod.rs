@@ -33,7 +33,7 @@ impl Subject {
                 launch::alike(&program, &[], members, folder.path())?
             }
             Kind::DropIn => launch::alike(&Binaries::find()?.path("holdfast"), &["chainfire"], members, folder.path())?,
-            Kind::Suite => launch::suite(members, folder.path())?,
+            Kind::Suite => launch::suite(members, folder.path()).await?,
         };
         first_answer(&entrance, begun).await.context("the servers do not answer")?;
         Ok(Self { servers, entrance, _folder: folder })

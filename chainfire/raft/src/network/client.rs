@@ -3,7 +3,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -170,6 +170,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             });
             // A peer that takes longer than an election to answer is as good as gone.
             let patience = self.dialer.timing().election_min;
+            let begun = Instant::now();
             let opened = tokio::time::timeout(patience, client.append(requests)).await;
             let opened = opened.map_err(|_| self.unreachable("the peer does not accept a stream"))?;
             let answers = opened.map_err(|status| self.unreachable(told(&status)))?.into_inner();
@@ -179,6 +180,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 async move {
                     let mut answers = answers?;
                     let next = next_answer(connection, &mut answers, &pending, patience).await?;
+                    if next.is_ok() && connection.lane == Lane::Heartbeat {
+                        connection.dialer.heartbeat_answered(connection.to.slot(), begun.elapsed());
+                    }
                     if let Ok(Ok(Some(matching))) = &next {
                         connection.acknowledged.note(connection.to, term, matching.index);
                     }

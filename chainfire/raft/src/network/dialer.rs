@@ -8,7 +8,9 @@ use prometheus_client::metrics::counter::Counter;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{reach::Reach, road::Road};
-use crate::{FatalHook, GroupId, Limits, PeerTls, RaftId, Slot, Timing, config::ANSWER_BYTES, genesis::Known};
+use crate::{
+    FatalHook, GroupId, Limits, PeerMetrics, PeerTls, RaftId, Slot, Timing, config::ANSWER_BYTES, genesis::Known,
+};
 
 /// Messages of one kind share a connection, so that a snapshot or a full pipe never delays a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +33,7 @@ pub(crate) struct Dialer {
     channels: Mutex<BTreeMap<(Slot, Lane), Channel>>,
     reach: Reach,
     heartbeats_failed: Counter,
+    peers: Arc<[PeerMetrics]>,
     fatal: FatalHook,
 }
 
@@ -56,6 +59,7 @@ impl Dialer {
         limits: Limits,
         fatal: FatalHook,
     ) -> Self {
+        let peers = known.cluster().members.iter().map(|_| PeerMetrics::default()).collect();
         Self {
             known,
             tls,
@@ -64,6 +68,7 @@ impl Dialer {
             channels: Mutex::default(),
             reach: Reach::default(),
             heartbeats_failed: Counter::default(),
+            peers,
             fatal,
         }
     }
@@ -105,10 +110,22 @@ impl Dialer {
         &self.heartbeats_failed
     }
 
+    /// What goes to and from the server in each slot.
+    pub(crate) fn peers(&self) -> &Arc<[PeerMetrics]> {
+        &self.peers
+    }
+
+    fn peer(&self, slot: Slot) -> Option<&PeerMetrics> {
+        self.peers.get(usize::from(slot.0))
+    }
+
     /// Notes that a message of Raft has no answer. openraft tries again several times a second; the log hears of it once.
     pub(crate) fn lost(&self, to: Slot, lane: Lane, reason: &str) {
         if lane == Lane::Heartbeat {
             self.heartbeats_failed.inc();
+        }
+        if let Some(peer) = self.peer(to) {
+            peer.failed.inc();
         }
         if self.reach.lost(to, reason, Instant::now()) {
             tracing::warn!(
@@ -128,6 +145,13 @@ impl Dialer {
         }
     }
 
+    /// Notes how long a heartbeat was on its way.
+    pub(super) fn heartbeat_answered(&self, to: Slot, took: Duration) {
+        if let Some(peer) = self.peer(to) {
+            peer.round_trips.observe(took.as_secs_f64());
+        }
+    }
+
     /// Notes that a server has answered.
     pub(crate) fn found(&self, to: Slot) {
         if self.reach.found(to) {
@@ -141,6 +165,9 @@ impl Dialer {
 
     /// Everything that a request carries beside its body.
     pub(crate) fn request(&self, group: GroupId, to: RaftId, body: Bytes) -> Request {
+        if let Some(peer) = self.peer(to.slot()) {
+            peer.sent.inc_by(body.len() as u64);
+        }
         let cluster = self.known.formed().map(|formed| Bytes::copy_from_slice(&formed.cluster));
         Request {
             cluster: cluster.unwrap_or_default(),

@@ -23,7 +23,7 @@ use super::{
     },
 };
 use crate::{
-    GroupId, RaftId,
+    GroupId, PeerMetrics, RaftId,
     genesis::Known,
     state::{Incoming, Progress, Verified},
     types::{TypeConfig, Vote},
@@ -61,6 +61,7 @@ pub(crate) trait PeerGroup: Send + Sync + 'static {
 #[derive(Clone)]
 pub(crate) struct PeerService {
     known: Arc<Known>,
+    peers: Arc<[PeerMetrics]>,
     groups: Arc<RwLock<BTreeMap<GroupId, Arc<dyn PeerGroup>>>>,
     /// Whether callers prove their slot.
     certificates: bool,
@@ -75,9 +76,15 @@ pub(crate) struct PeerService {
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(60);
 
 impl PeerService {
-    pub(crate) fn new(known: Arc<Known>, certificates: bool, rejoining: bool, complaints: Complaints) -> Self {
+    pub(crate) fn new(
+        known: Arc<Known>,
+        peers: Arc<[PeerMetrics]>,
+        certificates: bool,
+        rejoining: bool,
+        complaints: Complaints,
+    ) -> Self {
         let receiving = Arc::new(Semaphore::new(1));
-        Self { known, groups: Arc::default(), certificates, receiving, complaints, rejoining }
+        Self { known, peers, groups: Arc::default(), certificates, receiving, complaints, rejoining }
     }
 
     pub(crate) fn add(&self, id: GroupId, group: Arc<dyn PeerGroup>) {
@@ -118,7 +125,16 @@ impl PeerService {
         if slot == self.known.id().slot() {
             return Err(Status::permission_denied(format!("slot {slot} is this server")));
         }
+        self.count(message.from, &message.body);
         Ok(())
+    }
+
+    /// Counts what came from a sender that has proven its slot.
+    fn count(&self, from: u64, body: &Bytes) {
+        let slot = RaftId::from_u64(from).slot();
+        if let Some(peer) = self.peers.get(usize::from(slot.0)) {
+            peer.received.inc_by(body.len() as u64);
+        }
     }
 
     /// Checks that the message is from this cluster and meant for this disk.
@@ -185,6 +201,7 @@ impl PeerService {
         let mut incoming = incoming.map_err(|error| Status::internal(error.to_string()))?.map_err(Status::internal)?;
         let complete = loop {
             let frame = next(&mut messages).await?.body;
+            self.count(first.from, &frame);
             let accepted = tokio::task::spawn_blocking(move || incoming.accept(&frame)).await;
             let accepted = accepted.map_err(|error| Status::internal(error.to_string()))?;
             match accepted.map_err(|error| Status::invalid_argument(error.to_string()))? {
@@ -257,7 +274,9 @@ impl Peer for PeerService {
         }
         let rest = tokio_stream::StreamExt::map_while(messages, move |message| {
             // A connection that ends is nothing to speak of.
-            let next = append_request(&first, &message.ok()?);
+            let message = message.ok()?;
+            service.count(first.from, &message.body);
+            let next = append_request(&first, &message);
             next.map_err(|status| service.refuse(&extensions, status)).ok()
         });
         let requests = futures::stream::iter([begin]).chain(rest).boxed();

@@ -81,8 +81,8 @@ impl Call {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.grpc.handled(&self.method, code);
         let took = self.begun.elapsed();
+        self.grpc.handled(&self.method, code, took);
         if self.method.is_unary() && took > self.slow {
             tracing::warn!(method = %self.method, source = ?self.source, ?code, ?took, "request stats: a call was slow");
         }

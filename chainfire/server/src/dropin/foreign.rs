@@ -35,7 +35,6 @@ const IGNORED: &[&str] = &[
     "logger",
     "max-snapshots",
     "max-wals",
-    "metrics",
     "pre-vote",
     "raft-read-timeout",
     "raft-write-timeout",
@@ -71,8 +70,10 @@ const GRADUATED: &[&str] = &[
 ];
 
 /// What they ask for is done always.
-const ALWAYS: &[(&str, &str)] =
-    &[("peer-client-cert-auth", "members always have to show a certificate where there is one to show")];
+const ALWAYS: &[(&str, &str)] = &[
+    ("metrics", "all of them are always there"),
+    ("peer-client-cert-auth", "members always have to show a certificate where there is one to show"),
+];
 
 /// What they ask for would silently not be done.
 const UNSUPPORTED: &[(&str, &str)] = &[

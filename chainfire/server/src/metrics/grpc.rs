@@ -1,8 +1,13 @@
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 use prost::Message as _;
@@ -22,6 +27,7 @@ pub(crate) struct Grpc {
     received: Family<Called, Counter>,
     sent: Family<Called, Counter>,
     handled: Family<Handled, Counter>,
+    took: Family<Called, Histogram, fn() -> Histogram>,
     bytes_received: Counter,
     bytes_sent: Counter,
 }
@@ -36,6 +42,8 @@ pub(crate) struct Method {
     sent: Counter,
     /// The most frequent outcome is not looked up each time.
     ok: Counter,
+    /// None before the first call: there are many methods, and each has many buckets.
+    took: OnceLock<Histogram>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +70,7 @@ impl Default for Grpc {
             received: Family::default(),
             sent: Family::default(),
             handled: Family::default(),
+            took: Family::new_with_constructor(durations),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
         };
@@ -94,6 +103,7 @@ impl Grpc {
             received: self.received.get_or_create_owned(&called),
             sent: self.sent.get_or_create_owned(&called),
             ok: self.handled.get_or_create_owned(&called.handled(Code::Ok)),
+            took: OnceLock::new(),
             called,
         };
         self.methods.insert(format!("/{service}/{}", method.name()), Arc::new(counts));
@@ -103,6 +113,7 @@ impl Grpc {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("grpc_server_started", "Calls begun", self.started.clone());
         registry.register("grpc_server_handled", "Calls ended, by outcome", self.handled.clone());
+        registry.register("grpc_server_handling_seconds", "How long calls took", self.took.clone());
         registry.register("grpc_server_msg_received", "Messages received", self.received.clone());
         registry.register("grpc_server_msg_sent", "Messages sent", self.sent.clone());
         let received = self.bytes_received.clone();
@@ -126,12 +137,19 @@ impl Grpc {
         method.sent.inc_by(messages);
     }
 
-    pub(crate) fn handled(&self, method: &Method, code: Code) {
+    pub(crate) fn handled(&self, method: &Method, code: Code, took: Duration) {
+        let histogram = method.took.get_or_init(|| self.took.get_or_create_owned(&method.called));
+        histogram.observe(took.as_secs_f64());
         match code {
             Code::Ok => method.ok.inc(),
             other => self.handled.get_or_create(&method.called.handled(other)).inc(),
         };
     }
+}
+
+/// From five milliseconds to ten seconds, in the steps that gRPC servers in Go have.
+fn durations() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
 
 impl Method {

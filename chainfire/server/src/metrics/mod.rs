@@ -2,6 +2,7 @@
 
 mod counts;
 mod grpc;
+mod peers;
 mod process;
 mod sampled;
 

@@ -1,13 +1,14 @@
 use std::{fmt, sync::Arc};
 
 use chainfire_core::{auth, journal, kv};
+use chainfire_raft::PeerMetrics;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use super::Process;
+use super::{Process, peers};
 use crate::{Profile, directory::Directory, memory::Memory, store::Store, watch::Hub};
 
 /// Values that are looked up when somebody asks for them.
@@ -17,6 +18,8 @@ pub(crate) struct Sampled {
     pub(crate) directory: Arc<Directory>,
     pub(crate) profile: Profile,
     pub(crate) memory: Memory,
+    /// One of each slot.
+    pub(crate) peers: Arc<[PeerMetrics]>,
 }
 
 impl fmt::Debug for Sampled {
@@ -35,6 +38,7 @@ impl Collector for Sampled {
         gauge("etcd_server_has_leader", "Whether a leader is known", i64::from(status.leader.is_some()))?;
         let leads = status.leader == Some(status.slot);
         gauge("etcd_server_is_leader", "Whether this member leads and has a quorum", i64::from(leads))?;
+        gauge("etcd_server_is_learner", "Whether this member has no vote; it always has one", 0)?;
         gauge("etcd_server_proposals_committed_total", "Last committed log entry", number(status.committed))?;
         gauge("etcd_server_proposals_applied_total", "Last applied log entry", number(status.applied))?;
         gauge("etcd_server_proposals_pending", "Changes without an answer yet", count(self.store.pending()))?;
@@ -53,6 +57,8 @@ impl Collector for Sampled {
         gauge("process_virtual_memory_bytes", "Bytes of address space", number(process.address_space))?;
         gauge("process_open_fds", "Open files", number(process.open_files))?;
         gauge("process_max_fds", "Files that may be open", number(process.files_allowed))?;
+        gauge("os_fd_used", "Open files", number(process.open_files))?;
+        gauge("os_fd_limit", "Files that may be open", number(process.files_allowed))?;
 
         // A state that cannot be read leaves its metrics out; the reason is logged by whoever needs the state.
         let view = self.store.view();
@@ -78,6 +84,7 @@ impl Collector for Sampled {
         };
         seconds("process_cpu_seconds_total", "Processor time", process.cpu)?;
         seconds("process_start_time_seconds", "Start of the process, in Unix time", process.started)?;
+        peers::encode(&mut encoder, self.directory.members(), &self.peers)?;
         let mut info = |name: &str, help: &str, label: (&str, String)| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(1).encode(family.encode_family(&[label])?)

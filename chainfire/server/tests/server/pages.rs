@@ -106,9 +106,11 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
         "etcd_server_proposals_failed_total 0",
         "etcd_server_quota_backend_bytes 2147483648",
         "etcd_server_heartbeat_send_failures_total 0",
+        "etcd_server_is_learner 0",
         r#"grpc_server_started_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
         r#"grpc_server_msg_received_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
         r#"grpc_server_msg_sent_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 3"#,
+        r#"grpc_server_handling_seconds_count{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 4"#,
         r#"grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"} 1"#,
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
@@ -134,6 +136,8 @@ async fn every_metric_of_etcd_is_there() -> anyhow::Result<()> {
         "etcd_network_client_grpc_sent_bytes_total",
         "process_resident_memory_bytes",
         "process_open_fds",
+        "os_fd_used",
+        "os_fd_limit",
         "process_start_time_seconds",
     ] {
         assert!(value(positive)? > 0.0, "{positive}");

@@ -137,6 +137,48 @@ async fn a_large_answer_reaches_clients_of_every_member() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// The value of a metric of `server` with this label, once there is one above 0.
+async fn counted(server: &TestServer, name: &str, label: &str, id: u64) -> anyhow::Result<f64> {
+    let start = format!("{name}{{{label}=\"{id:x}\"}} ");
+    let found = async {
+        loop {
+            let (_, page) = ask(server, "GET", "/metrics").await?;
+            let value = page.lines().find_map(|line| line.strip_prefix(&start)).map_or(Ok(0.0), str::parse::<f64>)?;
+            if value > 0.0 {
+                return anyhow::Ok(value);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, found).await.map_err(|_| anyhow::anyhow!("{start}is never above 0"))?
+}
+
+/// What dashboards for etcd show of the way between members.
+#[tokio::test]
+async fn metrics_tell_what_goes_to_and_from_each_other_member() -> anyhow::Result<()> {
+    let mut servers = cluster(&[]).await?;
+    let leader = leader(&servers).await?;
+    let mut ids = Vec::new();
+    for server in &servers {
+        ids.push(id(server).await?);
+    }
+    let at = ids.iter().position(|id| *id == leader).ok_or_else(|| anyhow::anyhow!("no member leads"))?;
+    ids.remove(at);
+    let leading = servers.remove(at);
+    leading.kv().put(put("a", &"x".repeat(100_000))).await?;
+    for (follower, id) in servers.iter().zip(&ids) {
+        assert!(counted(&leading, "etcd_network_peer_sent_bytes_total", "To", *id).await? > 100_000.0);
+        assert!(counted(follower, "etcd_network_peer_received_bytes_total", "From", leader).await? > 100_000.0);
+        counted(&leading, "etcd_network_peer_round_trip_time_seconds_count", "To", *id).await?;
+    }
+    let (_, page) = ask(&leading, "GET", "/metrics").await?;
+    assert!(!page.contains(&format!("To=\"{leader:x}\"")), "nobody talks to himself");
+    assert_eq!(page.matches("# TYPE etcd_network_peer_sent_failures").count(), 1);
+    servers.remove(0).end().await?;
+    counted(&leading, "etcd_network_peer_sent_failures_total", "To", ids[0]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_member_serves_everything_across_a_change_of_leaders() -> anyhow::Result<()> {
     let servers = cluster(&[]).await?;
