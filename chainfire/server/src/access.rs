@@ -1,5 +1,5 @@
 use holdfast_keyspace::KeyRange;
-use iam_client::{Access, Identity, KeyAccess, KeyAuthority, Refusal, Rule};
+use iam_client::{Access, Identity, KeyAccess, KeyAuthority, Refusal, Rule, StillHolds};
 
 /// The drop-in server without authentication: everybody may do everything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,7 +17,9 @@ impl KeyAuthority for Open {
     fn authorize_some_key(&self, _: &Identity, _: KeyAccess) -> Result<(), Refusal> {
         Ok(())
     }
+}
 
+impl StillHolds for Open {
     fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
         Ok(())
     }

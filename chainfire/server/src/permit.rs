@@ -91,7 +91,7 @@ mod tests {
         kv::{Compare, Operand, Relation, TxnOp},
     };
     use holdfast_keyspace::Memory;
-    use iam_client::{Caller, Evidence, Refusal};
+    use iam_client::{Caller, Evidence, Refusal, StillHolds};
 
     use super::*;
 
@@ -117,7 +117,9 @@ mod tests {
         fn authorize_some_key(&self, _: &Identity, _: KeyAccess) -> Result<(), Refusal> {
             Ok(())
         }
+    }
 
+    impl StillHolds for Prefixes {
         fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
             Ok(())
         }

@@ -68,7 +68,7 @@ where
                 ended = handled => if let Err(error) = ended {
                     tracing::debug!(%source, %error, "connection ended");
                 },
-                () = standing.cut() => tracing::debug!(%source, "connection cut: its place was needed"),
+                () = standing.cut() => tracing::debug!(%source, "connection cut: its place was needed, or its callers may not go on"),
             }
             drop(permit);
         });

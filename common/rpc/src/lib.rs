@@ -14,6 +14,7 @@ mod listener;
 mod modest;
 mod offer;
 mod presented;
+mod sessions;
 mod strangers;
 mod tls;
 
@@ -23,5 +24,6 @@ pub use complaints::Complaints;
 pub use error::{Error, Kind};
 pub use listener::{Connection, KnownBy, Limits, serve};
 pub use offer::{TlsOffer, TlsVersion};
+pub use sessions::Sessions;
 pub use strangers::{Standing, Weight};
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};

@@ -31,7 +31,7 @@ struct Table {
 pub struct Standing(Arc<Place>);
 
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     strangers: Weak<Strangers>,
     source: IpAddr,
     number: u64,
@@ -110,6 +110,10 @@ impl Standing {
         &self.0.weight
     }
 
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.0
+    }
+
     pub(crate) fn is_stranger(&self) -> bool {
         let place = &self.0;
         place.strangers.upgrade().is_some_and(|strangers| {
@@ -117,9 +121,14 @@ impl Standing {
         })
     }
 
-    /// Completes when the connection has to make room.
+    /// Completes when the connection has to end.
     pub(crate) async fn cut(&self) {
         self.0.cut.cancelled().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.cut.is_cancelled()
     }
 
     /// Begins a request of a stranger; none if it has `most` of them running.
@@ -130,6 +139,13 @@ impl Standing {
 }
 
 impl Place {
+    /// Ends the connection; false if somebody did so before.
+    pub(crate) fn cut(&self) -> bool {
+        let open = !self.cut.is_cancelled();
+        self.cut.cancel();
+        open
+    }
+
     fn leave(&self) {
         if let Some(strangers) = self.strangers.upgrade() {
             strangers.table.lock().leave(self.source, self.number);
@@ -161,10 +177,6 @@ fn network(source: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn is_cut(standing: &Standing) -> bool {
-        standing.0.cut.is_cancelled()
-    }
-
     #[test]
     fn a_crowd_pushes_out_its_own() {
         let strangers = Strangers::new(3);
@@ -173,7 +185,7 @@ mod tests {
         let first = strangers.enter(crowd);
         let second = strangers.enter(crowd);
         let third = strangers.enter(crowd);
-        assert_eq!([&alone, &first, &second, &third].map(is_cut), [false, true, false, false]);
+        assert_eq!([&alone, &first, &second, &third].map(Standing::is_cut), [false, true, false, false]);
         assert!(!first.is_stranger() && third.is_stranger());
     }
 
@@ -185,7 +197,7 @@ mod tests {
         known.known();
         let next = strangers.enter(source);
         drop(strangers.enter(source));
-        assert!(!is_cut(&known) && is_cut(&next));
+        assert!(!known.is_cut() && next.is_cut());
         assert_eq!(strangers.table.lock().count, 0);
     }
 
@@ -197,7 +209,7 @@ mod tests {
         let first = strangers.enter(one);
         let _second = strangers.enter(two);
         let _third = strangers.enter(two);
-        assert!(is_cut(&other) || is_cut(&first));
+        assert!(other.is_cut() || first.is_cut());
         assert_eq!(strangers.table.lock().count, 2);
     }
 

@@ -8,10 +8,11 @@ use holdfast_proto::configsrv::{
     config_service_server::{ConfigService as Rpc, ConfigServiceServer},
 };
 use iam_client::{Identity, Refusal};
-use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status as GrpcStatus};
 
-use crate::{ConfigService, Error, wire};
+use crate::{ConfigService, Error, watch::tell, wire};
 
 const MOST_NODES: usize = 1000;
 const MOST_VERSIONS: usize = 200;
@@ -59,9 +60,9 @@ impl Rpc for Server {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, GrpcStatus>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, GrpcStatus> {
-        caller(&request)?;
-        let versions = WatchStream::new(self.0.versions()).map(|version| Ok(wire::watched(version)));
-        Ok(Response::new(Box::pin(versions)))
+        let (told, versions) = mpsc::channel(1);
+        tokio::spawn(tell(self.0.clone(), caller(&request)?, told));
+        Ok(Response::new(Box::pin(ReceiverStream::new(versions))))
     }
 }
 

@@ -32,6 +32,7 @@ mod settings;
 mod store;
 mod submission;
 mod versions;
+mod watch;
 mod wire;
 
 pub use access::{ACCESS_FLEETLOCK_AUTHENTICATED, ACCESS_FLEETLOCK_OPEN, ACCESS_GRPC, ACCESS_HTTP};

@@ -7,7 +7,7 @@ use chainfire_client::SystemStore;
 use chainfire_core::Origin;
 use configsrv_fleet::Version;
 use holdfast_service::Stop;
-use iam_client::{Authority, Identity};
+use iam_client::{Authority, Identity, Refusal};
 use tokio::sync::watch;
 
 use crate::{
@@ -97,6 +97,10 @@ impl ConfigService {
 
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Error> {
         Ok(self.0.authority.authorize(identity, action, resource)?)
+    }
+
+    pub(crate) fn still_holds(&self, identity: &Identity) -> Result<(), Refusal> {
+        self.0.authority.still_holds(identity)
     }
 
     /// Leaves a refusal that is the service's own to the one who keeps denials.

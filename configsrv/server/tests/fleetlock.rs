@@ -20,7 +20,7 @@ use configsrv_server::{
     ACCESS_FLEETLOCK_AUTHENTICATED, ACCESS_FLEETLOCK_OPEN, ACCESS_HTTP, ClientAuth, ConfigService, LockSettings,
     Settings, fleetlock::collapse_slashes, router,
 };
-use iam_client::{Authority, IamLayer, Identity, Presented, Refusal};
+use iam_client::{Authority, IamLayer, Identity, Presented, Refusal, StillHolds};
 use serde_json::{Value, json};
 use support::{OPERATOR, Rules};
 use tokio::{
@@ -36,6 +36,12 @@ struct Witness(Mutex<Vec<(String, String)>>);
 impl Witness {
     fn denials(&self) -> Vec<(String, String)> {
         self.0.lock().unwrap().clone()
+    }
+}
+
+impl StillHolds for Witness {
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        Ok(())
     }
 }
 

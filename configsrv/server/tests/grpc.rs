@@ -4,16 +4,25 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use axum::{Router, body::Body};
-use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, Settings, grpc, router};
+use chainfire_client::memory::MemoryStore;
+use chainfire_core::Origin;
+use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, ConfigService, Settings, grpc, router};
 use holdfast_proto::configsrv::{
     GetArtifactRequest, ListNodesRequest, ListVersionsRequest, WatchRequest, config_service_client::ConfigServiceClient,
 };
 use holdfast_service::Stop;
 use http::{Request as HttpRequest, StatusCode, header};
-use iam_client::IamLayer;
+use iam_client::{Authority, IamLayer, Identity, Presented, Refusal, StillHolds};
 use support::{
     OPERATOR, Rules, service,
     tree::{Signer, Tree},
@@ -21,6 +30,29 @@ use support::{
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, service::Routes};
 use tower::ServiceExt as _;
+
+/// Rules whose callers all end at the same time.
+#[derive(Default)]
+struct Ending(AtomicBool);
+
+impl StillHolds for Ending {
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        if self.0.load(Ordering::SeqCst) { Err(Refusal::Unauthenticated) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Authority for Ending {
+    async fn authenticate(&self, presented: Presented) -> Result<Identity, Refusal> {
+        Rules.authenticate(presented).await
+    }
+
+    fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
+        Rules.authorize(identity, action, resource)
+    }
+
+    fn record_denial(&self, _: &Origin, _: &str, _: &str, _: &str) {}
+}
 
 /// Both interfaces behind the layer.
 fn start() -> (Router, Stop) {
@@ -97,4 +129,20 @@ async fn a_watch_begins_with_what_is_and_tells_what_comes() {
     publish(&app, &Tree::new(4, &signer), 3).await;
     seen(&mut versions, 4).await;
     stop.request();
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_caller() {
+    let authority = Arc::new(Ending::default());
+    let store = Arc::new(MemoryStore::new().unwrap());
+    let service = ConfigService::new(store, Arc::clone(&authority) as _, Settings::default());
+    let app = Routes::new(grpc(service)).into_axum_router();
+    let app = app.layer(IamLayer::new(Arc::clone(&authority) as _, ACCESS_GRPC.iter().copied()));
+    let mut client = ConfigServiceClient::new(app);
+    let mut versions = client.watch(with("node:pier2", WatchRequest {})).await.unwrap().into_inner();
+    assert_eq!(versions.next().await.unwrap().unwrap().version, 0);
+    authority.0.store(true, Ordering::SeqCst);
+    let ended = tokio::time::timeout(Duration::from_secs(10), versions.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    assert!(versions.next().await.is_none());
 }

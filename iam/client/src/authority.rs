@@ -3,12 +3,20 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use chainfire_core::{Origin, auth::KeyAccess};
 use holdfast_keyspace::KeyRange;
+use holdfast_rpc::Standing;
 
 use crate::{Identity, Presented, Refusal};
 
+/// Knows whether what established a caller still counts.
+pub trait StillHolds: Send + Sync + 'static {
+    /// For streams, which may outlive what established `identity`: [`Refusal::Unauthenticated`], which is recorded, if
+    /// that has ended.
+    fn still_holds(&self, identity: &Identity) -> Result<(), Refusal>;
+}
+
 /// The one who knows principals and decides: IAM in this process. Denials are recorded by it.
 #[async_trait]
-pub trait Authority: Send + Sync + 'static {
+pub trait Authority: StillHolds {
     /// Establishes who calls; [`Refusal::Anonymous`] if nothing was presented.
     async fn authenticate(&self, presented: Presented) -> Result<Identity, Refusal>;
 
@@ -16,12 +24,18 @@ pub trait Authority: Send + Sync + 'static {
     /// established `identity` has ended since.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
 
+    /// Hears that `identity` uses the connection of `standing`, which is no stranger's any more. An authority that
+    /// remembers it can cut the connection when the caller may not go on.
+    fn admitted(&self, _identity: &Identity, standing: &Standing) {
+        standing.known();
+    }
+
     /// Records a refusal that a service decided on by rules of its own; equal ones of a moment are counted together.
     fn record_denial(&self, caller: &Origin, action: &str, resource: &str, reason: &str);
 }
 
 /// Rights on the keys of chainfire's user keyspace, decided locally like [`Authority::authorize`].
-pub trait KeyAuthority: Send + Sync + 'static {
+pub trait KeyAuthority: StillHolds {
     /// Whether the caller may do `access` to every key in `range`, for a server that wants to save itself smaller
     /// questions: a no is not a denial yet, and nothing is recorded.
     fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal>;
@@ -32,10 +46,6 @@ pub trait KeyAuthority: Send + Sync + 'static {
     /// For what names no key but is of use only with keys, such as a lease: [`Refusal::Denied`], which is recorded, if
     /// there is none to which the caller may do `access`.
     fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal>;
-
-    /// For streams, which may outlive what established `identity`: [`Refusal::Unauthenticated`], which is recorded, if
-    /// that has ended.
-    fn still_holds(&self, identity: &Identity) -> Result<(), Refusal>;
 }
 
 /// Logging in with a name and a password, as etcd's `Authenticate` does.

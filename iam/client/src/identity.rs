@@ -28,9 +28,8 @@ pub enum Evidence {
     Token(Arc<Verified>),
     /// The id of an access key whose secret was shown.
     AccessKey(String),
-    Certificate {
-        expires_ms: u64,
-    },
+    /// The client's certificate chain as the connection has it: leaf first, DER.
+    Certificate(Arc<[Arc<[u8]>]>),
 }
 
 /// Who calls, established by the layer.
@@ -96,7 +95,7 @@ impl Identity {
     pub fn claims(&self) -> Option<&Claims> {
         match &self.evidence {
             Evidence::Token(verified) => Some(&verified.claims),
-            Evidence::None | Evidence::AccessKey(_) | Evidence::Certificate { .. } => None,
+            Evidence::None | Evidence::AccessKey(_) | Evidence::Certificate(_) => None,
         }
     }
 

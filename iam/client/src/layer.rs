@@ -95,7 +95,7 @@ where
                 Ok(identity) => {
                     if let Some(identity) = identity {
                         if let Some(standing) = request.extensions().get::<Standing>() {
-                            standing.known();
+                            shared.authority.admitted(&identity, standing);
                         }
                         request.extensions_mut().insert(identity);
                     }

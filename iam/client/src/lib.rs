@@ -17,7 +17,7 @@ mod refusal;
 mod response;
 
 pub use access::{Access, AccessTable, Rule};
-pub use authority::{Authority, KeyAuthority, PasswordLogin};
+pub use authority::{Authority, KeyAuthority, PasswordLogin, StillHolds};
 pub use chainfire_core::auth::KeyAccess;
 pub use decision::{DecisionRecord, DecisionSource};
 pub use disclosure::DisclosureLog;

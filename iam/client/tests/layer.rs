@@ -9,12 +9,20 @@ use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_rpc::Connection;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use iam_client::{Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule};
+use iam_client::{
+    Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule, StillHolds,
+};
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
 /// Knows the token `good`, which may only read; `slow` and `down` show the other refusals.
 struct Keeper;
+
+impl StillHolds for Keeper {
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl Authority for Keeper {

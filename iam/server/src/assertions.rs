@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use iam_core::{
     PrincipalId,
@@ -70,7 +73,7 @@ impl Iam {
             Ok(assertion) => assertion,
             Err(fault) => return Ok(Err(fault.to_string())),
         };
-        let chain: Vec<&[u8]> = assertion.chain.iter().map(Vec::as_slice).collect();
+        let chain = assertion.chain.iter().map(|der| Arc::from(der.as_slice())).collect();
         let peer = match inner.verify_peer(&chain)? {
             Ok(peer) => peer,
             Err(fault) => return Ok(Err(fault.to_string())),
@@ -87,7 +90,7 @@ impl Iam {
             return Ok(Err("the assertion was used before".to_owned()));
         }
         match inner.active_principal(&peer.principal)? {
-            Some(_) => Ok(Ok(peer.principal)),
+            Some(_) => Ok(Ok(peer.principal.clone())),
             None => Ok(Err(format!("{} is unknown or disabled", peer.principal))),
         }
     }

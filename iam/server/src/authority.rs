@@ -1,17 +1,16 @@
 //! Who calls, and whether they may.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_keyspace::KeyRange;
-use iam_client::{Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal};
-use iam_core::{
-    PrincipalId,
-    enrol::{Peer, verify_chain},
-    record::AuthorityState,
+use holdfast_rpc::Standing;
+use iam_client::{
+    Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal, StillHolds,
 };
+use iam_core::{PrincipalId, enrol::Peer, record::AuthorityState};
 use secrecy::ExposeSecret as _;
 
 use crate::{
@@ -50,6 +49,10 @@ impl Authority for Iam {
         self.0.authorize(identity, action, resource)
     }
 
+    fn admitted(&self, identity: &Identity, standing: &Standing) {
+        self.0.admitted(identity, standing);
+    }
+
     fn record_denial(&self, caller: &Origin, action: &str, resource: &str, reason: &str) {
         let source = caller.source.as_ref().and_then(|source| source.parse().ok());
         let call = Call {
@@ -60,6 +63,13 @@ impl Authority for Iam {
             request_id: caller.request_id.clone(),
         };
         self.0.record_denial(&call, action, resource, reason);
+    }
+}
+
+impl StillHolds for Iam {
+    fn still_holds(&self, identity: &Identity) -> Result<(), Refusal> {
+        self.0.check_doors()?;
+        self.0.check_evidence(identity)
     }
 }
 
@@ -95,11 +105,6 @@ impl KeyAuthority for Iam {
         let resource = "keys/*".to_owned();
         self.0.record_denial(&Call::of(identity), access.action(), &resource, "no right on any key");
         Err(Refusal::Denied { action: access.action().to_owned(), resource })
-    }
-
-    fn still_holds(&self, identity: &Identity) -> Result<(), Refusal> {
-        self.0.check_doors()?;
-        self.0.check_evidence(identity)
     }
 }
 
@@ -154,9 +159,8 @@ impl Inner {
             };
         }
         if !presented.certificates.is_empty() {
-            let peer = self.peer(presented)?;
-            let evidence = Evidence::Certificate { expires_ms: peer.expires_ms };
-            return self.stored(peer.principal, evidence, presented);
+            let principal = self.peer(presented)?.principal.clone();
+            return self.stored(principal, Evidence::Certificate(Arc::clone(&presented.certificates)), presented);
         }
         if self.lab.allow_unauthenticated {
             return Ok(admin(Caller::Anonymous, AuthenticatedBy::Nothing, presented));
@@ -252,20 +256,12 @@ impl Inner {
         }
     }
 
-    fn peer(&self, presented: &Presented) -> Result<Peer, Refusal> {
-        let chain: Vec<&[u8]> = presented.certificates.iter().map(AsRef::as_ref).collect();
-        self.verify_peer(&chain)?.map_err(|fault| {
+    fn peer(&self, presented: &Presented) -> Result<Arc<Peer>, Refusal> {
+        self.verify_peer(&presented.certificates)?.map_err(|fault| {
             let call = Call::anonymous(presented.source, presented.request_id.clone());
             self.record_denial(&call, AUTHENTICATE, "iam/certificates", &fault.to_string());
             Refusal::Unauthenticated
         })
-    }
-
-    /// Whom a certificate chain names, judged by the authorities in force.
-    pub(crate) fn verify_peer(&self, chain: &[&[u8]]) -> Result<Result<Peer, iam_core::enrol::ChainFault>, Error> {
-        let roots = self.roots()?;
-        let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
-        Ok(verify_chain(chain, &roots, &self.settings.trust_domain, self.now_ms()))
     }
 
     /// The certificates of all authorities that are trusted now, DER.
@@ -287,7 +283,7 @@ impl Inner {
             Evidence::None => (AuthenticatedBy::Nothing, None),
             Evidence::Token(verified) => (AuthenticatedBy::Token, Some(verified.claims.jti.clone())),
             Evidence::AccessKey(_) => (AuthenticatedBy::Credential, None),
-            Evidence::Certificate { .. } => (AuthenticatedBy::Certificate, None),
+            Evidence::Certificate(_) => (AuthenticatedBy::Certificate, None),
         };
         Ok(Identity {
             roles: self.holdings(&id)?.role_names(),

@@ -34,14 +34,14 @@ impl Inner {
 
     /// Whether what established `identity` still counts: a session may outlive its token.
     pub(crate) fn check_evidence(&self, identity: &Identity) -> Result<(), Refusal> {
-        let Some(reason) = self.ended(identity)? else { return Ok(()) };
+        let Some(reason) = self.ended(&identity.principal, &identity.evidence)? else { return Ok(()) };
         self.record_denial(&Call::of(identity), AUTHENTICATE, "iam/sessions", &reason);
         Err(Refusal::Unauthenticated)
     }
 
-    /// Why `identity` could not be established again.
-    fn ended(&self, identity: &Identity) -> Result<Option<String>, Error> {
-        match &identity.principal {
+    /// Why `caller` could not be established again.
+    pub(crate) fn ended(&self, caller: &Caller, evidence: &Evidence) -> Result<Option<String>, Error> {
+        match caller {
             Caller::Principal(id) if self.active_principal(id)?.is_none() => {
                 return Ok(Some(format!("{id} is unknown or disabled")));
             }
@@ -50,7 +50,7 @@ impl Inner {
             }
             Caller::Principal(_) | Caller::Bootstrap | Caller::Anonymous => {}
         }
-        Ok(match &identity.evidence {
+        Ok(match evidence {
             Evidence::None => None,
             Evidence::Token(verified) => match self.check_verified(verified) {
                 Ok(()) => None,
@@ -58,9 +58,11 @@ impl Inner {
                 Err(fault) => Some(fault.reason()),
             },
             Evidence::AccessKey(id) => (!self.is_live(id)?).then(|| format!("access key {id} is revoked")),
-            Evidence::Certificate { expires_ms } => {
-                (*expires_ms < self.now_ms()).then(|| "the certificate expired".to_owned())
-            }
+            Evidence::Certificate(chain) => match self.verify_peer(chain)? {
+                Ok(peer) if caller.principal() == Some(&peer.principal) => None,
+                Ok(peer) => Some(format!("the certificate is {}'s now", peer.principal)),
+                Err(fault) => Some(fault.to_string()),
+            },
         })
     }
 

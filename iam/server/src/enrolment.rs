@@ -1,5 +1,7 @@
 //! Nodes come in by join token and certificate request, and renew with the certificate or at least the key they have.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
 use iam_client::{Evidence, Identity, Refusal};
@@ -112,7 +114,7 @@ impl Iam {
         let node = node.ok_or_else(|| Error::Invalid("only a node renews its certificate".to_owned()))?;
         let request = CertificateRequest::parse(request)?;
         let now_ms = self.0.now_ms();
-        if !matches!(by.evidence, Evidence::Certificate { .. }) && !self.0.has_key(node, &request, now_ms)? {
+        if !matches!(by.evidence, Evidence::Certificate(_)) && !self.0.has_key(node, &request, now_ms)? {
             // Whoever stole an hour of the node's identity must not get it for good.
             self.0.record_denial(&Call::of(by), "iam.CertificateRenew", &node.to_string(), "another key, by a token");
             return Err(Error::Refused(Refusal::Denied {
@@ -204,7 +206,8 @@ impl Inner {
     /// The certificate of the first answer, which may have been lost on the way.
     fn repeat(&self, node: &PrincipalId, redeemed: &Redemption) -> Result<Certified, Error> {
         let der = STANDARD.decode(&redeemed.certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
-        let peer = self.verify_peer(&[&der])?.map_err(|fault| Error::Corrupt(fault.to_string()))?;
+        let peer = self.verify_peer(&Arc::from([Arc::from(der.as_slice())]))?;
+        let peer = peer.map_err(|fault| Error::Corrupt(fault.to_string()))?;
         self.certified(node, der, peer.expires_ms)
     }
 

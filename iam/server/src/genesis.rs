@@ -47,8 +47,13 @@ pub fn cached_check(data: &Path) -> io::Result<Option<String>> {
 }
 
 impl Iam {
-    /// Brings identity into service, and keeps looking whether this server still belongs and has a quorum.
+    /// Brings identity into service, keeps looking whether this server still belongs and has a quorum, and closes
+    /// connections whose callers may not go on.
     pub async fn run(self, stop: Stop) {
+        tokio::join!(self.keep_doors(stop.clone()), self.keep_sessions(stop));
+    }
+
+    async fn keep_doors(&self, stop: Stop) {
         let mut changes = self.0.records.store().changes();
         loop {
             let look = async {

@@ -4,6 +4,7 @@ use std::sync::{
 };
 
 use chainfire_client::{Applied, SystemStore};
+use holdfast_rpc::Sessions;
 use iam_client::{DecisionSource, Refusal};
 use iam_core::{
     policy::Policies,
@@ -22,7 +23,9 @@ use crate::{
     clock::{Clock, Entropy},
     guess_limit::GuessLimit,
     metrics::Metrics,
+    peers::JudgedPeers,
     records::{Cached, Records, Versioned},
+    sessions::Guest,
     settings::millis,
     spool::{Budget, Spool, SpoolStatus},
     tokens::VerifiedTokens,
@@ -50,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) guesses: GuessLimit,
     pub(crate) assertions: SeenAssertions,
     pub(crate) verified: VerifiedTokens,
+    pub(crate) peers: JudgedPeers,
+    pub(crate) sessions: Sessions<Guest>,
     pub(crate) metrics: Metrics,
     pub(crate) ring: Cached<KeyRing>,
     pub(crate) authorities: Cached<Authorities>,
@@ -123,6 +128,8 @@ impl Iam {
             guesses: GuessLimit::default(),
             assertions: SeenAssertions::default(),
             verified: VerifiedTokens::default(),
+            peers: JudgedPeers::default(),
+            sessions: Sessions::default(),
             metrics,
             ring: Cached::new(key::RING),
             authorities: Cached::new(key::AUTHORITIES),

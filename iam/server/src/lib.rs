@@ -6,6 +6,7 @@
 //!
 //! - `genesis`: how the cluster's identity begins, and which servers do not belong.
 //! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
+//! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
 
@@ -26,8 +27,10 @@ mod guess_limit;
 mod http;
 mod iam;
 mod metrics;
+mod peers;
 mod recorder;
 mod records;
+mod sessions;
 mod settings;
 mod signing;
 mod spool;

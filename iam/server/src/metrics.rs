@@ -11,6 +11,7 @@ pub(crate) struct Metrics {
     pub(crate) denied: Counter,
     pub(crate) issued: Counter,
     pub(crate) slowed: Counter,
+    pub(crate) cut: Counter,
     /// 1 while this server answers about identity.
     pub(crate) open: Gauge,
     /// 1 while anonymous callers are admins.
@@ -24,6 +25,11 @@ impl Metrics {
         registry.register("authentication_failures", "Calls with credentials that failed", self.failed.clone());
         registry.register("denials", "Calls that were refused, failed authentications included", self.denied.clone());
         registry.register("tokens_issued", "Tokens issued", self.issued.clone());
+        registry.register(
+            "connections_closed",
+            "Connections closed because their callers may not go on",
+            self.cut.clone(),
+        );
         registry.register("open", "1 while this server answers about identity", self.open.clone());
         registry.register(
             "unauthenticated_admin",

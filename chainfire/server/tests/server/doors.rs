@@ -20,7 +20,9 @@ use holdfast_proto::etcdserverpb::{
     WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
     request_op, watch_client::WatchClient, watch_request::RequestUnion,
 };
-use iam_client::{Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal};
+use iam_client::{
+    Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal, StillHolds,
+};
 use tokio::net::TcpListener;
 use tonic::{
     Code,
@@ -47,13 +49,15 @@ impl Policy {
     }
 }
 
+impl StillHolds for OwnPrefix {
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        if self.0.ended.load(Ordering::SeqCst) { Err(Refusal::Unauthenticated) } else { Ok(()) }
+    }
+}
+
 impl KeyAuthority for OwnPrefix {
     fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal> {
         self.authorize_keys(identity, access, &KeyRange::prefix(*b"own/"))
-    }
-
-    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
-        if self.0.ended.load(Ordering::SeqCst) { Err(Refusal::Unauthenticated) } else { Ok(()) }
     }
 
     fn may_access_keys(&self, identity: &Identity, _: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {

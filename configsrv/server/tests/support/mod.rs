@@ -11,12 +11,18 @@ use async_trait::async_trait;
 use chainfire_client::memory::MemoryStore;
 use chainfire_core::{AuthenticatedBy, Origin};
 use configsrv_server::{ConfigService, Settings};
-use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal};
+use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal, StillHolds};
 
 pub(crate) const OPERATOR: &str = "operator-token";
 
 /// Knows `operator-token`, and `node:NAME` for every node; operators may do everything, nodes what is theirs.
 pub(crate) struct Rules;
+
+impl StillHolds for Rules {
+    fn still_holds(&self, _: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl Authority for Rules {

@@ -46,9 +46,9 @@ pub(super) async fn run(
     let session = Arc::new(Session::new(server.clone(), source));
     let mut stranger = true;
     loop {
-        if stranger && session.identity().is_some() {
+        if stranger && let Some(identity) = session.identity() {
             stranger = false;
-            standing.known();
+            server.login.admitted(identity, &standing);
         }
         let (limit, deadline) = if stranger {
             (STRANGER_BYTES, login_ends)

@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use holdfast_rpc::Standing;
 use iam_client::{Authority, Identity, Presented, PrincipalId, Refusal};
 
 /// How a user and a password become an identity, and what that identity may do.
@@ -18,6 +19,9 @@ pub trait SqlLogin: Send + Sync + 'static {
     /// Whether `identity` may do `action` to `resource` now; [`Refusal::Unauthenticated`] if what it logged in with
     /// does not count any more.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
+
+    /// Hears whose the connection of `standing` is from now on.
+    fn admitted(&self, identity: &Identity, standing: &Standing);
 }
 
 /// Logins through the process's [`Authority`]: a password that looks like a token is one, and must be the user's own;
@@ -55,5 +59,9 @@ impl SqlLogin for AuthorityLogin {
 
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.authority.authorize(identity, action, resource)
+    }
+
+    fn admitted(&self, identity: &Identity, standing: &Standing) {
+        self.authority.admitted(identity, standing);
     }
 }

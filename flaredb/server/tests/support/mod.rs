@@ -21,6 +21,7 @@ use flaredb_server::{
     Config, Flaredb, FlaredbMachine,
     pg::{self, PgConfig, SqlLogin},
 };
+use holdfast_rpc::Standing;
 use holdfast_service::Stop;
 use iam_client::{Evidence, Identity, Kind, PrincipalId, Refusal};
 use tempfile::TempDir;
@@ -73,6 +74,10 @@ impl SqlLogin for Logins {
             return Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() });
         }
         Ok(())
+    }
+
+    fn admitted(&self, _: &Identity, standing: &Standing) {
+        standing.known();
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Peer {
     pub key_sha256: String,
     pub key: PublicKey,
     pub expires_ms: u64,
+    /// When the first certificate between the leaf and the root, these two included, ends.
+    pub until_ms: u64,
 }
 
 /// The precise reason for the audit log; callers never see it.
@@ -62,7 +64,7 @@ pub fn verify_chain(
     for certificate in &chain {
         in_force(certificate, now)?;
     }
-    trusted(leaf, intermediates, &roots, now)?;
+    let root = trusted(leaf, intermediates, &roots, now)?;
     let usage = leaf.extended_key_usage().map_err(|_| ChainFault::Malformed)?;
     if leaf.is_ca() || !usage.is_some_and(|usage| usage.value.client_auth) {
         return Err(ChainFault::Usage);
@@ -73,8 +75,13 @@ pub fn verify_chain(
         serial: hex::encode(leaf.raw_serial()),
         key_sha256: secret::sha256_hex(leaf.public_key().raw),
         key: PublicKey::new(algorithm, &leaf.public_key().subject_public_key.data),
-        expires_ms: u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1000),
+        expires_ms: end_ms(leaf),
+        until_ms: chain.iter().chain([root]).map(end_ms).min().unwrap_or(0),
     })
+}
+
+fn end_ms(certificate: &X509Certificate<'_>) -> u64 {
+    u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1000)
 }
 
 fn parse<'a>(der: &'a [u8]) -> Result<X509Certificate<'a>, ChainFault> {
@@ -104,19 +111,19 @@ fn in_force(certificate: &X509Certificate<'_>, now: ASN1Time) -> Result<(), Chai
     Ok(())
 }
 
-/// Follows the issuers from the leaf until a root has signed.
-fn trusted(
+/// Follows the issuers from the leaf until a root has signed, and returns that root.
+fn trusted<'r, 'a>(
     leaf: &X509Certificate<'_>,
     intermediates: &[X509Certificate<'_>],
-    roots: &[X509Certificate<'_>],
+    roots: &'r [X509Certificate<'a>],
     now: ASN1Time,
-) -> Result<(), ChainFault> {
+) -> Result<&'r X509Certificate<'a>, ChainFault> {
     let mut current = leaf;
     let mut rest = intermediates.iter();
     loop {
         let issued_by_root = |root: &&X509Certificate<'_>| root.validity().is_valid_at(now) && issued(current, root);
-        if roots.iter().any(|root| issued_by_root(&root)) {
-            return Ok(());
+        if let Some(root) = roots.iter().find(issued_by_root) {
+            return Ok(root);
         }
         let issuer = rest.next().ok_or(ChainFault::Untrusted)?;
         if !issued(current, issuer) {

@@ -194,12 +194,16 @@ pub(crate) fn open(
 /// Both listeners' routes behind the layer, called from one address.
 pub(crate) fn api(iam: &Iam) -> Router {
     let source: SocketAddr = "192.0.2.7:40000".parse().unwrap();
+    routes(iam).layer(Extension(Connection { source, certificates: Arc::default() }))
+}
+
+/// Both listeners' routes behind the layer.
+pub(crate) fn routes(iam: &Iam) -> Router {
     let rules = ACCESS_GRPC.iter().chain(ACCESS_HTTP).copied();
     iam.add_to(Routes::default())
         .into_axum_router()
         .merge(iam.http())
         .layer(IamLayer::new(Arc::new(iam.clone()), rules))
-        .layer(Extension(Connection { source, certificates: Arc::default() }))
 }
 
 pub(crate) async fn bearer(iam: &Iam, token: &str) -> Result<Identity, Refusal> {

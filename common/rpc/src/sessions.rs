@@ -1,0 +1,134 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+
+use crate::{Standing, strangers::Place};
+
+/// Callers that are remembered of one connection; a proxy may have more.
+const MOST_CALLERS: usize = 16;
+/// So many connections may have ended before anybody looks for them.
+const ENDED: usize = 256;
+
+/// The open connections whose callers are known, each with those callers, so that connections of callers that are none
+/// any more can be cut.
+#[derive(Debug)]
+pub struct Sessions<C>(Mutex<Table<C>>);
+
+#[derive(Debug)]
+struct Table<C> {
+    /// By the address of the place, which nobody else has while a reference to it is kept here.
+    open: HashMap<usize, Session<C>>,
+    /// How many there may be before the ended ones are removed.
+    room: usize,
+}
+
+#[derive(Debug)]
+struct Session<C> {
+    place: Weak<Place>,
+    callers: Vec<C>,
+}
+
+impl<C> Default for Sessions<C> {
+    fn default() -> Self {
+        Self(Mutex::new(Table { open: HashMap::new(), room: ENDED }))
+    }
+}
+
+impl<C: Clone + PartialEq> Sessions<C> {
+    /// Remembers that `caller` uses the connection of `standing`, which thereby is no stranger's any more.
+    pub fn enter(&self, standing: &Standing, caller: C) {
+        standing.known();
+        let place = standing.place();
+        let mut table = self.0.lock();
+        table.make_room();
+        let session = table.open.entry(Arc::as_ptr(place).addr());
+        let session = session.or_insert_with(|| Session { place: Arc::downgrade(place), callers: Vec::new() });
+        if session.callers.last() == Some(&caller) {
+            return;
+        }
+        session.callers.retain(|known| *known != caller);
+        if session.callers.len() == MOST_CALLERS {
+            session.callers.remove(0);
+        }
+        session.callers.push(caller);
+    }
+
+    /// Cuts the connections of which `is_over` says so when it sees their callers. Returns how many that were.
+    pub fn cut(&self, mut is_over: impl FnMut(&[C]) -> bool) -> usize {
+        // Judging takes its time; meanwhile others enter.
+        let open: Vec<_> = {
+            let table = self.0.lock();
+            table.open.values().map(|session| (session.place.clone(), session.callers.clone())).collect()
+        };
+        let over = open.into_iter().filter(|(place, callers)| place.strong_count() > 0 && is_over(callers));
+        over.filter(|(place, _)| place.upgrade().is_some_and(|place| place.cut())).count()
+    }
+
+    /// How many connections are known.
+    pub fn count(&self) -> usize {
+        self.0.lock().open.values().filter(|session| session.place.strong_count() > 0).count()
+    }
+}
+
+impl<C> Table<C> {
+    fn make_room(&mut self) {
+        if self.open.len() < self.room {
+            return;
+        }
+        self.open.retain(|_, session| session.place.strong_count() > 0);
+        self.room = self.open.len() * 2 + ENDED;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::strangers::Strangers;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_connection_is_cut_when_its_callers_are_over_and_once() {
+        let (strangers, sessions) = (Strangers::new(8), Sessions::default());
+        let [mira, both, nobody] = [(); 3].map(|()| strangers.enter(SOURCE));
+        sessions.enter(&mira, "mira");
+        sessions.enter(&both, "mira");
+        sessions.enter(&both, "noor");
+        let of_mira = |callers: &[&str]| callers.iter().all(|caller| *caller == "mira");
+        assert_eq!((sessions.cut(of_mira), sessions.cut(of_mira)), (1, 0));
+        assert!(mira.is_cut() && !both.is_cut() && !nobody.is_cut());
+        assert!(!both.is_stranger() && nobody.is_stranger());
+    }
+
+    #[test]
+    fn callers_are_remembered_once_and_the_latest_of_them() {
+        let (strangers, sessions) = (Strangers::new(8), Sessions::default());
+        let standing = strangers.enter(SOURCE);
+        for caller in (0..40).chain([38, 38]) {
+            sessions.enter(&standing, caller);
+        }
+        let mut seen = Vec::new();
+        sessions.cut(|callers: &[i32]| {
+            seen = callers.to_vec();
+            false
+        });
+        assert_eq!(seen, [24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 39, 38]);
+    }
+
+    #[test]
+    fn ended_connections_take_no_room() {
+        let (strangers, sessions) = (Strangers::new(8), Sessions::default());
+        let stays = strangers.enter(SOURCE);
+        sessions.enter(&stays, 0);
+        for caller in 1..10 * ENDED {
+            sessions.enter(&strangers.enter(SOURCE), caller);
+        }
+        assert_eq!((sessions.count(), sessions.cut(|_| true)), (1, 1));
+        assert!(sessions.0.lock().open.len() <= 2 + ENDED);
+    }
+}

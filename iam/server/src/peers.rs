@@ -1,0 +1,55 @@
+//! Whom certificate chains name, judged by the authorities in force.
+
+use std::{collections::HashMap, sync::Arc};
+
+use iam_core::enrol::{ChainFault, Peer, verify_chain};
+use parking_lot::Mutex;
+
+use crate::{Error, iam::Inner};
+
+/// Chains that were found good here.
+const MAX_JUDGED: usize = 10_000;
+
+/// A client's certificates as the connection has them: leaf first, DER.
+pub(crate) type Chain = Arc<[Arc<[u8]>]>;
+
+/// Chains that were found good, and at which revision of the authorities: checking signatures costs more than everything
+/// else. Time is looked at again for each call.
+#[derive(Default)]
+pub(crate) struct JudgedPeers(Mutex<HashMap<Chain, (u64, Arc<Peer>)>>);
+
+impl Inner {
+    /// Whom a certificate chain names.
+    pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, ChainFault>, Error> {
+        let (revision, now_ms) = (self.trust()?.revision, self.now_ms());
+        if let Some(peer) = self.peers.get(chain, revision) {
+            return Ok(if now_ms < peer.until_ms { Ok(peer) } else { Err(ChainFault::Time) });
+        }
+        let roots = self.roots()?;
+        let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+        let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+        Ok(verify_chain(&certificates, &roots, &self.settings.trust_domain, now_ms).map(|peer| {
+            let peer = Arc::new(peer);
+            self.peers.remember(chain, revision, &peer, now_ms);
+            peer
+        }))
+    }
+}
+
+impl JudgedPeers {
+    fn get(&self, chain: &Chain, revision: u64) -> Option<Arc<Peer>> {
+        let judged = self.0.lock();
+        judged.get(chain).filter(|(at, _)| *at == revision).map(|(_, peer)| Arc::clone(peer))
+    }
+
+    fn remember(&self, chain: &Chain, revision: u64, peer: &Arc<Peer>, now_ms: u64) {
+        let mut judged = self.0.lock();
+        if judged.len() >= MAX_JUDGED {
+            judged.retain(|_, (at, peer)| *at == revision && now_ms < peer.until_ms);
+            if judged.len() >= MAX_JUDGED {
+                judged.clear();
+            }
+        }
+        judged.insert(Arc::clone(chain), (revision, Arc::clone(peer)));
+    }
+}
