@@ -89,7 +89,7 @@ impl Iam {
         if jti.is_empty() || jti.len() > 128 || !inner.assertions.first(&peer.principal, jti, until_s, now_ms / 1000) {
             return Ok(Err("the assertion was used before".to_owned()));
         }
-        match inner.active_principal(&peer.principal)? {
+        match inner.holdings(&peer.principal)? {
             Some(_) => Ok(Ok(peer.principal.clone())),
             None => Ok(Err(format!("{} is unknown or disabled", peer.principal))),
         }

@@ -35,7 +35,7 @@ impl Inner {
         let Some(id) = AccessKeyId::parse(name) else { return Ok(None) };
         let Some((principal, set)) = self.credential(&id)? else { return Ok(None) };
         let right = secret::equal(presented.as_bytes(), self.unseal_credential(&id, &principal)?.as_slice());
-        let may = right && set.value.is_live(&id) && self.active_principal(&principal)?.is_some();
+        let may = right && set.value.is_live(&id) && self.holdings(&principal)?.is_some();
         Ok(may.then_some(principal))
     }
 
@@ -76,7 +76,7 @@ impl Iam {
         if note.chars().count() > MAX_NOTE || note.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("a note has at most {MAX_NOTE} printable characters")));
         }
-        self.0.active_principal(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
+        self.0.holdings(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
         let (id, secret) = mint(&Zeroizing::new(self.0.random()?));
         let at = key::credentials(principal);
         let current = self.0.records.get::<CredentialSet>(&at)?;

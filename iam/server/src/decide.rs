@@ -1,12 +1,14 @@
 //! Whether a caller may. Everything is read from the local state machine, nothing waits for the network.
 
+use std::sync::Arc;
+
 use iam_client::{Caller, Evidence, Identity, Refusal};
 use iam_core::policy::{self, Context, Verdict};
 
 use crate::{
     Error,
     authority::{ADMIN, AUTHENTICATE},
-    directory::Holdings,
+    holdings::Holdings,
     iam::Inner,
     recorder::Call,
     tokens::BearerFault,
@@ -42,7 +44,7 @@ impl Inner {
     /// Why `caller` could not be established again.
     pub(crate) fn ended(&self, caller: &Caller, evidence: &Evidence) -> Result<Option<String>, Error> {
         match caller {
-            Caller::Principal(id) if self.active_principal(id)?.is_none() => {
+            Caller::Principal(id) if self.holdings(id)?.is_none() => {
                 return Ok(Some(format!("{id} is unknown or disabled")));
             }
             Caller::Bootstrap if !self.bootstrap_enabled()? => {
@@ -80,18 +82,13 @@ impl Inner {
     }
 
     /// What the caller holds now, which may differ from what it held when a long call began.
-    pub(crate) fn caller_holdings(&self, identity: &Identity) -> Result<Holdings, Error> {
+    pub(crate) fn caller_holdings(&self, identity: &Identity) -> Result<Arc<Holdings>, Error> {
         let admin = match &identity.principal {
-            Caller::Principal(id) => {
-                return match self.active_principal(id)? {
-                    Some(_) => self.holdings(id),
-                    None => Ok(Holdings::default()),
-                };
-            }
+            Caller::Principal(id) => return Ok(self.holdings(id)?.unwrap_or_default()),
             Caller::Bootstrap => self.bootstrap_enabled()?,
             // Only the laboratory setting gives an anonymous caller any role.
             Caller::Anonymous => self.lab.allow_unauthenticated,
         };
-        Ok(if admin { Holdings::admin() } else { Holdings::default() })
+        Ok(Arc::new(if admin { Holdings::admin() } else { Holdings::default() }))
     }
 }

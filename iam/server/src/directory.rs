@@ -1,93 +1,20 @@
-//! Principals, groups and bindings. Nothing of it is cached: a decision reads the few records that it is about, which
-//! are exactly as new as the state machine.
-
-use std::collections::{BTreeSet, VecDeque};
+//! Principals, groups and bindings: how they are made, changed and listed.
 
 use chainfire_core::{Origin, system::Expect};
-use holdfast_keyspace::KeyRange;
 use iam_client::Identity;
 use iam_core::{
     Kind, PrincipalId, Subject, check_name,
-    policy::{KeyRights, Role},
-    record::{Binding, KeyGrant, Membership, Principal, key},
+    record::{Binding, Membership, Principal, key},
 };
 
 use crate::{
     Error, Iam,
-    iam::Inner,
+    holdings::range,
     records::{Change, Listing},
 };
 
-/// Groups in groups in groups.
-const MAX_DEPTH: usize = 8;
-/// Groups and bindings that one decision looks at.
-const MAX_GROUPS: usize = 256;
-const MAX_BINDINGS: usize = 256;
 const MAX_DISPLAY_NAME: usize = 256;
 const MAX_KEY_GRANTS: usize = 64;
-
-/// Everything that a principal holds.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Holdings {
-    pub(crate) roles: Vec<Role>,
-    pub(crate) groups: Vec<String>,
-    keys: Vec<KeyGrant>,
-}
-
-impl Inner {
-    /// What `principal` holds itself and through groups.
-    pub(crate) fn holdings(&self, principal: &PrincipalId) -> Result<Holdings, Error> {
-        let mut roles = BTreeSet::new();
-        let mut groups = BTreeSet::new();
-        let mut keys = Vec::new();
-        if principal.kind() == Kind::Node {
-            roles.insert(Role::Node);
-        }
-        let mut next = VecDeque::from([(Subject::Principal(principal.clone()), 0)]);
-        while let Some((subject, depth)) = next.pop_front() {
-            let bindings = self.records.list::<Binding>(&key::bindings(&subject), None, MAX_BINDINGS)?;
-            for binding in bindings.values {
-                roles.extend(binding.role);
-                keys.extend(binding.keys);
-            }
-            if depth == MAX_DEPTH {
-                continue;
-            }
-            for membership in self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?.values {
-                if groups.len() < MAX_GROUPS && groups.insert(membership.group.clone()) {
-                    next.push_back((Subject::Group(membership.group), depth + 1));
-                }
-            }
-        }
-        Ok(Holdings { roles: roles.into_iter().collect(), groups: groups.into_iter().collect(), keys })
-    }
-
-    /// The principal, if it exists and may act.
-    pub(crate) fn active_principal(&self, id: &PrincipalId) -> Result<Option<Principal>, Error> {
-        let found = self.records.get::<Principal>(&key::principal(id))?;
-        Ok(found.map(|found| found.value).filter(|principal| !principal.disabled))
-    }
-}
-
-impl Holdings {
-    pub(crate) fn admin() -> Self {
-        Self { roles: vec![Role::Admin], ..Self::default() }
-    }
-
-    pub(crate) fn role_names(&self) -> Vec<String> {
-        self.roles.iter().map(ToString::to_string).collect()
-    }
-
-    pub(crate) fn key_rights(&self) -> Result<KeyRights, Error> {
-        let grants = self.keys.iter().map(|grant| Ok((range(grant)?, grant.read, grant.write)));
-        Ok(KeyRights::new(&self.roles, grants.collect::<Result<Vec<_>, Error>>()?))
-    }
-}
-
-fn range(grant: &KeyGrant) -> Result<KeyRange, Error> {
-    let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(format!("key grant: {error}")));
-    Ok(KeyRange { start: bytes(&grant.start)?, end: grant.end.as_deref().map(bytes).transpose()? })
-}
 
 impl Iam {
     pub(crate) async fn create_principal(

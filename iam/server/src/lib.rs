@@ -24,6 +24,7 @@ mod error;
 mod files;
 mod genesis;
 mod guess_limit;
+mod holdings;
 mod http;
 mod iam;
 mod metrics;

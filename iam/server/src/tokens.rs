@@ -96,7 +96,7 @@ impl Inner {
         let subject = &verified.claims.sub;
         let principal = self.settings.trust_domain.principal(subject);
         let principal = principal.ok_or_else(|| BearerFault::Principal(subject.clone()))?;
-        match self.active_principal(&principal).map_err(BearerFault::Error)? {
+        match self.holdings(&principal).map_err(BearerFault::Error)? {
             Some(_) => Ok(principal),
             None => Err(BearerFault::Principal(subject.clone())),
         }
@@ -123,7 +123,7 @@ impl Inner {
         ttl: Duration,
         parent: Option<&Claims>,
     ) -> Result<Issued, Error> {
-        self.active_principal(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
+        let holdings = self.holdings(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
         let (signer, ring) = self.signer()?;
         let now_s = self.now_ms() / 1000;
         let revoked = self.records.get::<RevokedPrincipal>(&key::revoked_principal(principal))?;
@@ -140,7 +140,7 @@ impl Inner {
             exp: parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs()),
             lin: parent.map_or_else(|| jti.clone(), |parent| parent.lin.clone()),
             jti: jti.clone(),
-            roles: self.holdings(principal)?.role_names(),
+            roles: holdings.role_names(),
             epoch: ring.value.epoch,
         };
         let token = issue(&signer, &claims)?;

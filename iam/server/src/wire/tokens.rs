@@ -25,7 +25,7 @@ impl Tokens for Iam {
         let claims = &verified.claims;
         Ok(Response::new(IntrospectResponse {
             active: true,
-            roles: self.0.holdings(&principal)?.role_names(),
+            roles: self.0.holdings(&principal)?.unwrap_or_default().role_names(),
             principal: principal.to_string(),
             spiffe_id: claims.sub.clone(),
             jti: claims.jti.clone(),

@@ -1,0 +1,156 @@
+//! What principals hold: roles, groups and rights on keys. It is read once for each principal and revision of the
+//! records, so that what a decision sees is exactly as new as the state machine.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use holdfast_keyspace::KeyRange;
+use iam_core::{
+    Kind, PrincipalId, Subject,
+    policy::{KeyRights, Role},
+    record::{Binding, KeyGrant, Membership, Principal, key},
+};
+use parking_lot::Mutex;
+
+use crate::{Error, iam::Inner};
+
+/// Groups in groups in groups.
+const MAX_DEPTH: usize = 8;
+/// Groups and bindings that one decision looks at.
+const MAX_GROUPS: usize = 256;
+const MAX_BINDINGS: usize = 256;
+/// Principals that are remembered.
+const MAX_KNOWN: usize = 10_000;
+
+/// Everything that a principal holds.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings {
+    pub(crate) roles: Vec<Role>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) keys: KeyRights,
+}
+
+/// None for a principal that is unknown or disabled.
+type Held = Option<Arc<Holdings>>;
+
+/// What principals hold, each with the revision that it is at least as new as.
+#[derive(Default)]
+pub(crate) struct KnownHoldings(Mutex<HashMap<PrincipalId, (u64, Held)>>);
+
+impl Inner {
+    /// What `principal` holds itself and through groups; none if it does not exist or may not act.
+    pub(crate) fn holdings(&self, principal: &PrincipalId) -> Result<Held, Error> {
+        // It is taken first: what is read then may only be newer.
+        let revision = self.records.applied().system_revision;
+        if let Some(known) = self.holdings.get(principal, revision) {
+            return Ok(known);
+        }
+        let stored = self.records.get::<Principal>(&key::principal(principal))?;
+        let active = stored.is_some_and(|stored| !stored.value.disabled);
+        let read = if active { Some(Arc::new(self.read_holdings(principal)?)) } else { None };
+        self.holdings.remember(principal, revision, &read);
+        Ok(read)
+    }
+
+    fn read_holdings(&self, principal: &PrincipalId) -> Result<Holdings, Error> {
+        let mut roles = BTreeSet::new();
+        let mut groups = BTreeSet::new();
+        let mut grants = Vec::new();
+        if principal.kind() == Kind::Node {
+            roles.insert(Role::Node);
+        }
+        let mut next = VecDeque::from([(Subject::Principal(principal.clone()), 0)]);
+        while let Some((subject, depth)) = next.pop_front() {
+            let bindings = self.records.list::<Binding>(&key::bindings(&subject), None, MAX_BINDINGS)?;
+            for binding in bindings.values {
+                roles.extend(binding.role);
+                grants.extend(binding.keys);
+            }
+            if depth == MAX_DEPTH {
+                continue;
+            }
+            for membership in self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?.values {
+                if groups.len() < MAX_GROUPS && groups.insert(membership.group.clone()) {
+                    next.push_back((Subject::Group(membership.group), depth + 1));
+                }
+            }
+        }
+        let roles: Vec<_> = roles.into_iter().collect();
+        let grants = grants.iter().map(|grant| Ok((range(grant)?, grant.read, grant.write)));
+        let keys = KeyRights::new(&roles, grants.collect::<Result<Vec<_>, Error>>()?);
+        Ok(Holdings { roles, groups: groups.into_iter().collect(), keys })
+    }
+}
+
+impl Holdings {
+    pub(crate) fn admin() -> Self {
+        let roles = vec![Role::Admin];
+        Self { keys: KeyRights::new(&roles, []), roles, groups: Vec::new() }
+    }
+
+    pub(crate) fn role_names(&self) -> Vec<String> {
+        self.roles.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl KnownHoldings {
+    fn get(&self, principal: &PrincipalId, revision: u64) -> Option<Held> {
+        let known = self.0.lock();
+        known.get(principal).filter(|(read_at, _)| *read_at == revision).map(|(_, holdings)| holdings.clone())
+    }
+
+    fn remember(&self, principal: &PrincipalId, revision: u64, holdings: &Held) {
+        let mut known = self.0.lock();
+        if known.len() >= MAX_KNOWN && !known.contains_key(principal) {
+            known.retain(|_, (read_at, _)| *read_at == revision);
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+        }
+        known.insert(principal.clone(), (revision, holdings.clone()));
+    }
+}
+
+/// The keys that a grant is about.
+pub(crate) fn range(grant: &KeyGrant) -> Result<KeyRange, Error> {
+    let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(format!("key grant: {error}")));
+    Ok(KeyRange { start: bytes(&grant.start)?, end: grant.end.as_deref().map(bytes).transpose()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(number: usize) -> PrincipalId {
+        PrincipalId::new(Kind::User, format!("u{number}")).unwrap()
+    }
+
+    #[test]
+    fn only_the_revision_that_was_read_counts() {
+        let known = KnownHoldings::default();
+        known.remember(&principal(1), 7, &Some(Arc::new(Holdings::admin())));
+        known.remember(&principal(2), 7, &None);
+        assert_eq!(
+            known.get(&principal(1), 7).flatten().map(|holdings| holdings.role_names()),
+            Some(vec!["admin".into()])
+        );
+        assert!(known.get(&principal(2), 7).is_some_and(|holdings| holdings.is_none()));
+        assert!(known.get(&principal(1), 8).is_none() && known.get(&principal(1), 6).is_none());
+    }
+
+    #[test]
+    fn old_ones_go_first_where_there_are_too_many() {
+        let known = KnownHoldings::default();
+        for number in 0..MAX_KNOWN {
+            known.remember(&principal(number), 1 + u64::from(number >= MAX_KNOWN / 2), &None);
+        }
+        known.remember(&principal(MAX_KNOWN), 2, &None);
+        assert_eq!(known.0.lock().len(), MAX_KNOWN / 2 + 1);
+        for number in 0..MAX_KNOWN {
+            known.remember(&principal(number), 2, &None);
+        }
+        assert!(known.0.lock().len() <= MAX_KNOWN && known.get(&principal(MAX_KNOWN - 1), 2).is_some());
+    }
+}
