@@ -4,6 +4,7 @@ use std::{ffi::OsString, fmt::Display, path::Path, process::ExitCode};
 
 use chainfire_server::dropin;
 use holdfast_service::{Stop, on_signal};
+use holdfast_telemetry::Output;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -26,7 +27,7 @@ pub(crate) fn suite(file: Option<&Path>, flags: &Flags) -> ExitCode {
     {
         return fail(format_args!("the keys in memory cannot be protected: {error}"));
     }
-    if let Err(error) = holdfast_telemetry::init(&settings.log.filter, settings.log.format) {
+    if let Err(error) = holdfast_telemetry::init(&settings.log.filter, settings.log.format, &[Output::Stderr]) {
         return refuse("the configuration cannot be used", [error]);
     }
     if let Err(error) = std::fs::create_dir_all(&settings.data_dir) {
@@ -89,7 +90,7 @@ pub(crate) fn chainfire(args: Vec<OsString>) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refuse("the flags cannot be used", [error]),
     };
-    if let Err(error) = holdfast_telemetry::init(&settings.log_filter, settings.log_format) {
+    if let Err(error) = holdfast_telemetry::init(&settings.log_filter, settings.log_format, &settings.log_outputs) {
         return refuse("the flags cannot be used", [error]);
     }
     for warning in warnings.iter().chain(&settings.warnings) {

@@ -2,7 +2,9 @@
 
 mod logging;
 mod metrics;
+mod outputs;
 mod zap;
 
 pub use logging::{Format, LoggingError, init};
 pub use metrics::Metrics;
+pub use outputs::Output;

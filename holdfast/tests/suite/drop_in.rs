@@ -91,8 +91,11 @@ fn a_link_named_etcd_is_enough() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let etcd = folder.path().join("etcd");
     symlink(HOLDFAST, &etcd)?;
+    let log = folder.path().join("etcd.log");
     let mut command = Command::new(&etcd);
-    let server = DropIn::start(command.env("ETCD_NAME", "pier").arg("--log-level=warn").arg("--log-level=info"))?;
+    command.env("ETCD_NAME", "pier").env("ETCD_LOG_OUTPUTS", format!("stderr,{}", log.display()));
+    let server = DropIn::start(command.arg("--log-level=warn").arg("--log-level=info"))?;
+    ensure!(lines(folder.path())?.iter().any(|line| line["msg"] == "ready to serve client requests"), "{log:?}");
     if let Some(etcdctl) = Etcdctl::find(&server.address, None)? {
         ensure!(etcdctl.says(&["member", "list"])?.contains(", started, pier, "));
     }

@@ -209,6 +209,9 @@ pub struct Flags {
     pub(super) log_level: String,
     #[arg(long, env = "ETCD_LOG_FORMAT", default_value = "json", value_parser = ["json", "console"])]
     pub(super) log_format: String,
+    /// default or stderr, stdout, systemd/journal, or the path of a file; several with commas between them.
+    #[arg(long, env = "ETCD_LOG_OUTPUTS", default_value = "default", value_delimiter = ',')]
+    pub(super) log_outputs: Vec<String>,
 }
 
 /// The flags are not usable.
@@ -325,7 +328,7 @@ mod tests {
             --auth-token=simple";
         let usual: Vec<&str> = usual.split_whitespace().collect();
         let (_, warnings) = parse(&usual).unwrap();
-        let ignored = ["--enable-v2", "--logger", "--log-outputs"];
+        let ignored = ["--enable-v2", "--logger"];
         assert_eq!(warnings.len(), ignored.len(), "{warnings:?}");
         assert!(ignored.iter().all(|flag| warnings.iter().any(|said| said.contains(flag))), "{warnings:?}");
         let command = command();

@@ -29,7 +29,6 @@ const IGNORED: &[&str] = &[
     "enable-v2",
     "grpc-keepalive-min-time",
     "initial-election-tick-advance",
-    "log-outputs",
     "log-rotation-config-json",
     "enable-log-rotation",
     "logger",

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use chainfire_raft::{Cluster, LOG_DIRECTIVES, Member, PeerTls, Timing};
 use holdfast_rpc::{KnownBy, Limits as Connections, TlsFiles};
-use holdfast_telemetry::Format;
+use holdfast_telemetry::{Format, Output};
 
 use super::{Flags, self_signed::SelfSigned, tls, url::Url};
 use crate::{AuthSettings, AutoCompaction, Config, Limits, Profile};
@@ -49,6 +49,7 @@ pub struct Settings {
     /// A filter for the log.
     pub log_filter: String,
     pub log_format: Format,
+    pub log_outputs: Vec<Output>,
     /// What the flags say that is not done as said.
     pub warnings: Vec<String>,
 }
@@ -108,6 +109,7 @@ impl TryFrom<Flags> for Settings {
                 _ => "error".to_owned(),
             },
             warnings,
+            log_outputs: flags.log_outputs.iter().map(|output| log_output(output)).collect(),
             log_format: if flags.log_format == "console" { Format::Text } else { Format::Zap },
             name: flags.name,
             listen_clients: flags.listen_client_urls,
@@ -115,6 +117,15 @@ impl TryFrom<Flags> for Settings {
             gateway: flags.enable_grpc_gateway,
             listen_metrics: flags.listen_metrics_urls,
         })
+    }
+}
+
+/// What systemd starts has its journal behind standard error.
+fn log_output(word: &str) -> Output {
+    match word {
+        "default" | "stderr" | "systemd/journal" => Output::Stderr,
+        "stdout" => Output::Stdout,
+        path => Output::File(path.into()),
     }
 }
 
@@ -340,6 +351,14 @@ mod tests {
         assert_ne!(auth(&["--auth-token=jwt,sign-method=HS256"]), AuthSettings::default());
         let error = settings(&["--auth-token=basic"]).unwrap_err().to_string();
         assert!(error.contains("--auth-token") && error.contains("simple or jwt"), "{error}");
+    }
+
+    #[test]
+    fn lines_go_where_the_flag_says() {
+        assert_eq!(settings(&[]).unwrap().log_outputs, [Output::Stderr]);
+        let flag = "--log-outputs=stdout,systemd/journal,/var/log/etcd.log";
+        let outputs = [Output::Stdout, Output::Stderr, Output::File("/var/log/etcd.log".into())];
+        assert_eq!(settings(&[flag]).unwrap().log_outputs, outputs);
     }
 
     #[test]
