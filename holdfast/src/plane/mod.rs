@@ -207,6 +207,8 @@ fn iam_settings(settings: &Settings, doors: &Doors) -> anyhow::Result<iam_server
     let issuer = settings.issuer.clone().unwrap_or_else(|| format!("{scheme}://{}", doors.http.address));
     let trust_domain = TrustDomain::new(&settings.trust_domain)?;
     let mut iam = iam_server::Settings::new(issuer, trust_domain, &settings.data_dir);
+    iam.member.clone_from(&settings.name);
+    iam.members = settings.members.iter().map(|member| member.name.clone()).collect();
     iam.dev = settings.dev;
     iam.lifetimes = settings.lifetimes;
     if settings.fleetlock.auth == FleetLockAuth::None {

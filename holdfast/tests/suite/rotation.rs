@@ -1,7 +1,7 @@
 //! The rotation of the signing key, on three servers as operators run them: with real time, short lifetimes, and servers
 //! that are killed between the steps.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_testkit::{Server, wait_until};
@@ -9,7 +9,6 @@ use holdfast_testkit::{Server, wait_until};
 use crate::{lab::SOON, plane::Plane};
 
 const TOKEN: Duration = Duration::from_secs(20);
-const STALE: Duration = Duration::from_secs(10);
 /// What every verifier forgives of time.
 const LEEWAY: Duration = Duration::from_secs(30);
 /// Clocks and commands take their time.
@@ -49,7 +48,6 @@ fn a_signing_key_is_rotated_while_servers_are_killed() -> Result<()> {
     let old = plane.token(2, CI)?;
     ensure!(old.kid == first);
     plane.admin(2, &format!("key activate {second}"))?;
-    let superseded = Instant::now();
     plane.accepted_everywhere(&old)?;
 
     for step in ["retire", "purge"] {
@@ -57,7 +55,7 @@ fn a_signing_key_is_rotated_while_servers_are_killed() -> Result<()> {
         let why = if step == "retire" { "becomes possible in" } else { "retire it first" };
         ensure!(early.contains(&format!("is verify-only; to {step} it")) && early.contains(why), "{early}");
     }
-    ensure!(plane.refused(1, &format!("key retire {second}"))?.contains("activate another key first"));
+    ensure!(plane.refused(1, &format!("key retire {second}"))?.contains("activate another one first"));
     for at in 0..3 {
         plane.kill(at)?;
     }
@@ -74,8 +72,9 @@ fn a_signing_key_is_rotated_while_servers_are_killed() -> Result<()> {
             Ok((!accepted).then_some(()))
         })?;
     }
-    plane.step_in_time(2, &format!("key retire {first}"), TOKEN + STALE + LEEWAY + SLACK)?;
-    ensure!(superseded.elapsed() >= TOKEN + STALE + LEEWAY, "a token of the old key may still have been good");
+    // Every server has said that it signs no more with the old key, so nobody waits for the worst case.
+    plane.step_in_time(2, &format!("key retire {first}"), TOKEN + LEEWAY + SLACK)?;
+    ensure!(SystemTime::now() >= old.expires + LEEWAY, "a token of the old key may still have been good");
     plane.settled(&[(&first, "retired"), (&second, "active")])?;
     if let Some(published) = plane.published(0)? {
         ensure!(published == [second.clone()], "{published:?}");

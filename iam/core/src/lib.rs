@@ -2,11 +2,13 @@
 //!
 //! - [`startup`]: what a server demands of its environment before it starts.
 //! - [`record`]: what IAM stores, under which keys, in which format.
+//! - [`rotation`]: the states and steps of everything that rotates, and the jobs that take them.
 //! - [`seal`]: secrets at rest under the master key.
-//! - [`signing`]: keys, the key ring's state machine, JWKS, tokens.
+//! - [`signing`]: keys, the key ring, JWKS, tokens.
 //! - [`policy`]: roles compiled to Cedar policies, decisions, rights on key ranges.
 //! - [`credential`]: access keys and their overlap rule.
 //! - [`enrol`]: join tokens, certificate requests, certificate chains.
+//! - [`verifier`]: what servers and other verifiers say that they enforce.
 //!
 //! The one randomness that is not an argument is ring's own nonce for ECDSA signatures.
 
@@ -15,9 +17,11 @@ pub mod enrol;
 pub mod policy;
 mod principal;
 pub mod record;
+pub mod rotation;
 pub mod seal;
 pub mod secret;
 pub mod signing;
 pub mod startup;
+pub mod verifier;
 
 pub use principal::{Kind, NameError, PrincipalId, Subject, TrustDomain, check_name};

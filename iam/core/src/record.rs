@@ -173,8 +173,17 @@ pub mod key {
     pub const PRINCIPALS: &str = "iam/principal/";
     pub const BINDINGS: &str = "iam/binding/";
     pub const ENROLLMENTS: &str = "iam/enrollment/";
+    pub const REVOKED: &str = "iam/revoked/";
     pub const REVOKED_TOKENS: &str = "iam/revoked/token/";
     pub const JOIN_TOKENS: &str = "iam/join-token/";
+    pub const MEMBERS: &str = "iam/member/";
+    pub const SERVERS: &str = "iam/verifier/server/";
+    /// Verifiers that are no servers: agents and libraries.
+    pub const CLIENTS: &str = "iam/verifier/client/";
+    /// The version of [`PRINCIPALS`], [`MEMBERS`] and [`BINDINGS`].
+    pub const POLICY_VERSION: &[u8] = b"iam/version/policy";
+    /// The version of [`REVOKED`].
+    pub const REVOCATIONS_VERSION: &[u8] = b"iam/version/revocations";
 
     pub fn principal(id: &PrincipalId) -> Vec<u8> {
         format!("{PRINCIPALS}{id}").into_bytes()
@@ -182,11 +191,11 @@ pub mod key {
 
     /// The groups that `member` is in, each with its own record below this prefix.
     pub fn memberships(member: &Subject) -> Vec<u8> {
-        format!("iam/member/{member}/").into_bytes()
+        format!("{MEMBERS}{member}/").into_bytes()
     }
 
     pub fn membership(member: &Subject, group: &str) -> Vec<u8> {
-        format!("iam/member/{member}/{group}").into_bytes()
+        format!("{MEMBERS}{member}/{group}").into_bytes()
     }
 
     pub fn bindings(subject: &Subject) -> Vec<u8> {
@@ -228,6 +237,16 @@ pub mod key {
     }
 
     pub fn revoked_principal(id: &PrincipalId) -> Vec<u8> {
-        format!("iam/revoked/principal/{id}").into_bytes()
+        format!("{REVOKED}principal/{id}").into_bytes()
+    }
+
+    /// What the server `member` says that it enforces.
+    pub fn server(member: &str) -> Vec<u8> {
+        format!("{SERVERS}{member}").into_bytes()
+    }
+
+    /// The same of an agent or a library.
+    pub fn client(id: &PrincipalId) -> Vec<u8> {
+        format!("{CLIENTS}{id}").into_bytes()
     }
 }

@@ -1,7 +1,7 @@
 //! Records of the first release: what was stored then is read for ever, and written the same way.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::{fmt::Debug, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
 
 use iam_core::{
     credential::CredentialSet,
@@ -11,8 +11,10 @@ use iam_core::{
         AccessKey, Authorities, Authority, AuthorityState, Binding, Bootstrap, Enrollment, Genesis, KeyGrant,
         Membership, Principal, Record, RevokedPrincipal, RevokedToken,
     },
+    rotation::{Evidence, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
-    signing::{Algorithm, KeyRing, PublicKey, Timing},
+    signing::{Algorithm, KeyRing, PublicKey},
+    verifier::{Acknowledged, Mark, Versions},
 };
 
 #[track_caller]
@@ -93,13 +95,25 @@ fn every_record_of_the_first_release() {
 }
 
 #[test]
+fn what_verifiers_say() {
+    let versions = Versions { keys: 16, trust: 17, policy: 18, revocations: 19 };
+    let signed_until_ms = BTreeMap::from([("k".to_owned(), 20)]);
+    frozen("acknowledged", &Acknowledged { versions, at_ms: 21, signed_until_ms });
+    frozen("mark", &Mark::default());
+}
+
+#[test]
 fn key_ring_and_sealed_secret_of_the_first_release() {
-    let timing = Timing { jwks_cache_ms: 0, max_ttl_ms: 0, stale_limit_ms: 0, leeway_ms: 0, retirement_ms: 0 };
+    let (windows, evidence) = (Windows::default(), Evidence::default());
+    let step = |ring: &KeyRing, key: &PublicKey, step, now_ms| {
+        let terms = Terms { windows: &windows, evidence: &evidence, now_ms, waive: Waive::Everything };
+        ring.step(&key.kid().unwrap(), step, &terms).unwrap()
+    };
     let [first, second, third] = [1, 2, 3].map(|seed| PublicKey::new(Algorithm::EdDsa, &[seed; 32]));
-    let kid = first.kid().unwrap();
-    let ring = KeyRing::genesis(first, 1).unwrap().add(second.clone(), 2).unwrap().add(third.clone(), 3).unwrap();
-    let ring = ring.activate(&second.kid().unwrap(), true, &timing, 4).unwrap().retire(&kid, &timing, 5).unwrap();
-    frozen("key-ring", &ring.activate(&third.kid().unwrap(), true, &timing, 6).unwrap());
+    let ring =
+        KeyRing::genesis(first.clone(), 1).unwrap().add(second.clone(), 2).unwrap().add(third.clone(), 3).unwrap();
+    let ring = step(&step(&ring, &second, Step::Activate, 4), &first, Step::Retire, 5);
+    frozen("key-ring", &step(&ring, &third, Step::Activate, 6));
 
     let master = MasterKey::new([7; 32]);
     let label = Label { kind: "credential", principal: "user/mira", key: "HFAK0123456789ABCDEF" };

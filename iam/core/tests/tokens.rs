@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use iam_core::signing::{Audience, Claims, KeyRing, SigningKey, Timing, TokenFault, Verifier, issue};
+use iam_core::{
+    rotation::{Evidence, Step, Terms, Waive, Windows},
+    signing::{Audience, Claims, KeyRing, SigningKey, TokenFault, Verifier, issue},
+};
 use ring::{
     hmac,
     rand::SystemRandom,
@@ -40,7 +43,7 @@ impl Plane {
     }
 
     fn kid(&self) -> String {
-        self.ring.keys[0].kid.clone()
+        self.ring.keys.items[0].id.clone()
     }
 }
 
@@ -162,14 +165,15 @@ fn claims_must_fit_this_plane_and_time() {
 
 #[test]
 fn a_retired_key_verifies_nothing() {
-    let timing = Timing { jwks_cache_ms: 0, max_ttl_ms: 0, stale_limit_ms: 0, leeway_ms: 0, retirement_ms: 0 };
+    let (windows, evidence) = (Windows::default(), Evidence::default());
+    let terms = Terms { windows: &windows, evidence: &evidence, now_ms: 1, waive: Waive::Everything };
     let mut plane = Plane::new();
     let old = plane.sign(&claims());
     let next = SigningKey::from_seed(&Zeroizing::new([2; 32])).unwrap();
     let kid = next.public().kid().unwrap();
-    plane.ring = plane.ring.add(next.public().clone(), 0).unwrap().activate(&kid, true, &timing, 1).unwrap();
+    plane.ring = plane.ring.add(next.public().clone(), 0).unwrap().step(&kid, Step::Activate, &terms).unwrap();
     assert!(plane.verify(&old).is_ok(), "the overlap");
     assert!(plane.verify(&issue(&next, &claims()).unwrap()).is_ok());
-    plane.ring = plane.ring.retire(&plane.kid(), &timing, 1).unwrap();
+    plane.ring = plane.ring.step(&plane.kid(), Step::Retire, &terms).unwrap();
     assert_eq!(plane.verify(&old), Err(TokenFault::RetiredKey(plane.kid())));
 }

@@ -14,6 +14,8 @@ pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Tokens/*", Access::Authenticated),
     Rule::new("/iam.v1.Credentials/*", Access::Authenticated),
     Rule::new("/iam.v1.Authz/Authorize", Access::Authenticated),
+    Rule::new("/iam.v1.Verifiers/List", READ),
+    Rule::new("/iam.v1.Verifiers/Acknowledge", Access::Authenticated),
     Rule::new("/iam.v1.Enrollment/CreateJoinToken", Access::Authenticated),
     // The join token in the request is the credential.
     Rule::new("/iam.v1.Enrollment/Enroll", Access::Public),

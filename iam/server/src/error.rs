@@ -6,8 +6,9 @@ use iam_core::{
     credential::CredentialError,
     enrol::RequestError,
     policy::PolicyError,
+    rotation::StepError,
     seal::SealError,
-    signing::{IssueError, KeyError, StepError},
+    signing::{IssueError, KeyError, RingError},
 };
 
 use crate::{clock::EntropyError, spool::SpoolError};
@@ -75,10 +76,9 @@ impl Error {
             Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) | Self::Conflict { .. } => Kind::Conflict,
             Self::Step(error) => match error {
-                StepError::NotFound(_) => Kind::NotFound,
-                StepError::Duplicate(_) => Kind::Conflict,
-                StepError::Full | StepError::WrongState { .. } | StepError::TooEarly { .. } => Kind::Precondition,
-                StepError::Key(_) => Kind::Invalid,
+                StepError::NotFound { .. } => Kind::NotFound,
+                StepError::Duplicate { .. } => Kind::Conflict,
+                StepError::Full { .. } | StepError::WrongState { .. } | StepError::NotYet(_) => Kind::Precondition,
             },
             Self::Credential(error) => match error {
                 CredentialError::NotFound(_) => Kind::NotFound,
@@ -133,6 +133,15 @@ impl Error {
             | Self::File(_)
             | Self::Entropy(_)
             | Self::Policy(_) => "internal",
+        }
+    }
+}
+
+impl From<RingError> for Error {
+    fn from(error: RingError) -> Self {
+        match error {
+            RingError::Key(error) => error.into(),
+            RingError::Step(error) => error.into(),
         }
     }
 }

@@ -47,13 +47,8 @@ pub fn cached_check(data: &Path) -> io::Result<Option<String>> {
 }
 
 impl Iam {
-    /// Brings identity into service, keeps looking whether this server still belongs and has a quorum, and closes
-    /// connections whose callers may not go on.
-    pub async fn run(self, stop: Stop) {
-        tokio::join!(self.keep_doors(stop.clone()), self.keep_sessions(stop));
-    }
-
-    async fn keep_doors(&self, stop: Stop) {
+    /// Opens the doors, and keeps looking whether this server still belongs and has a quorum.
+    pub(crate) async fn keep_doors(&self, stop: &Stop) {
         let mut changes = self.0.records.store().changes();
         loop {
             let look = async {
@@ -111,6 +106,10 @@ impl Inner {
     }
 
     async fn evaluate(&self) -> Result<Doors, Error> {
+        if !matches!(*self.doors.borrow(), Doors::Open) {
+            // What this server knew when it ended may be long out of date: it may have acknowledged more than that.
+            self.records.store().barrier().await?;
+        }
         let genesis = match self.genesis.get(&self.records)? {
             Some(genesis) => genesis,
             None => {
@@ -130,11 +129,6 @@ impl Inner {
         let Some(first_key) = &self.first_key else {
             return Err(Error::Invalid("there is no genesis yet, and no signing key to begin with".to_owned()));
         };
-        // Without this a server that is behind would propose a genesis that the cluster has long had.
-        self.records.store().barrier().await?;
-        if self.records.exists(key::GENESIS)? {
-            return Ok(());
-        }
         let now_ms = self.now_ms();
         let ring = KeyRing::genesis(first_key.public().clone(), now_ms)?;
         let first_kid = first_key.public().kid()?;

@@ -5,6 +5,7 @@ use std::sync::{
 
 use chainfire_client::{Applied, SystemStore};
 use holdfast_rpc::Sessions;
+use holdfast_service::Stop;
 use iam_client::{DecisionSource, Refusal};
 use iam_core::{
     policy::Policies,
@@ -30,6 +31,7 @@ use crate::{
     settings::millis,
     spool::{Budget, Spool, SpoolStatus},
     tokens::VerifiedTokens,
+    verifiers::Signed,
 };
 
 /// Identity on this server. Clones share one state.
@@ -63,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) genesis: Cached<Genesis>,
     /// The key that signs, unsealed, under its name.
     pub(crate) signer: Mutex<Option<(String, Arc<SigningKey>)>>,
+    pub(crate) signed: Signed,
     pub(crate) doors: watch::Sender<Doors>,
     /// When this server last had contact to a quorum, on the steady clock.
     pub(crate) contact_ms: AtomicU64,
@@ -138,9 +141,16 @@ impl Iam {
             authorities: Cached::new(key::AUTHORITIES),
             genesis: Cached::new(key::GENESIS),
             signer: Mutex::new(None),
+            signed: Signed::default(),
             doors: watch::Sender::new(Doors::Starting(None)),
             contact_ms,
         })))
+    }
+
+    /// Brings identity into service and keeps it there until `stop`: looks whether this server still belongs and has a
+    /// quorum, closes connections whose callers may not go on, and says what is enforced here.
+    pub async fn run(self, stop: Stop) {
+        tokio::join!(self.keep_doors(&stop), self.keep_sessions(stop.clone()), self.keep_acknowledged(&stop));
     }
 
     /// Completes when the doors are open, or closed for good.

@@ -7,6 +7,7 @@
 //! - `genesis`: how the cluster's identity begins, and which servers do not belong.
 //! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
 //! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
+//! - `verifiers`: what is enforced where, which rotations wait for.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
 
@@ -36,6 +37,7 @@ mod settings;
 mod signing;
 mod spool;
 mod tokens;
+mod verifiers;
 mod wire;
 
 pub use access::{ACCESS_GRPC, ACCESS_HTTP};

@@ -6,12 +6,22 @@ use chainfire_core::{
     Origin,
     system::{Expect, Guard, SystemAnswer, SystemCommand, SystemOp, SystemTxn, TxnAnswer},
 };
-use iam_core::record::Record;
+use iam_core::{
+    record::{Record, key},
+    verifier::Mark,
+};
 
 use crate::Error;
 
 /// A page is never larger.
 const MAX_PAGE: usize = 1000;
+/// Kinds of records that have a version of their own, by what their keys begin with: any change of one moves it.
+const VERSIONS: [(&str, &[u8]); 4] = [
+    (key::PRINCIPALS, key::POLICY_VERSION),
+    (key::MEMBERS, key::POLICY_VERSION),
+    (key::BINDINGS, key::POLICY_VERSION),
+    (key::REVOKED, key::REVOCATIONS_VERSION),
+];
 
 /// IAM's records in the system keyspace. Reads are local.
 #[derive(Clone)]
@@ -67,13 +77,24 @@ impl Records {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<T>, Error> {
+        let Listing { values, next } = self.page(prefix, after, limit)?;
+        Ok(Listing { values: values.into_iter().map(|(_, value)| value).collect(), next })
+    }
+
+    /// The same with each record's key.
+    pub(crate) fn page<T: Record>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<(Vec<u8>, T)>, Error> {
         if after.is_some_and(|after| !after.starts_with(prefix)) {
             return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
         }
         let page = self.0.list(prefix, after, limit.clamp(1, MAX_PAGE))?;
         let next = page.records.last().filter(|_| page.more).map(|record| record.key.clone());
-        let values = page.records.iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Listing { values, next })
+        let values = page.records.iter().map(|stored| Ok((stored.key.clone(), decode(stored)?)));
+        Ok(Listing { values: values.collect::<Result<_, Error>>()?, next })
     }
 
     /// Any `count` records with random names, each with its key: from `begin`, a random place, to the end, and from
@@ -94,7 +115,7 @@ impl Records {
 
     /// Commits, and returns the revision that the changed records now carry.
     pub(crate) async fn commit(&self, origin: Origin, change: Change) -> Result<u64, Error> {
-        let Change { action, resource, guards, ops } = change;
+        let Change { action, resource, guards, ops } = change.with_versions()?;
         let txn = SystemTxn { guards, ops, action: action.to_owned(), resource };
         match self.0.submit(origin, SystemCommand::Txn(txn)).await? {
             SystemAnswer::Txn(TxnAnswer::Committed { revision }) => Ok(revision),
@@ -124,6 +145,20 @@ impl Change {
     pub(crate) fn delete(mut self, key: Vec<u8>) -> Self {
         self.ops.push(SystemOp::Delete { key });
         self
+    }
+
+    /// Moves the versions of what it changes.
+    fn with_versions(mut self) -> Result<Self, Error> {
+        for at in [key::POLICY_VERSION, key::REVOCATIONS_VERSION] {
+            let of_kind =
+                |key: &[u8]| VERSIONS.iter().any(|(kind, mark)| *mark == at && key.starts_with(kind.as_bytes()));
+            if self.ops.iter().any(|op| match op {
+                SystemOp::Put { key, .. } | SystemOp::Delete { key } => of_kind(key),
+            }) {
+                self = self.put(at.to_vec(), &Mark::default())?;
+            }
+        }
+        Ok(self)
     }
 
     /// The value must not exist yet.

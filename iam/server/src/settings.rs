@@ -1,9 +1,9 @@
 use std::{path::PathBuf, time::Duration};
 
-use iam_core::{
-    TrustDomain,
-    signing::{LEEWAY_S, Timing},
-};
+use iam_core::{TrustDomain, rotation::Windows, signing::LEEWAY_S};
+
+/// The name of a server that is the only one.
+const ALONE: &str = "holdfast";
 
 /// How IAM runs on this server.
 #[derive(Clone, Debug)]
@@ -12,6 +12,10 @@ pub struct Settings {
     pub issuer: String,
     pub audience: String,
     pub trust_domain: TrustDomain,
+    /// This server's name.
+    pub member: String,
+    /// All servers' names.
+    pub members: Vec<String>,
     /// Development: `admin` may log in with the bootstrap token where a password is asked for.
     pub dev: bool,
     /// What else this server is lax about, for its status.
@@ -60,6 +64,8 @@ impl Settings {
             issuer: issuer.into(),
             audience: "holdfast".to_owned(),
             trust_domain,
+            member: ALONE.to_owned(),
+            members: vec![ALONE.to_owned()],
             dev: false,
             warnings: Vec::new(),
             data: data.into(),
@@ -70,11 +76,11 @@ impl Settings {
     }
 
     /// The guards of signing-key rotation.
-    pub fn timing(&self) -> Timing {
-        Timing {
-            jwks_cache_ms: millis(self.lifetimes.jwks_cache),
-            max_ttl_ms: millis(self.lifetimes.longest_token),
-            stale_limit_ms: millis(self.lifetimes.stale_limit),
+    pub(crate) fn key_windows(&self) -> Windows {
+        Windows {
+            cache_ms: millis(self.lifetimes.jwks_cache),
+            life_ms: millis(self.lifetimes.longest_token),
+            stale_ms: millis(self.lifetimes.stale_limit),
             leeway_ms: LEEWAY_S * 1000,
             retirement_ms: millis(self.lifetimes.retirement),
         }

@@ -1,13 +1,15 @@
 //! The key ring in the system keyspace: one record, each step one compare-and-set.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use iam_client::Identity;
 use iam_core::{
     record::key,
+    rotation::{Evidence, Step, StepError, Terms, Waive, Windows},
     seal::{Label, Sealed},
-    signing::{Algorithm, JwkSet, KeyRing, SigningKey, Step, StepError},
+    signing::{Algorithm, JwkSet, KeyRing, SigningKey},
 };
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -16,6 +18,9 @@ use crate::{
     iam::Inner,
     records::{Change, Versioned},
 };
+
+/// So long a step waits for words of verifiers.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a new signing key is made of.
 pub(crate) enum NewKey {
@@ -26,29 +31,47 @@ pub(crate) enum NewKey {
 /// How a step is to be done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StepOptions {
-    /// Do not wait for the verifiers' caches.
-    pub(crate) now: bool,
+    pub(crate) waive: Waive,
     /// Only say what would happen.
     pub(crate) dry_run: bool,
     /// The ring's revision that the caller looked at.
     pub(crate) expected_revision: Option<u64>,
 }
 
+/// The ring after a step, and what the step breaks.
+pub(crate) struct Stepped {
+    pub(crate) ring: Versioned<KeyRing>,
+    pub(crate) breaks: String,
+}
+
+/// What a step is judged by.
+pub(crate) struct Judge {
+    windows: Windows,
+    evidence: Evidence,
+    now_ms: u64,
+}
+
 impl Inner {
-    /// The key that signs tokens now, and its ring.
-    pub(crate) fn signer(&self) -> Result<(Arc<SigningKey>, Arc<Versioned<KeyRing>>), Error> {
-        let ring = self.key_ring()?;
-        let active = ring.value.active().ok_or_else(|| Error::Corrupt("no signing key is active".to_owned()))?;
+    /// The key that signs tokens now, and its ring. Its tokens will last until `until_ms` at most.
+    pub(crate) fn signer(&self, until_ms: u64) -> Result<(Arc<SigningKey>, Arc<Versioned<KeyRing>>), Error> {
+        self.signed.noting(until_ms, || {
+            let ring = self.key_ring()?;
+            let active = ring.value.active().ok_or_else(|| Error::Corrupt("no signing key is active".to_owned()))?;
+            let kid = active.id.clone();
+            Ok((kid.clone(), (self.unsealed(&kid)?, ring)))
+        })
+    }
+
+    fn unsealed(&self, kid: &str) -> Result<Arc<SigningKey>, Error> {
         let mut cached = self.signer.lock();
-        if let Some((kid, signer)) = cached.as_ref()
-            && *kid == active.kid
+        if let Some((known, signer)) = cached.as_ref()
+            && known == kid
         {
-            return Ok((Arc::clone(signer), ring));
+            return Ok(Arc::clone(signer));
         }
-        let signer = Arc::new(self.unseal_signing_key(&active.kid)?);
-        *cached = Some((active.kid.clone(), Arc::clone(&signer)));
-        drop(cached);
-        Ok((signer, ring))
+        let signer = Arc::new(self.unseal_signing_key(kid)?);
+        *cached = Some((kid.to_owned(), Arc::clone(&signer)));
+        Ok(signer)
     }
 
     fn unseal_signing_key(&self, kid: &str) -> Result<SigningKey, Error> {
@@ -95,36 +118,69 @@ impl Iam {
         Ok((kid, Versioned { value: next, revision }))
     }
 
-    /// Takes `step` with the key `kid`. A step that is done already changes nothing.
+    /// Takes `step` with the key `kid`. A step that is done already changes nothing. One that waits for words of
+    /// verifiers is given a moment, because those of servers come by themselves.
     pub(crate) async fn step_signing_key(
         &self,
         by: &Identity,
         kid: &str,
         step: Step,
         options: StepOptions,
-    ) -> Result<Versioned<KeyRing>, Error> {
-        let ring = self.0.key_ring()?;
-        if options.expected_revision.is_some_and(|expected| expected != ring.revision) {
-            return Err(Error::Conflict { found: Some(ring.revision) });
+    ) -> Result<Stepped, Error> {
+        let mut changes = self.0.records.store().changes();
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            changes.mark_unchanged();
+            let ring = self.0.key_ring()?;
+            if options.expected_revision.is_some_and(|expected| expected != ring.revision) {
+                return Err(Error::Conflict { found: Some(ring.revision) });
+            }
+            let judge = self.0.judge_keys(ring.revision)?;
+            let next = match ring.value.step(kid, step, &judge.terms(options.waive)) {
+                // Purging what is gone is done already.
+                Err(StepError::NotFound { .. }) if step == Step::Purge => ring.value.clone(),
+                Err(StepError::NotYet(why)) if !why.waiting_for.is_empty() && Instant::now() < patience => {
+                    // Whether a word came or none did: the next look tells.
+                    let _ = timeout_at(patience, changes.changed()).await;
+                    continue;
+                }
+                next => next?,
+            };
+            let forced = ring.value.key(kid).filter(|_| options.waive == Waive::Everything);
+            let breaks = forced.and_then(|key| key.breaks(&judge.terms(Waive::Nothing))).unwrap_or_default();
+            let revision = if next == ring.value || options.dry_run {
+                ring.revision
+            } else {
+                let change = key_change(&ring, &next, kid, step)?;
+                self.0.records.commit(by.origin(), change).await?
+            };
+            return Ok(Stepped { ring: Versioned { value: next, revision }, breaks });
         }
-        let (timing, now_ms) = (self.0.settings.timing(), self.0.now_ms());
-        let (action, next) = match step {
-            Step::Activate => ("iam.SigningKeyActivate", ring.value.activate(kid, options.now, &timing, now_ms)),
-            Step::Retire => ("iam.SigningKeyRetire", ring.value.retire(kid, &timing, now_ms)),
-            Step::Purge => ("iam.SigningKeyPurge", ring.value.purge(kid, &timing, now_ms)),
-        };
-        let next = match next {
-            // Purging what is gone is done already.
-            Err(StepError::NotFound(_)) if step == Step::Purge => ring.value.clone(),
-            next => next?,
-        };
-        if next == ring.value || options.dry_run {
-            return Ok(Versioned { value: next, revision: ring.revision });
-        }
-        let change =
-            Change::new(action, format!("signing-key/{kid}")).replace(key::RING.to_vec(), ring.revision, &next)?;
-        let change = if step == Step::Purge { change.delete(key::sealed("signing-key", kid)) } else { change };
-        let revision = self.0.records.commit(by.origin(), change).await?;
-        Ok(Versioned { value: next, revision })
     }
+}
+
+impl Inner {
+    /// What steps with the signing keys, which are at `version`, are judged by now.
+    pub(crate) fn judge_keys(&self, version: u64) -> Result<Judge, Error> {
+        let (windows, evidence) = (self.settings.key_windows(), self.key_evidence(version)?);
+        Ok(Judge { windows, evidence, now_ms: self.now_ms() })
+    }
+}
+
+impl Judge {
+    pub(crate) fn terms(&self, waive: Waive) -> Terms<'_> {
+        Terms { windows: &self.windows, evidence: &self.evidence, now_ms: self.now_ms, waive }
+    }
+}
+
+/// The change from `ring` to `next`, which is `ring` after `step`.
+pub(crate) fn key_change(ring: &Versioned<KeyRing>, next: &KeyRing, kid: &str, step: Step) -> Result<Change, Error> {
+    let action = match step {
+        Step::Activate => "iam.SigningKeyActivate",
+        Step::Retire => "iam.SigningKeyRetire",
+        Step::Purge => "iam.SigningKeyPurge",
+        Step::Compromise => "iam.SigningKeyCompromise",
+    };
+    let change = Change::new(action, format!("signing-key/{kid}")).replace(key::RING.to_vec(), ring.revision, next)?;
+    Ok(if step == Step::Purge { change.delete(key::sealed("signing-key", kid)) } else { change })
 }

@@ -124,8 +124,9 @@ impl Inner {
         parent: Option<&Claims>,
     ) -> Result<Issued, Error> {
         let holdings = self.holdings(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
-        let (signer, ring) = self.signer()?;
         let now_s = self.now_ms() / 1000;
+        let exp = parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs());
+        let (signer, ring) = self.signer(exp * 1000)?;
         let revoked = self.records.get::<RevokedPrincipal>(&key::revoked_principal(principal))?;
         // Whole seconds cannot tell a new token from those that were revoked in the same second, so it counts as the
         // next one's; the leeway covers that.
@@ -137,7 +138,7 @@ impl Inner {
             aud: Audience::One(self.settings.audience.clone()),
             iat,
             nbf: now_s,
-            exp: parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs()),
+            exp,
             lin: parent.map_or_else(|| jti.clone(), |parent| parent.lin.clone()),
             jti: jti.clone(),
             roles: holdings.role_names(),

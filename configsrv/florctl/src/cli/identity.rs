@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use configsrv_fleet::{NodeName, Span};
 
 /// `florctl iam`.
@@ -31,6 +31,8 @@ pub(crate) enum Iam {
     /// The keys that sign tokens.
     #[command(subcommand)]
     Key(Key),
+    /// Who verifies, and how far each is with what is to be enforced.
+    Verifiers,
     /// Tokens by which nodes enrol.
     #[command(subcommand)]
     JoinToken(JoinToken),
@@ -126,31 +128,31 @@ pub(crate) enum Key {
     },
     /// Sign with this key from now on.
     Activate {
-        // It is base64url, which may begin with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        kid: String,
-        /// Without waiting for the verifiers' caches.
+        #[command(flatten)]
+        key: KeyStep,
+        /// Without waiting for the caches of verifiers that do not acknowledge.
         #[arg(long)]
         now: bool,
-        #[arg(long)]
-        dry_run: bool,
     },
     /// Stop accepting what this key signed.
-    Retire {
-        // It is base64url, which may begin with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        kid: String,
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Retire(KeyStep),
     /// Forget a retired key.
-    Purge {
-        // It is base64url, which may begin with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        kid: String,
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Purge(KeyStep),
+    /// Stop accepting what this key signed, at once and for good: somebody else may have it.
+    Compromise(KeyStep),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyStep {
+    // It is base64url, which may begin with a hyphen.
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) kid: String,
+    /// Say what would happen, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait for nothing. What that breaks is said; with --dry-run before it is done.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]

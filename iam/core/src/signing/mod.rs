@@ -6,7 +6,7 @@ mod ring_state;
 mod token;
 
 pub use key::{Algorithm, Jwk, JwkSet, KeyError, PublicKey, SigningKey};
-pub use ring_state::{KeyRing, KeyState, RingKey, Step, StepError, Timing};
+pub use ring_state::{KeyRing, RingError};
 pub use token::{
     Assertion, AssertionFault, Audience, Claims, IssueError, LEEWAY_S, MAX_TOKEN, TokenFault, Verified, Verifier,
     issue, verify_assertion,

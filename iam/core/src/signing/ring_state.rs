@@ -1,268 +1,150 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{JwkSet, KeyError, PublicKey};
-
-/// Enough for a rotation every week with a month of overlap, and small enough for one record.
-const MAX_KEYS: usize = 16;
+use crate::rotation::{Item, Rotates, Set, State, Step, StepError, Terms};
 
 /// All signing keys of the plane, in one record: "exactly one is active" is one compare-and-set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct KeyRing {
     /// Tokens of another epoch are void; a restore begins a new one.
     pub epoch: u64,
-    pub keys: Vec<RingKey>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RingKey {
-    pub kid: String,
-    pub public: PublicKey,
-    pub state: KeyState,
-    pub added_ms: u64,
-    pub activated_ms: Option<u64>,
-    /// When another key became active in its place.
-    pub superseded_ms: Option<u64>,
-    pub retired_ms: Option<u64>,
-}
-
-/// Where a key is on its way. A purged key is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyState {
-    /// Published, not signing.
-    Pending,
-    /// Signs; exactly one.
-    Active,
-    /// The overlap: signs no more, verifies still.
-    VerifyOnly,
-    /// Does not verify.
-    Retired,
-}
-
-/// How long things may take; all in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// How long verifiers may keep the published keys.
-    pub jwks_cache_ms: u64,
-    /// The longest life of a token.
-    pub max_ttl_ms: u64,
-    /// How long a server that is cut off may go on signing.
-    pub stale_limit_ms: u64,
-    pub leeway_ms: u64,
-    /// How long a retired key is kept before it may be purged.
-    pub retirement_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Activate,
-    Retire,
-    Purge,
+    pub keys: Set<PublicKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StepError {
-    #[error("there is no signing key {0:?}")]
-    NotFound(String),
-    #[error("this key is in the ring already, as {0}")]
-    Duplicate(String),
-    #[error("the ring holds {MAX_KEYS} keys; purge retired ones first")]
-    Full,
-    #[error("{kid} is {state}; to {step} it, {missing}")]
-    WrongState { kid: String, state: KeyState, step: Step, missing: &'static str },
-    /// The step is the right one and its time has not come.
-    #[error("{kid} is {state}; to {step} it becomes possible in {} s", .in_ms.div_ceil(1000))]
-    TooEarly { kid: String, state: KeyState, step: Step, in_ms: u64 },
+pub enum RingError {
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Step(#[from] StepError),
 }
 
-impl KeyState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Active => "active",
-            Self::VerifyOnly => "verify-only",
-            Self::Retired => "retired",
-        }
-    }
-
-    /// Published, and what it signed is valid.
-    pub fn verifies(self) -> bool {
-        match self {
-            Self::Pending | Self::Active | Self::VerifyOnly => true,
-            Self::Retired => false,
-        }
-    }
+/// The record, as it is frozen.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    epoch: u64,
+    keys: Vec<StoredKey>,
 }
 
-impl fmt::Display for KeyState {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    kid: String,
+    public: PublicKey,
+    state: StoredState,
+    added_ms: u64,
+    activated_ms: Option<u64>,
+    superseded_ms: Option<u64>,
+    retired_ms: Option<u64>,
+    /// Readers that do not know the word see a retired key.
+    #[serde(default, skip_serializing_if = "is_false")]
+    compromised: bool,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Activate => "activate",
-            Self::Retire => "retire",
-            Self::Purge => "purge",
-        })
-    }
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredState {
+    Pending,
+    Active,
+    VerifyOnly,
+    Retired,
+}
+
+/// Enough for a rotation every week with a month of overlap, and small enough for one record.
+impl Rotates for PublicKey {
+    const NOUN: &'static str = "signing key";
+    const OVERLAP: &'static str = "verify-only";
+    const CAPACITY: usize = 16;
 }
 
 impl KeyRing {
-    /// The ring of a new plane: its first key signs at once, because nobody has cached anything.
+    /// The ring of a new plane.
     pub fn genesis(public: PublicKey, now_ms: u64) -> Result<Self, KeyError> {
-        let key = RingKey {
-            kid: public.kid()?,
-            public,
-            state: KeyState::Active,
-            added_ms: now_ms,
-            activated_ms: Some(now_ms),
-            superseded_ms: None,
-            retired_ms: None,
-        };
-        Ok(Self { epoch: 1, keys: vec![key] })
+        Ok(Self { epoch: 1, keys: Set::genesis(public.kid()?, public, now_ms) })
     }
 
-    pub fn active(&self) -> Option<&RingKey> {
-        self.keys.iter().find(|key| key.state == KeyState::Active)
+    pub fn active(&self) -> Option<&Item<PublicKey>> {
+        self.keys.active()
     }
 
-    pub fn key(&self, kid: &str) -> Option<&RingKey> {
-        self.keys.iter().find(|key| key.kid == kid)
+    pub fn key(&self, kid: &str) -> Option<&Item<PublicKey>> {
+        self.keys.get(kid)
     }
 
     /// What `/jwks.json` shows.
     pub fn jwks(&self) -> Result<JwkSet, KeyError> {
-        let shown = self.keys.iter().filter(|key| key.state.verifies());
-        let keys = shown.map(|key| key.public.jwk(key.kid.clone())).collect::<Result<_, _>>()?;
+        let shown = self.keys.items.iter().filter(|key| key.state.verifies());
+        let keys = shown.map(|key| key.value.jwk(key.id.clone())).collect::<Result<_, _>>()?;
         Ok(JwkSet { keys })
     }
 
     /// The ring with a new pending key.
-    pub fn add(&self, public: PublicKey, now_ms: u64) -> Result<Self, StepError> {
-        let kid = public.kid()?;
-        if self.key(&kid).is_some() {
-            return Err(StepError::Duplicate(kid));
-        }
-        if self.keys.len() >= MAX_KEYS {
-            return Err(StepError::Full);
-        }
-        let mut next = self.clone();
-        next.keys.push(RingKey {
-            kid,
-            public,
-            state: KeyState::Pending,
-            added_ms: now_ms,
-            activated_ms: None,
-            superseded_ms: None,
-            retired_ms: None,
-        });
-        Ok(next)
+    pub fn add(&self, public: PublicKey, now_ms: u64) -> Result<Self, RingError> {
+        let keys = self.keys.add(public.kid()?, public, now_ms)?;
+        Ok(Self { keys, ..*self })
     }
 
-    /// The ring in which `kid` signs and the key that signed before verifies only. A key in its overlap may come back
-    /// at once, since every verifier has it. `now` skips the wait for the verifiers' caches.
-    pub fn activate(&self, kid: &str, now: bool, timing: &Timing, now_ms: u64) -> Result<Self, StepError> {
-        let key = self.find(kid)?;
-        match key.state {
-            KeyState::Active => return Ok(self.clone()),
-            KeyState::VerifyOnly => {}
-            KeyState::Pending if now => {}
-            KeyState::Pending => key.wait(Step::Activate, timing, now_ms)?,
-            KeyState::Retired => return Err(key.wrong(Step::Activate, "add a new key; a retired one stays retired")),
-        }
-        let mut next = self.clone();
-        for key in &mut next.keys {
-            if key.kid == kid {
-                key.state = KeyState::Active;
-                key.activated_ms = Some(now_ms);
-                key.superseded_ms = None;
-            } else if key.state == KeyState::Active {
-                key.state = KeyState::VerifyOnly;
-                key.superseded_ms = Some(now_ms);
-            }
-        }
-        Ok(next)
-    }
-
-    /// The ring in which `kid` verifies nothing. Refused until every token that it can have signed is expired.
-    pub fn retire(&self, kid: &str, timing: &Timing, now_ms: u64) -> Result<Self, StepError> {
-        let key = self.find(kid)?;
-        match key.state {
-            KeyState::Retired => return Ok(self.clone()),
-            // It never signed.
-            KeyState::Pending => {}
-            KeyState::VerifyOnly => key.wait(Step::Retire, timing, now_ms)?,
-            KeyState::Active => return Err(key.wrong(Step::Retire, "activate another key first")),
-        }
-        let mut next = self.clone();
-        for key in next.keys.iter_mut().filter(|key| key.kid == kid) {
-            key.state = KeyState::Retired;
-            key.retired_ms = Some(now_ms);
-        }
-        Ok(next)
-    }
-
-    /// The ring without `kid`.
-    pub fn purge(&self, kid: &str, timing: &Timing, now_ms: u64) -> Result<Self, StepError> {
-        let key = self.find(kid)?;
-        match key.state {
-            KeyState::Retired => key.wait(Step::Purge, timing, now_ms)?,
-            KeyState::Pending | KeyState::Active | KeyState::VerifyOnly => {
-                return Err(key.wrong(Step::Purge, "retire it first"));
-            }
-        }
-        let mut next = self.clone();
-        next.keys.retain(|key| key.kid != kid);
-        Ok(next)
-    }
-
-    fn find(&self, kid: &str) -> Result<&RingKey, StepError> {
-        self.key(kid).ok_or_else(|| StepError::NotFound(kid.to_owned()))
+    pub fn step(&self, kid: &str, step: Step, terms: &Terms<'_>) -> Result<Self, StepError> {
+        Ok(Self { keys: self.keys.step(kid, step, terms)?, ..*self })
     }
 }
 
-impl RingKey {
-    /// When this key's next step becomes possible without force; none for the active key.
-    pub fn next_step_ms(&self, timing: &Timing) -> Option<u64> {
-        match self.state {
-            KeyState::Pending => Some(self.added_ms.saturating_add(timing.jwks_cache_ms)),
-            KeyState::Active => None,
-            KeyState::VerifyOnly => {
-                let tail = timing.stale_limit_ms.saturating_add(timing.max_ttl_ms).saturating_add(timing.leeway_ms);
-                self.superseded_ms.map(|at| at.saturating_add(tail))
-            }
-            KeyState::Retired => self.retired_ms.map(|at| at.saturating_add(timing.retirement_ms)),
-        }
+impl From<KeyRing> for Stored {
+    fn from(ring: KeyRing) -> Self {
+        let keys = ring.keys.items.into_iter().map(|key| StoredKey {
+            kid: key.id,
+            public: key.value,
+            state: match key.state {
+                State::Pending => StoredState::Pending,
+                State::Active => StoredState::Active,
+                State::Overlap => StoredState::VerifyOnly,
+                State::Retired | State::Compromised => StoredState::Retired,
+            },
+            added_ms: key.added_ms,
+            activated_ms: key.activated_ms,
+            superseded_ms: key.superseded_ms,
+            retired_ms: key.retired_ms,
+            compromised: key.state == State::Compromised,
+        });
+        Self { epoch: ring.epoch, keys: keys.collect() }
     }
+}
 
-    fn wait(&self, step: Step, timing: &Timing, now_ms: u64) -> Result<(), StepError> {
-        match self.next_step_ms(timing) {
-            Some(possible_ms) if now_ms < possible_ms => {
-                Err(StepError::TooEarly { kid: self.kid.clone(), state: self.state, step, in_ms: possible_ms - now_ms })
-            }
-            _ => Ok(()),
-        }
+impl From<Stored> for KeyRing {
+    fn from(stored: Stored) -> Self {
+        let items = stored.keys.into_iter().map(|key| Item {
+            id: key.kid,
+            value: key.public,
+            state: match key.state {
+                StoredState::Pending => State::Pending,
+                StoredState::Active => State::Active,
+                StoredState::VerifyOnly => State::Overlap,
+                StoredState::Retired if key.compromised => State::Compromised,
+                StoredState::Retired => State::Retired,
+            },
+            added_ms: key.added_ms,
+            activated_ms: key.activated_ms,
+            superseded_ms: key.superseded_ms,
+            retired_ms: key.retired_ms,
+        });
+        Self { epoch: stored.epoch, keys: Set { items: items.collect() } }
     }
+}
 
-    fn wrong(&self, step: Step, missing: &'static str) -> StepError {
-        StepError::WrongState { kid: self.kid.clone(), state: self.state, step, missing }
-    }
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing::Algorithm;
+    use crate::{
+        rotation::{Evidence, Waive, Windows},
+        signing::Algorithm,
+    };
 
-    const TIMING: Timing =
-        Timing { jwks_cache_ms: 300, max_ttl_ms: 1000, stale_limit_ms: 200, leeway_ms: 30, retirement_ms: 500 };
+    const WINDOWS: Windows = Windows { cache_ms: 300, life_ms: 1000, stale_ms: 200, leeway_ms: 30, retirement_ms: 500 };
 
     fn public(seed: u8) -> PublicKey {
         PublicKey::new(Algorithm::EdDsa, &[seed; 32])
@@ -272,68 +154,31 @@ mod tests {
         public(seed).kid().unwrap()
     }
 
-    fn states(ring: &KeyRing) -> Vec<KeyState> {
-        ring.keys.iter().map(|key| key.state).collect()
+    fn step(ring: &KeyRing, seed: u8, step: Step, now_ms: u64) -> KeyRing {
+        let evidence = Evidence::default();
+        let terms = Terms { windows: &WINDOWS, evidence: &evidence, now_ms, waive: Waive::Nothing };
+        ring.step(&kid(seed), step, &terms).unwrap()
     }
 
     #[test]
-    fn a_rotation_overlaps() {
-        let ring = KeyRing::genesis(public(1), 0).unwrap();
-        let ring = ring.add(public(2), 1000).unwrap();
-        assert_eq!(ring.jwks().unwrap().keys.len(), 2, "published before it signs");
-        let early = ring.activate(&kid(2), false, &TIMING, 1299).unwrap_err();
-        assert!(matches!(early, StepError::TooEarly { in_ms: 1, .. }), "{early}");
-        let ring = ring.activate(&kid(2), false, &TIMING, 1300).unwrap();
-        assert_eq!(states(&ring), [KeyState::VerifyOnly, KeyState::Active]);
-        assert_eq!(ring.activate(&kid(2), false, &TIMING, 1300).unwrap(), ring, "repeating changes nothing");
-        let early = ring.retire(&kid(1), &TIMING, 2529).unwrap_err();
-        assert!(matches!(early, StepError::TooEarly { in_ms: 1, .. }), "{early}");
-        let ring = ring.retire(&kid(1), &TIMING, 2530).unwrap();
-        assert_eq!(ring.jwks().unwrap().keys.len(), 1);
-        assert!(matches!(ring.purge(&kid(1), &TIMING, 3029), Err(StepError::TooEarly { .. })));
-        let ring = ring.purge(&kid(1), &TIMING, 3030).unwrap();
-        assert_eq!(states(&ring), [KeyState::Active]);
+    fn the_published_keys_are_those_that_verify() {
+        let published = |ring: &KeyRing| ring.jwks().unwrap().keys.into_iter().map(|key| key.kid).collect::<Vec<_>>();
+        let ring = KeyRing::genesis(public(1), 0).unwrap().add(public(2), 1000).unwrap();
+        assert_eq!(published(&ring), [kid(1), kid(2)], "before it signs");
+        let ring = step(&ring, 2, Step::Activate, 1300);
+        assert_eq!(published(&ring), [kid(1), kid(2)]);
+        let ring = step(&ring, 1, Step::Retire, 2530);
+        assert_eq!(published(&ring), [kid(2)]);
     }
 
     #[test]
-    fn steps_out_of_order_say_what_is_missing() {
+    fn a_compromised_key_is_retired_for_who_does_not_know_the_word() {
         let ring = KeyRing::genesis(public(1), 0).unwrap().add(public(2), 0).unwrap();
-        let error = ring.retire(&kid(1), &TIMING, 9999).unwrap_err();
-        assert!(error.to_string().ends_with("is active; to retire it, activate another key first"), "{error}");
-        for seed in [1, 2] {
-            assert!(matches!(ring.purge(&kid(seed), &TIMING, 9999), Err(StepError::WrongState { .. })));
-        }
-        let retired = ring.retire(&kid(2), &TIMING, 0).unwrap();
-        assert!(matches!(retired.activate(&kid(2), true, &TIMING, 9999), Err(StepError::WrongState { .. })));
-        assert!(matches!(ring.activate("x", true, &TIMING, 0), Err(StepError::NotFound(_))));
-    }
-
-    #[test]
-    fn every_step_before_retirement_is_reversible() {
-        let ring = KeyRing::genesis(public(1), 0).unwrap().add(public(2), 0).unwrap();
-        let forward = ring.activate(&kid(2), true, &TIMING, 10).unwrap();
-        let back = forward.activate(&kid(1), false, &TIMING, 20).unwrap();
-        assert_eq!(states(&back), [KeyState::Active, KeyState::VerifyOnly]);
-        assert_eq!(back.active().unwrap().superseded_ms, None);
-    }
-
-    #[test]
-    fn duplicates_and_too_many_are_refused() {
-        let mut ring = KeyRing::genesis(public(0), 0).unwrap();
-        assert!(matches!(ring.add(public(0), 1), Err(StepError::Duplicate(_))));
-        for seed in 1..16 {
-            ring = ring.add(public(seed), 1).unwrap();
-        }
-        assert_eq!(ring.add(public(16), 1), Err(StepError::Full));
-    }
-
-    #[test]
-    fn there_is_always_one_active_key() {
-        let mut ring = KeyRing::genesis(public(0), 0).unwrap();
-        for seed in 1..8u8 {
-            let now = u64::from(seed) * 10_000;
-            ring = ring.add(public(seed), now).unwrap().activate(&kid(seed), true, &TIMING, now).unwrap();
-            assert_eq!(ring.keys.iter().filter(|key| key.state == KeyState::Active).count(), 1);
-        }
+        let ring = step(&step(&ring, 2, Step::Activate, 300), 1, Step::Compromise, 300);
+        let stored = serde_json::to_value(&ring).unwrap();
+        assert_eq!(stored["keys"][0]["state"], "retired");
+        assert!(stored["keys"][1].get("compromised").is_none());
+        assert_eq!(serde_json::from_value::<KeyRing>(stored).unwrap(), ring);
+        assert_eq!(ring.keys.items[0].state, State::Compromised);
     }
 }

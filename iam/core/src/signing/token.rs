@@ -119,7 +119,7 @@ impl Verifier<'_> {
         if !key.state.verifies() {
             return Err(TokenFault::RetiredKey(kid));
         }
-        let claims: Claims = checked(token, &key.public, self.issuer, self.audience)?;
+        let claims: Claims = checked(token, &key.value, self.issuer, self.audience)?;
         in_time(claims.nbf, claims.exp, now_ms / 1000)?;
         if claims.epoch != self.ring.epoch {
             return Err(TokenFault::Epoch);

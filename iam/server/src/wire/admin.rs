@@ -6,7 +6,7 @@ use holdfast_proto::iam::{
     SetPrincipalResponse, SigningKeysResponse, StatusRequest, StatusResponse, StepSigningKeyRequest,
     admin_server::Admin,
 };
-use iam_core::{Kind, Subject, signing::Step};
+use iam_core::{Kind, Subject, rotation::Step};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{convert, keys};
@@ -105,6 +105,10 @@ impl Admin for Iam {
 
     async fn purge_signing_key(&self, request: Request<StepSigningKeyRequest>) -> Answer<SigningKeysResponse> {
         keys::step(self, request, Step::Purge).await
+    }
+
+    async fn compromise_signing_key(&self, request: Request<StepSigningKeyRequest>) -> Answer<SigningKeysResponse> {
+        keys::step(self, request, Step::Compromise).await
     }
 
     async fn list_signing_keys(&self, _: Request<ListSigningKeysRequest>) -> Answer<SigningKeysResponse> {

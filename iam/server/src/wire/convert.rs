@@ -5,11 +5,12 @@ use iam_core::{
     credential::Credential,
     policy::Role,
     record::{Binding, Enrollment, KeyGrant, Principal},
-    signing::{KeyRing, RingKey, Timing},
+    rotation::{Item, Terms},
+    signing::PublicKey,
 };
 use tonic::Request;
 
-use crate::{Error, Iam, records::Versioned};
+use crate::{Error, Iam};
 
 const DEFAULT_PAGE: u32 = 100;
 
@@ -93,21 +94,16 @@ pub(super) fn new_binding(binding: Option<wire::Binding>) -> Result<Binding, Err
     Ok(Binding { name, subject, role, keys: keys.collect(), created_ms: 0 })
 }
 
-pub(super) fn key_ring(kid: String, ring: &Versioned<KeyRing>, timing: &Timing) -> wire::SigningKeysResponse {
-    let keys = ring.value.keys.iter().map(|key| signing_key(key, timing)).collect();
-    wire::SigningKeysResponse { keys, revision: ring.revision, kid }
-}
-
-fn signing_key(key: &RingKey, timing: &Timing) -> wire::SigningKey {
+pub(super) fn signing_key(key: &Item<PublicKey>, terms: &Terms<'_>) -> wire::SigningKey {
     wire::SigningKey {
-        kid: key.kid.clone(),
-        algorithm: key.public.algorithm.as_str().to_owned(),
-        state: key.state.to_string(),
+        kid: key.id.clone(),
+        algorithm: key.value.algorithm.as_str().to_owned(),
+        state: key.word().to_owned(),
         added_ms: key.added_ms,
         activated_ms: key.activated_ms.unwrap_or_default(),
         superseded_ms: key.superseded_ms.unwrap_or_default(),
         retired_ms: key.retired_ms.unwrap_or_default(),
-        next_step_ms: key.next_step_ms(timing).unwrap_or_default(),
+        next_step_ms: key.next_step_ms(terms).unwrap_or_default(),
     }
 }
 

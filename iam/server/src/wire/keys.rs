@@ -1,13 +1,17 @@
 //! The signing-key half of the Admin service.
 
 use holdfast_proto::iam::{AddSigningKeyRequest, SigningKeysResponse, StepSigningKeyRequest};
-use iam_core::signing::{Algorithm, Step};
+use iam_core::{
+    rotation::{Step, Waive},
+    signing::{Algorithm, KeyRing},
+};
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use super::convert;
 use crate::{
     Error, Iam,
+    records::Versioned,
     signing::{NewKey, StepOptions},
 };
 
@@ -28,7 +32,7 @@ pub(super) async fn add(
         }
     };
     let (kid, ring) = iam.add_signing_key(&by, new, dry_run).await?;
-    Ok(Response::new(convert::key_ring(kid, &ring, &iam.0.settings.timing())))
+    answer(iam, kid, &ring, String::new())
 }
 
 pub(super) async fn step(
@@ -37,13 +41,30 @@ pub(super) async fn step(
     step: Step,
 ) -> Result<Response<SigningKeysResponse>, Status> {
     let by = convert::caller(&request)?;
-    let StepSigningKeyRequest { kid, now, dry_run, expected_revision } = request.into_inner();
+    let StepSigningKeyRequest { kid, now, dry_run, expected_revision, force } = request.into_inner();
     let expected_revision = Some(expected_revision).filter(|revision| *revision != 0);
-    let ring = iam.step_signing_key(&by, &kid, step, StepOptions { now, dry_run, expected_revision }).await?;
-    Ok(Response::new(convert::key_ring(kid, &ring, &iam.0.settings.timing())))
+    let waive = match (force, now) {
+        (true, _) => Waive::Everything,
+        (false, true) => Waive::Caches,
+        (false, false) => Waive::Nothing,
+    };
+    let stepped = iam.step_signing_key(&by, &kid, step, StepOptions { waive, dry_run, expected_revision }).await?;
+    answer(iam, kid, &stepped.ring, stepped.breaks)
 }
 
 pub(super) fn list(iam: &Iam) -> Result<Response<SigningKeysResponse>, Status> {
     let ring = iam.key_ring()?;
-    Ok(Response::new(convert::key_ring(String::new(), &ring, &iam.0.settings.timing())))
+    answer(iam, String::new(), &ring, String::new())
+}
+
+fn answer(
+    iam: &Iam,
+    kid: String,
+    ring: &Versioned<KeyRing>,
+    breaks: String,
+) -> Result<Response<SigningKeysResponse>, Status> {
+    let judge = iam.0.judge_keys(ring.revision)?;
+    let terms = judge.terms(Waive::Nothing);
+    let keys = ring.value.keys.items.iter().map(|key| convert::signing_key(key, &terms)).collect();
+    Ok(Response::new(SigningKeysResponse { keys, revision: ring.revision, kid, breaks }))
 }

@@ -7,10 +7,11 @@ mod credentials;
 mod enrollment;
 mod keys;
 mod tokens;
+mod verifiers;
 
 use holdfast_proto::iam::{
     admin_server::AdminServer, authz_server::AuthzServer, credentials_server::CredentialsServer,
-    enrollment_server::EnrollmentServer, tokens_server::TokensServer,
+    enrollment_server::EnrollmentServer, tokens_server::TokensServer, verifiers_server::VerifiersServer,
 };
 use tonic::service::Routes;
 
@@ -28,5 +29,6 @@ impl Iam {
             .add_service(CredentialsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(AuthzServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(VerifiersServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
     }
 }

@@ -17,7 +17,7 @@ use chainfire_client::memory::MemoryStore;
 use holdfast_proto::iam::{
     Binding, CreatePrincipalRequest, GrantRequest, IssueTokenRequest, admin_client::AdminClient,
     authz_client::AuthzClient, credentials_client::CredentialsClient, enrollment_client::EnrollmentClient,
-    tokens_client::TokensClient,
+    tokens_client::TokensClient, verifiers_client::VerifiersClient,
 };
 use holdfast_rpc::Connection;
 use holdfast_service::Stop;
@@ -107,10 +107,14 @@ impl Plane {
     }
 
     pub(crate) async fn with(environment: Environment) -> Self {
+        Self::set_up(environment, |_| {}).await
+    }
+
+    pub(crate) async fn set_up(environment: Environment, change: impl FnOnce(&mut Settings)) -> Self {
         let store = Arc::new(MemoryStore::new().unwrap());
         let clock = TestClock::new();
         let folder = TempDir::new().unwrap();
-        let (iam, running) = open(&store, &clock, folder.path(), &environment, |_| {}).unwrap();
+        let (iam, running) = open(&store, &clock, folder.path(), &environment, change).unwrap();
         assert_eq!(iam.settled().await, Doors::Open);
         Self { store, clock, folder, iam, running }
     }
@@ -141,6 +145,10 @@ impl Plane {
 
     pub(crate) fn enrollment(&self) -> EnrollmentClient<Router> {
         EnrollmentClient::new(self.api())
+    }
+
+    pub(crate) fn verifiers(&self) -> VerifiersClient<Router> {
+        VerifiersClient::new(self.api())
     }
 
     pub(crate) async fn bearer(&self, token: &str) -> Result<Identity, Refusal> {

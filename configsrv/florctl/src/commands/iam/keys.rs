@@ -4,7 +4,7 @@ use holdfast_proto::iam::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::Key,
+    cli::{Key, KeyStep},
     failure::Failure,
     output::{Format, Table, moment},
     remote::{Channel, refused},
@@ -12,18 +12,29 @@ use crate::{
 
 pub(super) async fn run(command: Key, channel: Channel, output: Format) -> Result<(), Failure> {
     let mut client = AdminClient::new(channel);
-    let step = |kid, now, dry_run| StepSigningKeyRequest { kid, now, dry_run, expected_revision: 0 };
-    let (answer, rehearsed) = match command {
-        Key::List => (client.list_signing_keys(ListSigningKeysRequest {}).await, false),
+    let step = |KeyStep { kid, dry_run, force }| StepSigningKeyRequest { kid, dry_run, force, ..Default::default() };
+    let rehearsed = command.is_rehearsal();
+    let answer = match command {
+        Key::List => client.list_signing_keys(ListSigningKeysRequest {}).await,
         Key::Add { algorithm, dry_run } => {
-            let request = AddSigningKeyRequest { algorithm, pkcs8_pem: String::new(), dry_run };
-            (client.add_signing_key(request).await, dry_run)
+            client.add_signing_key(AddSigningKeyRequest { algorithm, pkcs8_pem: String::new(), dry_run }).await
         }
-        Key::Activate { kid, now, dry_run } => (client.activate_signing_key(step(kid, now, dry_run)).await, dry_run),
-        Key::Retire { kid, dry_run } => (client.retire_signing_key(step(kid, false, dry_run)).await, dry_run),
-        Key::Purge { kid, dry_run } => (client.purge_signing_key(step(kid, false, dry_run)).await, dry_run),
+        Key::Activate { key, now } => client.activate_signing_key(StepSigningKeyRequest { now, ..step(key) }).await,
+        Key::Retire(key) => client.retire_signing_key(step(key)).await,
+        Key::Purge(key) => client.purge_signing_key(step(key)).await,
+        Key::Compromise(key) => client.compromise_signing_key(step(key)).await,
     };
     show(&answer.map_err(refused)?.into_inner(), rehearsed, output)
+}
+
+impl Key {
+    fn is_rehearsal(&self) -> bool {
+        match self {
+            Self::List => false,
+            Self::Add { dry_run, .. } => *dry_run,
+            Self::Activate { key, .. } | Self::Retire(key) | Self::Purge(key) | Self::Compromise(key) => key.dry_run,
+        }
+    }
 }
 
 fn show(answer: &SigningKeysResponse, rehearsed: bool, output: Format) -> Result<(), Failure> {
@@ -41,7 +52,13 @@ fn show(answer: &SigningKeysResponse, rehearsed: bool, output: Format) -> Result
             })
         })
         .collect();
-    let value = json!({ "keys": keys, "kid": answer.kid, "revision": answer.revision, "dry_run": rehearsed });
+    let value = json!({
+        "keys": keys,
+        "kid": answer.kid,
+        "revision": answer.revision,
+        "breaks": answer.breaks,
+        "dry_run": rehearsed,
+    });
     output.print(&value, || {
         let mut table = Table::new(&["KEY", "ALGORITHM", "STATE", "ADDED", "NEXT STEP FROM"]);
         for key in &answer.keys {
@@ -54,6 +71,7 @@ fn show(answer: &SigningKeysResponse, rehearsed: bool, output: Format) -> Result
                 moment(Some(key.next_step_ms)),
             ]);
         }
-        format!("{table}{}", if rehearsed { "nothing was changed: this was a rehearsal" } else { "" })
+        let breaks = if answer.breaks.is_empty() { String::new() } else { format!("by force: {}\n", answer.breaks) };
+        format!("{table}{breaks}{}", if rehearsed { "nothing was changed: this was a rehearsal" } else { "" })
     })
 }

@@ -3,6 +3,7 @@
 mod keys;
 mod principals;
 mod secrets;
+mod verifiers;
 
 use std::path::Path;
 
@@ -37,6 +38,7 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Token(command) => secrets::token(command, channel, output).await?,
         Iam::Credential(command) => secrets::credential(command, channel, output).await?,
         Iam::JoinToken(command) => secrets::join_token(command, channel, output).await?,
+        Iam::Verifiers => verifiers::list(channel, output).await?,
         Iam::Key(command) => keys::run(command, channel, output).await?,
     }
     Ok(Code::Done)
