@@ -1,8 +1,7 @@
 //! The cluster's certificate authority, as the operator's tools use it: one self-signed Ed25519 root, kept offline.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+use iam_ca::{
+    CertificateRequest, KeyAlgorithm, Leaf, PrivateKey, RequestError, Root, Usage, Validity, certificates_pem,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
@@ -17,14 +16,12 @@ use crate::{
 /// How far a certificate's life begins before its issue, for clocks that are slow.
 const BACKDATE: Duration = Duration::minutes(5);
 
-/// A private Ed25519 key as PKCS #8 of version 1 up to the key itself (RFC 8410 section 7). What ring and rcgen write
-/// has the public key with it, in an encoding that OpenSSL does not read.
-const PKCS8_V1: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+/// The root signs the servers' authority, and that one signs whoever has no certificate of the root's own.
+const LEVELS_BELOW: u8 = 1;
 
 /// An authority with its private key.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    signer: iam_ca::Authority,
     certificate: Certificate,
     cluster: ClusterName,
 }
@@ -41,45 +38,39 @@ pub struct Issued {
 pub enum AuthorityError {
     #[error("the authority's key or certificate cannot be used: {0}")]
     Unusable(String),
-    #[error("the request cannot be signed: {0}")]
-    Request(String),
+    #[error(transparent)]
+    Request(#[from] RequestError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    #[error("making the certificate: {0}")]
-    Making(String),
+    #[error(transparent)]
+    Authority(#[from] iam_ca::AuthorityError),
+    #[error("no random bytes")]
+    Entropy,
 }
 
 impl Authority {
     /// A new root for `cluster`; returned with its certificate and key as PEM.
     pub fn create(cluster: &ClusterName, now: OffsetDateTime, days: u32) -> Result<(Self, Issued), AuthorityError> {
-        let key = new_key()?;
-        let mut params = validity(now, days)?;
-        params.distinguished_name.push(DnType::CommonName, format!("{cluster} authority"));
-        params.subject_alt_names = vec![uri(&format!("spiffe://{cluster}"))?];
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let made = params.self_signed(&key).map_err(making)?;
-        let key_pem = Zeroizing::new(key.serialize_pem());
-        let issued = Issued { certificate_pem: made.pem(), certificate: Certificate::from_der(made.der())?, key_pem };
-        Ok((Self::open(&issued.certificate_pem, &issued.key_pem)?, issued))
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519)?;
+        let key_pem = key.pem();
+        let (common_name, uri) = (format!("{cluster} authority"), format!("spiffe://{cluster}"));
+        let root = Root { organization: None, common_name: &common_name, uri: Some(&uri), below: LEVELS_BELOW };
+        let signer = iam_ca::Authority::root(&root, key, validity(now, days)?)?;
+        let certificate = Certificate::from_der(signer.der())?;
+        let certificate_pem = certificates_pem([signer.der()]);
+        let issued = Issued { certificate_pem, certificate: certificate.clone(), key_pem };
+        Ok((Self { signer, certificate, cluster: cluster.clone() }, issued))
     }
 
     /// An authority from its certificate and key.
     pub fn open(certificate_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
-        let unusable = |error: &dyn std::fmt::Display| AuthorityError::Unusable(error.to_string());
         let certificate = Certificate::from_pem(certificate_pem.as_bytes())?;
-        if !certificate.is_ca {
-            return Err(unusable(&"the certificate is not an authority's"));
-        }
+        let signer = iam_ca::Authority::open(certificate.der(), PrivateKey::from_pem(key_pem)?)?;
         let domain = certificate.uri.as_deref().and_then(|uri| uri.strip_prefix("spiffe://"));
-        let domain = domain.ok_or_else(|| unusable(&"the certificate names no trust domain"))?;
-        let cluster = domain.parse().map_err(|error| unusable(&error))?;
-        let key = KeyPair::from_pem(key_pem).map_err(|error| unusable(&error))?;
-        if certificate.public_key.is_none_or(|public| public.as_bytes() != key.public_key_raw()) {
-            return Err(unusable(&"the key does not belong to the certificate"));
-        }
-        let issuer = Issuer::from_ca_cert_pem(certificate_pem, key).map_err(|error| unusable(&error))?;
-        Ok(Self { issuer, certificate, cluster })
+        let domain =
+            domain.ok_or_else(|| AuthorityError::Unusable("the certificate names no trust domain".to_owned()))?;
+        let cluster = domain.parse().map_err(|error| AuthorityError::Unusable(format!("{error}")))?;
+        Ok(Self { signer, certificate, cluster })
     }
 
     pub fn cluster(&self) -> &ClusterName {
@@ -92,13 +83,9 @@ impl Authority {
 
     /// A new key with a certificate for `subject`.
     pub fn issue(&self, subject: &Subject, now: OffsetDateTime, days: u32) -> Result<Issued, AuthorityError> {
-        let key = new_key()?;
-        let made = self.params(subject, now, days)?.signed_by(&key, &self.issuer).map_err(making)?;
-        Ok(Issued {
-            certificate_pem: made.pem(),
-            certificate: Certificate::from_der(made.der())?,
-            key_pem: Zeroizing::new(key.serialize_pem()),
-        })
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519)?;
+        let (certificate_pem, certificate) = self.certify(&key.public_key_info(), subject, now, days)?;
+        Ok(Issued { certificate_pem, certificate, key_pem: key.pem() })
     }
 
     /// A certificate for the key of a PKCS #10 request. Only the key is taken from it: what it asks to be called does
@@ -110,69 +97,46 @@ impl Authority {
         now: OffsetDateTime,
         days: u32,
     ) -> Result<(String, Certificate), AuthorityError> {
-        let mut request = CertificateSigningRequestParams::from_pem(request_pem)
-            .map_err(|error| AuthorityError::Request(error.to_string()))?;
-        request.params = self.params(subject, now, days)?;
-        let made = request.signed_by(&self.issuer).map_err(making)?;
-        Ok((made.pem(), Certificate::from_der(made.der())?))
+        self.certify(&CertificateRequest::from_pem(request_pem)?.public_key, subject, now, days)
     }
 
-    fn params(&self, subject: &Subject, now: OffsetDateTime, days: u32) -> Result<CertificateParams, AuthorityError> {
+    /// The certificate of an authority below this one for the key of a PKCS #10 request: the servers', which may vouch
+    /// for names of this cluster and for no further authority. Returns the PEM.
+    pub fn intermediate(&self, request_pem: &str, now: OffsetDateTime, days: u32) -> Result<String, AuthorityError> {
+        let request = CertificateRequest::from_pem(request_pem)?;
+        let (name, host) = (format!("{} identity", self.cluster), self.cluster.to_string());
+        let made = self.signer.intermediate(&name, &host, &request.public_key, validity(now, days)?)?;
+        Ok(certificates_pem([made.der.as_slice()]))
+    }
+
+    fn certify(
+        &self,
+        public_key: &[u8],
+        subject: &Subject,
+        now: OffsetDateTime,
+        days: u32,
+    ) -> Result<(String, Certificate), AuthorityError> {
         let id = SpiffeId::new(&self.cluster, subject.clone());
-        let mut params = validity(now, days)?;
-        // A certificate beyond its authority's end would not verify then.
-        params.not_after = params.not_after.min(self.certificate.not_after);
-        params.distinguished_name.push(DnType::CommonName, subject.to_string());
-        params.subject_alt_names = vec![uri(id.as_str())?];
-        params.use_authority_key_identifier_extension = true;
-        params.is_ca = IsCa::ExplicitNoCa;
-        match subject {
-            // A signer's key must not open a connection, so it has no extended usage.
-            Subject::Signer(_) => params.key_usages = vec![KeyUsagePurpose::DigitalSignature],
-            Subject::User(_) | Subject::Service { .. } | Subject::Node(_) => {
-                params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-                params.extended_key_usages =
-                    vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-            }
-        }
-        Ok(params)
+        let usage = match subject {
+            // A signer's key must not open a connection.
+            Subject::Signer(_) => Usage::Documents,
+            Subject::User(_) | Subject::Service { .. } | Subject::Node(_) => Usage::Peer,
+        };
+        let leaf = Leaf { common_name: &subject.to_string(), uri: id.as_str(), usage };
+        let made = self.signer.certify(&leaf, public_key, validity(now, days)?)?;
+        Ok((certificates_pem([made.der.as_slice()]), Certificate::from_der(&made.der)?))
     }
 }
 
-/// A new Ed25519 key whose serialized form every TLS library reads.
-pub fn new_key() -> Result<KeyPair, AuthorityError> {
-    let mut pkcs8 = Zeroizing::new([0; PKCS8_V1.len() + 32]);
-    let (prefix, key) = pkcs8.split_at_mut(PKCS8_V1.len());
-    prefix.copy_from_slice(&PKCS8_V1);
-    SystemRandom::new().fill(key).map_err(|_| AuthorityError::Making("no random bytes".into()))?;
-    KeyPair::try_from(pkcs8.as_slice()).map_err(making)
-}
-
-fn validity(now: OffsetDateTime, days: u32) -> Result<CertificateParams, AuthorityError> {
+fn validity(now: OffsetDateTime, days: u32) -> Result<Validity, AuthorityError> {
     let mut serial = [0; 16];
-    SystemRandom::new().fill(&mut serial).map_err(|_| AuthorityError::Making("no random bytes".into()))?;
-    // Positive and of full length, as RFC 5280 wants it.
-    serial[0] = (serial[0] & 0x3f) | 0x40;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.not_before = now - BACKDATE;
-    params.not_after = now + Duration::days(i64::from(days));
-    Ok(params)
-}
-
-fn uri(text: &str) -> Result<SanType, AuthorityError> {
-    text.try_into().map(SanType::URI).map_err(making)
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn making(error: rcgen::Error) -> AuthorityError {
-    AuthorityError::Making(error.to_string())
+    SystemRandom::new().fill(&mut serial).map_err(|_| AuthorityError::Entropy)?;
+    Ok(Validity { from: now - BACKDATE, until: now + Duration::days(i64::from(days)), serial })
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::PKCS_ED25519;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ED25519};
     use time::macros::datetime;
 
     use super::*;
@@ -190,34 +154,6 @@ mod tests {
         assert!(!root.certificate.is_signed_by(&signer.certificate));
         let key = SigningKey::from_pem(signer.certificate.spiffe_id().unwrap(), &signer.key_pem).unwrap();
         assert_eq!(Some(key.public_key().unwrap()), signer.certificate.public_key);
-    }
-
-    #[test]
-    fn keys_are_written_as_every_tls_library_reads_them() {
-        let now = datetime!(2026-01-05 08:00 UTC);
-        let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), now, 10).unwrap();
-        let node = authority.issue(&"node/pier2".parse().unwrap(), now, 10).unwrap();
-        for issued in [root, node] {
-            let (_, block) = x509_parser::pem::parse_x509_pem(issued.key_pem.as_bytes()).unwrap();
-            assert_eq!((block.label.as_str(), block.contents.len()), ("PRIVATE KEY", 48));
-            assert_eq!(block.contents[..16], PKCS8_V1);
-            let read = KeyPair::from_pem(&issued.key_pem).unwrap();
-            assert_eq!(issued.certificate.public_key.unwrap().as_bytes(), read.public_key_raw());
-            if let Some(public) = openssl_public_key(&issued.key_pem) {
-                assert_eq!(public.get(12..), Some(read.public_key_raw()), "behind 12 bytes that say Ed25519");
-            }
-        }
-    }
-
-    /// What OpenSSL makes of a private key, in DER; nothing where there is no OpenSSL.
-    fn openssl_public_key(pem: &str) -> Option<Vec<u8>> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        std::fs::write(&path, pem).unwrap();
-        let mut command = std::process::Command::new("openssl");
-        let output = command.args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(path).output().ok()?;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Some(output.stdout)
     }
 
     #[test]
@@ -241,5 +177,26 @@ mod tests {
         let (_, one) = Authority::create(&"quay.test".parse().unwrap(), now, 10).unwrap();
         let (_, two) = Authority::create(&"quay.test".parse().unwrap(), now, 10).unwrap();
         assert!(Authority::open(&one.certificate_pem, &two.key_pem).is_err());
+    }
+
+    #[test]
+    fn the_servers_authority_stands_below_the_root_and_vouches_for_the_cluster_only() {
+        let now = datetime!(2026-01-05 08:00 UTC);
+        let now_ms = u64::try_from(now.unix_timestamp()).unwrap() * 1000;
+        let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), now, 3650).unwrap();
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let request = CertificateParams::default().serialize_request(&KeyPair::from_pem(&key.pem()).unwrap()).unwrap();
+        let pem = authority.intermediate(&request.pem().unwrap(), now, 365).unwrap();
+        let der = Certificate::from_pem(pem.as_bytes()).unwrap().der().to_vec();
+        let servers = iam_ca::Authority::open(&der, key).unwrap();
+        let of = |uri: &str| {
+            let leaf = Leaf { common_name: "pier2", uri, usage: Usage::Client };
+            let key = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+            let leaf = servers.certify(&leaf, &key.public_key_info(), validity(now, 1).unwrap()).unwrap();
+            iam_ca::verify(&[&leaf.der, &der], &[root.certificate.der()], now_ms).map(|leaf| leaf.uris)
+        };
+        assert_eq!(of("spiffe://quay.test/node/pier2"), Ok(vec!["spiffe://quay.test/node/pier2".to_owned()]));
+        assert_eq!(of("spiffe://dock.test/node/pier2"), Err(iam_ca::ChainFault::Constraint));
+        assert!(servers.intermediate("x", "quay.test", &[], validity(now, 1).unwrap()).is_err());
     }
 }

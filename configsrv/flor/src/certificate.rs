@@ -1,6 +1,7 @@
 //! Certificates and requests for them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use iam_ca::certificates_pem;
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::Error;
@@ -13,16 +14,12 @@ pub(crate) fn request(key: &KeyPair) -> Result<Vec<u8>, Error> {
 }
 
 pub(crate) fn pem(der: &[u8]) -> String {
-    block("CERTIFICATE", der)
+    certificates_pem([der])
 }
 
 /// Of a PKCS #8 key.
 pub(crate) fn key_pem(der: &[u8]) -> String {
-    block("PRIVATE KEY", der)
-}
-
-fn block(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
 }

@@ -1,8 +1,9 @@
 use std::{env, fmt, fs, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use configsrv_fleet::{SpiffeId, Subject, ca};
+use configsrv_fleet::{SpiffeId, Subject};
 use holdfast_proto::iam::{EnrollRequest, EnrollResponse, enrollment_client::EnrollmentClient};
+use iam_ca::{KeyAlgorithm, PrivateKey};
 use rcgen::KeyPair;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
@@ -103,9 +104,10 @@ fn key(path: &Path) -> Result<KeyPair, Error> {
         let text = String::from_utf8_lossy(&bytes);
         return KeyPair::from_pem(&text).map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())));
     }
-    let key = ca::new_key().map_err(|error| Error::Unexpected(error.to_string()))?;
-    put(path, key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
-    Ok(key)
+    let unexpected = |error: &dyn fmt::Display| Error::Unexpected(error.to_string());
+    let key = PrivateKey::generate(KeyAlgorithm::Ed25519).map_err(|error| unexpected(&error))?.pem();
+    put(path, key.as_bytes(), Attributes::PRIVATE)?;
+    KeyPair::from_pem(&key).map_err(|error| unexpected(&error))
 }
 
 /// The answer is believed because its authority is the one that the join token knows, and because it certified this
@@ -116,24 +118,13 @@ fn check(token: &JoinToken, answer: &EnrollResponse) -> Result<SpiffeId, Error> 
     for der in &answer.ca_bundle {
         let certificate = X509Certificate::from_der(der).map_err(|_| untrusted("no certificate"))?.1;
         if digest(&SHA256, certificate.public_key().raw).as_ref() == token.authority {
-            authority = Some(certificate);
+            authority = Some(der.as_ref());
         }
     }
-    let authority = authority.ok_or_else(|| untrusted("its authority is not the one in the join token"))?;
-    let chain: Vec<X509Certificate<'_>> = answer
-        .certificate_chain
-        .iter()
-        .map(|der| X509Certificate::from_der(der).map(|(_, certificate)| certificate))
-        .collect::<Result<_, _>>()
-        .map_err(|_| untrusted("no certificate"))?;
-    for (at, certificate) in chain.iter().enumerate() {
-        let issuer = chain.get(at + 1).unwrap_or(&authority);
-        if certificate.verify_signature(Some(issuer.public_key())).is_err() {
-            return Err(untrusted("its chain does not lead to the authority"));
-        }
-    }
-    if chain.is_empty() {
-        return Err(untrusted("no certificate"));
+    let authority: &[u8] = authority.ok_or_else(|| untrusted("its authority is not the one in the join token"))?;
+    let chain: Vec<&[u8]> = answer.certificate_chain.iter().map(AsRef::as_ref).collect();
+    if let Err(fault) = iam_ca::leads_to(&chain, &[authority]) {
+        return Err(untrusted(&format!("its chain does not lead to the authority: {fault}")));
     }
     let identity: SpiffeId = answer.spiffe_id.parse().map_err(|_| untrusted("no SPIFFE id"))?;
     match identity.subject() {

@@ -90,18 +90,12 @@ impl Renewal {
 /// The new certificate, if it says the same of the same key, and no shorter, and an authority says so that this node trusts.
 fn check(answer: &EnrollResponse, before: &Certificate, roots: &[CertificateDer<'_>]) -> Result<Certificate, Error> {
     let untrusted = |why: &str| Error::Untrusted(format!("the renewed certificate is not believed: {why}"));
-    let mut chain = Vec::new();
-    for der in answer.certificate_chain.iter().map(AsRef::as_ref).chain(roots.iter().map(AsRef::as_ref)) {
-        chain.push(Certificate::from_der(der).map_err(|_| untrusted("no certificate"))?);
-    }
-    let roots = chain.split_off(answer.certificate_chain.len());
+    let chain: Vec<&[u8]> = answer.certificate_chain.iter().map(AsRef::as_ref).collect();
+    let roots: Vec<&[u8]> = roots.iter().map(AsRef::as_ref).collect();
     let leaf = chain.first().ok_or_else(|| untrusted("the answer is empty"))?;
-    let mut issuers = chain.iter().skip(1);
-    if !chain.iter().all(|certificate| match issuers.next() {
-        Some(issuer) => certificate.is_signed_by(issuer),
-        None => roots.iter().any(|root| certificate.is_signed_by(root)),
-    }) {
-        return Err(untrusted("its chain does not lead to an authority in ca.crt"));
+    let leaf = Certificate::from_der(leaf).map_err(|_| untrusted("no certificate"))?;
+    if let Err(fault) = iam_ca::leads_to(&chain, &roots) {
+        return Err(untrusted(&format!("its chain does not lead to an authority in ca.crt: {fault}")));
     }
     if leaf.uri != before.uri {
         return Err(untrusted("it names somebody else"));
@@ -112,7 +106,7 @@ fn check(answer: &EnrollResponse, before: &Certificate, roots: &[CertificateDer<
     if leaf.not_after < before.not_after {
         return Err(untrusted("it ends before the one that it replaces"));
     }
-    Ok(leaf.clone())
+    Ok(leaf)
 }
 
 /// An error that only a person can help with says so.
@@ -153,7 +147,8 @@ fn now_s() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use configsrv_fleet::ca::{Authority, new_key};
+    use configsrv_fleet::ca::Authority;
+    use iam_ca::{KeyAlgorithm, PrivateKey};
     use time::{OffsetDateTime, macros::datetime};
 
     use super::*;
@@ -164,6 +159,10 @@ mod tests {
         Authority::create(&"quay.test".parse().unwrap(), NOW, 36500).unwrap().0
     }
 
+    fn new_key() -> KeyPair {
+        KeyPair::from_pem(&PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap().pem()).unwrap()
+    }
+
     fn certify(authority: &Authority, key: &KeyPair, name: &str, days: u32) -> Certificate {
         let request = rcgen::CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
         authority.sign(&request, &name.parse().unwrap(), NOW, days).unwrap().1
@@ -172,7 +171,7 @@ mod tests {
     #[test]
     fn a_third_of_its_life_is_left_to_renew_in() {
         // Its life begins five minutes before its issue.
-        let leaf = certify(&authority(), &new_key().unwrap(), "node/pier2", 1);
+        let leaf = certify(&authority(), &new_key(), "node/pier2", 1);
         let issued = u64::try_from(NOW.unix_timestamp()).unwrap();
         let due = 24 * 3600 / 3 * 2 - 100;
         assert_eq!(until_due(&leaf, issued), Duration::from_secs(due));
@@ -183,7 +182,7 @@ mod tests {
 
     #[test]
     fn whoever_reads_of_an_ended_certificate_knows_what_to_do() {
-        let (authority, key) = (authority(), new_key().unwrap());
+        let (authority, key) = (authority(), new_key());
         let refused = || Error::Untrusted("refused".to_owned());
         let ended = over(&certify(&authority, &key, "node/pier2", 1), refused());
         assert!(ended.to_string().contains("enrol this machine again (refused)"), "{ended}");
@@ -202,7 +201,7 @@ mod tests {
     #[test]
     fn a_renewed_certificate_says_the_same_of_the_same_key() {
         let (ours, other) = (authority(), authority());
-        let (key, foreign) = (new_key().unwrap(), new_key().unwrap());
+        let (key, foreign) = (new_key(), new_key());
         let before = certify(&ours, &key, "node/pier2", 10);
         let roots = [CertificateDer::from(ours.certificate().der())];
         let judge = |chain: &[Vec<u8>]| {

@@ -7,7 +7,7 @@
 //! - [`signing`]: keys, the key ring, JWKS, tokens.
 //! - [`policy`]: roles compiled to Cedar policies, decisions, rights on key ranges.
 //! - [`credential`]: access keys and their overlap rule.
-//! - [`enrol`]: join tokens, certificate requests, certificate chains.
+//! - [`enrol`]: join tokens, and whom certificates name.
 //! - [`verifier`]: what servers and other verifiers say that they enforce.
 //!
 //! The one randomness that is not an argument is ring's own nonce for ECDSA signatures.

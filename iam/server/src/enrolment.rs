@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
+use iam_ca::{CertificateRequest, Signed, certificates_pem};
 use iam_client::{Evidence, Identity, Refusal};
 use iam_core::{
     Kind, PrincipalId,
-    enrol::{CertificateRequest, JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
-    record::{Authority, AuthorityState, Enrollment, Principal, key},
-    seal::{Label, Sealed},
+    enrol::{JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
+    record::{Enrollment, Principal, key},
 };
 use zeroize::Zeroizing;
 
 use crate::{
     Error, Iam,
-    authority_key::{self, Issued},
-    genesis::PLANE,
     iam::Inner,
+    issuer::end_ms,
     recorder::Call,
     records::{Change, Listing, Versioned},
 };
@@ -134,7 +133,7 @@ impl Iam {
             }
         }
         self.0.records.commit(by.origin(), change).await?;
-        self.0.certified(node, issued.der, issued.expires_ms)
+        self.0.certified(node, issued.der.clone(), end_ms(&issued))
     }
 
     pub(crate) fn list_enrollments(&self, after: Option<&[u8]>, limit: usize) -> Result<Listing<Enrollment>, Error> {
@@ -200,7 +199,7 @@ impl Inner {
             request_id: call.request_id.clone(),
         };
         self.records.commit(origin, change).await?;
-        self.certified(node, issued.der, issued.expires_ms)
+        self.certified(node, issued.der.clone(), end_ms(&issued))
     }
 
     /// The certificate of the first answer, which may have been lost on the way.
@@ -216,44 +215,16 @@ impl Inner {
         Ok(Certified { chain: vec![leaf], bundle: self.roots()?, spiffe_id, expires_ms })
     }
 
-    fn certify(&self, node: &PrincipalId, request: &CertificateRequest) -> Result<Issued, Error> {
-        let authority = self.issuing_authority()?;
-        let certificate = STANDARD.decode(&authority.certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
-        let label = Label { kind: "authority", principal: PLANE, key: &authority.id };
-        let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
-        let sealed = sealed.ok_or_else(|| Error::Corrupt("the authority's key is missing".to_owned()))?;
-        let pkcs8 = self.master.open(label, &sealed.value)?;
-        let spiffe_id = self.settings.trust_domain.spiffe_id(node);
-        let validity = (self.now_ms(), self.settings.lifetimes.certificate);
-        authority_key::certify(&certificate, &pkcs8, &request.public_key, node, &spiffe_id, validity, self.random()?)
-    }
-
-    fn issuing_authority(&self) -> Result<Authority, Error> {
-        let trust = self.trust()?;
-        let issuing = trust.value.authorities.iter().find(|authority| authority.state == AuthorityState::Trusted);
-        issuing.cloned().ok_or_else(|| Error::Corrupt("no authority may issue certificates".to_owned()))
-    }
-
     /// The trusted roots as PEM.
     pub(crate) fn trust_pem(&self) -> Result<String, Error> {
-        let mut text = String::new();
-        for der in self.roots()? {
-            text.push_str("-----BEGIN CERTIFICATE-----\n");
-            let base64 = STANDARD.encode(der);
-            for line in base64.as_bytes().chunks(64) {
-                text.push_str(&String::from_utf8_lossy(line));
-                text.push('\n');
-            }
-            text.push_str("-----END CERTIFICATE-----\n");
-        }
-        Ok(text)
+        Ok(certificates_pem(self.roots()?.iter().map(Vec::as_slice)))
     }
 }
 
 fn enrollment(
     node: &PrincipalId,
     request: &CertificateRequest,
-    issued: &Issued,
+    issued: &Signed,
     now_ms: u64,
     join_token_id: Option<String>,
 ) -> Enrollment {
@@ -262,7 +233,7 @@ fn enrollment(
         serial: issued.serial.clone(),
         key_sha256: request.key_sha256.clone(),
         enrolled_ms: now_ms,
-        expires_ms: issued.expires_ms,
+        expires_ms: end_ms(issued),
         join_token_id,
     }
 }

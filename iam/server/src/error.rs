@@ -1,10 +1,10 @@
 use chainfire_client::{Refused, StoreError};
 use holdfast_rpc::Kind;
+use iam_ca::{AuthorityError, RequestError};
 use iam_client::Refusal;
 use iam_core::{
     NameError,
     credential::CredentialError,
-    enrol::RequestError,
     policy::PolicyError,
     rotation::StepError,
     seal::SealError,
@@ -143,6 +143,12 @@ impl From<RingError> for Error {
             RingError::Key(error) => error.into(),
             RingError::Step(error) => error.into(),
         }
+    }
+}
+
+impl From<AuthorityError> for Error {
+    fn from(error: AuthorityError) -> Self {
+        Self::Certificate(error.to_string())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::Path, sync::atomic::Ordering, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::Origin;
 use holdfast_format::{decode, encode, kind};
 use holdfast_service::Stop;
@@ -13,7 +14,7 @@ use iam_core::{
 use secrecy::ExposeSecret as _;
 use tokio::time::{sleep, timeout};
 
-use crate::{Doors, Error, Iam, authority_key, files, iam::Inner, records::Change};
+use crate::{Doors, Error, Iam, files, iam::Inner, issuer, records::Change};
 
 /// The purpose under which the bootstrap token is hashed.
 pub(crate) const ADMIN_TOKEN: &str = "holdfast bootstrap token";
@@ -132,7 +133,7 @@ impl Inner {
         let now_ms = self.now_ms();
         let ring = KeyRing::genesis(first_key.public().clone(), now_ms)?;
         let first_kid = first_key.public().kid()?;
-        let authority = authority_key::generate(&self.settings.trust_domain, now_ms, self.random()?)?;
+        let (authority, authority_key) = self.new_authority()?;
         let genesis = Genesis {
             created_ms: now_ms,
             trust_domain: self.settings.trust_domain.as_str().to_owned(),
@@ -142,14 +143,15 @@ impl Inner {
         };
         let authorities = Authorities {
             authorities: vec![Authority {
-                id: authority.id.clone(),
-                certificate: authority.certificate,
+                id: authority.id(),
+                certificate: STANDARD.encode(authority.der()),
                 state: AuthorityState::Trusted,
                 created_ms: now_ms,
             }],
         };
         let signing = Label { kind: "signing-key", principal: PLANE, key: &first_kid };
-        let issuing = Label { kind: "authority", principal: PLANE, key: &authority.id };
+        let authority_id = authority.id();
+        let issuing = issuer::label(&authority_id);
         let change = Change::new("iam.Genesis", "iam/genesis")
             .create(key::GENESIS.to_vec(), &genesis)?
             .create(key::RING.to_vec(), &ring)?
@@ -158,10 +160,7 @@ impl Inner {
                 key::sealed(signing.kind, signing.key),
                 &self.master.seal(signing, first_key.pkcs8(), self.random()?)?,
             )?
-            .put(
-                key::sealed(issuing.kind, issuing.key),
-                &self.master.seal(issuing, &authority.pkcs8, self.random()?)?,
-            )?;
+            .put(key::sealed(issuing.kind, issuing.key), &self.master.seal(issuing, &authority_key, self.random()?)?)?;
         let origin = Origin::system("iam", format!("genesis-{}", hex::encode(self.random::<8>()?)));
         match self.records.commit(origin, change).await {
             // Somebody else was first.

@@ -14,7 +14,6 @@
 mod access;
 mod assertions;
 mod authority;
-mod authority_key;
 mod bootstrap;
 mod clock;
 mod credentials;
@@ -28,6 +27,7 @@ mod guess_limit;
 mod holdings;
 mod http;
 mod iam;
+mod issuer;
 mod metrics;
 mod peers;
 mod recorder;

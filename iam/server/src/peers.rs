@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use iam_core::enrol::{ChainFault, Peer, verify_chain};
+use iam_ca::ChainFault;
+use iam_core::enrol::{Peer, PeerFault, verify_peer};
 use parking_lot::Mutex;
 
 use crate::{Error, iam::Inner};
@@ -20,15 +21,15 @@ pub(crate) struct JudgedPeers(Mutex<HashMap<Chain, (u64, Arc<Peer>)>>);
 
 impl Inner {
     /// Whom a certificate chain names.
-    pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, ChainFault>, Error> {
+    pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
         let (revision, now_ms) = (self.trust()?.revision, self.now_ms());
         if let Some(peer) = self.peers.get(chain, revision) {
-            return Ok(if now_ms < peer.until_ms { Ok(peer) } else { Err(ChainFault::Time) });
+            return Ok(if now_ms < peer.until_ms { Ok(peer) } else { Err(ChainFault::Time.into()) });
         }
         let roots = self.roots()?;
         let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
         let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
-        Ok(verify_chain(&certificates, &roots, &self.settings.trust_domain, now_ms).map(|peer| {
+        Ok(verify_peer(&certificates, &roots, &self.settings.trust_domain, now_ms).map(|peer| {
             let peer = Arc::new(peer);
             self.peers.remember(chain, revision, &peer, now_ms);
             peer

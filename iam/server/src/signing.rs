@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use iam_ca::{KeyAlgorithm, PrivateKey};
 use iam_client::Identity;
 use iam_core::{
     record::key,
@@ -13,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, Iam, authority_key,
+    Error, Iam,
     genesis::PLANE,
     iam::Inner,
     records::{Change, Versioned},
@@ -100,7 +101,9 @@ impl Iam {
     ) -> Result<(String, Versioned<KeyRing>), Error> {
         let signing_key = match new {
             NewKey::Generate(Algorithm::EdDsa) => SigningKey::from_seed(&Zeroizing::new(self.0.random()?))?,
-            NewKey::Generate(Algorithm::Es256) => SigningKey::from_pkcs8(authority_key::generate_p256()?)?,
+            NewKey::Generate(Algorithm::Es256) => {
+                SigningKey::from_pkcs8(PrivateKey::generate(KeyAlgorithm::P256)?.der())?
+            }
             NewKey::Pem(pem) => SigningKey::from_pem(pem.as_bytes())?,
         };
         let kid = signing_key.public().kid()?;

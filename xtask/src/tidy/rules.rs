@@ -8,6 +8,7 @@ const PURE: &[&str] = &[
     "chainfire-bolt",
     "chainfire-core",
     "flaredb-core",
+    "iam-ca",
     "iam-core",
     "configsrv-fleet",
     "holdfast-format",
@@ -69,9 +70,10 @@ const RULES: &[Rule] = &[
     Rule::NotDirect { who: PURE, what: &["getrandom", "rand", "fastrand"], why: "a core takes entropy as an argument" },
     Rule::MembersOf {
         who: &["chainfire-core", "flaredb-core", "iam-core"],
-        these: &["holdfast-format", "holdfast-keyspace", "chainfire-core"],
+        these: &["holdfast-format", "holdfast-keyspace", "chainfire-core", "iam-ca"],
         why: "nothing points back from a core",
     },
+    Rule::MembersOf { who: &["iam-ca"], these: &[], why: "certificates are the same for all who make and judge them" },
     Rule::MembersOf { who: COMMON, these: COMMON, why: "common crates know no product" },
     Rule::Unreachable {
         who: &["chainfire-client", "flaredb-client", "iam-client"],

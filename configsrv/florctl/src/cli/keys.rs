@@ -40,6 +40,20 @@ pub(crate) enum Ca {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Certify the key of a PKCS #10 request as an authority below the cluster's: the servers'. It may vouch for names of
+    /// the cluster and for no further authority.
+    Intermediate {
+        /// The request, PEM.
+        csr: PathBuf,
+        #[command(flatten)]
+        keys: Keys,
+        /// Days that it lasts.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+        /// Where the certificate goes [default: the standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Record in enrollment.log that a holder's certificates count no longer.
     Revoke {
         #[command(flatten)]

@@ -27,6 +27,7 @@ pub(super) fn run(command: &Ca, output: Format) -> Result<Code, Failure> {
         Ca::Issue { keys, missing: true, .. } => missing(keys, output)?,
         Ca::Issue { keys, missing: false, holder } => issue(keys, holder, output)?,
         Ca::Sign { csr, keys, holder, out } => sign(csr, keys, holder, out.as_deref(), output)?,
+        Ca::Intermediate { csr, keys, days, out } => intermediate(csr, keys, *days, out.as_deref(), output)?,
         Ca::Revoke { repository, holder, reason, operator } => {
             revoke(&Workspace::open(repository)?, holder, reason, operator, output)?;
         }
@@ -126,6 +127,18 @@ fn sign(csr: &Path, keys: &Keys, holder: &Holder, out: Option<&Path>, output: Fo
             output.print(&value, || format!("{subject}: {}", path.display()))
         }
     }
+}
+
+fn intermediate(csr: &Path, keys: &Keys, days: u32, out: Option<&Path>, output: Format) -> Result<(), Failure> {
+    let workspace = Workspace::open(&keys.repository)?;
+    let folder = keys_folder(&workspace, &keys.keys)?;
+    let authority = authority(&workspace, &folder)?;
+    let request = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
+    let pem = authority.intermediate(&request, OffsetDateTime::now_utc(), days)?;
+    let Some(path) = out else { return output::write(pem.as_bytes()) };
+    write_public(path, &pem)?;
+    let value = json!({ "cluster": authority.cluster(), "certificate": path });
+    output.print(&value, || format!("an authority below {}'s: {}", authority.cluster(), path.display()))
 }
 
 fn revoke(workspace: &Workspace, holder: &Holder, reason: &str, operator: &str, output: Format) -> Result<(), Failure> {

@@ -1,9 +1,7 @@
-//! How a node gets its identity: a join token, a certificate request, a certificate; and how certificates are judged.
+//! How a node gets its identity: a join token, a certificate; and whom certificates name.
 
-mod chain;
 mod join_token;
-mod request;
+mod peer;
 
-pub use chain::{ChainFault, Peer, verify_chain};
 pub use join_token::{JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, REPEAT_MS, Redemption};
-pub use request::{CertificateRequest, RequestError};
+pub use peer::{Peer, PeerFault, verify_peer};

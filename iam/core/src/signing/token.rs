@@ -2,7 +2,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Header, Validation, decode, decode_header, encode, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, KeyError, KeyRing, PublicKey, SigningKey, provider};
+use super::{KeyError, KeyRing, PublicKey, SigningKey, provider};
 
 /// How far clocks may differ.
 pub const LEEWAY_S: u64 = 30;
@@ -241,16 +241,5 @@ fn fault(kind: ErrorKind) -> TokenFault {
         }
         ErrorKind::MissingRequiredClaim(claim) => TokenFault::Missing(claim),
         _ => TokenFault::Malformed,
-    }
-}
-
-impl Algorithm {
-    /// The algorithm of a certificate's key, from its SubjectPublicKeyInfo's object identifiers.
-    pub(crate) fn of_certificate(algorithm: &str, curve: Option<&str>) -> Option<Self> {
-        match (algorithm, curve) {
-            ("1.3.101.112", None) => Some(Self::EdDsa),
-            ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => Some(Self::Es256),
-            _ => None,
-        }
     }
 }

@@ -1,6 +1,6 @@
-use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
+use x509_parser::{certification_request::X509CertificationRequest, pem::parse_x509_pem, prelude::FromDer as _};
 
-use crate::{secret, signing::Algorithm};
+use crate::{KeyAlgorithm, certificate_id};
 
 /// No request with one key in it is longer.
 const MAX_REQUEST: usize = 16 * 1024;
@@ -34,14 +34,16 @@ impl CertificateRequest {
             return Err(RequestError::Malformed);
         }
         let info = &request.certification_request_info.subject_pki;
-        algorithm(info).ok_or(RequestError::Key)?;
+        KeyAlgorithm::of(info).ok_or(RequestError::Key)?;
         request.verify_signature().map_err(|_| RequestError::Possession)?;
-        Ok(Self { public_key: info.raw.to_vec(), key_sha256: secret::sha256_hex(info.raw) })
+        Ok(Self { public_key: info.raw.to_vec(), key_sha256: certificate_id(info.raw) })
     }
-}
 
-/// The algorithm of a certified key; none if it is not one of ours.
-pub(super) fn algorithm(info: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> Option<Algorithm> {
-    let curve = info.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
-    Algorithm::of_certificate(&info.algorithm.algorithm.to_id_string(), curve.as_deref())
+    pub fn from_pem(pem: &str) -> Result<Self, RequestError> {
+        let (_, block) = parse_x509_pem(pem.as_bytes()).map_err(|_| RequestError::Malformed)?;
+        if !block.label.ends_with("CERTIFICATE REQUEST") {
+            return Err(RequestError::Malformed);
+        }
+        Self::parse(&block.contents)
+    }
 }

@@ -1,0 +1,55 @@
+use iam_ca::{Certified, ChainFault, KeyAlgorithm};
+
+use crate::{
+    PrincipalId, TrustDomain,
+    signing::{Algorithm, PublicKey},
+};
+
+/// Who a certificate chain belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub principal: PrincipalId,
+    /// Hex.
+    pub serial: String,
+    /// SHA-256 of the leaf's SubjectPublicKeyInfo, hex.
+    pub key_sha256: String,
+    pub key: PublicKey,
+    pub expires_ms: u64,
+    /// When the first certificate from the leaf to the root, these two included, ends.
+    pub until_ms: u64,
+}
+
+/// The precise reason for the audit log; callers never see it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    #[error(transparent)]
+    Chain(#[from] ChainFault),
+    #[error("the leaf's key is neither P-256 nor Ed25519")]
+    Key,
+    #[error("the leaf does not name exactly one SPIFFE id of this trust domain")]
+    Name,
+}
+
+/// Checks a chain against `roots` (all DER) and says whom its leaf names. Revocation is the caller's.
+pub fn verify_peer(
+    chain: &[&[u8]],
+    roots: &[&[u8]],
+    trust_domain: &TrustDomain,
+    now_ms: u64,
+) -> Result<Peer, PeerFault> {
+    let leaf = iam_ca::verify(chain, roots, now_ms)?;
+    let algorithm = match leaf.algorithm.ok_or(PeerFault::Key)? {
+        KeyAlgorithm::Ed25519 => Algorithm::EdDsa,
+        KeyAlgorithm::P256 => Algorithm::Es256,
+    };
+    let principal = principal(&leaf, trust_domain)?;
+    let Certified { serial, key_sha256, expires_ms, until_ms, key, .. } = leaf;
+    Ok(Peer { principal, serial, key_sha256, key: PublicKey::new(algorithm, &key), expires_ms, until_ms })
+}
+
+fn principal(leaf: &Certified, trust_domain: &TrustDomain) -> Result<PrincipalId, PeerFault> {
+    match leaf.uris.as_slice() {
+        [uri] => trust_domain.principal(uri).ok_or(PeerFault::Name),
+        _ => Err(PeerFault::Name),
+    }
+}
