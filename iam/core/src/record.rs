@@ -93,6 +93,18 @@ pub struct AccessKey {
     pub principal: PrincipalId,
 }
 
+/// A policy that somebody wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPolicy {
+    /// Cedar's own syntax.
+    pub text: String,
+    /// What it is for, for people.
+    pub note: String,
+    pub created_ms: u64,
+    pub changed_ms: u64,
+    pub changed_by: String,
+}
+
 /// The certificate authorities that this plane trusts for clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorities {
@@ -150,6 +162,7 @@ impl Record for Bootstrap {}
 impl Record for Principal {}
 impl Record for Membership {}
 impl Record for Binding {}
+impl Record for StoredPolicy {}
 impl Record for AccessKey {}
 impl Record for Authorities {}
 impl Record for Enrollment {}
@@ -180,8 +193,11 @@ pub mod key {
     pub const SERVERS: &str = "iam/verifier/server/";
     /// Verifiers that are no servers: agents and libraries.
     pub const CLIENTS: &str = "iam/verifier/client/";
-    /// The version of [`PRINCIPALS`], [`MEMBERS`] and [`BINDINGS`].
+    pub const POLICIES: &str = "iam/policy/";
+    /// The version of [`PRINCIPALS`], [`MEMBERS`], [`BINDINGS`] and [`POLICIES`].
     pub const POLICY_VERSION: &[u8] = b"iam/version/policy";
+    /// The version of [`POLICIES`] alone.
+    pub const POLICIES_VERSION: &[u8] = b"iam/version/policies";
     /// The version of [`REVOKED`].
     pub const REVOCATIONS_VERSION: &[u8] = b"iam/version/revocations";
 
@@ -204,6 +220,10 @@ pub mod key {
 
     pub fn binding(subject: &Subject, name: &str) -> Vec<u8> {
         format!("{BINDINGS}{subject}/{name}").into_bytes()
+    }
+
+    pub fn policy(id: &str) -> Vec<u8> {
+        format!("{POLICIES}{id}").into_bytes()
     }
 
     pub fn credentials(principal: &PrincipalId) -> Vec<u8> {

@@ -1,21 +1,41 @@
 //! What the built-in roles may do, and what broken policies cannot do.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use iam_core::policy::{Caller, Context, CustomPolicy, Policies, PolicyError, Role, Verdict};
+use std::sync::Arc;
+
+use iam_core::policy::{
+    Caller, Candidate, Circumstances, Clause, Compiler, Effect, Policies, PolicyError, Role, Target, Verdict,
+};
+
+const HERE: &str = "10.0.0.7";
+
+fn circumstances() -> Circumstances {
+    Circumstances { source: Some(HERE.parse().unwrap()), time_ms: 1_800_000_000_000 }
+}
 
 fn decide(policies: &Policies, kind: &str, roles: &[Role], action: &str, resource: &str) -> Verdict {
     let caller = Caller { kind, name: "pier2", roles, groups: &[] };
-    let context = Context { source: Some("10.0.0.7".parse().unwrap()), time_ms: 1_800_000_000_000 };
-    policies.decide(caller, action, resource, context)
+    policies.decide(caller, action, Target::of(resource), circumstances())
+}
+
+fn all(texts: &[(&str, &str)]) -> Result<Policies, PolicyError> {
+    let compiler = Arc::new(Compiler::new()?);
+    let compiled = texts.iter().map(|(id, text)| Ok(Arc::new(compiler.compile(id, text)?)));
+    let compiled = compiled.collect::<Result<Vec<_>, PolicyError>>()?;
+    Policies::new(compiler, compiled, Vec::new())
+}
+
+fn builtin() -> Policies {
+    all(&[]).unwrap()
 }
 
 fn custom(text: &str) -> Result<Policies, PolicyError> {
-    Policies::new(&[CustomPolicy { id: "custom".into(), text: text.into() }])
+    all(&[("custom", text)])
 }
 
 #[test]
 fn roles_may_what_they_are_for_and_nothing_else() {
-    let policies = Policies::new(&[]).unwrap();
+    let policies = builtin();
     let table = [
         ("user", Role::Admin, "iam.Admin", "iam/principals", true),
         ("user", Role::Admin, "future.Action", "x/y", true),
@@ -25,7 +45,7 @@ fn roles_may_what_they_are_for_and_nothing_else() {
         ("user", Role::Operator, "kv.Write", "keys/*", false),
         ("user", Role::Auditor, "history.Read", "history/*", true),
         ("user", Role::Auditor, "config.Publish", "versions/*", false),
-        ("user", Role::Reader, "config.ReadFleet", "fleet/*", true),
+        ("user", Role::Reader, "config.ReadFleet", "nodes/*", true),
         ("user", Role::Reader, "kv.Write", "keys/*", false),
         ("user", Role::Reader, "future.Action", "x/y", false),
         ("node", Role::Node, "config.ReadArtifact", "node/pier2", true),
@@ -39,7 +59,7 @@ fn roles_may_what_they_are_for_and_nothing_else() {
         ("service", Role::LockClient, "lock.Admin", "lock/default", false),
         ("service", Role::LockClient, "lock.Read", "lock/*", false),
         ("service", Role::LockClient, "config.ReadArtifact", "node/pier2", false),
-        ("node", Role::Node, "config.ReadFleet", "fleet/*", false),
+        ("node", Role::Node, "config.ReadFleet", "nodes/*", false),
         ("user", Role::Node, "config.ReadArtifact", "node/pier2", false),
         ("ghost", Role::Admin, "cluster.Read", "cluster/*", false),
     ];
@@ -71,6 +91,16 @@ fn a_forbid_that_errs_denies() {
     assert!(decide(&policies, "user", &[Role::Admin], "config.Publish", "versions/*").allowed);
 }
 
+/// A stored policy that a newer release understands and this one does not might forbid.
+#[test]
+fn a_policy_that_does_not_compile_denies() {
+    let compiler = Arc::new(Compiler::new().unwrap());
+    let policies = Policies::new(compiler, [], vec!["policy x: what is this?".to_owned()]).unwrap();
+    let verdict = decide(&policies, "user", &[Role::Operator], "config.Publish", "versions/*");
+    assert_eq!((verdict.allowed, verdict.errors.as_slice()), (false, &["policy x: what is this?".to_owned()][..]));
+    assert!(decide(&policies, "user", &[Role::Admin], "config.Publish", "versions/*").allowed);
+}
+
 #[test]
 fn conditions_see_the_call() {
     let policies = custom(
@@ -80,22 +110,161 @@ fn conditions_see_the_call() {
     .unwrap();
     assert!(decide(&policies, "service", &[], "kv.Read", "keys/*").allowed);
     let elsewhere = Caller { kind: "service", name: "ci", roles: &[], groups: &[] };
-    assert!(!policies.decide(elsewhere, "kv.Read", "keys/*", Context::default()).allowed);
+    assert!(!policies.decide(elsewhere, "kv.Read", Target::of("keys/*"), Circumstances::default()).allowed);
 }
 
+/// Spec §8: "`INVALID_ARGUMENT` with line, column and Cedar's message".
 #[test]
 fn policies_are_checked_before_they_count() {
-    for text in [
-        "permit (principal, action, resource",
-        "permit (principal, action == Action::\"kv.Red\", resource);",
-        "permit (principal, action, resource) when { resource.colour == \"red\" };",
-        "permit (principal, action, resource) when { context.source.isLoopback() };",
-    ] {
+    let table = [
+        ("permit (principal, action, resource", (1, 36), "unexpected end of input"),
+        ("permit (\n  principal,\n  action == Action::\"kv.Red\",\n  resource\n);", (3, 13), "kv.Red"),
+        ("permit (principal, action, resource is Lock)\nwhen { resource.colour == \"red\" };", (2, 8), "colour"),
+        ("permit (principal, action, resource) when { context.source.isLoopback() };", (1, 45), "source"),
+        ("permit (principal, action == Action::\"lock.Use\", resource is Node);", (1, 1), "policy is impossible"),
+        ("permit (principal, action, resource); permit (principal, action, resource);", (1, 39), ""),
+        ("", (1, 1), "unexpected end"),
+    ];
+    for (text, at, said) in table {
         match custom(text) {
-            Err(PolicyError::Invalid { id, message }) => {
-                assert!(id == "custom" && !message.is_empty(), "{id}: {message}");
+            Err(PolicyError::Invalid { id, line, column, message }) => {
+                assert!(id == "custom" && message.contains(said), "{text}: {message}");
+                assert_eq!((line, column), at, "{text}: {message}");
             }
             other => panic!("{text}: {:?}", other.err()),
         }
     }
+    let compiler = Compiler::new().unwrap();
+    let taken = compiler.compile("builtin-admin", "permit (principal, action, resource);").unwrap_err();
+    assert!(taken.to_string().contains("are taken"), "{taken}");
+    let long = format!("permit (principal, action, resource); // {}", "x".repeat(20_000));
+    assert!(compiler.compile("long", &long).unwrap_err().to_string().contains("at most 16384 bytes"));
+}
+
+/// Each kind of scope finds the calls that it is about, and no other.
+#[test]
+fn every_scope_is_found() {
+    let groups = ["ops".to_owned()];
+    let table = [
+        ("principal", "action", "resource"),
+        ("principal == User::\"mira\"", "action", "resource"),
+        ("principal in Group::\"ops\"", "action", "resource"),
+        ("principal in Role::\"reader\"", "action", "resource"),
+        ("principal is User", "action", "resource"),
+        ("principal is User in Group::\"ops\"", "action", "resource"),
+        ("principal", "action == Action::\"lock.Use\"", "resource"),
+        ("principal", "action in [Action::\"lock.Read\", Action::\"lock.Use\"]", "resource"),
+        ("principal", "action", "resource == Lock::\"default\""),
+        ("principal", "action", "resource is Lock"),
+        ("principal is User", "action == Action::\"lock.Use\"", "resource is Lock"),
+    ];
+    let mira = Caller { kind: "user", name: "mira", roles: &[Role::Reader], groups: &groups };
+    let ci = Caller { kind: "service", name: "ci", roles: &[], groups: &[] };
+    for (principal, action, resource) in table {
+        let policies = custom(&format!("permit ({principal}, {action}, {resource});")).unwrap();
+        let may =
+            |caller, action, resource| policies.decide(caller, action, Target::of(resource), circumstances()).allowed;
+        let scope = format!("{principal}, {action}, {resource}");
+        assert!(may(mira, "lock.Use", "lock/default"), "{scope}");
+        assert_eq!(may(ci, "lock.Use", "lock/default"), principal == "principal", "{scope}");
+        assert_eq!(may(mira, "lock.Admin", "lock/default"), action == "action", "{scope}");
+        assert_eq!(may(mira, "history.Migrate", "history/*"), action == "action" && resource == "resource", "{scope}");
+    }
+}
+
+#[test]
+fn what_is_acted_upon_may_be_a_caller_in_groups() {
+    let text = "permit (principal, action == Action::\"iam.IssueToken\", resource in Group::\"robots\");";
+    let policies = custom(text).unwrap();
+    let mira = Caller { kind: "user", name: "mira", roles: &[], groups: &[] };
+    let robots = ["robots".to_owned()];
+    let may = |groups| {
+        let target = Target { groups, ..Target::of("service/ci") };
+        policies.decide(mira, "iam.IssueToken", target, circumstances()).allowed
+    };
+    assert!(may(&robots) && !may(&[]));
+    let own = Caller { kind: "service", name: "ci", roles: &[], groups: &robots };
+    assert!(policies.decide(own, "iam.IssueToken", Target::of("service/ci"), circumstances()).allowed);
+}
+
+/// Where policies are many, a decision looks at those that can say anything.
+#[test]
+fn other_peoples_policies_are_not_looked_at() {
+    let texts: Vec<_> = (0..2_000)
+        .map(|number| {
+            let text = format!("permit (principal == User::\"u{number}\", action == Action::\"kv.Read\", resource);");
+            (format!("p{number}"), text)
+        })
+        .collect();
+    let texts: Vec<_> = texts.iter().map(|(id, text)| (id.as_str(), text.as_str())).collect();
+    let policies = all(&texts).unwrap();
+    let caller = Caller { kind: "user", name: "u77", roles: &[Role::Operator], groups: &[] };
+    let (verdict, candidates) = policies.explain(caller, "kv.Read", Target::of("keys/*"), circumstances()).unwrap();
+    assert_eq!((verdict.allowed, verdict.policy.as_deref()), (true, Some("p77")));
+    assert_eq!(candidates.iter().map(|candidate| candidate.id.as_str()).collect::<Vec<_>>(), ["p77", "builtin-admin"]);
+}
+
+fn clause(word: &str, text: &str, holds: Result<bool, &str>) -> Clause {
+    Clause { word: word.into(), text: text.into(), holds: holds.map_err(str::to_owned) }
+}
+
+/// Also cedar#2522: which clause it was.
+#[test]
+fn a_decision_is_explained_clause_by_clause() {
+    let policies = all(&[
+        (
+            "office",
+            "permit (principal in Group::\"ops\", action == Action::\"config.Publish\", resource is Versions)
+             when { context has source && context.source.isInRange(ip(\"10.1.0.0/16\")) && context.time > 5 }
+             unless { principal.name == \"eve\" };",
+        ),
+        ("frozen", "forbid (principal, action == Action::\"config.Publish\", resource) when { context.time < 5 };"),
+        ("elsewhere", "permit (principal == User::\"eve\", action, resource);"),
+    ])
+    .unwrap();
+    let groups = ["ops".to_owned()];
+    let ask = |name, source: &str, time_ms| {
+        let caller = Caller { kind: "user", name, roles: &[], groups: &groups };
+        let circumstances = Circumstances { source: Some(source.parse().unwrap()), time_ms };
+        policies.explain(caller, "config.Publish", Target::of("versions/*"), circumstances).unwrap()
+    };
+    let find = |candidates: &[Candidate], id: &str| candidates.iter().find(|found| found.id == id).cloned().unwrap();
+
+    let (verdict, candidates) = ask("mira", "10.1.2.3", 9);
+    assert_eq!((verdict.allowed, verdict.policy.as_deref()), (true, Some("office")));
+    assert_eq!(candidates[0].id, "office");
+    let office = find(&candidates, "office");
+    assert!(office.applies && office.effect == Effect::Permit && office.text.contains("isInRange"));
+    assert!(candidates.iter().all(|candidate| candidate.id != "elsewhere"));
+
+    let (verdict, candidates) = ask("mira", HERE, 9);
+    assert_eq!((verdict.allowed, verdict.policy), (false, None));
+    let near = find(&candidates, "office");
+    assert!(near.in_scope && !near.applies);
+    let expected = [
+        clause("when", "context has source", Ok(true)),
+        clause("when", "context.source.isInRange(ip(\"10.1.0.0/16\"))", Ok(false)),
+    ];
+    assert_eq!(near.clauses, expected);
+
+    let (verdict, candidates) = ask("mira", "10.1.2.3", 1);
+    assert_eq!((verdict.allowed, verdict.policy.as_deref()), (false, Some("frozen")));
+    assert_eq!(find(&candidates, "frozen").clauses, [clause("when", "context.time < 5", Ok(true))]);
+
+    let (_, candidates) = ask("eve", "10.1.2.3", 9);
+    let last = find(&candidates, "office").clauses.pop().unwrap();
+    assert_eq!(last, clause("unless", "principal.name == \"eve\"", Ok(false)));
+}
+
+#[test]
+fn a_clause_that_errs_says_so() {
+    let text = "forbid (principal, action, resource) when { context.time + 9223372036854775807 > 0 };";
+    let policies = custom(text).unwrap();
+    let caller = Caller { kind: "user", name: "mira", roles: &[Role::Operator], groups: &[] };
+    let (verdict, candidates) =
+        policies.explain(caller, "config.Publish", Target::of("versions/*"), circumstances()).unwrap();
+    assert!(!verdict.allowed && verdict.errors.len() == 1);
+    let custom = candidates.iter().find(|candidate| candidate.id == "custom").unwrap();
+    assert!(custom.clauses[0].holds.as_ref().is_err_and(|reason| reason.contains("overflow")), "{custom:?}");
+    assert!(!custom.applies);
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use iam_client::{Caller, Evidence, Identity, Refusal};
-use iam_core::policy::{self, Context, Verdict};
+use iam_core::{
+    PrincipalId,
+    policy::{self, Circumstances, Target, Verdict},
+};
 
 use crate::{
     Error,
@@ -13,6 +16,31 @@ use crate::{
     recorder::Call,
     tokens::BearerFault,
 };
+
+/// A question to the policies, with what its answer depends on.
+pub(crate) struct Asked<'a> {
+    identity: &'a Identity,
+    holdings: &'a Holdings,
+    resource: &'a str,
+    /// What a principal that is acted upon holds.
+    target: Option<Arc<Holdings>>,
+}
+
+impl Asked<'_> {
+    pub(crate) fn caller(&self) -> policy::Caller<'_> {
+        let (kind, name) = match &self.identity.principal {
+            Caller::Principal(id) => (id.kind().as_str(), id.name()),
+            Caller::Bootstrap => ("bootstrap", ADMIN),
+            Caller::Anonymous => ("anonymous", ""),
+        };
+        policy::Caller { kind, name, roles: &self.holdings.roles, groups: &self.holdings.groups }
+    }
+
+    pub(crate) fn target(&self) -> Target<'_> {
+        let groups = self.target.as_ref().map_or(&[][..], |target| &target.groups);
+        Target { groups, ..Target::of(self.resource) }
+    }
+}
 
 impl Inner {
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
@@ -71,14 +99,26 @@ impl Inner {
     /// What policy says, without consequences.
     pub(crate) fn decide(&self, identity: &Identity, action: &str, resource: &str) -> Result<Verdict, Error> {
         let holdings = self.caller_holdings(identity)?;
-        let (kind, name) = match &identity.principal {
-            Caller::Principal(id) => (id.kind().as_str(), id.name()),
-            Caller::Bootstrap => ("bootstrap", ADMIN),
-            Caller::Anonymous => ("anonymous", ""),
-        };
-        let caller = policy::Caller { kind, name, roles: &holdings.roles, groups: &holdings.groups };
-        let context = Context { source: identity.source.map(|source| source.ip()), time_ms: self.now_ms() };
-        Ok(self.policies.decide(caller, action, resource, context))
+        let asked = self.asked(identity, &holdings, resource)?;
+        Ok(self.policies()?.decide(asked.caller(), action, asked.target(), self.circumstances(identity)))
+    }
+
+    /// Those of a call that comes now from where `identity` calls.
+    pub(crate) fn circumstances(&self, identity: &Identity) -> Circumstances {
+        Circumstances { source: identity.source.map(|source| source.ip()), time_ms: self.now_ms() }
+    }
+
+    /// Everything about caller and resource that policies may look at.
+    pub(crate) fn asked<'a>(
+        &self,
+        identity: &'a Identity,
+        holdings: &'a Holdings,
+        resource: &'a str,
+    ) -> Result<Asked<'a>, Error> {
+        // What is acted upon may be a principal itself.
+        let target = resource.parse::<PrincipalId>().ok();
+        let target = target.map(|principal| self.holdings(&principal)).transpose()?.flatten();
+        Ok(Asked { identity, holdings, resource, target })
     }
 
     /// What the caller holds now, which may differ from what it held when a long call began.

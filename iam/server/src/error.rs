@@ -58,7 +58,7 @@ pub enum Error {
     File(#[from] std::io::Error),
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    #[error("the policies do not compile: {0}")]
+    #[error(transparent)]
     Policy(#[from] PolicyError),
 }
 
@@ -71,7 +71,11 @@ impl Error {
                 Refusal::SlowDown { .. } => Kind::Exhausted,
                 Refusal::Unavailable(_) => Kind::Unavailable,
             },
-            Self::Name(_) | Self::Invalid(_) | Self::Key(_) | Self::Request(_) => Kind::Invalid,
+            Self::Name(_)
+            | Self::Invalid(_)
+            | Self::Key(_)
+            | Self::Request(_)
+            | Self::Policy(PolicyError::Invalid { .. }) => Kind::Invalid,
             Self::Precondition(_) => Kind::Precondition,
             Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) | Self::Conflict { .. } => Kind::Conflict,
@@ -105,7 +109,7 @@ impl Error {
             | Self::Certificate(_)
             | Self::File(_)
             | Self::Entropy(_)
-            | Self::Policy(_) => Kind::Internal,
+            | Self::Policy(PolicyError::Schema(_)) => Kind::Internal,
         }
     }
 
@@ -116,6 +120,7 @@ impl Error {
             Self::Name(_) => "bad_name",
             Self::Invalid(_) | Self::Request(_) => "invalid_request",
             Self::Key(_) => "bad_key",
+            Self::Policy(PolicyError::Invalid { .. }) => "bad_policy",
             Self::Precondition(_) => "precondition",
             Self::NotFound(_) => "not_found",
             Self::Exists(_) => "exists",
@@ -132,7 +137,7 @@ impl Error {
             | Self::Certificate(_)
             | Self::File(_)
             | Self::Entropy(_)
-            | Self::Policy(_) => "internal",
+            | Self::Policy(PolicyError::Schema(_)) => "internal",
         }
     }
 }

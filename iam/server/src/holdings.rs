@@ -19,8 +19,8 @@ use crate::{Error, iam::Inner};
 /// Groups in groups in groups.
 const MAX_DEPTH: usize = 8;
 /// Groups and bindings that one decision looks at.
-const MAX_GROUPS: usize = 256;
-const MAX_BINDINGS: usize = 256;
+pub(crate) const MAX_GROUPS: usize = 256;
+pub(crate) const MAX_BINDINGS: usize = 256;
 /// Principals that are remembered.
 const MAX_KNOWN: usize = 10_000;
 

@@ -8,7 +8,6 @@ use holdfast_rpc::Sessions;
 use holdfast_service::Stop;
 use iam_client::{DecisionSource, Refusal};
 use iam_core::{
-    policy::Policies,
     record::{Authorities, Genesis, key},
     seal::MasterKey,
     signing::{KeyRing, SigningKey},
@@ -26,6 +25,7 @@ use crate::{
     holdings::KnownHoldings,
     metrics::Metrics,
     peers::JudgedPeers,
+    policies::InForce,
     records::{Cached, Records, Versioned},
     sessions::Guest,
     settings::millis,
@@ -51,7 +51,7 @@ pub(crate) struct Inner {
     /// What the environment brought for genesis.
     pub(crate) first_key: Option<SigningKey>,
     pub(crate) lab: Lab,
-    pub(crate) policies: Policies,
+    pub(crate) policies: InForce,
     pub(crate) spool: Arc<Spool>,
     pub(crate) guesses: GuessLimit,
     pub(crate) assertions: SeenAssertions,
@@ -110,7 +110,7 @@ impl Iam {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let policies = Policies::new(&[])?;
+        let policies = InForce::new()?;
         let budget = Budget { decisions: settings.decision_budget, denials: settings.denial_budget };
         let spool = Spool::open(&settings.data.join("decisions"), budget, Arc::clone(&clock), Arc::clone(&entropy))?;
         let contact_ms = AtomicU64::new(clock.steady_ms());

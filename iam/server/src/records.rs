@@ -16,10 +16,12 @@ use crate::Error;
 /// A page is never larger.
 const MAX_PAGE: usize = 1000;
 /// Kinds of records that have a version of their own, by what their keys begin with: any change of one moves it.
-const VERSIONS: [(&str, &[u8]); 4] = [
+const VERSIONS: [(&str, &[u8]); 6] = [
     (key::PRINCIPALS, key::POLICY_VERSION),
     (key::MEMBERS, key::POLICY_VERSION),
     (key::BINDINGS, key::POLICY_VERSION),
+    (key::POLICIES, key::POLICY_VERSION),
+    (key::POLICIES, key::POLICIES_VERSION),
     (key::REVOKED, key::REVOCATIONS_VERSION),
 ];
 
@@ -33,6 +35,9 @@ pub(crate) struct Versioned<T> {
     pub(crate) value: T,
     pub(crate) revision: u64,
 }
+
+/// A record and its key.
+type Keyed<T> = (Vec<u8>, Versioned<T>);
 
 /// Some records of a listing, and where to go on.
 pub(crate) struct Listing<T> {
@@ -78,22 +83,25 @@ impl Records {
         limit: usize,
     ) -> Result<Listing<T>, Error> {
         let Listing { values, next } = self.page(prefix, after, limit)?;
-        Ok(Listing { values: values.into_iter().map(|(_, value)| value).collect(), next })
+        Ok(Listing { values: values.into_iter().map(|(_, stored)| stored.value).collect(), next })
     }
 
-    /// The same with each record's key.
+    /// The same with each record's key and revision.
     pub(crate) fn page<T: Record>(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Listing<(Vec<u8>, T)>, Error> {
+    ) -> Result<Listing<Keyed<T>>, Error> {
         if after.is_some_and(|after| !after.starts_with(prefix)) {
             return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
         }
         let page = self.0.list(prefix, after, limit.clamp(1, MAX_PAGE))?;
         let next = page.records.last().filter(|_| page.more).map(|record| record.key.clone());
-        let values = page.records.iter().map(|stored| Ok((stored.key.clone(), decode(stored)?)));
+        let values = page.records.iter().map(|stored| {
+            let versioned = Versioned { value: decode(stored)?, revision: stored.revision };
+            Ok((stored.key.clone(), versioned))
+        });
         Ok(Listing { values: values.collect::<Result<_, Error>>()?, next })
     }
 
@@ -149,7 +157,7 @@ impl Change {
 
     /// Moves the versions of what it changes.
     fn with_versions(mut self) -> Result<Self, Error> {
-        for at in [key::POLICY_VERSION, key::REVOCATIONS_VERSION] {
+        for at in [key::POLICY_VERSION, key::POLICIES_VERSION, key::REVOCATIONS_VERSION] {
             let of_kind =
                 |key: &[u8]| VERSIONS.iter().any(|(kind, mark)| *mark == at && key.starts_with(kind.as_bytes()));
             if self.ops.iter().any(|op| match op {

@@ -83,7 +83,7 @@ impl Inner {
         let mut after = None;
         loop {
             let page = self.records.page::<Acknowledged>(prefix, after.as_deref(), PAGE)?;
-            for (at, word) in page.values {
+            for (at, Versioned { value: word, .. }) in page.values {
                 let name = String::from_utf8_lossy(at.get(prefix.len()..).unwrap_or_default()).into_owned();
                 let gone = word.at_ms.saturating_add(GONE_MS) < self.now_ms();
                 standings.extend((!gone).then_some(Standing { name, part: Part::Client, word: Some(word) }));

@@ -6,12 +6,14 @@ mod convert;
 mod credentials;
 mod enrollment;
 mod keys;
+mod policies;
 mod tokens;
 mod verifiers;
 
 use holdfast_proto::iam::{
     admin_server::AdminServer, authz_server::AuthzServer, credentials_server::CredentialsServer,
-    enrollment_server::EnrollmentServer, tokens_server::TokensServer, verifiers_server::VerifiersServer,
+    enrollment_server::EnrollmentServer, policies_server::PoliciesServer, tokens_server::TokensServer,
+    verifiers_server::VerifiersServer,
 };
 use tonic::service::Routes;
 
@@ -28,6 +30,7 @@ impl Iam {
             .add_service(TokensServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(CredentialsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(AuthzServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(PoliciesServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(VerifiersServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
     }

@@ -1,0 +1,77 @@
+//! Why a decision is what it is.
+
+use std::collections::{HashSet, VecDeque};
+
+use iam_client::{Caller, Identity};
+use iam_core::{
+    PrincipalId, Subject,
+    policy::{Candidate, Circumstances, Role, Verdict},
+    record::{Binding, Membership, key},
+};
+
+use crate::{
+    Error,
+    holdings::{MAX_BINDINGS, MAX_GROUPS},
+    iam::Inner,
+};
+
+/// A decision with its reasons.
+pub(crate) struct Explanation {
+    pub(crate) verdict: Verdict,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) roles: Vec<HeldRole>,
+    pub(crate) groups: Vec<String>,
+}
+
+/// Where a role comes from.
+pub(crate) struct HeldRole {
+    pub(crate) role: Role,
+    /// None for the role that every node has.
+    pub(crate) binding: Option<String>,
+    /// The principal, and the groups on the way to the binding's subject.
+    pub(crate) path: Vec<Subject>,
+}
+
+impl Inner {
+    pub(crate) fn explain(
+        &self,
+        about: &Identity,
+        action: &str,
+        resource: &str,
+        circumstances: Circumstances,
+    ) -> Result<Explanation, Error> {
+        let holdings = self.caller_holdings(about)?;
+        let asked = self.asked(about, &holdings, resource)?;
+        let explained = self.policies()?.explain(asked.caller(), action, asked.target(), circumstances);
+        let (verdict, candidates) = explained.map_err(Error::Invalid)?;
+        let roles = match &about.principal {
+            Caller::Principal(id) => self.held_roles(id, &holdings.roles)?,
+            Caller::Bootstrap | Caller::Anonymous => Vec::new(),
+        };
+        Ok(Explanation { verdict, candidates, roles, groups: holdings.groups.clone() })
+    }
+
+    fn held_roles(&self, principal: &PrincipalId, held: &[Role]) -> Result<Vec<HeldRole>, Error> {
+        let start = Subject::Principal(principal.clone());
+        let mut found = Vec::new();
+        let mut seen = HashSet::from([start.clone()]);
+        let mut next = VecDeque::from([vec![start]]);
+        while let Some(path) = next.pop_front() {
+            let Some(subject) = path.last() else { continue };
+            for binding in self.records.list::<Binding>(&key::bindings(subject), None, MAX_BINDINGS)?.values {
+                let role = binding.role.filter(|role| held.contains(role));
+                found.extend(role.map(|role| HeldRole { role, binding: Some(binding.name), path: path.clone() }));
+            }
+            for membership in self.records.list::<Membership>(&key::memberships(subject), None, MAX_GROUPS)?.values {
+                let group = Subject::Group(membership.group);
+                if seen.insert(group.clone()) {
+                    next.push_back(path.iter().cloned().chain([group]).collect());
+                }
+            }
+        }
+        if held.contains(&Role::Node) && !found.iter().any(|found| found.role == Role::Node) {
+            found.push(HeldRole { role: Role::Node, binding: None, path: vec![Subject::Principal(principal.clone())] });
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,164 @@
+//! Policies that somebody wrote: how they are stored, and which are in force.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use chainfire_core::system::Expect;
+use iam_client::Identity;
+use iam_core::{
+    check_name,
+    policy::{Compiled, Compiler, Policies},
+    record::{StoredPolicy, key},
+    verifier::Mark,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    Error, Iam,
+    iam::Inner,
+    records::{Change, Listing, Versioned},
+};
+
+/// All of them are parsed when a server starts, and each is looked at by whoever asks why.
+const MAX_POLICIES: usize = 10_000;
+const MAX_NOTE: usize = 256;
+const PAGE: usize = 1000;
+
+/// The policies in force, compiled once for each version of the stored ones.
+pub(crate) struct InForce {
+    compiler: Arc<Compiler>,
+    current: ArcSwap<Versioned<Arc<Policies>>>,
+    /// Those that are stored, each with the revision that was compiled.
+    compiled: Mutex<HashMap<String, (u64, Arc<Compiled>)>>,
+}
+
+impl InForce {
+    /// The built-in ones.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let compiler = Arc::new(Compiler::new()?);
+        let builtin = Arc::new(Policies::new(Arc::clone(&compiler), [], Vec::new())?);
+        let current = ArcSwap::from_pointee(Versioned { value: builtin, revision: 0 });
+        Ok(Self { compiler, current, compiled: Mutex::default() })
+    }
+}
+
+impl Inner {
+    /// The policies in force, exactly as new as the state machine.
+    pub(crate) fn policies(&self) -> Result<Arc<Policies>, Error> {
+        let version = self.records.get::<Mark>(key::POLICIES_VERSION)?.map_or(0, |mark| mark.revision);
+        let current = self.policies.current.load();
+        if current.revision == version {
+            return Ok(Arc::clone(&current.value));
+        }
+        // Whoever comes second finds everything compiled.
+        let mut compiled = self.policies.compiled.lock();
+        let value = Arc::new(self.compile(&mut compiled)?);
+        self.policies.current.store(Arc::new(Versioned { value: Arc::clone(&value), revision: version }));
+        Ok(value)
+    }
+
+    /// Compiles what is new among the stored policies, and forgets what is gone.
+    fn compile(&self, known: &mut HashMap<String, (u64, Arc<Compiled>)>) -> Result<Policies, Error> {
+        let (mut compiled, mut broken) = (HashMap::new(), Vec::new());
+        let mut after = None;
+        loop {
+            let page = self.records.page::<StoredPolicy>(key::POLICIES.as_bytes(), after.as_deref(), PAGE)?;
+            for (at, stored) in page.values {
+                let id = id_of(&at);
+                let revision = stored.revision;
+                let kept = known.remove(&id).filter(|(compiled_at, _)| *compiled_at == revision);
+                let fresh = || self.policies.compiler.compile(&id, &stored.value.text).map(Arc::new);
+                match kept.map_or_else(fresh, |(_, kept)| Ok(kept)) {
+                    Ok(policy) => {
+                        compiled.insert(id, (revision, policy));
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a stored policy does not compile: only admins may do anything");
+                        broken.push(error.to_string());
+                    }
+                }
+            }
+            match page.next {
+                None => break,
+                next => after = next,
+            }
+        }
+        *known = compiled;
+        let all = known.values().map(|(_, policy)| Arc::clone(policy));
+        Ok(Policies::new(Arc::clone(&self.policies.compiler), all, broken)?)
+    }
+}
+
+impl Iam {
+    /// Creates or replaces a policy, if it is at `expected` where that is not 0. Returns the revision; 0 for a dry run.
+    pub(crate) async fn put_policy(
+        &self,
+        by: &Identity,
+        id: &str,
+        policy: StoredPolicy,
+        expected: u64,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        check_name(id)?;
+        if policy.note.chars().count() > MAX_NOTE || policy.note.chars().any(char::is_control) {
+            return Err(Error::Invalid(format!("a note has at most {MAX_NOTE} printable characters")));
+        }
+        self.0.policies.compiler.compile(id, &policy.text)?;
+        let at = key::policy(id);
+        let found = self.0.records.get::<StoredPolicy>(&at)?;
+        let revision = found.as_ref().map(|found| found.revision);
+        if expected != 0 && revision != Some(expected) {
+            return Err(Error::Conflict { found: revision });
+        }
+        if found.is_none() && self.0.stored_policies()? >= MAX_POLICIES {
+            return Err(Error::Precondition(format!("there are {MAX_POLICIES} policies, which is the most")));
+        }
+        if dry_run {
+            return Ok(0);
+        }
+        let created_ms = found.map_or(self.0.now_ms(), |found| found.value.created_ms);
+        let now_ms = self.0.now_ms();
+        let policy = StoredPolicy { created_ms, changed_ms: now_ms, changed_by: by.principal.to_string(), ..policy };
+        let expect = revision.map_or(Expect::Absent, Expect::Revision);
+        let change = Change::new("iam.PolicyPut", format!("policy/{id}")).expect(at.clone(), expect);
+        self.0.records.commit(by.origin(), change.put(at, &policy)?).await
+    }
+
+    pub(crate) async fn delete_policy(&self, by: &Identity, id: &str, expected: u64) -> Result<u64, Error> {
+        let found = self.policy(id)?;
+        if expected != 0 && found.revision != expected {
+            return Err(Error::Conflict { found: Some(found.revision) });
+        }
+        let at = key::policy(id);
+        let change = Change::new("iam.PolicyDelete", format!("policy/{id}"));
+        let change = change.expect(at.clone(), Expect::Revision(found.revision)).delete(at);
+        self.0.records.commit(by.origin(), change).await
+    }
+
+    pub(crate) fn policy(&self, id: &str) -> Result<Versioned<StoredPolicy>, Error> {
+        check_name(id)?;
+        self.0.records.get(&key::policy(id))?.ok_or_else(|| Error::NotFound(format!("policy {id}")))
+    }
+
+    /// Names and policies in order.
+    pub(crate) fn list_policies(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<(String, Versioned<StoredPolicy>)>, Error> {
+        let page = self.0.records.page::<StoredPolicy>(key::POLICIES.as_bytes(), after, limit)?;
+        let values = page.values.into_iter().map(|(at, stored)| (id_of(&at), stored)).collect();
+        Ok(Listing { values, next: page.next })
+    }
+}
+
+impl Inner {
+    fn stored_policies(&self) -> Result<usize, Error> {
+        self.policies()?;
+        Ok(self.policies.compiled.lock().len())
+    }
+}
+
+fn id_of(at: &[u8]) -> String {
+    String::from_utf8_lossy(at.get(key::POLICIES.len()..).unwrap_or_default()).into_owned()
+}
