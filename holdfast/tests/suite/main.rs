@@ -39,6 +39,7 @@ mod history;
 mod http;
 mod lab;
 mod plane;
+mod policies;
 mod programs;
 mod reboots;
 mod refusals;

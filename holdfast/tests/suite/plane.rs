@@ -63,10 +63,24 @@ impl Plane {
 
     /// Runs `florctl iam` as the owner of `token`, at server `at`.
     pub(crate) fn iam(&self, at: usize, token: &str, words: &str) -> Result<Said> {
+        self.florctl(at, token, "json", words)
+    }
+
+    fn florctl(&self, at: usize, token: &str, output: &str, words: &str) -> Result<Said> {
         let mut command = Command::new(&self.florctl);
-        command.args(["--api", &format!("https://{}", self.endpoints(at)?.api), "--output", "json"]);
+        command.args(["--api", &format!("https://{}", self.endpoints(at)?.api), "--output", output]);
         command.arg("--ca").arg(&self.ca).env("HOLDFAST_TOKEN", token).arg("iam").args(words.split_whitespace());
         run(command)
+    }
+
+    /// What a person reads.
+    pub(crate) fn told(&self, at: usize, words: &str) -> Result<String> {
+        self.florctl(at, &self.admin, "table", words)?.good()
+    }
+
+    /// The token that the servers were set up with.
+    pub(crate) fn administrator(&self) -> &str {
+        &self.admin
     }
 
     pub(crate) fn admin(&self, at: usize, words: &str) -> Result<Value> {

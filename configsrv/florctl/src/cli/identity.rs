@@ -24,6 +24,11 @@ pub(crate) enum Iam {
         /// Only of this principal or group.
         subject: Option<String>,
     },
+    /// Rules beside the roles, in Cedar's syntax.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Whether somebody may do something, and why.
+    Explain(Explain),
     #[command(subcommand)]
     Token(Token),
     #[command(subcommand)]
@@ -59,6 +64,56 @@ pub(crate) enum Principal {
     Disable { id: String },
     /// Let it in again.
     Enable { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Create or replace a policy; it is in force at once, or refused with line and column.
+    Put {
+        id: String,
+        /// The policy's text; - for standard input.
+        file: PathBuf,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Only if the policy is at this revision.
+        #[arg(long, default_value_t = 0)]
+        expected_revision: u64,
+        /// Only check it.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take a policy out of force.
+    Delete {
+        id: String,
+        /// Only if the policy is at this revision.
+        #[arg(long, default_value_t = 0)]
+        expected_revision: u64,
+    },
+    /// Print a policy's text.
+    Show { id: String },
+    /// List all.
+    List,
+    /// Print what policies may speak of, and the built-in ones.
+    Schema,
+}
+
+/// A question about somebody's rights.
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// Such as config.Publish.
+    pub(crate) action: String,
+    /// Such as versions/* or node/pier2.
+    pub(crate) resource: String,
+    /// user/mira, service/ci or node/pier2 [default: yourself].
+    #[arg(long, default_value = "")]
+    pub(crate) principal: String,
+    /// As if the call came from this address.
+    #[arg(long, default_value = "")]
+    pub(crate) source: String,
+    /// As if it were this time, in Unix milliseconds.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) at: u64,
 }
 
 /// Bearer tokens.

@@ -13,7 +13,7 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
-    identity::{Credential, Iam, JoinToken, Key, KeyStep, Principal, Token},
+    identity::{Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Principal, Token},
     keys::{Ca, Holder, Keys},
     store::{Backup, Restore},
 };

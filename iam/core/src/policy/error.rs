@@ -15,7 +15,9 @@ impl PolicyError {
     pub(super) fn of(id: &str, text: &str, error: &(impl Diagnostic + ?Sized)) -> Self {
         let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
         let (line, column) = offset.map_or((0, 0), |offset| position(text, offset));
-        let mut message = describe(error);
+        let said = describe(error);
+        // The name is told once.
+        let mut message = said.strip_prefix(&format!("for policy `{id}`, ")).unwrap_or(&said).to_owned();
         if let Some(help) = error.help() {
             message = format!("{message} ({help})");
         }

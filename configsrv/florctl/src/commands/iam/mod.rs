@@ -1,6 +1,7 @@
 //! Identities, over the servers' gRPC interface.
 
 mod keys;
+mod policies;
 mod principals;
 mod secrets;
 mod verifiers;
@@ -35,6 +36,8 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Principal(command) => principals::principal(command, channel, output).await?,
         Iam::Grant { subject, role } => principals::grant(subject, role, channel, output).await?,
         Iam::Grants { subject } => principals::grants(subject, channel, output).await?,
+        Iam::Policy(command) => policies::policy(command, channel, output).await?,
+        Iam::Explain(question) => policies::explain(question, channel, output).await?,
         Iam::Token(command) => secrets::token(command, channel, output).await?,
         Iam::Credential(command) => secrets::credential(command, channel, output).await?,
         Iam::JoinToken(command) => secrets::join_token(command, channel, output).await?,
