@@ -9,7 +9,7 @@ use iam_core::{
     policy::Role,
     record::{
         AccessKey, Authorities, Authority, AuthorityState, Binding, Bootstrap, Enrollment, Genesis, KeyGrant,
-        Membership, Principal, Record, RevokedPrincipal, RevokedToken,
+        Membership, Principal, Record, RevokedPrincipal, RevokedToken, StoredPolicy,
     },
     rotation::{Evidence, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
@@ -53,6 +53,16 @@ fn every_record_of_the_first_release() {
             role: Some(Role::Operator),
             keys: vec![KeyGrant { start: "61".into(), end: Some("62".into()), read: true, write: false }],
             created_ms: 5,
+        },
+    );
+    frozen(
+        "policy",
+        &StoredPolicy {
+            text: "permit (principal, action, resource);".into(),
+            note: "all".into(),
+            created_ms: 5,
+            changed_ms: 6,
+            changed_by: "user/mira".into(),
         },
     );
     frozen("access-key", &AccessKey { principal: user });
