@@ -106,6 +106,8 @@ fn a_person_is_told_why() -> Result<()> {
     ensure!(allowed == expected, "{allowed}");
     let denied = ask("--source 10.1.2.3")?;
     ensure!(denied.starts_with("denied by night\n"), "{denied}");
+    let simulated = plane.told(0, "policy simulate night --delete")?;
+    ensure!(simulated.contains("decisions of ") && simulated.contains("would change"), "{simulated}");
     ensure!(plane.told(0, "policy schema")?.contains("entity Role;"));
     ensure!(plane.told(0, "policy list")?.contains("night"));
     Ok(())

@@ -76,7 +76,7 @@ impl StillHolds for Iam {
 impl KeyAuthority for Iam {
     fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
         self.0.check_doors()?;
-        let keys = &self.0.caller_holdings(identity)?.keys;
+        let keys = &self.0.caller_holdings(&identity.principal)?.keys;
         Ok(match access {
             KeyAccess::Read => keys.read.covers(range),
             KeyAccess::Write => keys.write.covers(range),
@@ -94,7 +94,7 @@ impl KeyAuthority for Iam {
 
     fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal> {
         self.0.check_doors()?;
-        let keys = &self.0.caller_holdings(identity)?.keys;
+        let keys = &self.0.caller_holdings(&identity.principal)?.keys;
         let some = match access {
             KeyAccess::Read => !keys.read.is_empty(),
             KeyAccess::Write => !keys.write.is_empty(),

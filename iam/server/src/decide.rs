@@ -14,12 +14,13 @@ use crate::{
     holdings::Holdings,
     iam::Inner,
     recorder::Call,
+    simulate::Decision,
     tokens::BearerFault,
 };
 
 /// A question to the policies, with what its answer depends on.
 pub(crate) struct Asked<'a> {
-    identity: &'a Identity,
+    caller: &'a Caller,
     holdings: &'a Holdings,
     resource: &'a str,
     /// What a principal that is acted upon holds.
@@ -28,7 +29,7 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(crate) fn caller(&self) -> policy::Caller<'_> {
-        let (kind, name) = match &self.identity.principal {
+        let (kind, name) = match self.caller {
             Caller::Principal(id) => (id.kind().as_str(), id.name()),
             Caller::Bootstrap => ("bootstrap", ADMIN),
             Caller::Anonymous => ("anonymous", ""),
@@ -47,6 +48,15 @@ impl Inner {
         self.check_doors()?;
         self.check_evidence(identity)?;
         let verdict = self.decide(identity, action, resource)?;
+        self.recent.note(
+            Decision {
+                principal: identity.principal.clone(),
+                action: action.to_owned(),
+                resource: resource.to_owned(),
+                source: identity.source.map(|source| source.ip()),
+            },
+            self.now_ms(),
+        );
         if verdict.allowed {
             return Ok(());
         }
@@ -98,8 +108,8 @@ impl Inner {
 
     /// What policy says, without consequences.
     pub(crate) fn decide(&self, identity: &Identity, action: &str, resource: &str) -> Result<Verdict, Error> {
-        let holdings = self.caller_holdings(identity)?;
-        let asked = self.asked(identity, &holdings, resource)?;
+        let holdings = self.caller_holdings(&identity.principal)?;
+        let asked = self.asked(&identity.principal, &holdings, resource)?;
         Ok(self.policies()?.decide(asked.caller(), action, asked.target(), self.circumstances(identity)))
     }
 
@@ -111,19 +121,19 @@ impl Inner {
     /// Everything about caller and resource that policies may look at.
     pub(crate) fn asked<'a>(
         &self,
-        identity: &'a Identity,
+        caller: &'a Caller,
         holdings: &'a Holdings,
         resource: &'a str,
     ) -> Result<Asked<'a>, Error> {
         // What is acted upon may be a principal itself.
         let target = resource.parse::<PrincipalId>().ok();
         let target = target.map(|principal| self.holdings(&principal)).transpose()?.flatten();
-        Ok(Asked { identity, holdings, resource, target })
+        Ok(Asked { caller, holdings, resource, target })
     }
 
     /// What the caller holds now, which may differ from what it held when a long call began.
-    pub(crate) fn caller_holdings(&self, identity: &Identity) -> Result<Arc<Holdings>, Error> {
-        let admin = match &identity.principal {
+    pub(crate) fn caller_holdings(&self, caller: &Caller) -> Result<Arc<Holdings>, Error> {
+        let admin = match caller {
             Caller::Principal(id) => return Ok(self.holdings(id)?.unwrap_or_default()),
             Caller::Bootstrap => self.bootstrap_enabled()?,
             // Only the laboratory setting gives an anonymous caller any role.

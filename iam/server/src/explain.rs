@@ -40,8 +40,8 @@ impl Inner {
         resource: &str,
         circumstances: Circumstances,
     ) -> Result<Explanation, Error> {
-        let holdings = self.caller_holdings(about)?;
-        let asked = self.asked(about, &holdings, resource)?;
+        let holdings = self.caller_holdings(&about.principal)?;
+        let asked = self.asked(&about.principal, &holdings, resource)?;
         let explained = self.policies()?.explain(asked.caller(), action, asked.target(), circumstances);
         let (verdict, candidates) = explained.map_err(Error::Invalid)?;
         let roles = match &about.principal {

@@ -37,6 +37,7 @@ mod records;
 mod sessions;
 mod settings;
 mod signing;
+mod simulate;
 mod spool;
 mod tokens;
 mod verifiers;

@@ -40,6 +40,12 @@ impl InForce {
         let current = ArcSwap::from_pointee(Versioned { value: builtin, revision: 0 });
         Ok(Self { compiler, current, compiled: Mutex::default() })
     }
+
+    /// A policy that is not stored, checked as if it were to be.
+    pub(crate) fn compile_one(&self, id: &str, text: &str) -> Result<Compiled, Error> {
+        check_name(id)?;
+        Ok(self.compiler.compile(id, text)?)
+    }
 }
 
 impl Inner {
@@ -99,11 +105,10 @@ impl Iam {
         expected: u64,
         dry_run: bool,
     ) -> Result<u64, Error> {
-        check_name(id)?;
+        self.0.policies.compile_one(id, &policy.text)?;
         if policy.note.chars().count() > MAX_NOTE || policy.note.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("a note has at most {MAX_NOTE} printable characters")));
         }
-        self.0.policies.compiler.compile(id, &policy.text)?;
         let at = key::policy(id);
         let found = self.0.records.get::<StoredPolicy>(&at)?;
         let revision = found.as_ref().map(|found| found.revision);

@@ -11,9 +11,9 @@ use chainfire_core::{
     system::{SystemCommand, SystemOp, SystemTxn},
 };
 use holdfast_proto::iam::{
-    AddMemberRequest, AuthorizeRequest, Binding, DeletePolicyRequest, ExplainRequest, ExplainResponse,
-    GetPolicyRequest, GetSchemaRequest, GrantRequest, ListPoliciesRequest, Page, PutPolicyRequest, RevokeGrantRequest,
-    policies_client::PoliciesClient,
+    AddMemberRequest, AuthorizeBatchRequest, AuthorizeRequest, Binding, DeletePolicyRequest, ExplainRequest,
+    ExplainResponse, GetPolicyRequest, GetSchemaRequest, GrantRequest, ListPoliciesRequest, Page, PolicyChange,
+    PutPolicyRequest, RevokeGrantRequest, SimulateRequest, SimulateResponse, policies_client::PoliciesClient,
 };
 use iam_core::{
     record::{Record as _, StoredPolicy, key},
@@ -221,4 +221,69 @@ async fn a_decision_is_explained_by_policies_and_by_bindings() {
     assert_eq!(foreign.code(), Code::PermissionDenied, "{foreign:?}");
     let nowhere = ExplainRequest { source: "nowhere".into(), ..why("") };
     assert_eq!(explained(&plane, &mira, nowhere).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+fn change(id: &str, text: &str) -> SimulateRequest {
+    SimulateRequest { changes: vec![PolicyChange { id: id.into(), text: text.into() }] }
+}
+
+async fn simulated(plane: &Plane, request: SimulateRequest) -> Result<SimulateResponse, Status> {
+    Ok(policies(plane).simulate(with(ADMIN_TOKEN, request)).await?.into_inner())
+}
+
+/// Spec §7: "simulate a policy change against the last N recorded decisions".
+#[tokio::test]
+async fn a_change_is_tried_on_what_was_decided() {
+    let plane = Plane::start().await;
+    let auditor = plane.principal("user/noor", "auditor").await;
+    let reader = plane.principal("user/mira", "reader").await;
+    for _ in 0..3 {
+        policies(&plane).list(with(&auditor, ListPoliciesRequest::default())).await.unwrap();
+        plane.advance(Duration::from_secs(1));
+    }
+    let denied = policies(&plane).list(with(&reader, ListPoliciesRequest::default())).await;
+    assert_eq!(denied.unwrap_err().code(), Code::PermissionDenied);
+
+    let secret = "forbid (principal, action == Action::\"iam.Read\", resource) unless { principal.name == \"sol\" };";
+    let found = simulated(&plane, change("secret", secret)).await.unwrap();
+    assert_eq!((found.changed_total, found.changed.len()), (1, 1), "{found:?}");
+    let changed = &found.changed[0];
+    assert_eq!(
+        (changed.principal.as_str(), changed.action.as_str(), changed.resource.as_str()),
+        ("user/noor", "iam.Read", "iam/*")
+    );
+    assert_eq!((changed.allowed_now, changed.policy_now.as_str()), (true, "builtin-auditor"));
+    assert_eq!((changed.allowed_then, changed.policy_then.as_str()), (false, "secret"));
+    assert_eq!((changed.times, changed.source.as_str()), (3, "192.0.2.7"));
+    assert!(found.decisions >= 2 && found.since_ms > 0 && changed.last_ms > found.since_ms);
+
+    let open = "permit (principal == User::\"mira\", action == Action::\"iam.Read\", resource);";
+    let found = simulated(&plane, change("open", open)).await.unwrap();
+    assert_eq!((found.changed_total, found.changed[0].allowed_then), (1, true));
+    stored(&plane, put("open", open)).await.unwrap();
+    policies(&plane).list(with(&reader, ListPoliciesRequest::default())).await.unwrap();
+    let found = simulated(&plane, change("open", "")).await.unwrap();
+    assert_eq!((found.changed_total, found.changed[0].allowed_then), (1, false), "as if it were deleted");
+
+    for bad in [SimulateRequest::default(), change("open", "permit"), change("a/b", open)] {
+        assert_eq!(simulated(&plane, bad).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    // Nothing of it is in force.
+    policies(&plane).list(with(&auditor, ListPoliciesRequest::default())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_in_order() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "reader").await;
+    let question =
+        |action: &str| AuthorizeRequest { principal: String::new(), action: action.into(), resource: "keys/*".into() };
+    let questions = ["kv.Read", "kv.Write", "kv.Read"].map(question).to_vec();
+    let ask = async |questions| plane.authz().authorize_batch(with(&mira, AuthorizeBatchRequest { questions })).await;
+    let answers = ask(questions).await.unwrap().into_inner().answers;
+    let allowed: Vec<_> = answers.iter().map(|answer| answer.allowed).collect();
+    assert_eq!(allowed, [true, false, true]);
+    let other = AuthorizeRequest { principal: "user/noor".into(), ..question("kv.Read") };
+    assert_eq!(ask(vec![question("kv.Read"), other]).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(ask(vec![question("kv.Read"); 1001]).await.unwrap_err().code(), Code::InvalidArgument);
 }

@@ -90,6 +90,16 @@ pub(crate) enum Policy {
         #[arg(long, default_value_t = 0)]
         expected_revision: u64,
     },
+    /// Show what would have been decided otherwise, of the decisions that one server remembers.
+    Simulate {
+        id: String,
+        /// The policy's text; - for standard input.
+        #[arg(required_unless_present = "delete", conflicts_with = "delete")]
+        file: Option<PathBuf>,
+        /// As if the policy were deleted.
+        #[arg(long)]
+        delete: bool,
+    },
     /// Print a policy's text.
     Show { id: String },
     /// List all.

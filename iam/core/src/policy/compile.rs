@@ -29,6 +29,12 @@ pub struct Compiler {
     validator: Validator,
 }
 
+impl Compiled {
+    pub(super) fn is_builtin(&self) -> bool {
+        self.id.starts_with(BUILTIN_PREFIX)
+    }
+}
+
 impl Compiler {
     pub fn new() -> Result<Self, PolicyError> {
         let (schema, _) =

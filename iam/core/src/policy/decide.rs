@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::{Authorizer, Decision, PolicySet};
 
@@ -46,6 +46,17 @@ impl Policies {
             index.add(number, &compiled.policy);
         }
         Ok(Self { types: Types::new()?, compiler, admin, others, index, broken, authorizer: Authorizer::new() })
+    }
+
+    /// The same with other policies of the names in `changed`; none where a policy is gone.
+    pub fn changed(&self, changed: &BTreeMap<String, Option<Compiled>>) -> Result<Self, PolicyError> {
+        let kept = self.custom().filter(|compiled| !changed.contains_key(&compiled.id)).cloned();
+        let new = changed.values().flatten().cloned().map(Arc::new);
+        Self::new(Arc::clone(&self.compiler), kept.chain(new), self.broken.clone())
+    }
+
+    fn custom(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.others.iter().filter(|compiled| !compiled.is_builtin())
     }
 
     /// Decides. What nothing permits is denied, and so is everything that cannot be evaluated.

@@ -1,5 +1,6 @@
 use holdfast_proto::iam::{
-    self as wire, AuthorizeRequest, AuthorizeResponse, ExplainRequest, ExplainResponse, authz_server::Authz,
+    self as wire, AuthorizeBatchRequest, AuthorizeBatchResponse, AuthorizeRequest, AuthorizeResponse, ExplainRequest,
+    ExplainResponse, authz_server::Authz,
 };
 use iam_client::Identity;
 use iam_core::policy::{Candidate, Circumstances, Clause};
@@ -8,19 +9,28 @@ use tonic::{Request, Response, Status, async_trait};
 use super::convert;
 use crate::{Error, Iam, explain::HeldRole};
 
+const MAX_BATCH: usize = 1000;
+
 #[async_trait]
 impl Authz for Iam {
     async fn authorize(&self, request: Request<AuthorizeRequest>) -> Result<Response<AuthorizeResponse>, Status> {
         let by = convert::caller(&request)?;
-        let AuthorizeRequest { principal, action, resource } = request.into_inner();
-        let about = self.about(by, &principal, &action, &resource)?;
-        let verdict = self.0.decide(&about, &action, &resource)?;
-        Ok(Response::new(AuthorizeResponse {
-            allowed: verdict.allowed,
-            roles: self.0.caller_holdings(&about)?.role_names(),
-            policy: verdict.policy.unwrap_or_default(),
-            revision: self.0.records.applied().system_revision,
-        }))
+        let revision = self.0.records.applied().system_revision;
+        Ok(Response::new(self.answer(&by, request.into_inner(), revision)?))
+    }
+
+    async fn authorize_batch(
+        &self,
+        request: Request<AuthorizeBatchRequest>,
+    ) -> Result<Response<AuthorizeBatchResponse>, Status> {
+        let by = convert::caller(&request)?;
+        let questions = request.into_inner().questions;
+        if questions.len() > MAX_BATCH {
+            return Err(Error::Invalid(format!("a batch has at most {MAX_BATCH} questions")).into());
+        }
+        let revision = self.0.records.applied().system_revision;
+        let answers = questions.into_iter().map(|question| self.answer(&by, question, revision));
+        Ok(Response::new(AuthorizeBatchResponse { answers: answers.collect::<Result<_, _>>()? }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
@@ -50,6 +60,19 @@ impl Authz for Iam {
 }
 
 impl Iam {
+    /// What is decided of the state at `revision` or later.
+    fn answer(&self, by: &Identity, question: AuthorizeRequest, revision: u64) -> Result<AuthorizeResponse, Error> {
+        let AuthorizeRequest { principal, action, resource } = question;
+        let about = self.about(by.clone(), &principal, &action, &resource)?;
+        let verdict = self.0.decide(&about, &action, &resource)?;
+        Ok(AuthorizeResponse {
+            allowed: verdict.allowed,
+            roles: self.0.caller_holdings(&about.principal)?.role_names(),
+            policy: verdict.policy.unwrap_or_default(),
+            revision,
+        })
+    }
+
     /// Whom a question is about: the caller, or a principal whom it may ask about.
     fn about(&self, by: Identity, principal: &str, action: &str, resource: &str) -> Result<Identity, Error> {
         if action.is_empty() || resource.is_empty() {

@@ -1,7 +1,7 @@
 use holdfast_proto::iam::{
     self as wire, DeletePolicyRequest, DeletePolicyResponse, GetPolicyRequest, GetPolicyResponse, GetSchemaRequest,
-    GetSchemaResponse, ListPoliciesRequest, ListPoliciesResponse, PutPolicyRequest, PutPolicyResponse,
-    policies_server::Policies,
+    GetSchemaResponse, ListPoliciesRequest, ListPoliciesResponse, PutPolicyRequest, PutPolicyResponse, SimulateRequest,
+    SimulateResponse, policies_server::Policies,
 };
 use iam_core::{policy::Compiler, record::StoredPolicy};
 use tonic::{Request, Response, Status, async_trait};
@@ -37,6 +37,30 @@ impl Policies for Iam {
         let listing = self.list_policies(after.as_deref(), limit)?;
         let policies = listing.values.into_iter().map(|(id, found)| policy(id, found)).collect();
         Ok(Response::new(ListPoliciesResponse { policies, next_page_token: convert::next_page(listing.next) }))
+    }
+
+    async fn simulate(&self, request: Request<SimulateRequest>) -> Result<Response<SimulateResponse>, Status> {
+        let changes = request.into_inner().changes.into_iter().map(|change| (change.id, change.text));
+        let simulated = self.simulate(changes.collect())?;
+        let changed = simulated.changed.into_iter().map(|changed| wire::ChangedDecision {
+            principal: changed.decision.principal.to_string(),
+            action: changed.decision.action,
+            resource: changed.decision.resource,
+            source: changed.decision.source.map(|source| source.to_string()).unwrap_or_default(),
+            times: changed.times,
+            last_ms: changed.last_ms,
+            allowed_now: changed.now.allowed,
+            policy_now: changed.now.policy.unwrap_or_default(),
+            allowed_then: changed.then.allowed,
+            policy_then: changed.then.policy.unwrap_or_default(),
+        });
+        Ok(Response::new(SimulateResponse {
+            server: self.0.settings.member.clone(),
+            decisions: simulated.decisions,
+            since_ms: simulated.since_ms,
+            changed: changed.collect(),
+            changed_total: simulated.total,
+        }))
     }
 
     async fn get_schema(&self, _: Request<GetSchemaRequest>) -> Result<Response<GetSchemaResponse>, Status> {

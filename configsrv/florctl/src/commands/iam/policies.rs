@@ -2,7 +2,8 @@ use std::{fs, path::Path};
 
 use holdfast_proto::iam::{
     self, DeletePolicyRequest, ExplainRequest, ExplainResponse, ExplainedPolicy, GetPolicyRequest, GetSchemaRequest,
-    ListPoliciesRequest, Page, PutPolicyRequest, authz_client::AuthzClient, policies_client::PoliciesClient,
+    ListPoliciesRequest, Page, PolicyChange, PutPolicyRequest, SimulateRequest, SimulateResponse,
+    authz_client::AuthzClient, policies_client::PoliciesClient,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +31,12 @@ pub(super) async fn policy(command: Policy, channel: Channel, output: Format) ->
             let request = DeletePolicyRequest { id: id.clone(), expected_revision };
             let revision = client.delete(request).await.map_err(refused)?.into_inner().revision;
             output.print(&json!({ "id": id, "revision": revision }), || format!("{id} is no longer in force"))
+        }
+        Policy::Simulate { id, file, delete: _ } => {
+            let text = file.as_deref().map(read).transpose()?.unwrap_or_default();
+            let request = SimulateRequest { changes: vec![PolicyChange { id, text }] };
+            let answer = client.simulate(request).await.map_err(refused)?.into_inner();
+            output.print(&simulated(&answer), || differences(&answer))
         }
         Policy::Show { id } => {
             let found = client.get(GetPolicyRequest { id }).await.map_err(refused)?.into_inner().policy;
@@ -89,6 +96,53 @@ fn value(policy: &iam::Policy) -> Value {
         "changed_by": policy.changed_by,
         "revision": policy.revision,
     })
+}
+
+fn simulated(answer: &SimulateResponse) -> Value {
+    let changed: Vec<Value> = answer
+        .changed
+        .iter()
+        .map(|changed| {
+            json!({
+                "principal": changed.principal,
+                "action": changed.action,
+                "resource": changed.resource,
+                "source": changed.source,
+                "times": changed.times,
+                "last_ms": changed.last_ms,
+                "allowed_now": changed.allowed_now,
+                "policy_now": changed.policy_now,
+                "allowed_then": changed.allowed_then,
+                "policy_then": changed.policy_then,
+            })
+        })
+        .collect();
+    json!({
+        "server": answer.server,
+        "decisions": answer.decisions,
+        "since_ms": answer.since_ms,
+        "changed": changed,
+        "changed_total": answer.changed_total,
+    })
+}
+
+fn differences(answer: &SimulateResponse) -> String {
+    let mut table = Table::new(&["WOULD BE", "PRINCIPAL", "ACTION", "RESOURCE", "FROM", "TIMES", "LAST", "BY"]);
+    for changed in &answer.changed {
+        table.row([
+            if changed.allowed_then { "allowed" } else { "denied" }.to_owned(),
+            changed.principal.clone(),
+            changed.action.clone(),
+            changed.resource.clone(),
+            changed.source.clone(),
+            changed.times.to_string(),
+            moment(Some(changed.last_ms)),
+            if changed.policy_then.is_empty() { "nothing permits it" } else { &changed.policy_then }.to_owned(),
+        ]);
+    }
+    let SimulateResponse { server, decisions, since_ms, changed_total, .. } = answer;
+    let since = moment(Some(*since_ms));
+    format!("{table}{changed_total} of {decisions} decisions of {server} since {since} would change")
 }
 
 pub(super) async fn explain(question: Explain, channel: Channel, output: Format) -> Result<(), Failure> {

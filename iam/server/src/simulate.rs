@@ -1,0 +1,165 @@
+//! What a change of policies would have decided otherwise, of the decisions that this server made lately.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use iam_client::Caller;
+use iam_core::policy::{Circumstances, Policies, Verdict};
+use parking_lot::Mutex;
+
+use crate::{Error, Iam, iam::Inner};
+
+/// Different decisions that are remembered at least; twice as many at most.
+const REMEMBERED: usize = 10_000;
+const MAX_CHANGES: usize = 100;
+const MAX_SHOWN: usize = 1000;
+
+/// A question that was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Decision {
+    pub(crate) principal: Caller,
+    pub(crate) action: String,
+    pub(crate) resource: String,
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// The decisions of late, each once. When there are too many, those go that were not made again for the longest time.
+#[derive(Debug, Default)]
+pub(crate) struct RecentDecisions(Mutex<Generations>);
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Decision, Times>,
+    old: HashMap<Decision, Times>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    first_ms: u64,
+    last_ms: u64,
+    count: u64,
+}
+
+/// What a simulation found.
+pub(crate) struct Simulated {
+    /// How many decisions were looked at.
+    pub(crate) decisions: u64,
+    /// When the first of them was made; 0 where there is none.
+    pub(crate) since_ms: u64,
+    /// The latest first.
+    pub(crate) changed: Vec<Changed>,
+    /// How many there are, whether shown or not.
+    pub(crate) total: u64,
+}
+
+pub(crate) struct Changed {
+    pub(crate) decision: Decision,
+    pub(crate) times: u64,
+    pub(crate) last_ms: u64,
+    pub(crate) now: Verdict,
+    pub(crate) then: Verdict,
+}
+
+impl RecentDecisions {
+    pub(crate) fn note(&self, decision: Decision, now_ms: u64) {
+        let Generations { young, old } = &mut *self.0.lock();
+        if young.len() >= REMEMBERED && !young.contains_key(&decision) {
+            *old = std::mem::take(young);
+        }
+        let known = old.remove(&decision).unwrap_or(Times { first_ms: now_ms, last_ms: now_ms, count: 0 });
+        let times = young.entry(decision).or_insert(known);
+        times.last_ms = now_ms;
+        times.count += 1;
+    }
+
+    fn all(&self) -> Vec<(Decision, Times)> {
+        let Generations { young, old } = &*self.0.lock();
+        let mut all: Vec<_> = young.iter().chain(old).map(|(decision, times)| (decision.clone(), *times)).collect();
+        all.sort_by_key(|(_, times)| std::cmp::Reverse(times.last_ms));
+        all
+    }
+}
+
+impl Iam {
+    /// Decides everything of late again, with the policies in force and with these changes: text by name, empty for a
+    /// policy that goes.
+    pub(crate) fn simulate(&self, changes: BTreeMap<String, String>) -> Result<Simulated, Error> {
+        if changes.is_empty() || changes.len() > MAX_CHANGES {
+            return Err(Error::Invalid(format!("name 1 to {MAX_CHANGES} policies that change")));
+        }
+        let now = self.0.policies()?;
+        let compiled = changes.into_iter().map(|(id, text)| {
+            let compiled = if text.is_empty() { None } else { Some(self.0.policies.compile_one(&id, &text)?) };
+            Ok((id, compiled))
+        });
+        let then = now.changed(&compiled.collect::<Result<_, Error>>()?)?;
+        let all = self.0.recent.all();
+        let mut simulated = Simulated {
+            decisions: u64::try_from(all.len()).unwrap_or(u64::MAX),
+            since_ms: all.iter().map(|(_, times)| times.first_ms).min().unwrap_or(0),
+            changed: Vec::new(),
+            total: 0,
+        };
+        for (decision, times) in all {
+            let (before, after) = self.0.decided(&decision, times.last_ms, [&now, &then])?;
+            if before.allowed == after.allowed {
+                continue;
+            }
+            simulated.total += 1;
+            if simulated.changed.len() < MAX_SHOWN {
+                let changed =
+                    Changed { decision, times: times.count, last_ms: times.last_ms, now: before, then: after };
+                simulated.changed.push(changed);
+            }
+        }
+        Ok(simulated)
+    }
+}
+
+impl Inner {
+    /// What two sets of policies say of a decision, whose caller holds what it holds now.
+    fn decided(
+        &self,
+        decision: &Decision,
+        time_ms: u64,
+        [one, other]: [&Policies; 2],
+    ) -> Result<(Verdict, Verdict), Error> {
+        let holdings = self.caller_holdings(&decision.principal)?;
+        let asked = self.asked(&decision.principal, &holdings, &decision.resource)?;
+        let circumstances = Circumstances { source: decision.source, time_ms };
+        let decide =
+            |policies: &Policies| policies.decide(asked.caller(), &decision.action, asked.target(), circumstances);
+        Ok((decide(one), decide(other)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(resource: &str) -> Decision {
+        let (action, resource) = ("kv.Read".to_owned(), resource.to_owned());
+        Decision { principal: Caller::Bootstrap, action, resource, source: None }
+    }
+
+    #[test]
+    fn decisions_are_counted_and_the_oldest_go() {
+        let recent = RecentDecisions::default();
+        for time_ms in [5, 7] {
+            recent.note(read("keys/0"), time_ms);
+        }
+        let [(decision, times)] = &recent.all()[..] else { panic!("one decision") };
+        assert_eq!((decision.resource.as_str(), times.first_ms, times.last_ms, times.count), ("keys/0", 5, 7, 2));
+        for number in 0..3 * REMEMBERED {
+            recent.note(read(&format!("keys/{number}")), 10);
+            // It is asked again and again, and stays.
+            recent.note(read("keys/mine"), 11);
+        }
+        let all = recent.all();
+        assert!(all.len() > REMEMBERED && all.len() <= 2 * REMEMBERED, "{}", all.len());
+        assert_eq!((all[0].0.resource.as_str(), all[0].1.count), ("keys/mine", 3 * REMEMBERED as u64));
+        assert!(all.iter().all(|(decision, _)| decision.resource != "keys/0"));
+    }
+}
