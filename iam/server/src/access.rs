@@ -26,9 +26,10 @@ pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Enrollment/ListEnrollments", READ),
 ];
 
-/// IAM's HTTP paths. The token endpoint authenticates its clients itself, as OAuth2 says.
+/// IAM's HTTP paths. The endpoints of OAuth2 authenticate their clients themselves, as it says.
 pub const ACCESS_HTTP: &[Rule] = &[
     Rule::new("/jwks.json", Access::Public),
     Rule::new("/.well-known/openid-configuration", Access::Public),
+    Rule::new("/oauth2/introspect", Access::Public),
     Rule::new("/oauth2/token", Access::Public),
 ];

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use holdfast_proto::iam::CreateCredentialRequest;
+use holdfast_proto::iam::{CreateCredentialRequest, SetPrincipalRequest};
 use http::{Request, StatusCode};
 use serde_json::Value;
 use support::{ISSUER, Plane, with};
@@ -24,9 +24,20 @@ async fn json(response: Response) -> Value {
 }
 
 async fn token(plane: &Plane, basic: Option<&str>, content: &str, body: &str) -> (StatusCode, Value) {
-    let mut request = Request::post("/oauth2/token").header("content-type", content);
-    if let Some(basic) = basic {
-        request = request.header("authorization", format!("Basic {}", STANDARD.encode(basic)));
+    let authorization = basic.map(|basic| format!("Basic {}", STANDARD.encode(basic)));
+    post(plane, "/oauth2/token", authorization.as_deref(), content, body).await
+}
+
+async fn post(
+    plane: &Plane,
+    path: &str,
+    authorization: Option<&str>,
+    content: &str,
+    body: &str,
+) -> (StatusCode, Value) {
+    let mut request = Request::post(path).header("content-type", content);
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
     }
     let response = plane.api().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
     assert!(response.status() != StatusCode::OK || response.headers()["cache-control"] == "no-store");
@@ -80,4 +91,46 @@ async fn access_keys_get_tokens() {
         let answer = token(&plane, basic, content, body).await;
         assert_eq!((answer.0, &answer.1["error"]), (status, &Value::from(word)), "{body}");
     }
+}
+
+/// RFC 7662; spec §3: "introspection (RFC 7662)".
+#[tokio::test]
+async fn a_service_asks_whether_a_token_is_good() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "reader").await;
+    let ci = plane.principal("service/ci", "").await;
+    let new = plane.credentials().create(with(&ci, CreateCredentialRequest::default())).await.unwrap().into_inner();
+    let basic =
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", new.credential.unwrap().access_key_id, new.secret)));
+    let bearer = format!("Bearer {ci}");
+    let ask = async |authorization: Option<&str>, body: &str| {
+        post(&plane, "/oauth2/introspect", authorization, FORM, body).await
+    };
+    let before = plane.iam.decisions().read(0, 10_000).unwrap().len();
+    for authorization in [&basic, &bearer] {
+        let (status, answer) = ask(Some(authorization), &format!("token={mira}&token_type_hint=access_token")).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!((&answer["active"], &answer["username"]), (&Value::from(true), &Value::from("user/mira")));
+        assert_eq!((&answer["iss"], &answer["roles"][0]), (&Value::from(ISSUER), &Value::from("reader")));
+        assert_eq!(answer["exp"].as_u64().unwrap() - answer["iat"].as_u64().unwrap(), 3600);
+    }
+    let after = plane.iam.decisions().read(0, 10_000).unwrap().len();
+    assert_eq!(after - before, 1, "a login with the secret is recorded, asking with a token is not");
+
+    let inactive = serde_json::json!({ "active": false });
+    let forged = format!("{}x", mira);
+    for token in ["nonsense", forged.as_str(), support::ADMIN_TOKEN] {
+        assert_eq!(ask(Some(&bearer), &format!("token={token}")).await, (StatusCode::OK, inactive.clone()));
+    }
+    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
+    plane.admin().set_principal(with(support::ADMIN_TOKEN, disable)).await.unwrap();
+    assert_eq!(ask(Some(&bearer), &format!("token={mira}")).await, (StatusCode::OK, inactive));
+
+    let own = format!("token={ci}");
+    for authorization in [None, Some("Bearer nonsense"), Some("Basic eDp5"), Some("Digest x")] {
+        let (status, answer) = ask(authorization, &own).await;
+        assert_eq!((status, &answer["error"]), (StatusCode::UNAUTHORIZED, &Value::from("invalid_client")));
+    }
+    let (status, answer) = ask(Some(&bearer), "hint=x").await;
+    assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &Value::from("invalid_request")));
 }

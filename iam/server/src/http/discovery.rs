@@ -30,15 +30,18 @@ pub(super) async fn jwks(State(iam): State<Iam>, headers: HeaderMap) -> Result<R
 /// OpenID Connect discovery.
 pub(super) async fn configuration(State(iam): State<Iam>) -> Response {
     let issuer = iam.0.settings.issuer.trim_end_matches('/');
+    let client_proofs = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let document = json!({
         "issuer": iam.0.settings.issuer,
         "jwks_uri": format!("{issuer}/jwks.json"),
         "token_endpoint": format!("{issuer}/oauth2/token"),
+        "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": ["token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["EdDSA", "ES256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_methods_supported": client_proofs,
+        "introspection_endpoint_auth_methods_supported": client_proofs,
         "token_endpoint_auth_signing_alg_values_supported": ["EdDSA", "ES256"],
         "claims_supported": ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "roles"],
     });

@@ -1,6 +1,8 @@
 //! OAuth2 and discovery: what any OIDC verifier and any OAuth2 client expects.
 
 mod discovery;
+mod introspect;
+mod oauth;
 mod token;
 
 use axum::{
@@ -15,13 +17,14 @@ use crate::Iam;
 const MAX_FORM: usize = 64 * 1024;
 
 impl Iam {
-    /// `/jwks.json`, `/.well-known/openid-configuration` and `/oauth2/token`. Their rules are
+    /// `/jwks.json`, `/.well-known/openid-configuration` and what is below `/oauth2`. Their rules are
     /// [`crate::ACCESS_HTTP`].
     pub fn http(&self) -> Router {
         Router::new()
             .route("/jwks.json", get(discovery::jwks))
             .route("/.well-known/openid-configuration", get(discovery::configuration))
             .route("/oauth2/token", post(token::token))
+            .route("/oauth2/introspect", post(introspect::introspect))
             .layer(DefaultBodyLimit::max(MAX_FORM))
             .with_state(self.clone())
     }

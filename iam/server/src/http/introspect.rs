@@ -1,0 +1,63 @@
+//! Whether a token is good (RFC 7662), for services that do not verify tokens themselves.
+
+use axum::{
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use iam_client::{Authority as _, Presented};
+use serde_json::{Value, json};
+
+use super::oauth::{Form, OauthError, authenticated, form, unkept};
+use crate::{Iam, recorder::Call};
+
+pub(super) async fn introspect(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
+    let call = Call::public(&parts.extensions);
+    let answered = async {
+        let form = form(&parts.headers, &body?)?;
+        known(&iam, &call, &parts.headers, &form).await?;
+        let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing"))?;
+        Ok::<_, OauthError>(unkept(&state(&iam, token)?))
+    };
+    answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// A client proves itself as for a token, or shows a token of its own, which costs no record in the decision log.
+async fn known(iam: &Iam, call: &Call, headers: &HeaderMap, form: &Form) -> Result<(), OauthError> {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match authorization.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            let presented = Presented {
+                bearer: Some(token.trim().to_owned()),
+                source: call.source,
+                request_id: call.request_id.clone(),
+                ..Presented::default()
+            };
+            iam.authenticate(presented).await.map_err(crate::Error::Refused)?;
+        }
+        _ => {
+            authenticated(iam, call, headers, form).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Of a token that is not good, nobody hears why.
+fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
+    let Some((verified, principal)) = iam.introspect(token)? else { return Ok(json!({ "active": false })) };
+    let claims = &verified.claims;
+    Ok(json!({
+        "active": true,
+        "token_type": "Bearer",
+        "username": principal.to_string(),
+        "iss": claims.iss,
+        "sub": claims.sub,
+        "aud": claims.aud,
+        "iat": claims.iat,
+        "nbf": claims.nbf,
+        "exp": claims.exp,
+        "jti": claims.jti,
+        "roles": claims.roles,
+    }))
+}
