@@ -160,6 +160,21 @@ impl Plane {
         server.wait_ready().map(drop)
     }
 
+    pub(crate) fn kill_all_and_start_again(&mut self) -> Result<()> {
+        self.cluster.servers_mut().iter_mut().try_for_each(Server::kill)?;
+        self.cluster.servers_mut().iter_mut().try_for_each(Server::start_again)?;
+        self.cluster.wait_ready()
+    }
+
+    /// Waits until the rotation is in `state` with `done` as its last stage.
+    pub(crate) fn rotation_reaches(&self, at: usize, state: &str, done: &str, within: Duration) -> Result<()> {
+        wait_until(within, &format!("the rotation to be {state} after {done}"), || {
+            let found = self.admin(at, "rotate status")?;
+            ensure!(found["trouble"] == "", "{found}");
+            Ok((found["state"] == state && found["done"] == done).then_some(()))
+        })
+    }
+
     /// Names of the published keys, as any verifier gets them.
     pub(crate) fn published(&self, at: usize) -> Result<Option<Vec<String>>> {
         let Some(curl) = client("curl")? else { return Ok(None) };

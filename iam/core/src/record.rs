@@ -8,6 +8,7 @@ use crate::{
     credential::{AccessKeyId, CredentialSet},
     enrol::JoinTokenRecord,
     policy::Role,
+    rotation::Job,
     seal::Sealed,
     signing::KeyRing,
 };
@@ -169,6 +170,7 @@ impl Record for Enrollment {}
 impl Record for RevokedToken {}
 impl Record for RevokedPrincipal {}
 impl Record for KeyRing {}
+impl Record for Job {}
 impl Record for CredentialSet {}
 impl Record for JoinTokenRecord {}
 impl Record for Sealed {
@@ -258,6 +260,11 @@ pub mod key {
 
     pub fn revoked_principal(id: &PrincipalId) -> Vec<u8> {
         format!("{REVOKED}principal/{id}").into_bytes()
+    }
+
+    /// The last job of this family.
+    pub fn rotation(family: &str) -> Vec<u8> {
+        format!("iam/rotation/{family}").into_bytes()
     }
 
     /// What the server `member` says that it enforces.

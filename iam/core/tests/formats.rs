@@ -11,7 +11,7 @@ use iam_core::{
         AccessKey, Authorities, Authority, AuthorityState, Binding, Bootstrap, Enrollment, Genesis, KeyGrant,
         Membership, Principal, Record, RevokedPrincipal, RevokedToken, StoredPolicy,
     },
-    rotation::{Evidence, Step, Terms, Waive, Windows},
+    rotation::{Evidence, Job, Stage, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
     signing::{Algorithm, KeyRing, PublicKey},
     verifier::{Acknowledged, Mark, Versions},
@@ -110,6 +110,12 @@ fn what_verifiers_say() {
     let signed_until_ms = BTreeMap::from([("k".to_owned(), 20)]);
     frozen("acknowledged", &Acknowledged { versions, at_ms: 21, signed_until_ms });
     frozen("mark", &Mark::default());
+}
+
+#[test]
+fn where_a_rotation_is() {
+    let job = Job::begin("j".into(), "k1".into(), "k2".into(), Stage::Purge, "user/mira".into(), 22);
+    frozen("rotation", &job.stuck("k2 is retired".into(), 23));
 }
 
 #[test]

@@ -151,9 +151,10 @@ impl Iam {
     }
 
     /// Brings identity into service and keeps it there until `stop`: looks whether this server still belongs and has a
-    /// quorum, closes connections whose callers may not go on, and says what is enforced here.
+    /// quorum, closes connections whose callers may not go on, says what is enforced here, and takes steps of rotations.
     pub async fn run(self, stop: Stop) {
-        tokio::join!(self.keep_doors(&stop), self.keep_sessions(stop.clone()), self.keep_acknowledged(&stop));
+        let (doors, sessions) = (self.keep_doors(&stop), self.keep_sessions(stop.clone()));
+        tokio::join!(doors, sessions, self.keep_acknowledged(&stop), self.keep_rotating(&stop));
     }
 
     /// Completes when the doors are open, or closed for good.

@@ -7,6 +7,7 @@
 //! - `genesis`: how the cluster's identity begins, and which servers do not belong.
 //! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
 //! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
+//! - `rotate`: rotations as jobs.
 //! - `verifiers`: what is enforced where, which rotations wait for.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
@@ -34,6 +35,7 @@ mod peers;
 mod policies;
 mod recorder;
 mod records;
+mod rotate;
 mod sessions;
 mod settings;
 mod signing;

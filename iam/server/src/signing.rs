@@ -45,10 +45,18 @@ pub(crate) struct Stepped {
     pub(crate) breaks: String,
 }
 
+/// A new key, and the change that adds it to the ring of this revision.
+pub(crate) struct Added {
+    pub(crate) kid: String,
+    pub(crate) ring: KeyRing,
+    pub(crate) revision: u64,
+    pub(crate) change: Change,
+}
+
 /// What a step is judged by.
 pub(crate) struct Judge {
     windows: Windows,
-    evidence: Evidence,
+    pub(crate) evidence: Evidence,
     now_ms: u64,
 }
 
@@ -99,26 +107,12 @@ impl Iam {
         new: NewKey,
         dry_run: bool,
     ) -> Result<(String, Versioned<KeyRing>), Error> {
-        let signing_key = match new {
-            NewKey::Generate(Algorithm::EdDsa) => SigningKey::from_seed(&Zeroizing::new(self.0.random()?))?,
-            NewKey::Generate(Algorithm::Es256) => {
-                SigningKey::from_pkcs8(PrivateKey::generate(KeyAlgorithm::P256)?.der())?
-            }
-            NewKey::Pem(pem) => SigningKey::from_pem(pem.as_bytes())?,
+        let added = self.0.new_signing_key(new)?;
+        let revision = match dry_run {
+            true => added.revision,
+            false => self.0.records.commit(by.origin(), added.change).await?,
         };
-        let kid = signing_key.public().kid()?;
-        let ring = self.0.key_ring()?;
-        let next = ring.value.add(signing_key.public().clone(), self.0.now_ms())?;
-        if dry_run {
-            return Ok((kid, Versioned { value: next, revision: ring.revision }));
-        }
-        let label = Label { kind: "signing-key", principal: PLANE, key: &kid };
-        let sealed = self.0.master.seal(label, signing_key.pkcs8(), self.0.random()?)?;
-        let change = Change::new("iam.SigningKeyAdd", format!("signing-key/{kid}"))
-            .replace(key::RING.to_vec(), ring.revision, &next)?
-            .create(key::sealed(label.kind, label.key), &sealed)?;
-        let revision = self.0.records.commit(by.origin(), change).await?;
-        Ok((kid, Versioned { value: next, revision }))
+        Ok((added.kid, Versioned { value: added.ring, revision }))
     }
 
     /// Takes `step` with the key `kid`. A step that is done already changes nothing. One that waits for words of
@@ -163,6 +157,24 @@ impl Iam {
 }
 
 impl Inner {
+    /// A pending key that nobody has seen yet.
+    pub(crate) fn new_signing_key(&self, new: NewKey) -> Result<Added, Error> {
+        let signing_key = match new {
+            NewKey::Generate(Algorithm::EdDsa) => SigningKey::from_seed(&Zeroizing::new(self.random()?))?,
+            NewKey::Generate(Algorithm::Es256) => SigningKey::from_pkcs8(PrivateKey::generate(KeyAlgorithm::P256)?.der())?,
+            NewKey::Pem(pem) => SigningKey::from_pem(pem.as_bytes())?,
+        };
+        let kid = signing_key.public().kid()?;
+        let Versioned { value, revision } = &*self.key_ring()?;
+        let ring = value.add(signing_key.public().clone(), self.now_ms())?;
+        let label = Label { kind: "signing-key", principal: PLANE, key: &kid };
+        let sealed = self.master.seal(label, signing_key.pkcs8(), self.random()?)?;
+        let change = Change::new("iam.SigningKeyAdd", format!("signing-key/{kid}"))
+            .replace(key::RING.to_vec(), *revision, &ring)?
+            .create(key::sealed(label.kind, label.key), &sealed)?;
+        Ok(Added { kid, ring, revision: *revision, change })
+    }
+
     /// What steps with the signing keys, which are at `version`, are judged by now.
     pub(crate) fn judge_keys(&self, version: u64) -> Result<Judge, Error> {
         let (windows, evidence) = (self.settings.key_windows(), self.key_evidence(version)?);
@@ -178,12 +190,17 @@ impl Judge {
 
 /// The change from `ring` to `next`, which is `ring` after `step`.
 pub(crate) fn key_change(ring: &Versioned<KeyRing>, next: &KeyRing, kid: &str, step: Step) -> Result<Change, Error> {
-    let action = match step {
+    let change = Change::new(step_action(step), format!("signing-key/{kid}"));
+    let change = change.replace(key::RING.to_vec(), ring.revision, next)?;
+    Ok(if step == Step::Purge { change.delete(key::sealed("signing-key", kid)) } else { change })
+}
+
+/// As the history names a step.
+pub(crate) fn step_action(step: Step) -> &'static str {
+    match step {
         Step::Activate => "iam.SigningKeyActivate",
         Step::Retire => "iam.SigningKeyRetire",
         Step::Purge => "iam.SigningKeyPurge",
         Step::Compromise => "iam.SigningKeyCompromise",
-    };
-    let change = Change::new(action, format!("signing-key/{kid}")).replace(key::RING.to_vec(), ring.revision, next)?;
-    Ok(if step == Step::Purge { change.delete(key::sealed("signing-key", kid)) } else { change })
+    }
 }

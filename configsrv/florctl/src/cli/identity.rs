@@ -36,6 +36,8 @@ pub(crate) enum Iam {
     /// The keys that sign tokens.
     #[command(subcommand)]
     Key(Key),
+    /// Replace the active signing key, stage by stage; the servers do it, each stage as soon as it is safe.
+    Rotate(Rotate),
     /// Who verifies, and how far each is with what is to be enforced.
     Verifiers,
     /// Tokens by which nodes enrol.
@@ -218,6 +220,38 @@ pub(crate) struct KeyStep {
     /// Wait for nothing. What that breaks is said; with --dry-run before it is done.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Rotate {
+    /// What is rotated.
+    #[arg(long, default_value = "signing-key", global = true)]
+    pub(crate) family: String,
+    /// Say what would happen when, who lags behind and how to undo each stage, and change nothing.
+    #[arg(long, conflicts_with = "until")]
+    pub(crate) plan: bool,
+    /// Pause after this stage: add, activate, retire or purge.
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) until: Option<String>,
+    #[command(subcommand)]
+    pub(crate) order: Option<RotateOrder>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RotateOrder {
+    /// Where the rotation is, what it waits for and what is left.
+    Status,
+    /// Take no further step until it is resumed.
+    Pause,
+    /// Go on.
+    Resume {
+        /// Pause after this stage: activate, retire or purge.
+        #[arg(long, value_name = "STAGE")]
+        until: Option<String>,
+    },
+    /// Turn round: the old one becomes active again, the new one is retired once what was made with it has ended.
+    Abort,
 }
 
 #[derive(Debug, Subcommand)]

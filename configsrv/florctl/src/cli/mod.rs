@@ -13,7 +13,7 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
-    identity::{Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Principal, Token},
+    identity::{Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Principal, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, Keys},
     store::{Backup, Restore},
 };

@@ -35,6 +35,17 @@ pub struct Acknowledgement {
 }
 
 impl Evidence {
+    /// Who is not known to enforce the present version, with the time of its last word.
+    pub fn behind(&self) -> Vec<(String, Option<u64>)> {
+        self.missing().map(Verifier::last_word).collect()
+    }
+
+    /// The server that made what lasts longest of the item `id`, and until when that lasts.
+    pub fn longest(&self, id: &str) -> Option<(String, u64)> {
+        let lasts = |server: &Verifier| Some((server.name.clone(), server.in_use_until_ms(id)?));
+        self.servers().filter_map(lasts).max_by_key(|(_, until_ms)| *until_ms)
+    }
+
     /// Those who are not known to enforce the present version.
     pub(super) fn missing(&self) -> impl Iterator<Item = &Verifier> {
         self.verifiers.iter().filter(|verifier| !self.enforced_by(verifier))
@@ -50,6 +61,10 @@ impl Evidence {
 }
 
 impl Verifier {
+    pub(super) fn last_word(&self) -> (String, Option<u64>) {
+        (self.name.clone(), self.acknowledged.as_ref().map(|acknowledged| acknowledged.at_ms))
+    }
+
     pub(super) fn in_use_until_ms(&self, id: &str) -> Option<u64> {
         self.acknowledged.as_ref().and_then(|acknowledged| acknowledged.in_use_until_ms.get(id).copied())
     }

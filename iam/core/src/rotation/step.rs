@@ -192,7 +192,7 @@ impl<T: Rotates> Item<T> {
         };
         let possible_ms = last_ms.map_or(superseded_ms, |last_ms| last_ms.saturating_add(windows.leeway_ms));
         let missing = terms.evidence.missing().filter(|verifier| verifier.part == Part::Server);
-        Guard { possible_ms, waiting_for: missing.map(last_word).collect() }
+        Guard { possible_ms, waiting_for: missing.map(Verifier::last_word).collect() }
     }
 
     fn broken(&self, guard: &Guard, terms: &Terms<'_>) -> String {
@@ -222,11 +222,7 @@ fn known(added_ms: u64, terms: &Terms<'_>) -> Guard {
         Part::Client => fetched_ms,
     };
     let possible_ms = terms.evidence.missing().map(bound).chain([silent]).max().unwrap_or(silent);
-    Guard { possible_ms, waiting_for: terms.evidence.missing().map(last_word).collect() }
-}
-
-fn last_word(verifier: &Verifier) -> (String, Option<u64>) {
-    (verifier.name.clone(), verifier.acknowledged.as_ref().map(|acknowledged| acknowledged.at_ms))
+    Guard { possible_ms, waiting_for: terms.evidence.behind() }
 }
 
 impl fmt::Display for Step {

@@ -17,7 +17,7 @@ use chainfire_client::memory::MemoryStore;
 use holdfast_proto::iam::{
     Binding, CreatePrincipalRequest, GrantRequest, IssueTokenRequest, admin_client::AdminClient,
     authz_client::AuthzClient, credentials_client::CredentialsClient, enrollment_client::EnrollmentClient,
-    tokens_client::TokensClient, verifiers_client::VerifiersClient,
+    rotation_client::RotationClient, tokens_client::TokensClient, verifiers_client::VerifiersClient,
 };
 use holdfast_rpc::Connection;
 use holdfast_service::Stop;
@@ -145,6 +145,10 @@ impl Plane {
 
     pub(crate) fn enrollment(&self) -> EnrollmentClient<Router> {
         EnrollmentClient::new(self.api())
+    }
+
+    pub(crate) fn rotation(&self) -> RotationClient<Router> {
+        RotationClient::new(self.api())
     }
 
     pub(crate) fn verifiers(&self) -> VerifiersClient<Router> {

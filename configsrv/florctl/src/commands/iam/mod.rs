@@ -3,6 +3,7 @@
 mod keys;
 mod policies;
 mod principals;
+mod rotations;
 mod secrets;
 mod verifiers;
 
@@ -41,6 +42,7 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Token(command) => secrets::token(command, channel, output).await?,
         Iam::Credential(command) => secrets::credential(command, channel, output).await?,
         Iam::JoinToken(command) => secrets::join_token(command, channel, output).await?,
+        Iam::Rotate(command) => rotations::run(command, channel, output).await?,
         Iam::Verifiers => verifiers::list(channel, output).await?,
         Iam::Key(command) => keys::run(command, channel, output).await?,
     }
