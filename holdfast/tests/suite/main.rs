@@ -45,6 +45,7 @@ mod reboots;
 mod refusals;
 mod requests;
 mod restart;
+mod revocation;
 mod rolling;
 mod rotation;
 mod strangers;

@@ -158,6 +158,12 @@ pub struct RevokedPrincipal {
     pub not_before_ms: u64,
 }
 
+/// Tokens that a signing key signed before this time are void.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedKey {
+    pub not_before_ms: u64,
+}
+
 impl Record for Genesis {}
 impl Record for Bootstrap {}
 impl Record for Principal {}
@@ -169,6 +175,7 @@ impl Record for Authorities {}
 impl Record for Enrollment {}
 impl Record for RevokedToken {}
 impl Record for RevokedPrincipal {}
+impl Record for RevokedKey {}
 impl Record for KeyRing {}
 impl Record for Job {}
 impl Record for CredentialSet {}
@@ -260,6 +267,10 @@ pub mod key {
 
     pub fn revoked_principal(id: &PrincipalId) -> Vec<u8> {
         format!("{REVOKED}principal/{id}").into_bytes()
+    }
+
+    pub fn revoked_key(kid: &str) -> Vec<u8> {
+        format!("{REVOKED}key/{kid}").into_bytes()
     }
 
     /// The last job of this family.

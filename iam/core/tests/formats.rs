@@ -9,7 +9,7 @@ use iam_core::{
     policy::Role,
     record::{
         AccessKey, Authorities, Authority, AuthorityState, Binding, Bootstrap, Enrollment, Genesis, KeyGrant,
-        Membership, Principal, Record, RevokedPrincipal, RevokedToken, StoredPolicy,
+        Membership, Principal, Record, RevokedKey, RevokedPrincipal, RevokedToken, StoredPolicy,
     },
     rotation::{Evidence, Job, Stage, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
@@ -110,6 +110,11 @@ fn what_verifiers_say() {
     let signed_until_ms = BTreeMap::from([("k".to_owned(), 20)]);
     frozen("acknowledged", &Acknowledged { versions, at_ms: 21, signed_until_ms });
     frozen("mark", &Mark::default());
+}
+
+#[test]
+fn what_a_key_signed_is_revoked() {
+    frozen("revoked-key", &RevokedKey { not_before_ms: 24 });
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
 //! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
 //! - `rotate`: rotations as jobs.
+//! - `receipts`: where a revocation counts.
 //! - `verifiers`: what is enforced where, which rotations wait for.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
@@ -33,6 +34,7 @@ mod issuer;
 mod metrics;
 mod peers;
 mod policies;
+mod receipts;
 mod recorder;
 mod records;
 mod rotate;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use iam_ca::{KeyAlgorithm, PrivateKey};
 use iam_client::Identity;
 use iam_core::{
-    record::key,
+    record::{RevokedKey, key},
     rotation::{Evidence, Step, StepError, Terms, Waive, Windows},
     seal::{Label, Sealed},
     signing::{Algorithm, JwkSet, KeyRing, SigningKey},
@@ -35,6 +35,8 @@ pub(crate) struct StepOptions {
     pub(crate) waive: Waive,
     /// Only say what would happen.
     pub(crate) dry_run: bool,
+    /// Revoke what the key signed, instead of waiting for its end.
+    pub(crate) revoke_population: bool,
     /// The ring's revision that the caller looked at.
     pub(crate) expected_revision: Option<u64>,
 }
@@ -124,6 +126,7 @@ impl Iam {
         step: Step,
         options: StepOptions,
     ) -> Result<Stepped, Error> {
+        let waive = if options.revoke_population { Waive::Everything } else { options.waive };
         let mut changes = self.0.records.store().changes();
         let patience = Instant::now() + PATIENCE;
         loop {
@@ -133,7 +136,7 @@ impl Iam {
                 return Err(Error::Conflict { found: Some(ring.revision) });
             }
             let judge = self.0.judge_keys(ring.revision)?;
-            let next = match ring.value.step(kid, step, &judge.terms(options.waive)) {
+            let next = match ring.value.step(kid, step, &judge.terms(waive)) {
                 // Purging what is gone is done already.
                 Err(StepError::NotFound { .. }) if step == Step::Purge => ring.value.clone(),
                 Err(StepError::NotYet(why)) if !why.waiting_for.is_empty() && Instant::now() < patience => {
@@ -143,12 +146,16 @@ impl Iam {
                 }
                 next => next?,
             };
-            let forced = ring.value.key(kid).filter(|_| options.waive == Waive::Everything);
+            let forced = ring.value.key(kid).filter(|_| waive == Waive::Everything);
             let breaks = forced.and_then(|key| key.breaks(&judge.terms(Waive::Nothing))).unwrap_or_default();
             let revision = if next == ring.value || options.dry_run {
                 ring.revision
             } else {
                 let change = key_change(&ring, &next, kid, step)?;
+                let change = match options.revoke_population {
+                    true => change.put(key::revoked_key(kid), &RevokedKey { not_before_ms: self.0.now_ms() })?,
+                    false => change,
+                };
                 self.0.records.commit(by.origin(), change).await?
             };
             return Ok(Stepped { ring: Versioned { value: next, revision }, breaks });
@@ -161,7 +168,9 @@ impl Inner {
     pub(crate) fn new_signing_key(&self, new: NewKey) -> Result<Added, Error> {
         let signing_key = match new {
             NewKey::Generate(Algorithm::EdDsa) => SigningKey::from_seed(&Zeroizing::new(self.random()?))?,
-            NewKey::Generate(Algorithm::Es256) => SigningKey::from_pkcs8(PrivateKey::generate(KeyAlgorithm::P256)?.der())?,
+            NewKey::Generate(Algorithm::Es256) => {
+                SigningKey::from_pkcs8(PrivateKey::generate(KeyAlgorithm::P256)?.der())?
+            }
             NewKey::Pem(pem) => SigningKey::from_pem(pem.as_bytes())?,
         };
         let kid = signing_key.public().kid()?;
@@ -192,7 +201,10 @@ impl Judge {
 pub(crate) fn key_change(ring: &Versioned<KeyRing>, next: &KeyRing, kid: &str, step: Step) -> Result<Change, Error> {
     let change = Change::new(step_action(step), format!("signing-key/{kid}"));
     let change = change.replace(key::RING.to_vec(), ring.revision, next)?;
-    Ok(if step == Step::Purge { change.delete(key::sealed("signing-key", kid)) } else { change })
+    Ok(match step {
+        Step::Purge => change.delete(key::sealed("signing-key", kid)).delete(key::revoked_key(kid)),
+        Step::Activate | Step::Retire | Step::Compromise => change,
+    })
 }
 
 /// As the history names a step.

@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use iam_client::{Identity, Refusal};
 use iam_core::{
     PrincipalId,
-    record::{RevokedPrincipal, RevokedToken, key},
-    signing::{Audience, Claims, LEEWAY_S, TokenFault, Verified, Verifier, issue},
+    record::{RevokedKey, RevokedPrincipal, RevokedToken, key},
+    signing::{Audience, Claims, KeyRing, LEEWAY_S, TokenFault, Verified, Verifier, issue},
 };
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
@@ -15,6 +15,7 @@ use ring::digest::{SHA256, digest};
 use crate::{
     Error, Iam,
     iam::Inner,
+    receipts::Receipt,
     recorder::{Call, Event},
     records::Change,
     settings::millis,
@@ -22,6 +23,8 @@ use crate::{
 
 /// Tokens whose signature was checked here.
 const MAX_VERIFIED: usize = 10_000;
+/// So long a caller may wait for the other servers.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Old revocations that one revocation cleans up.
 const SWEEP: usize = 64;
 
@@ -46,6 +49,8 @@ pub(crate) enum BearerFault {
 pub(crate) enum Revocation {
     Token(String),
     Principal(PrincipalId),
+    /// What a signing key signed.
+    Key(String),
 }
 
 /// Signatures that were found good, by the token's hash: checking one costs more than everything else. Whatever can
@@ -86,7 +91,7 @@ impl Inner {
         if verified.claims.exp.saturating_add(LEEWAY_S) <= self.now_ms() / 1000 {
             return Err(BearerFault::Token(TokenFault::Expired));
         }
-        match self.is_revoked(&verified.claims).map_err(BearerFault::Error)? {
+        match self.is_revoked(verified).map_err(BearerFault::Error)? {
             true => Err(BearerFault::Revoked),
             false => Ok(()),
         }
@@ -102,7 +107,12 @@ impl Inner {
         }
     }
 
-    fn is_revoked(&self, claims: &Claims) -> Result<bool, Error> {
+    fn is_revoked(&self, verified: &Verified) -> Result<bool, Error> {
+        let claims = &verified.claims;
+        let revoked = self.records.get::<RevokedKey>(&key::revoked_key(&verified.kid))?;
+        if revoked.is_some_and(|revoked| claims.iat <= revoked.value.not_before_ms / 1000) {
+            return Ok(true);
+        }
         let lineage = Some(&claims.lin).filter(|lin| **lin != claims.jti);
         for id in std::iter::once(&claims.jti).chain(lineage) {
             if !is_token_id(id) || self.records.exists(&key::revoked_token(id))? {
@@ -127,10 +137,10 @@ impl Inner {
         let now_s = self.now_ms() / 1000;
         let exp = parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs());
         let (signer, ring) = self.signer(exp * 1000)?;
-        let revoked = self.records.get::<RevokedPrincipal>(&key::revoked_principal(principal))?;
+        let not_before_ms = self.not_before_ms(principal, &ring.value)?;
         // Whole seconds cannot tell a new token from those that were revoked in the same second, so it counts as the
         // next one's; the leeway covers that.
-        let iat = revoked.map_or(now_s, |revoked| now_s.max(revoked.value.not_before_ms / 1000 + 1));
+        let iat = not_before_ms.map_or(now_s, |not_before_ms| now_s.max(not_before_ms / 1000 + 1));
         let jti = URL_SAFE_NO_PAD.encode(self.random::<16>()?);
         let claims = Claims {
             iss: self.settings.issuer.clone(),
@@ -149,6 +159,17 @@ impl Inner {
         self.record(call, event).await?;
         self.metrics.issued.inc();
         Ok(Issued { token, jti, expires_ms: claims.exp * 1000 })
+    }
+
+    /// Before when tokens of `principal` that the ring's active key signed are revoked.
+    fn not_before_ms(&self, principal: &PrincipalId, ring: &KeyRing) -> Result<Option<u64>, Error> {
+        let of_principal = self.records.get::<RevokedPrincipal>(&key::revoked_principal(principal))?;
+        let of_key = match ring.active() {
+            Some(active) => self.records.get::<RevokedKey>(&key::revoked_key(&active.id))?,
+            None => None,
+        };
+        let of_principal = of_principal.map(|revoked| revoked.value.not_before_ms);
+        Ok(of_principal.max(of_key.map(|revoked| revoked.value.not_before_ms)))
     }
 
     /// The life that a caller asked for, within the limits.
@@ -180,11 +201,15 @@ impl Iam {
     }
 
     /// Revokes the caller's own tokens, or for an admin anybody's, on every server, and the access keys that they made
-    /// for their own principal; returns the revision of the change.
-    pub(crate) async fn revoke(&self, by: &Identity, what: Revocation) -> Result<u64, Error> {
+    /// for their own principal; waits at most `wait` for all servers to enforce it.
+    pub(crate) async fn revoke(&self, by: &Identity, what: Revocation, wait: Duration) -> Result<Receipt, Error> {
+        if wait > LONGEST_WAIT {
+            return Err(Error::Invalid(format!("the wait is at most {} s", LONGEST_WAIT.as_secs())));
+        }
         let own = match &what {
             Revocation::Token(jti) => by.token_id.as_ref() == Some(jti),
             Revocation::Principal(principal) => by.principal.principal() == Some(principal),
+            Revocation::Key(_) => false,
         };
         if !own {
             self.0.authorize(by, "iam.Admin", "iam/tokens")?;
@@ -206,8 +231,20 @@ impl Iam {
                 let change = change.put(key::revoked_principal(principal), &revoked)?;
                 self.revoke_all_made(change, principal, now_ms)?
             }
+            Revocation::Key(kid) => {
+                let ring = self.0.key_ring()?;
+                ring.value.key(kid).ok_or_else(|| Error::NotFound(format!("signing key {kid}")))?;
+                Change::new("iam.TokenRevoke", format!("signing-key/{kid}"))
+                    .put(key::revoked_key(kid), &RevokedKey { not_before_ms: now_ms })?
+            }
         };
-        self.0.records.commit(by.origin(), self.sweep(change, now_ms)?).await
+        let revision = self.0.records.commit(by.origin(), self.sweep(change, now_ms)?).await?;
+        let worst_ms = now_ms + millis(self.0.settings.lifetimes.longest_token);
+        let ends_ms = match &what {
+            Revocation::Token(jti) => by.claims().filter(|own| own.jti == *jti).map(|own| own.exp * 1000),
+            Revocation::Principal(_) | Revocation::Key(_) => None,
+        };
+        self.0.receipt(revision, ends_ms.unwrap_or(worst_ms) + LEEWAY_S * 1000, wait).await
     }
 
     /// Takes along revocations of tokens that are expired anyway, so that their number stays bounded.

@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use holdfast_proto::iam::{
-    AcknowledgeRequest, CreatePrincipalRequest, ListVerifiersRequest, ListVerifiersResponse, SigningKeysResponse,
-    StepSigningKeyRequest, Versions,
+    AcknowledgeRequest, CreatePrincipalRequest, ListSigningKeysRequest, ListVerifiersRequest, ListVerifiersResponse,
+    RevokeTokenRequest, SigningKey, SigningKeysResponse, StepSigningKeyRequest, Versions, revoke_token_request::What,
 };
 use iam_server::{Doors, Iam, Settings};
 use support::{ADMIN_TOKEN, Environment, Plane, Running, open, with};
@@ -243,4 +243,62 @@ async fn a_compromised_key_is_void_at_once_and_stays_so() {
     assert!(plane.bearer(&token).await.is_err());
     let refused = activate(&plane, &old, How::Forced).await.unwrap_err();
     assert!(refused.message().contains("is compromised"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_revocation_says_who_enforces_it_and_for_how_long_others_matter() {
+    let (plane, _folder, [_second, third]) = three().await;
+    let now_s = plane.clock.now_ms.load(std::sync::atomic::Ordering::Relaxed) / 1000;
+    let token = plane.principal("user/mira", "").await;
+    let jti = plane.bearer(&token).await.unwrap().token_id.unwrap();
+    let revoke = async |token: &str, what, wait_s| {
+        let request = RevokeTokenRequest { what: Some(what), wait_s };
+        plane.tokens().revoke(with(token, request)).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(revoke(&token, What::Jti(jti.clone()), 31).await.unwrap_err().code(), Code::InvalidArgument);
+    let receipt = revoke(&token, What::Jti(jti), 20).await.unwrap();
+    assert_eq!((receipt.enforced, receipt.servers, receipt.stragglers.len()), (3, 3, 0));
+    assert_eq!((receipt.servers_until_ms, receipt.outside_until_ms), (0, (now_s + 3600 + 30) * 1000), "its own end");
+
+    third.1.end().await;
+    let before = plane.token("user/mira").await;
+    let receipt = revoke(ADMIN_TOKEN, What::Principal("user/mira".into()), 1).await.unwrap();
+    assert_eq!((receipt.enforced, receipt.servers, receipt.stragglers[0].verifier.as_str()), (2, 3, "server/s3"));
+    assert_eq!(receipt.servers_until_ms, (now_s + 300) * 1000, "then it is cut off");
+    assert_eq!(receipt.outside_until_ms, (now_s + 24 * 3600 + 30) * 1000);
+    assert!(plane.bearer(&before).await.is_err());
+}
+
+#[tokio::test]
+async fn what_a_key_signed_is_revoked_with_it_or_alone() {
+    let plane = Plane::start().await;
+    let (token, kid) = (plane.principal("user/mira", "").await, listed_keys(&plane).await[0].kid.clone());
+    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what), wait_s: 0 });
+    let unknown = plane.tokens().revoke(revoke(What::Kid("x".into()))).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    plane.tokens().revoke(revoke(What::Kid(kid.clone()))).await.unwrap();
+    assert!(plane.bearer(&token).await.is_err());
+    let later = plane.token("user/mira").await;
+    assert!(plane.bearer(&later).await.is_ok(), "signed after the revocation, in the same second");
+
+    let ring = activate(&plane, &add(&plane).await, How::Now).await.unwrap();
+    assert!(retire(&plane, &kid, How::InTime).await.is_err());
+    let request = StepSigningKeyRequest { kid: kid.clone(), revoke_population: true, ..Default::default() };
+    let early = plane.admin().activate_signing_key(with(ADMIN_TOKEN, request.clone())).await.unwrap_err();
+    assert_eq!(early.code(), Code::InvalidArgument);
+    let rehearsal = StepSigningKeyRequest { dry_run: true, ..request.clone() };
+    let would = plane.admin().retire_signing_key(with(ADMIN_TOKEN, rehearsal)).await.unwrap().into_inner();
+    assert!(would.breaks.starts_with("what was made with it is void at once"), "{}", would.breaks);
+    assert!(plane.bearer(&later).await.is_ok());
+    let retired = plane.admin().retire_signing_key(with(ADMIN_TOKEN, request)).await.unwrap().into_inner();
+    assert_eq!((retired.keys[0].state.as_str(), &retired.breaks), ("retired", &would.breaks));
+    assert!(plane.bearer(&later).await.is_err());
+    assert!(plane.bearer(&plane.token("user/mira").await).await.is_ok());
+    let signed_until_ms = listed_keys(&plane).await.iter().map(|key| key.signed_until_ms).collect::<Vec<_>>();
+    assert!(signed_until_ms[0] > 0 && signed_until_ms.len() == ring.keys.len());
+}
+
+async fn listed_keys(plane: &Plane) -> Vec<SigningKey> {
+    let request = with(ADMIN_TOKEN, ListSigningKeysRequest {});
+    plane.admin().list_signing_keys(request).await.unwrap().into_inner().keys
 }

@@ -90,7 +90,7 @@ async fn a_revoked_token_takes_its_connection_along() {
     assert!(open.is_known(Some(&token)).await);
     let jti = plane.bearer(&token).await.unwrap().token_id.unwrap();
     let what = Some(What::Jti(jti));
-    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what })).await.unwrap();
+    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what, wait_s: 0 })).await.unwrap();
     assert!(open.ends().await);
 }
 

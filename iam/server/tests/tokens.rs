@@ -63,7 +63,7 @@ async fn revocation_and_disabling_work_at_once() {
     let first = plane.principal("user/mira", "").await;
     let second = plane.token("user/mira").await;
     let jti = plane.bearer(&first).await.unwrap().token_id.unwrap();
-    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what) });
+    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what), wait_s: 0 });
     assert!(plane.tokens().revoke(revoke(What::Jti(jti))).await.unwrap().into_inner().revision > 0);
     assert_eq!(plane.bearer(&first).await.unwrap_err(), Refusal::Unauthenticated);
     assert!(plane.bearer(&second).await.is_ok());
@@ -93,7 +93,7 @@ async fn an_identity_ends_with_what_established_it() {
     assert_eq!((may(&by_key), may(&by_token)), (Err(Refusal::Unauthenticated), Ok(())));
     let later = plane.bearer(&plane.token("user/mira").await).await.unwrap();
     let jti = What::Jti(by_token.token_id.clone().unwrap());
-    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(jti) })).await.unwrap();
+    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(jti), wait_s: 0 })).await.unwrap();
     assert_eq!((may(&by_token), may(&later)), (Err(Refusal::Unauthenticated), Ok(())));
     let bootstrap = plane.bearer(ADMIN_TOKEN).await.unwrap();
     plane.advance(Duration::from_secs(3600 + 30));
@@ -117,7 +117,7 @@ async fn what_a_token_issued_to_itself_ends_with_it() {
     let grandchild = plane.tokens().issue(issue(&child.token, 60)).await.unwrap_err();
     assert_eq!(grandchild.code(), Code::PermissionDenied);
     let sibling = plane.token("user/mira").await;
-    let revoke = RevokeTokenRequest { what: Some(What::Jti(parents.jti.clone())) };
+    let revoke = RevokeTokenRequest { what: Some(What::Jti(parents.jti.clone())), wait_s: 0 };
     plane.tokens().revoke(with(ADMIN_TOKEN, revoke)).await.unwrap();
     assert_eq!(plane.bearer(&child.token).await.unwrap_err(), Refusal::Unauthenticated);
     assert!(plane.bearer(&sibling).await.is_ok());
@@ -147,7 +147,7 @@ async fn access_keys_end_with_the_token_that_made_them() {
     assert_eq!(stolen.code(), Code::PermissionDenied, "a token is no way to a secret that outlives it");
 
     let jti = plane.bearer(&first).await.unwrap().token_id.unwrap();
-    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what) });
+    let revoke = |what| with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(what), wait_s: 0 });
     plane.tokens().revoke(revoke(What::Jti(jti))).await.unwrap();
     assert_eq!((login(&granted).await, login(&by_first).await, login(&by_second).await), (true, false, true));
     plane.tokens().revoke(revoke(What::Principal("user/mira".into()))).await.unwrap();
@@ -160,13 +160,13 @@ async fn only_admins_revoke_what_is_not_theirs() {
     let (mira, noor) = (plane.principal("user/mira", "operator").await, plane.principal("user/noor", "").await);
     let jti = plane.bearer(&noor).await.unwrap().token_id.unwrap();
     for what in [What::Jti(jti.clone()), What::Principal("user/noor".into())] {
-        let request = with(&mira, RevokeTokenRequest { what: Some(what) });
+        let request = with(&mira, RevokeTokenRequest { what: Some(what), wait_s: 0 });
         assert_eq!(plane.tokens().revoke(request).await.unwrap_err().code(), Code::PermissionDenied);
     }
-    plane.tokens().revoke(with(&noor, RevokeTokenRequest { what: Some(What::Jti(jti)) })).await.unwrap();
+    plane.tokens().revoke(with(&noor, RevokeTokenRequest { what: Some(What::Jti(jti)), wait_s: 0 })).await.unwrap();
     assert!(plane.bearer(&noor).await.is_err());
     for what in [None, Some(What::Jti("../x".into())), Some(What::Principal("x".into()))] {
-        let request = with(ADMIN_TOKEN, RevokeTokenRequest { what });
+        let request = with(ADMIN_TOKEN, RevokeTokenRequest { what, wait_s: 0 });
         assert_eq!(plane.tokens().revoke(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
 }
@@ -264,7 +264,11 @@ async fn forgers_are_slowed_down_and_old_tokens_are_not() {
     let plane = Plane::start().await;
     let (token, old) = (plane.principal("user/mira", "reader").await, plane.token("user/mira").await);
     let jti = plane.bearer(&old).await.unwrap().token_id.unwrap();
-    plane.tokens().revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(What::Jti(jti)) })).await.unwrap();
+    plane
+        .tokens()
+        .revoke(with(ADMIN_TOKEN, RevokeTokenRequest { what: Some(What::Jti(jti)), wait_s: 0 }))
+        .await
+        .unwrap();
     let status =
         async |token: &str| plane.admin().status(with(token, StatusRequest {})).await.map_err(|error| error.code());
     for _ in 0..20 {

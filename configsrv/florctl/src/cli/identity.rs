@@ -143,14 +143,28 @@ pub(crate) enum Token {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Make one token useless, or all of a principal until now.
+    /// Make one token useless, or all of a principal or of a signing key until now, and say where that counts.
     Revoke {
-        /// The token's id.
-        #[arg(long, required_unless_present = "principal", conflicts_with = "principal", allow_hyphen_values = true)]
-        jti: Option<String>,
-        #[arg(long)]
-        principal: Option<String>,
+        #[command(flatten)]
+        what: Revoked,
+        /// So long to wait for all servers to enforce it, at most 30s.
+        #[arg(long, default_value = "5s")]
+        wait: Span,
     },
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Revoked {
+    /// The token's id.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) jti: Option<String>,
+    /// Whose tokens.
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    /// The key that signed them.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) kid: Option<String>,
 }
 
 /// Access keys.
@@ -202,7 +216,13 @@ pub(crate) enum Key {
         now: bool,
     },
     /// Stop accepting what this key signed.
-    Retire(KeyStep),
+    Retire {
+        #[command(flatten)]
+        key: KeyStep,
+        /// Revoke what it signed instead of waiting for its end.
+        #[arg(long)]
+        revoke_population: bool,
+    },
     /// Forget a retired key.
     Purge(KeyStep),
     /// Stop accepting what this key signed, at once and for good: somebody else may have it.

@@ -104,7 +104,12 @@ pub(super) fn signing_key(key: &Item<PublicKey>, terms: &Terms<'_>) -> wire::Sig
         superseded_ms: key.superseded_ms.unwrap_or_default(),
         retired_ms: key.retired_ms.unwrap_or_default(),
         next_step_ms: key.next_step_ms(terms).unwrap_or_default(),
+        signed_until_ms: terms.evidence.longest(&key.id).map_or(0, |(_, until_ms)| until_ms),
     }
+}
+
+pub(super) fn last_word((verifier, acknowledged_ms): (String, Option<u64>)) -> wire::LastWord {
+    wire::LastWord { verifier, acknowledged_ms: acknowledged_ms.unwrap_or_default() }
 }
 
 pub(super) fn credential(principal: &str, credential: Credential) -> wire::Credential {

@@ -41,14 +41,19 @@ pub(super) async fn step(
     step: Step,
 ) -> Result<Response<SigningKeysResponse>, Status> {
     let by = convert::caller(&request)?;
-    let StepSigningKeyRequest { kid, now, dry_run, expected_revision, force } = request.into_inner();
+    let StepSigningKeyRequest { kid, now, dry_run, expected_revision, force, revoke_population } = request.into_inner();
+    if revoke_population && step != Step::Retire {
+        return Err(Error::Invalid("what a key signed is revoked when it is retired".to_owned()).into());
+    }
     let expected_revision = Some(expected_revision).filter(|revision| *revision != 0);
     let waive = match (force, now) {
         (true, _) => Waive::Everything,
         (false, true) => Waive::Caches,
         (false, false) => Waive::Nothing,
     };
-    let stepped = iam.step_signing_key(&by, &kid, step, StepOptions { waive, dry_run, expected_revision }).await?;
+    let stepped = iam
+        .step_signing_key(&by, &kid, step, StepOptions { waive, dry_run, expected_revision, revoke_population })
+        .await?;
     answer(iam, kid, &stepped.ring, stepped.breaks)
 }
 

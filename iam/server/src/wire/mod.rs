@@ -13,8 +13,8 @@ mod verifiers;
 
 use holdfast_proto::iam::{
     admin_server::AdminServer, authz_server::AuthzServer, credentials_server::CredentialsServer,
-    enrollment_server::EnrollmentServer, policies_server::PoliciesServer, rotation_server::RotationServer, tokens_server::TokensServer,
-    verifiers_server::VerifiersServer,
+    enrollment_server::EnrollmentServer, policies_server::PoliciesServer, rotation_server::RotationServer,
+    tokens_server::TokensServer, verifiers_server::VerifiersServer,
 };
 use tonic::service::Routes;
 

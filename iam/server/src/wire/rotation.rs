@@ -1,6 +1,6 @@
 use holdfast_proto::iam::{
-    LastWord, PlanRotationRequest, PlanRotationResponse, PlannedStage, ResumeRotationRequest, RotationRequest,
-    RotationResponse, StartRotationRequest, rotation_server::Rotation,
+    PlanRotationRequest, PlanRotationResponse, PlannedStage, ResumeRotationRequest, RotationRequest, RotationResponse,
+    StartRotationRequest, rotation_server::Rotation,
 };
 use iam_core::rotation::{Planned, Stage, Step, Undo};
 use tonic::{Request, Response, Status, async_trait};
@@ -92,7 +92,7 @@ fn shown(family: String, plan: Plan) -> PlanRotationResponse {
         from: plan.from,
         to: plan.to.unwrap_or_default(),
         stages: plan.stages.into_iter().map(planned).collect(),
-        behind: plan.behind.into_iter().map(last_word).collect(),
+        behind: plan.behind.into_iter().map(convert::last_word).collect(),
         longest_of,
         longest_ms,
     }
@@ -108,12 +108,8 @@ fn planned(planned: Planned) -> PlannedStage {
         stage: planned.stage.to_string(),
         id: planned.id.unwrap_or_default(),
         possible_ms: planned.possible_ms,
-        waiting_for: planned.waiting_for.into_iter().map(last_word).collect(),
+        waiting_for: planned.waiting_for.into_iter().map(convert::last_word).collect(),
         undo_step,
         undo_id,
     }
-}
-
-fn last_word((verifier, acknowledged_ms): (String, Option<u64>)) -> LastWord {
-    LastWord { verifier, acknowledged_ms: acknowledged_ms.unwrap_or_default() }
 }

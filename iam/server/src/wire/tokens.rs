@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use holdfast_proto::iam::{
     IntrospectRequest, IntrospectResponse, IssueTokenRequest, IssueTokenResponse, RevokeTokenRequest,
     RevokeTokenResponse, revoke_token_request::What, tokens_server::Tokens,
@@ -37,12 +39,22 @@ impl Tokens for Iam {
 
     async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
         let by = convert::caller(&request)?;
-        let what = match request.into_inner().what {
+        let RevokeTokenRequest { what, wait_s } = request.into_inner();
+        let what = match what {
             Some(What::Jti(jti)) => Revocation::Token(jti),
             Some(What::Principal(principal)) => Revocation::Principal(principal.parse().map_err(Error::from)?),
-            None => return Err(Error::Invalid("name a token or a principal".to_owned()).into()),
+            Some(What::Kid(kid)) => Revocation::Key(kid),
+            None => return Err(Error::Invalid("name a token, a principal or a signing key".to_owned()).into()),
         };
-        let revision = self.revoke(&by, what).await?;
-        Ok(Response::new(RevokeTokenResponse { revision }))
+        let receipt = self.revoke(&by, what, Duration::from_secs(wait_s.into())).await?;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Response::new(RevokeTokenResponse {
+            revision: receipt.revision,
+            enforced: count(receipt.servers - receipt.stragglers.len()),
+            servers: count(receipt.servers),
+            stragglers: receipt.stragglers.into_iter().map(convert::last_word).collect(),
+            servers_until_ms: receipt.servers_until_ms.unwrap_or_default(),
+            outside_until_ms: receipt.outside_until_ms,
+        }))
     }
 }

@@ -20,7 +20,9 @@ pub(super) async fn run(command: Key, channel: Channel, output: Format) -> Resul
             client.add_signing_key(AddSigningKeyRequest { algorithm, pkcs8_pem: String::new(), dry_run }).await
         }
         Key::Activate { key, now } => client.activate_signing_key(StepSigningKeyRequest { now, ..step(key) }).await,
-        Key::Retire(key) => client.retire_signing_key(step(key)).await,
+        Key::Retire { key, revoke_population } => {
+            client.retire_signing_key(StepSigningKeyRequest { revoke_population, ..step(key) }).await
+        }
         Key::Purge(key) => client.purge_signing_key(step(key)).await,
         Key::Compromise(key) => client.compromise_signing_key(step(key)).await,
     };
@@ -32,7 +34,9 @@ impl Key {
         match self {
             Self::List => false,
             Self::Add { dry_run, .. } => *dry_run,
-            Self::Activate { key, .. } | Self::Retire(key) | Self::Purge(key) | Self::Compromise(key) => key.dry_run,
+            Self::Activate { key, .. } | Self::Retire { key, .. } | Self::Purge(key) | Self::Compromise(key) => {
+                key.dry_run
+            }
         }
     }
 }
@@ -49,6 +53,7 @@ fn show(answer: &SigningKeysResponse, rehearsed: bool, output: Format) -> Result
                 "added_ms": key.added_ms,
                 "activated_ms": key.activated_ms,
                 "next_step_ms": key.next_step_ms,
+                "signed_until_ms": key.signed_until_ms,
             })
         })
         .collect();
@@ -60,7 +65,7 @@ fn show(answer: &SigningKeysResponse, rehearsed: bool, output: Format) -> Result
         "dry_run": rehearsed,
     });
     output.print(&value, || {
-        let mut table = Table::new(&["KEY", "ALGORITHM", "STATE", "ADDED", "NEXT STEP FROM"]);
+        let mut table = Table::new(&["KEY", "ALGORITHM", "STATE", "ADDED", "NEXT STEP FROM", "TOKENS UNTIL"]);
         for key in &answer.keys {
             let marked = if key.kid == answer.kid { "*" } else { "" };
             table.row([
@@ -69,6 +74,7 @@ fn show(answer: &SigningKeysResponse, rehearsed: bool, output: Format) -> Result
                 key.state.clone(),
                 moment(Some(key.added_ms)),
                 moment(Some(key.next_step_ms)),
+                moment(Some(key.signed_until_ms)),
             ]);
         }
         let breaks = if answer.breaks.is_empty() { String::new() } else { format!("by force: {}\n", answer.breaks) };

@@ -1,6 +1,6 @@
 use holdfast_proto::iam::{
-    CreateCredentialRequest, CreateJoinTokenRequest, IssueTokenRequest, ListCredentialsRequest,
-    RevokeCredentialRequest, RevokeTokenRequest, credentials_client::CredentialsClient,
+    CreateCredentialRequest, CreateJoinTokenRequest, IssueTokenRequest, LastWord, ListCredentialsRequest,
+    RevokeCredentialRequest, RevokeTokenRequest, RevokeTokenResponse, credentials_client::CredentialsClient,
     enrollment_client::EnrollmentClient, revoke_token_request::What, tokens_client::TokensClient,
 };
 use serde_json::{Value, json};
@@ -23,16 +23,49 @@ pub(super) async fn token(command: Token, channel: Channel, output: Format) -> R
             // Alone on the standard output, so that a shell can take it.
             hand_over(&answer.token, "token", value, out.as_deref(), output, String::new)
         }
-        Token::Revoke { jti, principal } => {
-            let what = match (jti, principal) {
-                (Some(jti), _) => What::Jti(jti),
-                (None, Some(principal)) => What::Principal(principal),
-                (None, None) => return Err(Failure::usage("--jti or --principal says what to revoke")),
+        Token::Revoke { what, wait } => {
+            let what = match (what.jti, what.principal, what.kid) {
+                (Some(jti), ..) => What::Jti(jti),
+                (_, Some(principal), _) => What::Principal(principal),
+                (.., Some(kid)) => What::Kid(kid),
+                (None, None, None) => return Err(Failure::usage("--jti, --principal or --kid says what to revoke")),
             };
-            let answer = client.revoke(RevokeTokenRequest { what: Some(what) }).await.map_err(refused)?.into_inner();
-            output.print(&json!({ "revision": answer.revision }), || "revoked".to_owned())
+            let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+            let request = RevokeTokenRequest { what: Some(what), wait_s };
+            receipt(&client.revoke(request).await.map_err(refused)?.into_inner(), output)
         }
     }
+}
+
+fn receipt(receipt: &RevokeTokenResponse, output: Format) -> Result<(), Failure> {
+    let stragglers: Vec<Value> = receipt
+        .stragglers
+        .iter()
+        .map(|word| json!({ "verifier": word.verifier, "acknowledged_ms": word.acknowledged_ms }))
+        .collect();
+    let value = json!({
+        "revision": receipt.revision,
+        "enforced": receipt.enforced,
+        "servers": receipt.servers,
+        "stragglers": stragglers,
+        "servers_until_ms": receipt.servers_until_ms,
+        "outside_until_ms": receipt.outside_until_ms,
+    });
+    output.print(&value, || {
+        let late = |word: &LastWord| {
+            let (last, until) = (moment(Some(word.acknowledged_ms)), moment(Some(receipt.servers_until_ms)));
+            format!("not known of {} (last word {last}); cut off, it accepts until {until} at worst\n", word.verifier)
+        };
+        format!(
+            "revoked at revision {}: enforced by {} of {} servers\n{}verifiers that only look at signatures accept until \
+             {} at worst",
+            receipt.revision,
+            receipt.enforced,
+            receipt.servers,
+            receipt.stragglers.iter().map(late).collect::<String>(),
+            moment(Some(receipt.outside_until_ms)),
+        )
+    })
 }
 
 pub(super) async fn credential(command: Credential, channel: Channel, output: Format) -> Result<(), Failure> {
