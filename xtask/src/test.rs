@@ -34,6 +34,11 @@ pub(crate) fn steps(layout: &Layout, steps: &mut Steps, ready: bool, clients: Cl
         cargo.run()
     });
     if clients == Clients::Required {
+        steps.run_after(built, "fuzz", || {
+            // The tests run side by side, about a minute in all.
+            let cargo = Cargo::new(layout, "test").arguments(["--workspace", "--locked", "--test", "fuzz"]);
+            cargo.environment("HOLDFAST_FUZZ_S", "25").run()
+        });
         steps.run_after(built, "etcd-client's own tests", || etcd_client::run(layout));
     }
     steps.run_after(built, "proofs", || proofs::short(layout));
