@@ -34,5 +34,6 @@ pub const ACCESS_HTTP: &[Rule] = &[
     Rule::new("/jwks.json", Access::Public),
     Rule::new("/.well-known/openid-configuration", Access::Public),
     Rule::new("/oauth2/introspect", Access::Public),
+    Rule::new("/oauth2/revoke", Access::Public),
     Rule::new("/oauth2/token", Access::Public),
 ];

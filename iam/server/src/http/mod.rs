@@ -3,6 +3,7 @@
 mod discovery;
 mod introspect;
 mod oauth;
+mod revoke;
 mod token;
 
 use axum::{
@@ -25,6 +26,7 @@ impl Iam {
             .route("/.well-known/openid-configuration", get(discovery::configuration))
             .route("/oauth2/token", post(token::token))
             .route("/oauth2/introspect", post(introspect::introspect))
+            .route("/oauth2/revoke", post(revoke::revoke))
             .layer(DefaultBodyLimit::max(MAX_FORM))
             .with_state(self.clone())
     }
