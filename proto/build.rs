@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "holdfast/flaredb.proto",
     "holdfast/iam.proto",
     "holdfast/iam_rotation.proto",
+    "holdfast/iam_trust.proto",
     "holdfast/configsrv.proto",
 ];
 

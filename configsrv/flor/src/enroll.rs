@@ -6,6 +6,7 @@ use holdfast_proto::iam::{EnrollRequest, EnrollResponse, enrollment_client::Enro
 use iam_ca::{KeyAlgorithm, PrivateKey};
 use rcgen::KeyPair;
 use ring::digest::{SHA256, digest};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Serialize;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
@@ -18,6 +19,7 @@ use crate::{
     disk::{Attributes, Disk, RealDisk, erase, save},
     home::{Home, Layout},
     server::{connect, refused},
+    trust::Trust,
 };
 
 /// What a join token says about the cluster: whose token it is, and by which key its authority is known.
@@ -142,11 +144,12 @@ fn write(
 ) -> Result<(), Error> {
     let leaf = cluster.node.as_str();
     let chain: String = answer.certificate_chain.iter().map(|der| pem(der)).collect();
-    let mut authorities: String = answer.ca_bundle.iter().map(|der| pem(der)).collect();
-    authorities.push_str(servers_ca.unwrap_or_default());
+    let given = CertificateDer::pem_slice_iter(servers_ca.unwrap_or_default().as_bytes()).collect::<Result<_, _>>();
+    let given = given.map_err(|_| Error::Usage("the servers' authority is not PEM".into()))?;
+    let bundle: Vec<_> = answer.ca_bundle.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
     put(&layout.key(leaf), key.serialize_pem().as_bytes(), Attributes::PRIVATE)?;
     put(&layout.certificate(leaf), chain.as_bytes(), Attributes::PUBLIC)?;
-    put(&layout.authorities(), authorities.as_bytes(), Attributes::PUBLIC)?;
+    Trust::enrolled(&bundle, given).save(&Trust::load(&RealDisk, layout)?, &RealDisk, layout)?;
     // Last: with it the enrolment is complete.
     cluster.save(&RealDisk, layout)
 }

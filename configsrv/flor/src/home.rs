@@ -100,6 +100,11 @@ impl Layout {
         self.folder.join("ca.crt")
     }
 
+    /// Those of them that came with the servers' bundle.
+    pub(crate) fn brought(&self) -> PathBuf {
+        self.folder.join("bundle.crt")
+    }
+
     pub(crate) fn certificate(&self, leaf: &str) -> PathBuf {
         self.folder.join("certs").join(format!("{leaf}.crt"))
     }

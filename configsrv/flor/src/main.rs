@@ -23,6 +23,7 @@ mod outcome;
 mod renewal;
 mod server;
 mod store;
+mod trust;
 mod verify;
 
 use std::{

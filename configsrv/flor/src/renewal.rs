@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use configsrv_fleet::pki::Certificate;
 use holdfast_proto::iam::EnrollResponse;
 use holdfast_service::Stop;
@@ -18,6 +19,7 @@ use crate::{
     disk::{Attributes, RealDisk, save},
     home::Layout,
     server::{Credentials, HttpServer},
+    trust::Trust,
 };
 
 /// How often the certificate is looked at, however long it is still good: somebody may enrol again, and a machine that
@@ -74,17 +76,37 @@ impl Renewal {
         // The key stays: then the certificate is the only file to replace, and there is no moment without a pair.
         let key = KeyPair::try_from(identity.key()).map_err(|error| Error::Unexpected(error.to_string()))?;
         let answer = self.server.renew(certificate::request(&key)?).await.map_err(|error| over(&leaf, error))?;
-        let renewed = check(&answer, &leaf, credentials.roots())?;
-        let chain: Vec<CertificateDer<'static>> =
-            answer.certificate_chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        let before = Trust::load(&RealDisk, &self.layout)?;
+        let bundle = self.believed_bundle(&answer, &before);
+        let during = before.with(&bundle);
+        let renewed = check(&answer, &leaf, &during.roots)?;
+        let chain = certificates(&answer.certificate_chain);
         let pem: String = chain.iter().map(|der| certificate::pem(der)).collect();
         // Used once before it takes the place of one that works.
-        self.server.try_out(credentials.with_chain(chain)).await?;
+        self.server.try_out(credentials.with(chain, during.roots.clone())).await?;
+        // The authorities first: there is no moment with a certificate whose authority this node does not know.
+        during.save(&before, &RealDisk, &self.layout)?;
         let path = self.layout.certificate(self.cluster.node.as_str());
         save(&RealDisk, &path, pem.as_bytes(), Attributes::PUBLIC).map_err(|error| Error::file(&path, &error))?;
+        if !bundle.is_empty() {
+            during.without_dropped(&bundle).save(&during, &RealDisk, &self.layout)?;
+        }
         tracing::info!(serial = renewed.serial, good_until = %renewed.not_after, "this node's certificate is renewed");
         Ok(until_due(&renewed, now_s()).clamp(PAUSE, LOOK))
     }
+
+    /// The authorities that came with an answer, if they are to be believed: who reaches a server without TLS does not
+    /// know who answered.
+    fn believed_bundle(&self, answer: &EnrollResponse, before: &Trust) -> Vec<CertificateDer<'static>> {
+        let secure = self.cluster.api.iter().all(|url| url.starts_with("https://"));
+        let bundle = certificates(&answer.ca_bundle);
+        let chain: Vec<&[u8]> = answer.certificate_chain.iter().map(AsRef::as_ref).collect();
+        if secure && before.believes(&bundle, &chain) { bundle } else { Vec::new() }
+    }
+}
+
+fn certificates(list: &[Bytes]) -> Vec<CertificateDer<'static>> {
+    list.iter().map(|der| CertificateDer::from(der.to_vec())).collect()
 }
 
 /// The new certificate, if it says the same of the same key, and no shorter, and an authority says so that this node trusts.

@@ -18,7 +18,10 @@ use std::{
 use axum::{Router, body::Body};
 use chainfire_client::memory::MemoryStore;
 use configsrv_server::{ConfigService, Settings, router};
-use holdfast_proto::iam::{CreateJoinTokenRequest, enrollment_client::EnrollmentClient};
+use holdfast_proto::iam::{
+    AddRootRequest, CreateJoinTokenRequest, ListRootsRequest, StepRootRequest, enrollment_client::EnrollmentClient,
+    trust_client::TrustClient,
+};
 use holdfast_rpc::{ClientAuth, Limits, ServerTls, TlsFiles};
 use holdfast_service::Stop;
 use http::{Request, StatusCode, header};
@@ -95,8 +98,7 @@ impl Plane {
     }
 
     async fn join_token(&self) -> String {
-        let mut request = tonic::Request::new(CreateJoinTokenRequest { node: "pier2".into(), ttl_s: 600 });
-        request.metadata_mut().insert("authorization", format!("Bearer {ADMIN}").parse().unwrap());
+        let request = by_admin(CreateJoinTokenRequest { node: "pier2".into(), ttl_s: 600 });
         let answer = EnrollmentClient::new(self.app.clone()).create_join_token(request).await.unwrap();
         answer.into_inner().join_token
     }
@@ -295,6 +297,39 @@ async fn the_daemon_renews_the_certificate_in_time() {
     plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
     exits(&machine.flor(&["sync"]).await, 0);
     exits(&machine.flor(&["sync", "--confirm"]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authorities_come_and_go_with_the_servers() {
+    let plane = Plane::open("https", Duration::from_secs(120)).await;
+    let machine = Machine::new();
+    exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
+    let read = |name: &str| fs::read_to_string(machine.cluster(name)).unwrap();
+    let authorities = || (read("ca.crt").matches("BEGIN").count(), read("bundle.crt").matches("BEGIN").count());
+    assert_eq!(authorities(), (2, 1), "the servers' TLS has another");
+    let mut trust = TrustClient::new(plane.app.clone());
+    let first = trust.list(by_admin(ListRootsRequest {})).await.unwrap().into_inner().roots.remove(0).id;
+    let second = trust.add_root(by_admin(AddRootRequest::default())).await.unwrap().into_inner().id;
+    let step = |id: &str| by_admin(StepRootRequest { id: id.to_owned(), force: true, ..StepRootRequest::default() });
+    trust.activate(step(&second)).await.unwrap();
+
+    let certificate = read("certs/pier2.crt");
+    let mut daemon = machine.daemon().await;
+    machine.until("the new authority", |_| authorities() == (3, 2) && read("certs/pier2.crt") != certificate).await;
+    daemon.kill().await.unwrap();
+    trust.remove(step(&first)).await.unwrap();
+    let _daemon = machine.daemon().await;
+    machine.until("the old authority to go", |_| authorities() == (2, 1)).await;
+
+    let signer = Signer::new("primary");
+    plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
+    exits(&machine.flor(&["sync"]).await, 0);
+}
+
+fn by_admin<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {ADMIN}").parse().unwrap());
+    request
 }
 
 #[tokio::test(flavor = "multi_thread")]

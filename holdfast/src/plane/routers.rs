@@ -34,6 +34,7 @@ const SERVED: &[&str] = &[
     "iam.v1.Enrollment",
     "iam.v1.Rotation",
     "iam.v1.Tokens",
+    "iam.v1.Trust",
     "iam.v1.Policies",
     "iam.v1.Verifiers",
     "grpc.health.v1.Health",

@@ -1,12 +1,14 @@
 //! Certificate authorities, requests and chains, pure: time and serial numbers are arguments.
 //!
 //! - [`Authority`]: signs intermediates and leaves. Both the operator's offline root and the servers' authority are one.
+//! - [`Anchor`]: what is to be known of a root that is trusted.
 //! - [`CertificateRequest`]: what somebody wants certified.
 //! - [`verify`]: whether a chain leads to a trusted root, and what its leaf says. [`leads_to`] is the part of it that a
 //!   machine can do whose clock may be wrong.
 //!
 //! The one randomness that is not an argument is that of new keys, which is ring's.
 
+mod anchor;
 mod authority;
 mod chain;
 mod constraints;
@@ -14,6 +16,7 @@ mod key;
 mod pem;
 mod request;
 
+pub use anchor::Anchor;
 pub use authority::{Authority, AuthorityError, Leaf, Root, Signed, Usage, Validity, certificate_id};
 pub use chain::{Certified, ChainFault, MAX_INTERMEDIATES, leads_to, verify};
 pub use key::{KeyAlgorithm, PrivateKey};

@@ -94,9 +94,6 @@ where
             let mut response = match shared.admit(admission).await {
                 Ok(identity) => {
                     if let Some(identity) = identity {
-                        if let Some(standing) = request.extensions().get::<Standing>() {
-                            shared.authority.admitted(&identity, standing);
-                        }
                         request.extensions_mut().insert(identity);
                     }
                     inner.call(request).await?.map(Either::Right)
@@ -120,6 +117,7 @@ struct Admission {
     path: String,
     access: Option<Access>,
     presented: Result<Presented, Refusal>,
+    standing: Option<Standing>,
 }
 
 impl Shared {
@@ -132,7 +130,8 @@ impl Shared {
         let access = if path::is_plain(path) { self.table.access(path) } else { None };
         let connection = request.extensions().get::<Connection>();
         let presented = Presented::read(request.headers(), connection, request_id.to_owned());
-        Admission { path: path.to_owned(), access, presented }
+        let standing = request.extensions().get::<Standing>().cloned();
+        Admission { path: path.to_owned(), access, presented, standing }
     }
 
     /// The caller's identity; none where anybody may pass.
@@ -141,6 +140,10 @@ impl Shared {
             return Ok(None);
         }
         let identity = self.authority.authenticate(admission.presented?).await?;
+        // Whatever the caller may do: the connection is its own.
+        if let Some(standing) = &admission.standing {
+            self.authority.admitted(&identity, standing);
+        }
         match admission.access {
             None => {
                 // The authority is asked so that the denial is recorded. Without a rule nobody passes, not even an admin.

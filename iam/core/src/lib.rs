@@ -8,6 +8,7 @@
 //! - [`policy`]: roles compiled to Cedar policies, decisions, rights on key ranges.
 //! - [`credential`]: access keys and their overlap rule.
 //! - [`enrol`]: join tokens, and whom certificates name.
+//! - [`trust`]: authorities that are trusted, certificates that are denied.
 //! - [`verifier`]: what servers and other verifiers say that they enforce.
 //!
 //! The one randomness that is not an argument is ring's own nonce for ECDSA signatures.
@@ -22,6 +23,7 @@ pub mod seal;
 pub mod secret;
 pub mod signing;
 pub mod startup;
+pub mod trust;
 pub mod verifier;
 
 pub use principal::{Kind, NameError, PrincipalId, Subject, TrustDomain, check_name};

@@ -106,32 +106,6 @@ pub struct StoredPolicy {
     pub changed_by: String,
 }
 
-/// The certificate authorities that this plane trusts for clients.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authorities {
-    pub authorities: Vec<Authority>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authority {
-    /// SHA-256 of the public key (SubjectPublicKeyInfo), hex.
-    pub id: String,
-    /// Base64 DER.
-    pub certificate: String,
-    pub state: AuthorityState,
-    pub created_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthorityState {
-    /// Issues, and is trusted.
-    Trusted,
-    /// Is trusted, and issues no more.
-    Overlap,
-    Removed,
-}
-
 /// A certificate that was issued to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrollment {
@@ -171,7 +145,6 @@ impl Record for Membership {}
 impl Record for Binding {}
 impl Record for StoredPolicy {}
 impl Record for AccessKey {}
-impl Record for Authorities {}
 impl Record for Enrollment {}
 impl Record for RevokedToken {}
 impl Record for RevokedPrincipal {}
@@ -196,6 +169,7 @@ pub mod key {
     pub const BINDINGS: &str = "iam/binding/";
     pub const ENROLLMENTS: &str = "iam/enrollment/";
     pub const REVOKED: &str = "iam/revoked/";
+    pub const DENIED: &str = "iam/denied/";
     pub const REVOKED_TOKENS: &str = "iam/revoked/token/";
     pub const JOIN_TOKENS: &str = "iam/join-token/";
     pub const MEMBERS: &str = "iam/member/";
@@ -259,6 +233,10 @@ pub mod key {
 
     pub fn enrollment(node: &PrincipalId, serial: &str) -> Vec<u8> {
         format!("{ENROLLMENTS}{node}/{serial}").into_bytes()
+    }
+
+    pub fn denied(serial: &str) -> Vec<u8> {
+        format!("{DENIED}{serial}").into_bytes()
     }
 
     pub fn revoked_token(jti: &str) -> Vec<u8> {

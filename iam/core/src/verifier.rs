@@ -26,6 +26,9 @@ pub struct Acknowledged {
     /// For each signing key, the end of the last token that this server signed with it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signed_until_ms: BTreeMap<String, u64>,
+    /// Connections that this server closed so far because their callers may not go on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub closed: u64,
 }
 
 /// Lies beside records of one kind; its revision is that of the last change of any of them.
@@ -40,6 +43,11 @@ impl Versions {
             && self.policy >= other.policy
             && self.revocations >= other.revocations
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 impl Record for Acknowledged {}

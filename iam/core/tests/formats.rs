@@ -8,12 +8,13 @@ use iam_core::{
     enrol::{JoinTokenRecord, Redemption},
     policy::Role,
     record::{
-        AccessKey, Authorities, Authority, AuthorityState, Binding, Bootstrap, Enrollment, Genesis, KeyGrant,
-        Membership, Principal, Record, RevokedKey, RevokedPrincipal, RevokedToken, StoredPolicy,
+        AccessKey, Binding, Bootstrap, Enrollment, Genesis, KeyGrant, Membership, Principal, Record, RevokedKey,
+        RevokedPrincipal, RevokedToken, StoredPolicy,
     },
-    rotation::{Evidence, Job, Stage, Step, Terms, Waive, Windows},
+    rotation::{Evidence, Job, Set, Stage, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
     signing::{Algorithm, KeyRing, PublicKey},
+    trust::{Authorities, Denied, Root},
     verifier::{Acknowledged, Mark, Versions},
 };
 
@@ -68,17 +69,7 @@ fn every_record_of_the_first_release() {
     frozen("access-key", &AccessKey { principal: user });
     let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
     frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());
-    frozen(
-        "authorities",
-        &Authorities {
-            authorities: vec![Authority {
-                id: "cc".into(),
-                certificate: "MAA=".into(),
-                state: AuthorityState::Trusted,
-                created_ms: 7,
-            }],
-        },
-    );
+    frozen("authorities", &Authorities { roots: Set::genesis("cc".into(), Root { certificate: "MAA=".into() }, 7) });
     frozen(
         "enrollment",
         &Enrollment {
@@ -108,7 +99,11 @@ fn every_record_of_the_first_release() {
 fn what_verifiers_say() {
     let versions = Versions { keys: 16, trust: 17, policy: 18, revocations: 19 };
     let signed_until_ms = BTreeMap::from([("k".to_owned(), 20)]);
-    frozen("acknowledged", &Acknowledged { versions, at_ms: 21, signed_until_ms });
+    frozen("acknowledged", &Acknowledged { versions, at_ms: 21, signed_until_ms, closed: 0 });
+    frozen(
+        "denied",
+        &Denied { serial: "7a".into(), reason: "stolen".into(), denied_ms: 22, denied_by: "user/mira".into() },
+    );
     frozen("mark", &Mark::default());
 }
 

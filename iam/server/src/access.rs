@@ -22,6 +22,10 @@ pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Rotation/Status", READ),
     Rule::new("/iam.v1.Verifiers/List", READ),
     Rule::new("/iam.v1.Verifiers/Acknowledge", Access::Authenticated),
+    Rule::new("/iam.v1.Trust/*", ADMIN),
+    Rule::new("/iam.v1.Trust/List", READ),
+    Rule::new("/iam.v1.Trust/ListDenied", READ),
+    Rule::new("/iam.v1.Trust/Check", READ),
     Rule::new("/iam.v1.Enrollment/CreateJoinToken", Access::Authenticated),
     // The join token in the request is the credential.
     Rule::new("/iam.v1.Enrollment/Enroll", Access::Public),
@@ -35,5 +39,6 @@ pub const ACCESS_HTTP: &[Rule] = &[
     Rule::new("/.well-known/openid-configuration", Access::Public),
     Rule::new("/oauth2/introspect", Access::Public),
     Rule::new("/oauth2/revoke", Access::Public),
+    Rule::new("/spiffe/bundle", Access::Public),
     Rule::new("/oauth2/token", Access::Public),
 ];

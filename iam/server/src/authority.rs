@@ -3,14 +3,13 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_keyspace::KeyRange;
 use holdfast_rpc::Standing;
 use iam_client::{
     Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal, StillHolds,
 };
-use iam_core::{PrincipalId, enrol::Peer, record::AuthorityState};
+use iam_core::{PrincipalId, enrol::Peer};
 use secrecy::ExposeSecret as _;
 
 use crate::{
@@ -262,14 +261,6 @@ impl Inner {
             self.record_denial(&call, AUTHENTICATE, "iam/certificates", &fault.to_string());
             Refusal::Unauthenticated
         })
-    }
-
-    /// The certificates of all authorities that are trusted now, DER.
-    pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let trust = self.trust()?;
-        let trusted = trust.value.authorities.iter().filter(|authority| authority.state != AuthorityState::Removed);
-        let der = trusted.map(|authority| STANDARD.decode(&authority.certificate));
-        der.collect::<Result<_, _>>().map_err(|error| Error::Corrupt(format!("an authority's certificate: {error}")))
     }
 
     /// The identity of a stored principal, if it may act.

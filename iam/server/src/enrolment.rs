@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
-use iam_ca::{CertificateRequest, Signed, certificates_pem};
+use iam_ca::{CertificateRequest, Signed};
 use iam_client::{Evidence, Identity, Refusal};
 use iam_core::{
     Kind, PrincipalId,
@@ -57,7 +57,7 @@ impl Iam {
             _ => return Err(Error::Invalid(format!("a join token lives at most {} s", MAX_TTL_MS / 1000))),
         };
         let authority = self.0.issuing_authority()?;
-        let hash = hex::decode(&authority.id).ok().and_then(|hash| hash.try_into().ok());
+        let hash = hex::decode(&authority).ok().and_then(|hash| hash.try_into().ok());
         let hash = hash.ok_or_else(|| Error::Corrupt("an authority's id is no hash".to_owned()))?;
         let token =
             JoinToken::new(node.clone(), hash, Zeroizing::new(self.0.random()?)).map_err(|_| Error::JoinToken)?;
@@ -121,10 +121,11 @@ impl Iam {
                 resource: node.to_string(),
             }));
         }
-        let issued = self.0.certify(node, &request)?;
+        let (issued, trust) = self.0.certify(node, &request)?;
         let enrollment = enrollment(node, &request, &issued, now_ms, None);
         let mut change = Change::new("iam.CertificateRenew", node.to_string())
             .expect(key::principal(node), Expect::Present)
+            .expect(key::AUTHORITIES.to_vec(), Expect::Revision(trust))
             .put(key::enrollment(node, &issued.serial), &enrollment)?;
         let prefix = format!("{}{node}/", key::ENROLLMENTS);
         for old in self.0.records.list::<Enrollment>(prefix.as_bytes(), None, SWEEP)?.values {
@@ -168,7 +169,7 @@ impl Inner {
     ) -> Result<Certified, Error> {
         let node = &stored.value.node;
         let now_ms = self.now_ms();
-        let issued = self.certify(node, request)?;
+        let (issued, trust) = self.certify(node, request)?;
         let redeemed = Redemption {
             key_sha256: request.key_sha256.clone(),
             at_ms: now_ms,
@@ -180,6 +181,7 @@ impl Inner {
                 key::enrollment(node, &issued.serial),
                 &enrollment(node, request, &issued, now_ms, Some(id.to_owned())),
             )?;
+        let change = change.expect(key::AUTHORITIES.to_vec(), Expect::Revision(trust));
         let at = key::principal(node);
         let change = match self.records.get::<Principal>(&at)? {
             // A disabled node stays out, whoever still has a join token for it.
@@ -213,11 +215,6 @@ impl Inner {
     fn certified(&self, node: &PrincipalId, leaf: Vec<u8>, expires_ms: u64) -> Result<Certified, Error> {
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
         Ok(Certified { chain: vec![leaf], bundle: self.roots()?, spiffe_id, expires_ms })
-    }
-
-    /// The trusted roots as PEM.
-    pub(crate) fn trust_pem(&self) -> Result<String, Error> {
-        Ok(certificates_pem(self.roots()?.iter().map(Vec::as_slice)))
     }
 }
 

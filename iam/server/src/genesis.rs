@@ -7,9 +7,11 @@ use chainfire_core::Origin;
 use holdfast_format::{decode, encode, kind};
 use holdfast_service::Stop;
 use iam_core::{
-    record::{Authorities, Authority, AuthorityState, Bootstrap, Genesis, key},
+    record::{Bootstrap, Genesis, key},
+    rotation::Set,
     seal::Label,
     signing::KeyRing,
+    trust::{Authorities, Root},
 };
 use secrecy::ExposeSecret as _;
 use tokio::time::{sleep, timeout};
@@ -141,14 +143,8 @@ impl Inner {
             admin_token_tag: self.master.tag(ADMIN_TOKEN, self.admin_token.expose_secret().as_bytes()),
             first_kid: first_kid.clone(),
         };
-        let authorities = Authorities {
-            authorities: vec![Authority {
-                id: authority.id(),
-                certificate: STANDARD.encode(authority.der()),
-                state: AuthorityState::Trusted,
-                created_ms: now_ms,
-            }],
-        };
+        let root = Root { certificate: STANDARD.encode(authority.der()) };
+        let authorities = Authorities { roots: Set::genesis(authority.id(), root, now_ms) };
         let signing = Label { kind: "signing-key", principal: PLANE, key: &first_kid };
         let authority_id = authority.id();
         let issuing = issuer::label(&authority_id);
@@ -223,12 +219,14 @@ impl Inner {
         let check = encode(kind::MASTER_KEY_CHECK, CHECK_VERSION, self.master.check().as_bytes());
         let data = &self.settings.data;
         let written = files::replace(&data.join(CHECK_FILE), &check).map_err(Error::from);
-        let written = written.and_then(|()| {
-            let bundle = self.trust_pem()?;
-            files::replace(&data.join(TRUST_FILE), bundle.as_bytes()).map_err(Error::from)
-        });
+        let written = written.and_then(|()| self.publish_roots());
         if let Err(error) = written {
             tracing::error!(error = %error, folder = %data.display(), "cannot leave IAM's files for the next start");
         }
+    }
+
+    /// Leaves the roots that are trusted in the data folder.
+    pub(crate) fn publish_roots(&self) -> Result<(), Error> {
+        Ok(files::replace(&self.settings.data.join(TRUST_FILE), self.trust_pem()?.as_bytes())?)
     }
 }

@@ -8,10 +8,11 @@ use holdfast_rpc::Sessions;
 use holdfast_service::Stop;
 use iam_client::{DecisionSource, Refusal};
 use iam_core::{
-    record::{Authorities, Genesis, key},
+    record::{Genesis, key},
     seal::MasterKey,
     signing::{KeyRing, SigningKey},
     startup::{Lab, Secrets},
+    trust::Authorities,
 };
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) holdings: KnownHoldings,
     pub(crate) peers: JudgedPeers,
     pub(crate) sessions: Sessions<Guest>,
+    /// Connections that were closed and that this server has not said so of yet.
+    pub(crate) closed: AtomicU64,
     pub(crate) metrics: Metrics,
     pub(crate) ring: Cached<KeyRing>,
     pub(crate) authorities: Cached<Authorities>,
@@ -139,6 +142,7 @@ impl Iam {
             holdings: KnownHoldings::default(),
             peers: JudgedPeers::default(),
             sessions: Sessions::default(),
+            closed: AtomicU64::new(0),
             metrics,
             ring: Cached::new(key::RING),
             authorities: Cached::new(key::AUTHORITIES),

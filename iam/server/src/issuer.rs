@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use iam_ca::{CertificateRequest, KeyAlgorithm, Leaf, PrivateKey, Root, Signed, Usage, Validity};
+use iam_ca::{CertificateRequest, KeyAlgorithm, Leaf, PrivateKey, Signed, Usage, Validity};
 use iam_core::{
     PrincipalId,
-    record::{Authority, AuthorityState, key},
+    record::key,
+    rotation::Item,
     seal::{Label, Sealed},
+    trust::{Authorities, Root},
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::{Error, genesis::PLANE, iam::Inner};
+use crate::{Error, genesis::PLANE, iam::Inner, trust::der};
 
 /// Five years; it is replaced by overlap long before.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
@@ -30,14 +31,16 @@ impl Inner {
         let key = PrivateKey::generate(KeyAlgorithm::P256)?;
         let pkcs8 = key.der();
         let common_name = format!("{} identity", self.settings.trust_domain.as_str());
-        let root = Root { organization: Some("Holdfast"), common_name: &common_name, uri: None, below: 0 };
+        let root = iam_ca::Root { organization: Some("Holdfast"), common_name: &common_name, uri: None, below: 0 };
         Ok((iam_ca::Authority::root(&root, key, self.validity(AUTHORITY_LIFE)?)?, pkcs8))
     }
 
-    /// Certifies the key of `request` for `node`. Nothing else of the request is used.
-    pub(crate) fn certify(&self, node: &PrincipalId, request: &CertificateRequest) -> Result<Signed, Error> {
-        let authority = self.issuing_authority()?;
-        let certificate = STANDARD.decode(&authority.certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
+    /// Certifies the key of `request` for `node`. Nothing else of the request is used. The certificate may be handed out
+    /// if the authorities are still at the revision that comes with it.
+    pub(crate) fn certify(&self, node: &PrincipalId, request: &CertificateRequest) -> Result<(Signed, u64), Error> {
+        let trust = self.trust()?;
+        let authority = issuing(&trust.value)?;
+        let certificate = der(authority)?;
         let label = label(&authority.id);
         let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
         let sealed = sealed.ok_or_else(|| Error::Corrupt("the authority's key is missing".to_owned()))?;
@@ -45,13 +48,13 @@ impl Inner {
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
         let leaf = Leaf { common_name: node.name(), uri: &spiffe_id, usage: Usage::Client };
         let validity = self.validity(self.settings.lifetimes.certificate)?;
-        Ok(iam_ca::Authority::open(&certificate, key)?.certify(&leaf, &request.public_key, validity)?)
+        let signed = iam_ca::Authority::open(&certificate, key)?.certify(&leaf, &request.public_key, validity)?;
+        Ok((signed, trust.revision))
     }
 
-    pub(crate) fn issuing_authority(&self) -> Result<Authority, Error> {
-        let trust = self.trust()?;
-        let issuing = trust.value.authorities.iter().find(|authority| authority.state == AuthorityState::Trusted);
-        issuing.cloned().ok_or_else(|| Error::Corrupt("no authority may issue certificates".to_owned()))
+    /// The id of the authority that issues.
+    pub(crate) fn issuing_authority(&self) -> Result<String, Error> {
+        Ok(issuing(&self.trust()?.value)?.id.clone())
     }
 
     fn validity(&self, life: Duration) -> Result<Validity, Error> {
@@ -60,6 +63,10 @@ impl Inner {
         let now = now.map_err(|error| Error::Certificate(error.to_string()))?;
         Ok(Validity { from: now - BACKDATE, until: now + life, serial: self.random()? })
     }
+}
+
+fn issuing(authorities: &Authorities) -> Result<&Item<Root>, Error> {
+    authorities.roots.active().ok_or_else(|| Error::Corrupt("no authority may issue certificates".to_owned()))
 }
 
 /// When a certificate ends, in Unix milliseconds.

@@ -44,6 +44,7 @@ mod signing;
 mod simulate;
 mod spool;
 mod tokens;
+mod trust;
 mod verifiers;
 mod wire;
 

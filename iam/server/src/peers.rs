@@ -3,7 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use iam_ca::ChainFault;
-use iam_core::enrol::{Peer, PeerFault, verify_peer};
+use iam_core::{
+    enrol::{Peer, PeerFault, verify_peer},
+    record::key,
+    trust::serial,
+};
 use parking_lot::Mutex;
 
 use crate::{Error, iam::Inner};
@@ -23,9 +27,19 @@ impl Inner {
     /// Whom a certificate chain names.
     pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
         let (revision, now_ms) = (self.trust()?.revision, self.now_ms());
-        if let Some(peer) = self.peers.get(chain, revision) {
-            return Ok(if now_ms < peer.until_ms { Ok(peer) } else { Err(ChainFault::Time.into()) });
-        }
+        let peer = match self.peers.get(chain, revision) {
+            Some(peer) if now_ms < peer.until_ms => peer,
+            Some(_) => return Ok(Err(ChainFault::Time.into())),
+            None => match self.verify_anew(chain, revision, now_ms)? {
+                Ok(peer) => peer,
+                Err(fault) => return Ok(Err(fault)),
+            },
+        };
+        let denied = serial(&peer.serial).map(|serial| self.records.exists(&key::denied(&serial))).transpose()?;
+        Ok(if denied == Some(true) { Err(PeerFault::Denied) } else { Ok(peer) })
+    }
+
+    fn verify_anew(&self, chain: &Chain, revision: u64, now_ms: u64) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
         let roots = self.roots()?;
         let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
         let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();

@@ -16,13 +16,14 @@ use crate::Error;
 /// A page is never larger.
 const MAX_PAGE: usize = 1000;
 /// Kinds of records that have a version of their own, by what their keys begin with: any change of one moves it.
-const VERSIONS: [(&str, &[u8]); 6] = [
+const VERSIONS: [(&str, &[u8]); 7] = [
     (key::PRINCIPALS, key::POLICY_VERSION),
     (key::MEMBERS, key::POLICY_VERSION),
     (key::BINDINGS, key::POLICY_VERSION),
     (key::POLICIES, key::POLICY_VERSION),
     (key::POLICIES, key::POLICIES_VERSION),
     (key::REVOKED, key::REVOCATIONS_VERSION),
+    (key::DENIED, key::REVOCATIONS_VERSION),
 ];
 
 /// IAM's records in the system keyspace. Reads are local.

@@ -1,7 +1,7 @@
 //! The open connections of known callers, and the end of those whose callers may not go on.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -66,7 +66,9 @@ impl Inner {
             shown.is_some_and(|guest| self.is_over(guest)) || guests.iter().all(|guest| self.is_over(guest))
         });
         if cut > 0 {
-            self.metrics.cut.inc_by(u64::try_from(cut).unwrap_or(u64::MAX));
+            let count = u64::try_from(cut).unwrap_or(u64::MAX);
+            self.metrics.cut.inc_by(count);
+            self.closed.fetch_add(count, Ordering::Relaxed);
             tracing::info!(connections = cut, "connections are closed: their callers may not go on");
         }
         cut

@@ -57,9 +57,9 @@ pub(crate) struct Added {
 
 /// What a step is judged by.
 pub(crate) struct Judge {
-    windows: Windows,
+    pub(crate) windows: Windows,
     pub(crate) evidence: Evidence,
-    now_ms: u64,
+    pub(crate) now_ms: u64,
 }
 
 impl Inner {
@@ -186,7 +186,7 @@ impl Inner {
 
     /// What steps with the signing keys, which are at `version`, are judged by now.
     pub(crate) fn judge_keys(&self, version: u64) -> Result<Judge, Error> {
-        let (windows, evidence) = (self.settings.key_windows(), self.key_evidence(version)?);
+        let (windows, evidence) = (self.settings.key_windows(), self.evidence(version, |versions| versions.keys)?);
         Ok(Judge { windows, evidence, now_ms: self.now_ms() })
     }
 }

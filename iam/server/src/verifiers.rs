@@ -1,6 +1,10 @@
 //! What is enforced where: this server's own word, and everybody's, as evidence for steps of rotations.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use chainfire_core::Origin;
 use holdfast_service::Stop;
@@ -95,13 +99,13 @@ impl Inner {
         }
     }
 
-    /// What is known about the signing keys, which are at `version`.
-    pub(crate) fn key_evidence(&self, version: u64) -> Result<Evidence, Error> {
+    /// What is known about what is at `version`, of which a word has the version that `said` takes from it.
+    pub(crate) fn evidence(&self, version: u64, said: impl Fn(&Versions) -> u64) -> Result<Evidence, Error> {
         let verifier = |standing: Standing| Verifier {
             name: standing.name,
             part: standing.part,
             acknowledged: standing.word.map(|word| Acknowledgement {
-                version: word.versions.keys,
+                version: said(&word.versions),
                 at_ms: word.at_ms,
                 in_use_until_ms: word.signed_until_ms,
             }),
@@ -133,21 +137,34 @@ impl Inner {
         let versions = self.versions()?;
         let ring = self.key_ring()?;
         signed.retain(|kid, _| ring.value.key(kid).is_some());
-        Ok(Acknowledged { versions, at_ms: self.now_ms(), signed_until_ms: signed.clone() })
+        Ok(Acknowledged { versions, at_ms: self.now_ms(), signed_until_ms: signed.clone(), closed: 0 })
     }
 
-    /// Commits what this server enforces, if that is news.
-    async fn acknowledge_own(&self) -> Result<(), Error> {
+    /// Commits what this server enforces, if that is news. Connections of those who may not go on are closed before.
+    async fn acknowledge_own(self: &Arc<Self>) -> Result<(), Error> {
         let at = key::server(&self.settings.member);
-        let word = self.own_word()?;
-        let stored = self.records.get::<Acknowledged>(&at)?;
-        if stored.is_some_and(|stored| stored.value.versions == word.versions) {
+        let stored = self.records.get::<Acknowledged>(&at)?.map(|stored| stored.value);
+        let versions = self.versions()?;
+        if stored.as_ref().is_some_and(|stored| stored.versions == versions) {
             return Ok(());
         }
+        if stored.as_ref().is_none_or(|stored| stored.versions.trust != versions.trust) {
+            self.publish_roots()?;
+        }
+        let mut word = self.own_word()?;
+        let inner = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || inner.cut_ended()).await;
+        looked.map_err(|error| Error::Corrupt(format!("open connections were not looked at: {error}")))?;
+        let closed = self.closed.swap(0, Ordering::Relaxed);
+        word.closed = stored.map_or(0, |stored| stored.closed).saturating_add(closed);
         let resource = format!("verifier/server/{}", self.settings.member);
         let change = Change::new("iam.Acknowledge", resource).put(at, &word)?;
         let origin = Origin::system("iam", format!("acknowledge-{}", hex::encode(self.random::<8>()?)));
-        self.records.commit(origin, change).await.map(drop)
+        let said = self.records.commit(origin, change).await;
+        if said.is_err() {
+            self.closed.fetch_add(closed, Ordering::Relaxed);
+        }
+        said.map(drop)
     }
 }
 
@@ -209,7 +226,7 @@ impl Iam {
             stored.value.versions == versions && now_ms < stored.value.at_ms.saturating_add(AGAIN_MS)
         };
         if !stored.as_ref().is_some_and(known) {
-            let word = Acknowledged { versions, at_ms: now_ms, signed_until_ms: BTreeMap::new() };
+            let word = Acknowledged { versions, at_ms: now_ms, signed_until_ms: BTreeMap::new(), closed: 0 };
             let change = Change::new("iam.Acknowledge", format!("verifier/{id}")).put(at, &word)?;
             self.0.records.commit(by.origin(), change).await?;
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use api::{connect, refused};
 pub(crate) use http::HttpServer;
-pub(crate) use tls::Credentials;
+pub(crate) use tls::{Credentials, read_certificates};
 
 use crate::{Error, machine::Target};
 

@@ -25,10 +25,7 @@ pub(crate) struct NodeIdentity {
 
 impl Credentials {
     pub(crate) fn load(disk: &dyn Disk, layout: &Layout, cluster: &Cluster) -> Result<Self, Error> {
-        let roots = match pem(disk, &layout.authorities())? {
-            Some(bytes) => certificates(&layout.authorities(), &bytes)?,
-            None => Vec::new(),
-        };
+        let roots = read_certificates(disk, &layout.authorities())?;
         let (certificate, key) = (layout.certificate(cluster.node.as_str()), layout.key(cluster.node.as_str()));
         let identity = match (pem(disk, &certificate)?, pem(disk, &key)?) {
             (Some(chain), Some(bytes)) => Some(NodeIdentity {
@@ -44,14 +41,10 @@ impl Credentials {
         self.identity.as_ref()
     }
 
-    pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {
-        &self.roots
-    }
-
-    /// The same with another certificate for the same key.
-    pub(crate) fn with_chain(&self, chain: Vec<CertificateDer<'static>>) -> Self {
+    /// The same with another certificate for the same key, and other authorities.
+    pub(crate) fn with(&self, chain: Vec<CertificateDer<'static>>, roots: Vec<CertificateDer<'static>>) -> Self {
         let identity = self.identity.as_ref().map(|identity| NodeIdentity { chain, key: identity.key.clone_key() });
-        Self { roots: self.roots.clone(), identity }
+        Self { roots, identity }
     }
 
     /// The TLS settings of a gRPC channel.
@@ -91,6 +84,14 @@ impl NodeIdentity {
     /// PKCS #8.
     pub(crate) fn key(&self) -> &[u8] {
         self.key.secret_pkcs8_der()
+    }
+}
+
+/// The certificates of a PEM file; none if there is no file.
+pub(crate) fn read_certificates(disk: &dyn Disk, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    match pem(disk, path)? {
+        Some(bytes) => certificates(path, &bytes),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use configsrv_fleet::{NodeName, Span};
 
+use super::Trust;
+
 /// `florctl iam`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Iam {
@@ -40,6 +42,9 @@ pub(crate) enum Iam {
     Rotate(Rotate),
     /// Who verifies, and how far each is with what is to be enforced.
     Verifiers,
+    /// Whose certificates count.
+    #[command(subcommand)]
+    Trust(Trust),
     /// Tokens by which nodes enrol.
     #[command(subcommand)]
     JoinToken(JoinToken),

@@ -3,6 +3,7 @@
 mod identity;
 mod keys;
 mod store;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub(crate) use self::{
     identity::{Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Principal, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, Keys},
     store::{Backup, Restore},
+    trust::{RootStep, Trust},
 };
 
 const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \

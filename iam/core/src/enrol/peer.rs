@@ -1,9 +1,6 @@
-use iam_ca::{Certified, ChainFault, KeyAlgorithm};
+use iam_ca::{Certified, ChainFault};
 
-use crate::{
-    PrincipalId, TrustDomain,
-    signing::{Algorithm, PublicKey},
-};
+use crate::{PrincipalId, TrustDomain, signing::PublicKey};
 
 /// Who a certificate chain belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +23,8 @@ pub enum PeerFault {
     Chain(#[from] ChainFault),
     #[error("the leaf's key is neither P-256 nor Ed25519")]
     Key,
+    #[error("the certificate is denied")]
+    Denied,
     #[error("the leaf does not name exactly one SPIFFE id of this trust domain")]
     Name,
 }
@@ -38,10 +37,7 @@ pub fn verify_peer(
     now_ms: u64,
 ) -> Result<Peer, PeerFault> {
     let leaf = iam_ca::verify(chain, roots, now_ms)?;
-    let algorithm = match leaf.algorithm.ok_or(PeerFault::Key)? {
-        KeyAlgorithm::Ed25519 => Algorithm::EdDsa,
-        KeyAlgorithm::P256 => Algorithm::Es256,
-    };
+    let algorithm = leaf.algorithm.ok_or(PeerFault::Key)?.into();
     let principal = principal(&leaf, trust_domain)?;
     let Certified { serial, key_sha256, expires_ms, until_ms, key, .. } = leaf;
     Ok(Peer { principal, serial, key_sha256, key: PublicKey::new(algorithm, &key), expires_ms, until_ms })

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use iam_ca::KeyAlgorithm;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use ring::{
     digest,
@@ -21,6 +22,16 @@ pub enum Algorithm {
     EdDsa,
     #[serde(rename = "ES256")]
     Es256,
+}
+
+/// By which algorithm a certified key signs tokens and assertions.
+impl From<KeyAlgorithm> for Algorithm {
+    fn from(key: KeyAlgorithm) -> Self {
+        match key {
+            KeyAlgorithm::Ed25519 => Self::EdDsa,
+            KeyAlgorithm::P256 => Self::Es256,
+        }
+    }
 }
 
 /// A key pair that signs tokens. Its private half leaves only sealed.

@@ -52,7 +52,7 @@ pub(super) async fn configuration(State(iam): State<Iam>) -> Response {
     response
 }
 
-fn cached(response: &mut Response, seconds: u64) {
+pub(super) fn cached(response: &mut Response, seconds: u64) {
     if let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {
         response.headers_mut().insert(CACHE_CONTROL, value);
     }

@@ -9,12 +9,13 @@ mod keys;
 mod policies;
 mod rotation;
 mod tokens;
+mod trust;
 mod verifiers;
 
 use holdfast_proto::iam::{
     admin_server::AdminServer, authz_server::AuthzServer, credentials_server::CredentialsServer,
     enrollment_server::EnrollmentServer, policies_server::PoliciesServer, rotation_server::RotationServer,
-    tokens_server::TokensServer, verifiers_server::VerifiersServer,
+    tokens_server::TokensServer, trust_server::TrustServer, verifiers_server::VerifiersServer,
 };
 use tonic::service::Routes;
 
@@ -32,6 +33,7 @@ impl Iam {
             .add_service(CredentialsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(AuthzServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(PoliciesServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(TrustServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(RotationServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(VerifiersServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))

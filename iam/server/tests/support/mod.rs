@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+pub(crate) mod node;
+pub(crate) mod open;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -17,7 +20,8 @@ use chainfire_client::memory::MemoryStore;
 use holdfast_proto::iam::{
     Binding, CreatePrincipalRequest, GrantRequest, IssueTokenRequest, admin_client::AdminClient,
     authz_client::AuthzClient, credentials_client::CredentialsClient, enrollment_client::EnrollmentClient,
-    rotation_client::RotationClient, tokens_client::TokensClient, verifiers_client::VerifiersClient,
+    rotation_client::RotationClient, tokens_client::TokensClient, trust_client::TrustClient,
+    verifiers_client::VerifiersClient,
 };
 use holdfast_rpc::Connection;
 use holdfast_service::Stop;
@@ -153,6 +157,10 @@ impl Plane {
 
     pub(crate) fn verifiers(&self) -> VerifiersClient<Router> {
         VerifiersClient::new(self.api())
+    }
+
+    pub(crate) fn trust(&self) -> TrustClient<Router> {
+        TrustClient::new(self.api())
     }
 
     pub(crate) async fn bearer(&self, token: &str) -> Result<Identity, Refusal> {

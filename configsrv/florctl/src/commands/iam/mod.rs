@@ -5,6 +5,7 @@ mod policies;
 mod principals;
 mod rotations;
 mod secrets;
+mod trust;
 mod verifiers;
 
 use std::path::Path;
@@ -44,6 +45,7 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::JoinToken(command) => secrets::join_token(command, channel, output).await?,
         Iam::Rotate(command) => rotations::run(command, channel, output).await?,
         Iam::Verifiers => verifiers::list(channel, output).await?,
+        Iam::Trust(command) => trust::run(command, channel, output).await?,
         Iam::Key(command) => keys::run(command, channel, output).await?,
     }
     Ok(Code::Done)

@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `florctl iam trust`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trust {
+    /// List the authorities and when their next step is possible.
+    List,
+    /// Trust another authority: a new one of the servers' own, which issues once it is activated, or somebody else's.
+    Add {
+        /// The self-signed certificate of somebody else's authority, PEM.
+        #[arg(long, value_name = "FILE")]
+        cert: Option<PathBuf>,
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Issue with this authority from now on; the one before stays trusted.
+    Activate {
+        #[command(flatten)]
+        root: RootStep,
+        /// Without waiting for those who fetch the bundle and say nothing about themselves.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Trust it no more, and close the connections that were opened with its certificates.
+    Remove(RootStep),
+    /// The same at once and for good: somebody else may have its key.
+    Distrust(RootStep),
+    /// Forget a removed one.
+    Purge(RootStep),
+    /// Let one certificate count no more, whoever issued it, and close its connections.
+    Deny {
+        /// Its serial number, hex.
+        serial: String,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let it count again.
+    Allow { serial: String },
+    /// List the certificates that do not count.
+    Denied,
+    /// Say whom a certificate names now, and after each removal that may come.
+    Check {
+        /// The certificate and what its holder sends with it, PEM.
+        #[arg(long, value_name = "FILE")]
+        cert: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RootStep {
+    /// The authority: SHA-256 of its public key, hex.
+    pub(crate) id: String,
+    /// Say what would happen, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait for nothing. What that breaks is said; with --dry-run before it is done.
+    #[arg(long)]
+    pub(crate) force: bool,
+}

@@ -1,0 +1,317 @@
+//! The certificate authorities in the system keyspace: one record, each step one compare-and-set; and the certificates
+//! that are denied.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chainfire_core::system::Expect;
+use iam_ca::{Anchor, certificates_pem};
+use iam_client::Identity;
+use iam_core::{
+    enrol::{PeerFault, verify_peer},
+    record::key,
+    rotation::{Evidence, Item, Part, State, Step, StepError, Waive, Windows},
+    trust::{Authorities, Denied, Root, serial},
+    verifier::Versions,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    Error, Iam,
+    iam::Inner,
+    issuer,
+    peers::Chain,
+    records::{Change, Listing, Versioned},
+    settings::millis,
+    signing::{Judge, StepOptions},
+};
+
+/// So long a change waits for the words of servers that enforce it, and a step for those that it needs.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_REASON: usize = 256;
+
+/// The authorities after a change.
+pub(crate) struct Changed {
+    pub(crate) authorities: Versioned<Authorities>,
+    pub(crate) id: String,
+    pub(crate) breaks: String,
+    pub(crate) enforced: Vec<Enforced>,
+}
+
+/// What one server says of a change.
+pub(crate) struct Enforced {
+    pub(crate) server: String,
+    /// Connections that it closed since the change; none if it has not said in time that it enforces the change.
+    pub(crate) closed: Option<u64>,
+}
+
+/// What is decided for a certificate.
+pub(crate) struct Checked {
+    pub(crate) verdicts: Vec<Verdict>,
+    /// The leaf's serial number and end, if it names anybody now.
+    pub(crate) serial: String,
+    pub(crate) expires_ms: u64,
+}
+
+/// Whom a certificate would name.
+pub(crate) struct Verdict {
+    /// The authority that is removed by then, and when that is possible; none for now.
+    pub(crate) without: Option<(String, u64)>,
+    pub(crate) found: Result<String, String>,
+}
+
+impl Inner {
+    /// The certificates of all authorities that are trusted now, DER.
+    pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, Error> {
+        self.trust()?.value.trusted().map(der).collect()
+    }
+
+    /// The trusted roots as PEM.
+    pub(crate) fn trust_pem(&self) -> Result<String, Error> {
+        Ok(certificates_pem(self.roots()?.iter().map(Vec::as_slice)))
+    }
+
+    /// What the next step with `root` is judged by, of authorities that are at `version`.
+    pub(crate) fn judge_root(&self, root: &Item<Root>, version: u64) -> Result<Judge, Error> {
+        let mut windows =
+            Windows { life_ms: millis(self.settings.lifetimes.certificate), ..self.settings.key_windows() };
+        let evidence = match root.state {
+            State::Pending => self.evidence(version, |versions| versions.trust)?,
+            // A certificate is handed out in a change that demands the authorities as they are, so none is of an
+            // authority that has been superseded, whichever server was cut off.
+            State::Overlap => {
+                windows.stale_ms = 0;
+                Evidence::default()
+            }
+            State::Active | State::Retired | State::Compromised => Evidence::default(),
+        };
+        Ok(Judge { windows, evidence, now_ms: self.now_ms() })
+    }
+
+    /// Whether the key of the authority `id` is here.
+    pub(crate) fn has_authority_key(&self, id: &str) -> Result<bool, Error> {
+        let label = issuer::label(id);
+        self.records.exists(&key::sealed(label.kind, label.key))
+    }
+
+    /// How many connections each server has said to have closed so far.
+    fn closed_so_far(&self) -> Result<Vec<u64>, Error> {
+        let servers = self.standings()?.into_iter().filter(|standing| standing.part == Part::Server);
+        Ok(servers.map(|standing| standing.word.map_or(0, |word| word.closed)).collect())
+    }
+
+    /// Waits a moment until every server says that it enforces a change, and returns what each says.
+    async fn enforced(&self, before: &[u64], covered: impl Fn(&Versions) -> bool) -> Result<Vec<Enforced>, Error> {
+        let mut changes = self.records.store().changes();
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            changes.mark_unchanged();
+            let servers = self.standings()?.into_iter().filter(|standing| standing.part == Part::Server);
+            let said: Vec<_> = servers
+                .zip(before)
+                .map(|(standing, before)| {
+                    let word = standing.word.filter(|word| covered(&word.versions));
+                    Enforced { server: standing.name, closed: word.map(|word| word.closed.saturating_sub(*before)) }
+                })
+                .collect();
+            let complete = said.iter().all(|server| server.closed.is_some());
+            if complete || timeout_at(patience, changes.changed()).await.is_err() {
+                return Ok(said);
+            }
+        }
+    }
+}
+
+impl Iam {
+    /// Trusts the authority of `certificate` (DER), or a new one of the plane's own.
+    pub(crate) async fn add_root(
+        &self,
+        by: &Identity,
+        certificate: Option<Vec<u8>>,
+        dry_run: bool,
+    ) -> Result<Changed, Error> {
+        let (certificate, sealed) = match certificate {
+            Some(der) => (der, None),
+            None => {
+                let (authority, pkcs8) = self.0.new_authority()?;
+                let id = authority.id();
+                let sealed = self.0.master.seal(issuer::label(&id), &pkcs8, self.0.random()?)?;
+                (authority.der().to_vec(), Some(sealed))
+            }
+        };
+        let anchor = Anchor::parse(&certificate).map_err(|error| Error::Invalid(error.to_string()))?;
+        if anchor.expires_ms <= self.0.now_ms() {
+            return Err(Error::Invalid("the authority's certificate has ended".to_owned()));
+        }
+        let trust = self.0.trust()?;
+        let root = Root { certificate: STANDARD.encode(&certificate) };
+        let next = Authorities { roots: trust.value.roots.add(anchor.id.clone(), root, self.0.now_ms())? };
+        if dry_run {
+            return Ok(unchanged(Versioned { value: next, revision: trust.revision }, anchor.id, String::new()));
+        }
+        let mut change = Change::new("iam.AuthorityAdd", format!("authority/{}", anchor.id)).replace(
+            key::AUTHORITIES.to_vec(),
+            trust.revision,
+            &next,
+        )?;
+        if let Some(sealed) = sealed {
+            let label = issuer::label(&anchor.id);
+            change = change.create(key::sealed(label.kind, label.key), &sealed)?;
+        }
+        self.change_roots(by, change, next, anchor.id, String::new()).await
+    }
+
+    /// Takes `step` with the authority `id`. A step that is done already changes nothing. One that waits for words of
+    /// verifiers is given a moment, because those of servers come by themselves.
+    pub(crate) async fn step_root(
+        &self,
+        by: &Identity,
+        id: &str,
+        step: Step,
+        options: StepOptions,
+    ) -> Result<Changed, Error> {
+        let mut changes = self.0.records.store().changes();
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            changes.mark_unchanged();
+            let trust = self.0.trust()?;
+            if options.expected_revision.is_some_and(|expected| expected != trust.revision) {
+                return Err(Error::Conflict { found: Some(trust.revision) });
+            }
+            let Some(root) = trust.value.roots.get(id) else {
+                // Purging what is gone is done already.
+                let gone = StepError::NotFound { noun: "certificate authority", id: id.to_owned() };
+                return match step {
+                    Step::Purge => Ok(unchanged(Versioned::clone(&trust), id.to_owned(), String::new())),
+                    Step::Activate | Step::Retire | Step::Compromise => Err(gone.into()),
+                };
+            };
+            if step == Step::Activate && !self.0.has_authority_key(id)? {
+                return Err(Error::Precondition(format!("{id} is trusted, but its key is not here: it cannot issue")));
+            }
+            let judge = self.0.judge_root(root, trust.revision)?;
+            let roots = match trust.value.roots.step(id, step, &judge.terms(options.waive)) {
+                Err(StepError::NotYet(why)) if !why.waiting_for.is_empty() && Instant::now() < patience => {
+                    // Whether a word came or none did: the next look tells.
+                    let _ = timeout_at(patience, changes.changed()).await;
+                    continue;
+                }
+                roots => roots?,
+            };
+            let forced = options.waive == Waive::Everything;
+            let breaks = root.breaks(&judge.terms(Waive::Nothing)).filter(|_| forced).unwrap_or_default();
+            let next = Authorities { roots };
+            if next == trust.value || options.dry_run {
+                return Ok(unchanged(Versioned { value: next, revision: trust.revision }, id.to_owned(), breaks));
+            }
+            let action = match step {
+                Step::Activate => "iam.AuthorityActivate",
+                Step::Retire => "iam.AuthorityRemove",
+                Step::Compromise => "iam.AuthorityDistrust",
+                Step::Purge => "iam.AuthorityPurge",
+            };
+            let change = Change::new(action, format!("authority/{id}")).replace(
+                key::AUTHORITIES.to_vec(),
+                trust.revision,
+                &next,
+            )?;
+            let label = issuer::label(id);
+            let change = if step == Step::Purge { change.delete(key::sealed(label.kind, label.key)) } else { change };
+            return self.change_roots(by, change, next, id.to_owned(), breaks).await;
+        }
+    }
+
+    async fn change_roots(
+        &self,
+        by: &Identity,
+        change: Change,
+        next: Authorities,
+        id: String,
+        breaks: String,
+    ) -> Result<Changed, Error> {
+        let before = self.0.closed_so_far()?;
+        let revision = self.0.records.commit(by.origin(), change).await?;
+        let enforced = self.0.enforced(&before, |versions| versions.trust >= revision).await?;
+        Ok(Changed { authorities: Versioned { value: next, revision }, id, breaks, enforced })
+    }
+
+    /// Lets the certificate of this serial number count no more, whoever issued it.
+    pub(crate) async fn deny(
+        &self,
+        by: &Identity,
+        number: &str,
+        reason: String,
+    ) -> Result<(u64, Vec<Enforced>), Error> {
+        let serial = known_serial(number)?;
+        if reason.is_empty() || reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
+            return Err(Error::Invalid(format!("give a reason of at most {MAX_REASON} printable characters")));
+        }
+        let denied = Denied { serial, reason, denied_ms: self.0.now_ms(), denied_by: by.principal.to_string() };
+        let change = Change::new("iam.CertificateDeny", format!("certificate/{}", denied.serial));
+        let change = change.put(key::denied(&denied.serial), &denied)?;
+        let before = self.0.closed_so_far()?;
+        let revision = self.0.records.commit(by.origin(), change).await?;
+        Ok((revision, self.0.enforced(&before, |versions| versions.revocations >= revision).await?))
+    }
+
+    pub(crate) async fn allow(&self, by: &Identity, number: &str) -> Result<u64, Error> {
+        let serial = known_serial(number)?;
+        let at = key::denied(&serial);
+        let Some(found) = self.0.records.get::<Denied>(&at)? else {
+            return Err(Error::NotFound(format!("denied certificate {serial}")));
+        };
+        let change = Change::new("iam.CertificateAllow", format!("certificate/{serial}"));
+        let change = change.expect(at.clone(), Expect::Revision(found.revision)).delete(at);
+        self.0.records.commit(by.origin(), change).await
+    }
+
+    pub(crate) fn list_denied(&self, after: Option<&[u8]>, limit: usize) -> Result<Listing<Denied>, Error> {
+        self.0.records.list(key::DENIED.as_bytes(), after, limit)
+    }
+
+    /// Whom a chain names now, and after the removal of each authority that is trusted.
+    pub(crate) fn check_certificate(&self, chain: &Chain) -> Result<Checked, Error> {
+        let inner = &self.0;
+        let text = |found: Result<String, PeerFault>| found.map_err(|fault| fault.to_string());
+        let now = inner.verify_peer(chain)?;
+        let (serial, expires_ms) =
+            now.as_ref().map_or_else(|_| Default::default(), |peer| (peer.serial.clone(), peer.expires_ms));
+        let found = now.map(|peer| peer.principal.to_string());
+        let denied = found == Err(PeerFault::Denied);
+        let mut verdicts = vec![Verdict { without: None, found: text(found) }];
+        let trust = inner.trust()?;
+        let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+        for removed in trust.value.trusted().filter(|_| !denied) {
+            let rest = trust.value.trusted().filter(|root| root.id != removed.id).map(der);
+            let rest = rest.collect::<Result<Vec<_>, _>>()?;
+            let rest: Vec<&[u8]> = rest.iter().map(Vec::as_slice).collect();
+            let found = verify_peer(&certificates, &rest, &inner.settings.trust_domain, inner.now_ms());
+            let judge = inner.judge_root(removed, trust.revision)?;
+            let possible_ms = match removed.state {
+                State::Overlap => removed.next_step_ms(&judge.terms(Waive::Nothing)).unwrap_or_default(),
+                _ => inner.now_ms(),
+            };
+            let without = Some((removed.id.clone(), possible_ms));
+            verdicts.push(Verdict { without, found: text(found.map(|peer| peer.principal.to_string())) });
+        }
+        Ok(Checked { verdicts, serial, expires_ms })
+    }
+
+    pub(crate) fn authorities(&self) -> Result<Arc<Versioned<Authorities>>, Error> {
+        self.0.trust()
+    }
+}
+
+fn unchanged(authorities: Versioned<Authorities>, id: String, breaks: String) -> Changed {
+    Changed { authorities, id, breaks, enforced: Vec::new() }
+}
+
+fn known_serial(text: &str) -> Result<String, Error> {
+    serial(text).ok_or_else(|| Error::Invalid(format!("{text:?} is no serial number: hex, at most 20 bytes")))
+}
+
+pub(crate) fn der(root: &Item<Root>) -> Result<Vec<u8>, Error> {
+    STANDARD
+        .decode(&root.value.certificate)
+        .map_err(|error| Error::Corrupt(format!("an authority's certificate: {error}")))
+}
