@@ -16,6 +16,7 @@
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
 //! | [`rolling`] | members are restarted one after the other, and watches of public clients go on |
 //! | [`rotation`] | the signing key is rotated while servers are killed, and nobody is refused before his time |
+//! | [`trust`] | the authority of certificates is rotated, and its removal closes connections on every server |
 //! | [`foreign`] | stock libraries of another language verify tokens and replace credentials |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
 //! | [`three`] | three servers go on without one, whichever |
@@ -52,3 +53,4 @@ mod strangers;
 mod three;
 mod tokens;
 mod tree;
+mod trust;
