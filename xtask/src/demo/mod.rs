@@ -59,8 +59,9 @@ fn steps(servers: usize) -> impl Iterator<Item = &'static Step> {
         fleet::SECOND,
         nodes::CHANGE,
         locks::STEPS,
-        keys::STEPS,
         back,
+        // Without waiting, a key is only activated while every server can say that it knows it.
+        keys::STEPS,
         history::STEPS,
     ];
     groups.into_iter().flatten()
