@@ -85,6 +85,17 @@ const RULES: &[Rule] = &[
         what: &["chainfire-raft", "chainfire-server"],
         why: "iam and configsrv keep state through the system store and know nothing of Raft",
     },
+    Rule::MembersOf {
+        who: &["configsrv-rete"],
+        these: &["configsrv-fleet", "iam-ca"],
+        why: "the data plane knows artifacts and certificates, not servers",
+    },
+    Rule::Unreachable {
+        who: &["configsrv-rete"],
+        what: &["tonic", "axum", "hyper", "reqwest", "datafusion", "rocksdb"],
+        why: "what runs on nodes and at operators' desks stays small",
+    },
+    Rule::OnlyFor { what: "quinn", who: &["configsrv-rete"], why: "one crate speaks QUIC" },
     Rule::OnlyFor {
         what: "chainfire-raft",
         who: &["chainfire-server", "flaredb-server", "holdfast"],
