@@ -138,6 +138,13 @@ pub struct RevokedKey {
     pub not_before_ms: u64,
 }
 
+/// A client assertion that was used. Another use is a replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedAssertion {
+    /// After this the assertion is expired anyway and the record may go.
+    pub until_ms: u64,
+}
+
 impl Record for Genesis {}
 impl Record for Bootstrap {}
 impl Record for Principal {}
@@ -149,6 +156,7 @@ impl Record for Enrollment {}
 impl Record for RevokedToken {}
 impl Record for RevokedPrincipal {}
 impl Record for RevokedKey {}
+impl Record for UsedAssertion {}
 impl Record for KeyRing {}
 impl Record for Job {}
 impl Record for CredentialSet {}
@@ -172,6 +180,7 @@ pub mod key {
     pub const DENIED: &str = "iam/denied/";
     pub const REVOKED_TOKENS: &str = "iam/revoked/token/";
     pub const JOIN_TOKENS: &str = "iam/join-token/";
+    pub const USED_ASSERTIONS: &str = "iam/assertion/";
     pub const MEMBERS: &str = "iam/member/";
     pub const SERVERS: &str = "iam/verifier/server/";
     /// Verifiers that are no servers: agents and libraries.
@@ -249,6 +258,11 @@ pub mod key {
 
     pub fn revoked_key(kid: &str) -> Vec<u8> {
         format!("{REVOKED}key/{kid}").into_bytes()
+    }
+
+    /// `id` is the hash of whose assertion it is, and of its `jti`.
+    pub fn used_assertion(id: &str) -> Vec<u8> {
+        format!("{USED_ASSERTIONS}{id}").into_bytes()
     }
 
     /// The last job of this family.

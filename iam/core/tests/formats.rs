@@ -9,7 +9,7 @@ use iam_core::{
     policy::Role,
     record::{
         AccessKey, Binding, Bootstrap, Enrollment, Genesis, KeyGrant, Membership, Principal, Record, RevokedKey,
-        RevokedPrincipal, RevokedToken, StoredPolicy,
+        RevokedPrincipal, RevokedToken, StoredPolicy, UsedAssertion,
     },
     rotation::{Evidence, Job, Set, Stage, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
@@ -67,6 +67,7 @@ fn every_record_of_the_first_release() {
         },
     );
     frozen("access-key", &AccessKey { principal: user });
+    frozen("used-assertion", &UsedAssertion { until_ms: 6 });
     let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
     frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());
     frozen("authorities", &Authorities { roots: Set::genesis("cc".into(), Root { certificate: "MAA=".into() }, 7) });

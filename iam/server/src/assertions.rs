@@ -3,21 +3,32 @@ use std::{
     sync::Arc,
 };
 
+use chainfire_core::{AuthenticatedBy, Origin};
 use iam_core::{
     PrincipalId,
-    signing::{Assertion, verify_assertion},
+    record::{UsedAssertion, key},
+    secret,
+    signing::{Assertion, LEEWAY_S, verify_assertion},
 };
 use parking_lot::Mutex;
 
-use crate::{
-    Error, Iam,
-    recorder::{Call, Event},
-};
+use crate::{Error, Iam, authority::AUTHENTICATE, recorder::Call, records::Change};
 
 /// Assertions of one node that may still be replayed. A node that makes more of them stands in nobody else's way.
 const MAX_SEEN: usize = 1000;
+/// Old records that one use takes along.
+const SWEEP: usize = 32;
+const REPLAYED: &str = "the assertion was used before";
 
-/// Client assertions that were used here. Each is good once for as long as it lives.
+/// An assertion that proves who it is from and was not used here before.
+struct First {
+    principal: PrincipalId,
+    jti: String,
+    until_ms: u64,
+}
+
+/// Client assertions that were used here. Each is good once for as long as it lives: a record in the store says so to
+/// the other servers; what is known here costs no attempt to write one.
 #[derive(Default)]
 pub(crate) struct SeenAssertions(Mutex<Seen>);
 
@@ -54,20 +65,40 @@ impl Iam {
     /// The node whose key signed `assertion`; nobody if it proves nothing.
     pub(crate) async fn assertion_principal(&self, assertion: &str, call: &Call) -> Result<Option<PrincipalId>, Error> {
         self.0.check_doors()?;
-        let principal = match self.check_assertion(assertion)? {
-            Ok(principal) => principal,
-            Err(reason) => {
-                self.0.forged(call, "iam/assertions", &reason);
-                return Ok(None);
-            }
+        let used = match self.check_assertion(assertion)? {
+            Ok(first) => self.use_up(first, call).await?,
+            fault => fault.map(|first| first.principal),
         };
-        let event = Event::done("iam.Authenticate", principal.to_string());
-        let call = Call { principal: principal.to_string(), authenticated_by: "certificate", ..call.clone() };
-        self.0.record(&call, event).await?;
-        Ok(Some(principal))
+        Ok(used.inspect_err(|reason| self.0.forged(call, "iam/assertions", reason)).ok())
     }
 
-    fn check_assertion(&self, text: &str) -> Result<Result<PrincipalId, String>, Error> {
+    /// Leaves a record that the assertion was used, which is also the history's of this login; nobody, if another
+    /// server has done so already.
+    async fn use_up(&self, first: First, call: &Call) -> Result<Result<PrincipalId, String>, Error> {
+        let First { principal, jti, until_ms } = first;
+        let id = secret::sha256_hex(format!("{principal}\n{jti}").as_bytes());
+        let mut change = Change::new(AUTHENTICATE, principal.to_string())
+            .create(key::used_assertion(&id), &UsedAssertion { until_ms })?;
+        let begin = key::used_assertion(&hex::encode(self.0.random::<3>()?));
+        let some = self.0.records.some::<UsedAssertion>(key::USED_ASSERTIONS.as_bytes(), &begin, SWEEP)?;
+        for (at, _) in some.into_iter().filter(|(_, used)| used.until_ms < self.0.now_ms()) {
+            change = change.delete(at);
+        }
+        let origin = Origin {
+            principal: principal.to_string(),
+            authenticated_by: AuthenticatedBy::Certificate,
+            source: call.source.map(|source| source.to_string()),
+            token_id: None,
+            request_id: call.request_id.clone(),
+        };
+        match self.0.records.commit(origin, change).await {
+            Ok(_) => Ok(Ok(principal)),
+            Err(Error::Conflict { .. }) => Ok(Err(REPLAYED.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_assertion(&self, text: &str) -> Result<Result<First, String>, Error> {
         let inner = &self.0;
         let assertion = match Assertion::parse(text) {
             Ok(assertion) => assertion,
@@ -85,12 +116,14 @@ impl Iam {
             Err(fault) => return Ok(Err(fault.to_string())),
         };
         // Until the leeway is over too.
-        let until_s = expires_s.saturating_add(iam_core::signing::LEEWAY_S);
-        if jti.is_empty() || jti.len() > 128 || !inner.assertions.first(&peer.principal, jti, until_s, now_ms / 1000) {
-            return Ok(Err("the assertion was used before".to_owned()));
+        let until_s = expires_s.saturating_add(LEEWAY_S);
+        let seen = &inner.assertions;
+        if jti.is_empty() || jti.len() > 128 || !seen.first(&peer.principal, jti.clone(), until_s, now_ms / 1000) {
+            return Ok(Err(REPLAYED.to_owned()));
         }
         match inner.holdings(&peer.principal)? {
-            Some(_) => Ok(Ok(peer.principal.clone())),
+            // A while longer, for servers whose clocks are late.
+            Some(_) => Ok(Ok(First { principal: peer.principal.clone(), jti, until_ms: (until_s + LEEWAY_S) * 1000 })),
             None => Ok(Err(format!("{} is unknown or disabled", peer.principal))),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     holdings::Holdings,
     iam::Inner,
     recorder::{Call, Event},
-    tokens::BearerFault,
+    tokens::{BearerFault, NewToken, confirmed},
 };
 
 /// The name under which the bootstrap token acts, and logs in where a name is asked for.
@@ -134,7 +134,9 @@ impl PasswordLogin for Iam {
                     authenticated_by: AuthenticatedBy::Credential.as_str(),
                     ..call
                 };
-                let issued = self.0.issue(&call, &principal, self.0.ttl(0)?, None).await?;
+                let ttl = self.0.ttl(0)?;
+                let new = NewToken { principal: &principal, ttl, parent: None, certificate: None };
+                let issued = self.0.issue(&call, new).await?;
                 Ok(issued.token)
             }
         }
@@ -168,8 +170,11 @@ impl Inner {
     }
 
     async fn bearer(&self, token: &str, presented: &Presented) -> Result<Identity, Refusal> {
-        let checked = self.verify_token(token);
-        let fault = match checked.and_then(|verified| Ok((self.token_principal(&verified)?, verified))) {
+        let checked = self.verify_token(token).and_then(|verified| {
+            confirmed(&verified, &presented.certificates)?;
+            Ok((self.token_principal(&verified)?, verified))
+        });
+        let fault = match checked {
             Ok((principal, verified)) => return self.stored(principal, Evidence::Token(verified), presented),
             Err(fault) => fault,
         };

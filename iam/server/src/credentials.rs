@@ -6,21 +6,23 @@ use chainfire_core::system::Expect;
 use iam_client::{Evidence, Identity};
 use iam_core::{
     Kind, PrincipalId,
-    credential::{AccessKeyId, Credential, CredentialSet, mint},
+    credential::{AccessKeyId, Credential, CredentialSet, ENTROPY, mint},
     record::{AccessKey, key},
-    seal::{Label, Sealed},
+    seal::{Label, MasterKey, NONCE, Sealed},
     secret,
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, Iam,
+    Entropy, Error, Iam,
     iam::Inner,
     recorder::{Call, Event},
     records::{Change, Versioned},
 };
 
 const MAX_NOTE: usize = 256;
+/// What a sealed secret of an access key is labelled.
+const KIND: &str = "credential";
 
 /// A new access key.
 pub(crate) struct NewCredential {
@@ -29,14 +31,44 @@ pub(crate) struct NewCredential {
     pub(crate) revision: u64,
 }
 
+/// Stands in for an access key that does not exist.
+pub(crate) struct Decoy {
+    id: AccessKeyId,
+    principal: PrincipalId,
+    sealed: Sealed,
+}
+
+impl Decoy {
+    pub(crate) fn new(master: &MasterKey, entropy: &dyn Entropy) -> Result<Self, Error> {
+        let (mut seed, mut nonce) = (Zeroizing::new([0; ENTROPY]), [0; NONCE]);
+        entropy.fill(seed.as_mut_slice())?;
+        entropy.fill(&mut nonce)?;
+        let (id, secret) = mint(&seed);
+        let principal = PrincipalId::new(Kind::Service, "nobody")?;
+        let sealed = master.seal(label(&principal.to_string(), &id), secret.as_bytes(), nonce)?;
+        Ok(Self { id, principal, sealed })
+    }
+}
+
 impl Inner {
-    /// The principal whose live access key `name` has this secret.
+    /// The principal whose live access key `name` has this secret. Whatever is wrong, the same is looked up, unsealed
+    /// and compared, so that the time of a no says nothing about which access keys there are.
     pub(crate) fn credential_principal(&self, name: &str, presented: &str) -> Result<Option<PrincipalId>, Error> {
-        let Some(id) = AccessKeyId::parse(name) else { return Ok(None) };
-        let Some((principal, set)) = self.credential(&id)? else { return Ok(None) };
-        let right = secret::equal(presented.as_bytes(), self.unseal_credential(&id, &principal)?.as_slice());
-        let may = right && set.value.is_live(&id) && self.holdings(&principal)?.is_some();
-        Ok(may.then_some(principal))
+        let decoy = &self.decoy;
+        let id = AccessKeyId::parse(name).unwrap_or_else(|| decoy.id.clone());
+        let found = self.records.get::<AccessKey>(&key::access_key(&id))?;
+        let principal = found.map_or_else(|| decoy.principal.clone(), |found| found.value.principal);
+        let set = self.records.get::<CredentialSet>(&key::credentials(&principal))?;
+        let live = set.is_some_and(|set| set.value.is_live(&id));
+        let sealed = self.records.get::<Sealed>(&key::sealed(KIND, id.as_str()))?;
+        let may = self.holdings(&principal)?.is_some();
+        let expected = match &sealed {
+            Some(sealed) => self.master.open(label(&principal.to_string(), &id), &sealed.value)?,
+            None => self.master.open(label(&decoy.principal.to_string(), &decoy.id), &decoy.sealed)?,
+        };
+        self.metrics.compared.inc();
+        let right = secret::equal(presented.as_bytes(), &expected);
+        Ok((right && sealed.is_some() && live && may).then_some(principal))
     }
 
     /// Whether the access key `name` may be used.
@@ -53,11 +85,9 @@ impl Inner {
     }
 
     fn unseal_credential(&self, id: &AccessKeyId, principal: &PrincipalId) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let principal = principal.to_string();
-        let label = Label { kind: "credential", principal: &principal, key: id.as_str() };
-        let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
+        let sealed = self.records.get::<Sealed>(&key::sealed(KIND, id.as_str()))?;
         let sealed = sealed.ok_or_else(|| Error::Corrupt(format!("access key {} has no secret", id.as_str())))?;
-        Ok(self.master.open(label, &sealed.value)?)
+        Ok(self.master.open(label(&principal.to_string(), id), &sealed.value)?)
     }
 }
 
@@ -83,14 +113,13 @@ impl Iam {
         let (revision, set) = current.map_or((None, CredentialSet::default()), |set| (Some(set.revision), set.value));
         let next = set.create(id.clone(), note, lineage.clone(), self.0.now_ms())?;
         let owner = principal.to_string();
-        let label = Label { kind: "credential", principal: &owner, key: id.as_str() };
-        let sealed = self.0.master.seal(label, secret.as_bytes(), self.0.random()?)?;
+        let sealed = self.0.master.seal(label(&owner, &id), secret.as_bytes(), self.0.random()?)?;
         let mut change = Change::new("iam.CredentialCreate", format!("access-key/{}", id.as_str()))
             .expect(key::principal(principal), Expect::Present)
             .expect(at.clone(), revision.map_or(Expect::Absent, Expect::Revision))
             .put(at, &next)?
             .create(key::access_key(&id), &AccessKey { principal: principal.clone() })?
-            .create(key::sealed(label.kind, label.key), &sealed)?;
+            .create(key::sealed(KIND, id.as_str()), &sealed)?;
         if let Some(lin) = &lineage {
             // Not after its revocation, which has looked for what to take along.
             change = change
@@ -120,7 +149,7 @@ impl Iam {
         let mut change = Change::new("iam.CredentialRevoke", format!("access-key/{name}"))
             .replace(key::credentials(&principal), set.revision, &next)?
             .delete(key::access_key(&id))
-            .delete(key::sealed("credential", name));
+            .delete(key::sealed(KIND, name));
         if let Some(lin) =
             set.value.lineage(&id).filter(|lin| next.live().all(|left| left.lineage.as_ref() != Some(lin)))
         {
@@ -212,7 +241,7 @@ impl Iam {
         change = change.replace(at, set.revision, &next)?;
         let lineages: BTreeSet<_> = revoked.iter().filter_map(|id| set.value.lineage(id)).collect();
         for id in &revoked {
-            change = change.delete(key::access_key(id)).delete(key::sealed("credential", id.as_str()));
+            change = change.delete(key::access_key(id)).delete(key::sealed(KIND, id.as_str()));
         }
         Ok(lineages.into_iter().fold(change, |change, lin| change.delete(key::lineage(lin))))
     }
@@ -223,4 +252,8 @@ impl Iam {
         }
         Ok(())
     }
+}
+
+fn label<'a>(principal: &'a str, id: &'a AccessKeyId) -> Label<'a> {
+    Label { kind: KIND, principal, key: id.as_str() }
 }

@@ -22,6 +22,7 @@ use crate::{
     Error, Settings,
     assertions::SeenAssertions,
     clock::{Clock, Entropy},
+    credentials::Decoy,
     guess_limit::GuessLimit,
     holdings::KnownHoldings,
     metrics::Metrics,
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) recent: RecentDecisions,
     pub(crate) spool: Arc<Spool>,
     pub(crate) guesses: GuessLimit,
+    pub(crate) decoy: Decoy,
     pub(crate) assertions: SeenAssertions,
     pub(crate) verified: VerifiedTokens,
     pub(crate) holdings: KnownHoldings,
@@ -120,6 +122,7 @@ impl Iam {
         let spool = Spool::open(&settings.data.join("decisions"), budget, Arc::clone(&clock), Arc::clone(&entropy))?;
         let contact_ms = AtomicU64::new(clock.steady_ms());
         let metrics = Metrics::default();
+        let decoy = Decoy::new(&secrets.master_key, entropy.as_ref())?;
         if secrets.lab.allow_unauthenticated {
             metrics.unauthenticated_admin.set(1);
             tracing::warn!("anonymous callers are admins: a laboratory setting");
@@ -137,6 +140,7 @@ impl Iam {
             recent: RecentDecisions::default(),
             spool: Arc::new(spool),
             guesses: GuessLimit::default(),
+            decoy,
             assertions: SeenAssertions::default(),
             verified: VerifiedTokens::default(),
             holdings: KnownHoldings::default(),

@@ -11,6 +11,7 @@ pub(crate) struct Metrics {
     pub(crate) denied: Counter,
     pub(crate) issued: Counter,
     pub(crate) slowed: Counter,
+    pub(crate) compared: Counter,
     pub(crate) cut: Counter,
     /// 1 while this server answers about identity.
     pub(crate) open: Gauge,
@@ -36,6 +37,7 @@ impl Metrics {
             "1 while anonymous callers are admins: a laboratory setting",
             self.unauthenticated_admin.clone(),
         );
+        registry.register("secrets_compared", "Secrets of access keys compared", self.compared.clone());
         registry.register("guessers_slowed", "Sources and names that reached the back-off", self.slowed.clone());
     }
 }

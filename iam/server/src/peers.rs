@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use holdfast_rpc::Connection;
+use http::Extensions;
 use iam_ca::ChainFault;
 use iam_core::{
     enrol::{Peer, PeerFault, verify_peer},
@@ -17,6 +19,11 @@ const MAX_JUDGED: usize = 10_000;
 
 /// A client's certificates as the connection has them: leaf first, DER.
 pub(crate) type Chain = Arc<[Arc<[u8]>]>;
+
+/// What the client shows on the connection that a request came on.
+pub(crate) fn shown(extensions: &Extensions) -> Chain {
+    extensions.get::<Connection>().map(|connection| Arc::clone(&connection.certificates)).unwrap_or_default()
+}
 
 /// Chains that were found good, and at which revision of the authorities: checking signatures costs more than everything
 /// else. Time is looked at again for each call.

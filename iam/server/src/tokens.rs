@@ -7,7 +7,7 @@ use iam_client::{Identity, Refusal};
 use iam_core::{
     PrincipalId,
     record::{RevokedKey, RevokedPrincipal, RevokedToken, key},
-    signing::{Audience, Claims, KeyRing, LEEWAY_S, TokenFault, Verified, Verifier, issue},
+    signing::{Audience, Claims, Confirmation, KeyRing, LEEWAY_S, TokenFault, Verified, Verifier, issue},
 };
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
@@ -28,6 +28,17 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Old revocations that one revocation cleans up.
 const SWEEP: usize = 64;
 
+/// What a new token is to be. Its principal must exist.
+#[derive(Clone, Copy)]
+pub(crate) struct NewToken<'a> {
+    pub(crate) principal: &'a PrincipalId,
+    pub(crate) ttl: Duration,
+    /// The token of the same principal that asks for it; the new one ends with it at the latest and is revoked with it.
+    pub(crate) parent: Option<&'a Claims>,
+    /// The client certificate (DER) that it is to be good with only.
+    pub(crate) certificate: Option<&'a [u8]>,
+}
+
 /// A token that was just issued.
 #[derive(Clone)]
 pub(crate) struct Issued {
@@ -40,6 +51,8 @@ pub(crate) struct Issued {
 pub(crate) enum BearerFault {
     Token(TokenFault),
     Revoked,
+    /// It is bound to a certificate that the connection does not have.
+    Unconfirmed,
     /// The subject is unknown or disabled.
     Principal(String),
     Error(Error),
@@ -124,15 +137,9 @@ impl Inner {
         Ok(revoked.is_some_and(|revoked| claims.iat <= revoked.value.not_before_ms / 1000))
     }
 
-    /// Signs a token for `principal`, which must exist, and records it before anybody has it.
-    /// One that `parent`, a token of the same principal, asks for, ends with it at the latest and is revoked with it.
-    pub(crate) async fn issue(
-        &self,
-        call: &Call,
-        principal: &PrincipalId,
-        ttl: Duration,
-        parent: Option<&Claims>,
-    ) -> Result<Issued, Error> {
+    /// Signs a token and records it before anybody has it.
+    pub(crate) async fn issue(&self, call: &Call, new: NewToken<'_>) -> Result<Issued, Error> {
+        let NewToken { principal, ttl, parent, certificate } = new;
         let holdings = self.holdings(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
         let now_s = self.now_ms() / 1000;
         let exp = parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs());
@@ -153,6 +160,7 @@ impl Inner {
             jti: jti.clone(),
             roles: holdings.role_names(),
             epoch: ring.value.epoch,
+            cnf: certificate.map(Confirmation::certificate),
         };
         let token = issue(&signer, &claims)?;
         let event = Event::done("iam.TokenIssue", principal.to_string()).token(&jti);
@@ -184,20 +192,24 @@ impl Inner {
 }
 
 impl Iam {
-    /// For the caller itself, or for somebody else if the caller may issue tokens.
+    /// For the caller itself, bound to the client certificate that it shows, if any; or for somebody else, who has
+    /// another certificate or none, if the caller may issue tokens.
     pub(crate) async fn issue_token(
         &self,
         by: &Identity,
         principal: &PrincipalId,
         ttl_s: u64,
+        shown: &[Arc<[u8]>],
     ) -> Result<Issued, Error> {
-        let parent = by.claims().filter(|_| by.principal.principal() == Some(principal));
+        let own = by.principal.principal() == Some(principal);
+        let parent = by.claims().filter(|_| own);
         // One generation: what a token in the middle had issued would outlive it, since all carry the first one's id.
-        if by.principal.principal() != Some(principal) || parent.is_some_and(Claims::is_derived) {
+        if !own || parent.is_some_and(Claims::is_derived) {
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
         }
         let ttl = self.0.ttl(ttl_s)?;
-        self.0.issue(&Call::of(by), principal, ttl, parent).await
+        let new = NewToken { principal, ttl, parent, certificate: shown.first().filter(|_| own).map(AsRef::as_ref) };
+        self.0.issue(&Call::of(by), new).await
     }
 
     /// Revokes the caller's own tokens, or for an admin anybody's, on every server, and the access keys that they made
@@ -263,7 +275,9 @@ impl Iam {
         match checked.and_then(|verified| Ok((self.0.token_principal(&verified)?, verified))) {
             Ok((principal, verified)) => Ok(Some((verified, principal))),
             Err(BearerFault::Error(error)) => Err(error),
-            Err(BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Principal(_)) => Ok(None),
+            Err(
+                BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Unconfirmed | BearerFault::Principal(_),
+            ) => Ok(None),
         }
     }
 }
@@ -281,12 +295,21 @@ impl VerifiedTokens {
     }
 }
 
+/// A token that is bound to a certificate is a bearer token only on connections with that certificate.
+pub(crate) fn confirmed(verified: &Verified, certificates: &[Arc<[u8]>]) -> Result<(), BearerFault> {
+    match &verified.claims.cnf {
+        Some(bound) if !bound.holds(certificates.first().map(AsRef::as_ref)) => Err(BearerFault::Unconfirmed),
+        _ => Ok(()),
+    }
+}
+
 impl BearerFault {
     /// Not ours, as opposed to a token that was good once: its holder may not know yet.
     pub(crate) fn is_forgery(&self) -> bool {
         match self {
             Self::Token(TokenFault::Expired | TokenFault::Early | TokenFault::Epoch | TokenFault::RetiredKey(_))
             | Self::Revoked
+            | Self::Unconfirmed
             | Self::Principal(_)
             | Self::Error(_) => false,
             Self::Token(_) => true,
@@ -297,6 +320,7 @@ impl BearerFault {
         match self {
             Self::Token(fault) => fault.to_string(),
             Self::Revoked => "revoked".to_owned(),
+            Self::Unconfirmed => "bound to a certificate that the connection does not have".to_owned(),
             Self::Principal(subject) => format!("{subject} is unknown or disabled"),
             Self::Error(error) => error.to_string(),
         }
@@ -307,7 +331,9 @@ impl From<BearerFault> for Refusal {
     fn from(fault: BearerFault) -> Self {
         match fault {
             BearerFault::Error(error) => error.into(),
-            BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Principal(_) => Self::Unauthenticated,
+            BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Unconfirmed | BearerFault::Principal(_) => {
+                Self::Unauthenticated
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{Router, body::Body};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -20,7 +20,7 @@ use iam_client::{Authority, Identity, Presented, Refusal};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SanType};
 use ring::signature::Ed25519KeyPair;
 use serde_json::{Value, json};
-use support::{ADMIN_TOKEN, ISSUER, Plane, with};
+use support::{ADMIN_TOKEN, Environment, ISSUER, Plane, with};
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
@@ -170,6 +170,33 @@ async fn certificates_end_are_renewed_and_are_revoked_with_their_node() {
     assert_eq!(plane.enrollment().renew(renew).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
+/// An assertion is good once, whichever server hears it.
+#[tokio::test]
+async fn an_assertion_is_used_up_on_every_server() {
+    let plane = Plane::start().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let (other, running) =
+        support::open(&plane.store, &plane.clock, folder.path(), &Environment::default(), |_| {}).unwrap();
+    assert_eq!(other.settled().await, iam_server::Doors::Open);
+    let mine = key();
+    let certificate = enroll(&plane, &join_token(&plane).await, &mine).await.unwrap().certificate_chain.remove(0);
+    let used = || plane.store.list(b"iam/assertion/", None, 100).unwrap().records.len();
+
+    let good = assertion(&plane, &mine, &certificate, &json!({}));
+    assert_eq!(oauth(&plane, &good).await.0, StatusCode::OK);
+    let (status, answer) = oauth_at(support::api(&other), &good).await;
+    assert_eq!((status, &answer["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_client")));
+    let next = assertion(&plane, &mine, &certificate, &json!({}));
+    assert_eq!(oauth_at(support::api(&other), &next).await.0, StatusCode::OK);
+    assert_eq!(oauth(&plane, &next).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(used(), 2);
+
+    plane.advance(Duration::from_secs(121));
+    assert_eq!(oauth(&plane, &assertion(&plane, &mine, &certificate, &json!({}))).await.0, StatusCode::OK);
+    assert_eq!(used(), 1, "what is expired anyway is forgotten");
+    running.end().await;
+}
+
 /// A client assertion; `change` overwrites claims.
 fn assertion(plane: &Plane, key: &KeyPair, certificate: &[u8], change: &Value) -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,12 +215,16 @@ fn assertion(plane: &Plane, key: &KeyPair, certificate: &[u8], change: &Value) -
 }
 
 async fn oauth(plane: &Plane, assertion: &str) -> (StatusCode, Value) {
+    oauth_at(plane.api(), assertion).await
+}
+
+async fn oauth_at(server: Router, assertion: &str) -> (StatusCode, Value) {
     let body = format!(
         "grant_type=client_credentials&client_assertion={assertion}\
          &client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     );
     let request = Request::post("/oauth2/token").header("content-type", "application/x-www-form-urlencoded");
-    let response = plane.api().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let response = server.oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
     let status = response.status();
     let bytes = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
     (status, serde_json::from_slice(&bytes).unwrap())

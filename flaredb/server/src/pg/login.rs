@@ -1,20 +1,17 @@
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
-use holdfast_rpc::Standing;
+use holdfast_rpc::{Connection, Standing};
 use iam_client::{Authority, Identity, Presented, PrincipalId, Refusal};
 
 /// How a user and a password become an identity, and what that identity may do.
 #[async_trait]
 pub trait SqlLogin: Send + Sync + 'static {
-    /// Establishes who logs in. The password must not outlive the call.
-    async fn login(&self, user: &str, password: &str, source: SocketAddr) -> Result<Identity, Refusal>;
+    /// Establishes who logs in, on which connection. The password must not outlive the call.
+    async fn login(&self, user: &str, password: &str, from: &Connection) -> Result<Identity, Refusal>;
 
     /// Whether `identity` may do `action` to `resource` now; [`Refusal::Unauthenticated`] if what it logged in with
     /// does not count any more.
@@ -39,10 +36,15 @@ impl AuthorityLogin {
 
 #[async_trait]
 impl SqlLogin for AuthorityLogin {
-    async fn login(&self, user: &str, password: &str, source: SocketAddr) -> Result<Identity, Refusal> {
+    async fn login(&self, user: &str, password: &str, from: &Connection) -> Result<Identity, Refusal> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let mut presented =
-            Presented { source: Some(source), request_id: format!("sql-{source}-{number}"), ..Presented::default() };
+        let source = from.source;
+        let mut presented = Presented {
+            certificates: Arc::clone(&from.certificates),
+            source: Some(source),
+            request_id: format!("sql-{source}-{number}"),
+            ..Presented::default()
+        };
         let is_token = password.starts_with("eyJ") && password.split('.').count() == 3;
         if is_token {
             presented.bearer = Some(password.to_owned());

@@ -1,8 +1,9 @@
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use flaredb_core::{SqlState, catalog::DATABASE};
 use futures::{Sink, SinkExt as _};
+use holdfast_rpc::Connection;
 use iam_client::Refusal;
 use pgwire::{
     api::{
@@ -42,7 +43,10 @@ impl StartupHandler for Session {
             {
                 let password = password.into_password()?;
                 let user = client.metadata().get(METADATA_USER).cloned().unwrap_or_default();
-                self.log_in(&user, &password.password).await?;
+                let shown = client.client_certificates().unwrap_or_default();
+                let certificates = shown.iter().map(|certificate| Arc::from(certificate.as_ref())).collect();
+                let from = Connection { source: self.source(), certificates };
+                self.log_in(&user, &password.password, &from).await?;
                 let (number, secret) = RandomPidSecretKeyGenerator::default().generate(client);
                 let number = self.number(number);
                 self.set_cancelled(self.server().cancellations.register(number, &secret));
@@ -75,9 +79,9 @@ impl Session {
         }
     }
 
-    async fn log_in(&self, user: &str, password: &str) -> PgWireResult<()> {
+    async fn log_in(&self, user: &str, password: &str, from: &Connection) -> PgWireResult<()> {
         let login = &self.server().login;
-        let identity = login.login(user, password, self.source()).await.map_err(|refusal| refused(&refusal))?;
+        let identity = login.login(user, password, from).await.map_err(|refusal| refused(&refusal))?;
         login.authorize(&identity, READ_ACTION, READ_RESOURCE).map_err(|refusal| refused(&refusal))?;
         self.set_identity(identity);
         Ok(())

@@ -21,7 +21,7 @@ use flaredb_server::{
     Config, Flaredb, FlaredbMachine,
     pg::{self, PgConfig, SqlLogin},
 };
-use holdfast_rpc::Standing;
+use holdfast_rpc::{Connection, Standing};
 use holdfast_service::Stop;
 use iam_client::{Evidence, Identity, Kind, PrincipalId, Refusal};
 use tempfile::TempDir;
@@ -62,7 +62,7 @@ pub(crate) fn identity() -> Identity {
 
 #[async_trait]
 impl SqlLogin for Logins {
-    async fn login(&self, user: &str, password: &str, _: SocketAddr) -> Result<Identity, Refusal> {
+    async fn login(&self, user: &str, password: &str, _: &Connection) -> Result<Identity, Refusal> {
         if (user, password) == (USER, PASSWORD) { Ok(identity()) } else { Err(Refusal::Unauthenticated) }
     }
 

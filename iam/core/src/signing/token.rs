@@ -2,7 +2,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Header, Validation, decode, decode_header, encode, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::{KeyError, KeyRing, PublicKey, SigningKey, provider};
+use super::{Confirmation, KeyError, KeyRing, PublicKey, SigningKey, provider};
 
 /// How far clocks may differ.
 pub const LEEWAY_S: u64 = 30;
@@ -30,6 +30,9 @@ pub struct Claims {
     /// `jti` of the first token of a chain of exchanges and renewals.
     pub lin: String,
     pub epoch: u64,
+    /// Whoever shows the token must confirm this; anybody may who has it, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 impl Claims {

@@ -44,8 +44,9 @@ pub(super) async fn configuration(State(iam): State<Iam>) -> Response {
         "token_endpoint_auth_methods_supported": client_proofs,
         "introspection_endpoint_auth_methods_supported": client_proofs,
         "revocation_endpoint_auth_methods_supported": client_proofs,
+        "tls_client_certificate_bound_access_tokens": true,
         "token_endpoint_auth_signing_alg_values_supported": ["EdDSA", "ES256"],
-        "claims_supported": ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "roles"],
+        "claims_supported": ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "roles", "cnf"],
     });
     let mut response = Json(document).into_response();
     cached(&mut response, iam.0.settings.lifetimes.jwks_cache.as_secs());

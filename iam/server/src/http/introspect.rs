@@ -5,18 +5,18 @@ use axum::{
     extract::{State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use http::{header::AUTHORIZATION, request::Parts};
 use iam_client::{Authority as _, Presented};
 use serde_json::{Value, json};
 
 use super::oauth::{Form, OauthError, authenticated, form, unkept};
-use crate::{Iam, recorder::Call};
+use crate::{Iam, peers::shown, recorder::Call};
 
 pub(super) async fn introspect(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
     let call = Call::public(&parts.extensions);
     let answered = async {
         let form = form(&parts.headers, &body?)?;
-        known(&iam, &call, &parts.headers, &form).await?;
+        known(&iam, &call, &parts, &form).await?;
         let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing"))?;
         Ok::<_, OauthError>(unkept(&state(&iam, token)?))
     };
@@ -24,12 +24,13 @@ pub(super) async fn introspect(State(iam): State<Iam>, parts: Parts, body: Resul
 }
 
 /// A client proves itself as for a token, or shows a token of its own, which costs no record in the decision log.
-async fn known(iam: &Iam, call: &Call, headers: &HeaderMap, form: &Form) -> Result<(), OauthError> {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+async fn known(iam: &Iam, call: &Call, parts: &Parts, form: &Form) -> Result<(), OauthError> {
+    let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match authorization.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             let presented = Presented {
                 bearer: Some(token.trim().to_owned()),
+                certificates: shown(&parts.extensions),
                 source: call.source,
                 request_id: call.request_id.clone(),
                 ..Presented::default()
@@ -37,7 +38,7 @@ async fn known(iam: &Iam, call: &Call, headers: &HeaderMap, form: &Form) -> Resu
             iam.authenticate(presented).await.map_err(crate::Error::Refused)?;
         }
         _ => {
-            authenticated(iam, call, headers, form).await?;
+            authenticated(iam, call, &parts.headers, form).await?;
         }
     }
     Ok(())
@@ -47,7 +48,7 @@ async fn known(iam: &Iam, call: &Call, headers: &HeaderMap, form: &Form) -> Resu
 fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
     let Some((verified, principal)) = iam.introspect(token)? else { return Ok(json!({ "active": false })) };
     let claims = &verified.claims;
-    Ok(json!({
+    let mut state = json!({
         "active": true,
         "token_type": "Bearer",
         "username": principal.to_string(),
@@ -59,5 +60,9 @@ fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
         "exp": claims.exp,
         "jti": claims.jti,
         "roles": claims.roles,
-    }))
+    });
+    if let Some(bound) = &claims.cnf {
+        state["cnf"] = json!(bound);
+    }
+    Ok(state)
 }

@@ -8,10 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
-use iam_client::{Authority as _, Evidence, Identity, Presented};
+use iam_client::{Evidence, Identity};
 
 use super::oauth::{OauthError, authenticated, form};
-use crate::{Error, Iam, recorder::Call, tokens::Revocation};
+use crate::{Iam, recorder::Call, tokens::Revocation};
 
 pub(super) async fn revoke(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
     let call = Call::public(&parts.extensions);
@@ -36,18 +36,13 @@ pub(super) async fn revoke(State(iam): State<Iam>, parts: Parts, body: Result<By
 /// A client's own token ends by itself; anybody else's for those who may revoke it. One that is not good has ended.
 async fn end(iam: &Iam, client: &Identity, token: &str) -> Result<StatusCode, OauthError> {
     let Some((verified, owner)) = iam.introspect(token)? else { return Ok(StatusCode::OK) };
-    let revocation = Revocation::Token(verified.claims.jti.clone());
-    if client.principal.principal() == Some(&owner) {
-        let presented = Presented {
-            bearer: Some(token.to_owned()),
-            source: client.source,
-            request_id: client.request_id.clone(),
-            ..Presented::default()
-        };
-        let own = iam.authenticate(presented).await.map_err(Error::Refused)?;
-        iam.revoke(&own, revocation, Duration::ZERO).await?;
-    } else {
-        iam.revoke(client, revocation, Duration::ZERO).await?;
-    }
+    let jti = verified.claims.jti.clone();
+    // Its owner need not be where the token is good.
+    let own = (client.principal.principal() == Some(&owner)).then(|| Identity {
+        token_id: Some(jti.clone()),
+        evidence: Evidence::Token(verified),
+        ..client.clone()
+    });
+    iam.revoke(own.as_ref().unwrap_or(client), Revocation::Token(jti), Duration::ZERO).await?;
     Ok(StatusCode::OK)
 }

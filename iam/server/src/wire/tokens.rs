@@ -7,15 +7,16 @@ use holdfast_proto::iam::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use crate::{Error, Iam, tokens::Revocation};
+use crate::{Error, Iam, peers::shown, tokens::Revocation};
 
 #[async_trait]
 impl Tokens for Iam {
     async fn issue(&self, request: Request<IssueTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
         let by = convert::caller(&request)?;
+        let shown = shown(request.extensions());
         let IssueTokenRequest { principal, ttl_s } = request.into_inner();
         let principal = convert::principal_or_caller(&principal, &by)?;
-        let issued = self.issue_token(&by, &principal, ttl_s).await?;
+        let issued = self.issue_token(&by, &principal, ttl_s, &shown).await?;
         Ok(Response::new(IssueTokenResponse { token: issued.token, jti: issued.jti, expires_ms: issued.expires_ms }))
     }
 
@@ -34,6 +35,7 @@ impl Tokens for Iam {
             kid: verified.kid.clone(),
             issued_ms: claims.iat.saturating_mul(1000),
             expires_ms: claims.exp.saturating_mul(1000),
+            x5t_s256: claims.cnf.as_ref().map(|bound| bound.x5t_s256.clone()).unwrap_or_default(),
         }))
     }
 

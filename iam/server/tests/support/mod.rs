@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{Extension, Router};
-use chainfire_client::memory::MemoryStore;
+use chainfire_client::{SystemStore, memory::MemoryStore};
 use holdfast_proto::iam::{
     Binding, CreatePrincipalRequest, GrantRequest, IssueTokenRequest, admin_client::AdminClient,
     authz_client::AuthzClient, credentials_client::CredentialsClient, enrollment_client::EnrollmentClient,
@@ -185,8 +185,8 @@ impl Plane {
 }
 
 /// One more server with its own data folder on the same store.
-pub(crate) fn open(
-    store: &Arc<MemoryStore>,
+pub(crate) fn open<S: SystemStore>(
+    store: &Arc<S>,
     clock: &Arc<TestClock>,
     folder: &Path,
     environment: &Environment,
@@ -213,8 +213,14 @@ pub(crate) fn open(
 
 /// Both listeners' routes behind the layer, called from one address.
 pub(crate) fn api(iam: &Iam) -> Router {
+    api_with(iam, &[])
+}
+
+/// The same, called with client certificates.
+pub(crate) fn api_with(iam: &Iam, certificates: &[Vec<u8>]) -> Router {
     let source: SocketAddr = "192.0.2.7:40000".parse().unwrap();
-    routes(iam).layer(Extension(Connection { source, certificates: Arc::default() }))
+    let certificates = certificates.iter().map(|der| Arc::from(der.as_slice())).collect();
+    routes(iam).layer(Extension(Connection { source, certificates }))
 }
 
 /// Both listeners' routes behind the layer.
