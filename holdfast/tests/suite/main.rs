@@ -17,6 +17,7 @@
 //! | [`rolling`] | members are restarted one after the other, and watches of public clients go on |
 //! | [`rotation`] | the signing key is rotated while servers are killed, and nobody is refused before his time |
 //! | [`trust`] | the authority of certificates is rotated, and its removal closes connections on every server |
+//! | [`secrets`] | no secret is left in anything that servers write or say |
 //! | [`foreign`] | stock libraries of another language verify tokens and replace credentials |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
 //! | [`three`] | three servers go on without one, whichever |
@@ -49,6 +50,7 @@ mod restart;
 mod revocation;
 mod rolling;
 mod rotation;
+mod secrets;
 mod strangers;
 mod three;
 mod tokens;

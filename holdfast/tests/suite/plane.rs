@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     lab::SOON,
-    programs::{Said, run},
+    programs::{Said, run, run_with},
     tokens,
 };
 
@@ -67,10 +67,61 @@ impl Plane {
     }
 
     fn florctl(&self, at: usize, token: &str, output: &str, words: &str) -> Result<Said> {
-        let mut command = Command::new(&self.florctl);
-        command.args(["--api", &format!("https://{}", self.endpoints(at)?.api), "--output", output]);
-        command.arg("--ca").arg(&self.ca).env("HOLDFAST_TOKEN", token).arg("iam").args(words.split_whitespace());
+        let mut command = self.desk(at, token, output)?;
+        command.arg("iam").args(words.split_whitespace());
         run(command)
+    }
+
+    /// florctl, set up for server `at` and the owner of `token`.
+    fn desk(&self, at: usize, token: &str, output: &str) -> Result<Command> {
+        let mut command = Command::new(&self.florctl);
+        let endpoints = self.endpoints(at)?;
+        command.args([
+            "--api",
+            &format!("https://{}", endpoints.api),
+            "--http",
+            &format!("https://{}", endpoints.http),
+        ]);
+        command.args(["--output", output]).arg("--ca").arg(&self.ca).env("HOLDFAST_TOKEN", token);
+        Ok(command)
+    }
+
+    /// What server `at` answers to a query of the history.
+    pub(crate) fn history(&self, at: usize, sql: &str) -> Result<String> {
+        let mut command = self.desk(at, &self.admin, "json")?;
+        command.args(["history", sql]);
+        run(command)?.good()
+    }
+
+    /// Where the servers keep everything.
+    pub(crate) fn folder(&self) -> Result<PathBuf> {
+        let first = self.cluster.servers().first().context("no server")?;
+        let folder = first.launch().logs.parent().context("logs are in the cluster's folder")?;
+        Ok(folder.to_owned())
+    }
+
+    /// A page of server `at`, as the administrator gets it; none where there is no curl.
+    pub(crate) fn page(&self, at: usize, path: &str) -> Result<Option<String>> {
+        let Some(mut curl) = self.curl()? else { return Ok(None) };
+        // Not as an argument, where every process of the machine could read it.
+        curl.args(["--fail", "--header", "@-"]).arg(format!("https://{}{path}", self.endpoints(at)?.http));
+        run_with(curl, &format!("authorization: Bearer {}\n", self.admin))?.good().map(Some)
+    }
+
+    /// What the token endpoint of server `at` answers to an access key; none where there is no curl.
+    pub(crate) fn client_credentials(&self, at: usize, id: &str, secret: &str) -> Result<Option<String>> {
+        let Some(mut curl) = self.curl()? else { return Ok(None) };
+        curl.args(["--config", "-", "--data", "grant_type=client_credentials"]);
+        curl.arg(format!("https://{}/oauth2/token", self.endpoints(at)?.http));
+        run_with(curl, &format!("user = \"{id}:{secret}\"\n"))?.good().map(Some)
+    }
+
+    fn curl(&self) -> Result<Option<Command>> {
+        Ok(client("curl")?.map(|curl| {
+            let mut command = Command::new(curl);
+            command.args(["--silent", "--cacert"]).arg(&self.ca);
+            command
+        }))
     }
 
     /// What a person reads.
@@ -177,11 +228,9 @@ impl Plane {
 
     /// Names of the published keys, as any verifier gets them.
     pub(crate) fn published(&self, at: usize) -> Result<Option<Vec<String>>> {
-        let Some(curl) = client("curl")? else { return Ok(None) };
-        let mut command = Command::new(curl);
-        let http = self.endpoints(at)?.http;
-        command.args(["--silent", "--fail", "--cacert"]).arg(&self.ca).arg(format!("https://{http}/jwks.json"));
-        let keys: Value = serde_json::from_str(&run(command)?.good()?)?;
+        let Some(mut curl) = self.curl()? else { return Ok(None) };
+        curl.arg("--fail").arg(format!("https://{}/jwks.json", self.endpoints(at)?.http));
+        let keys: Value = serde_json::from_str(&run(curl)?.good()?)?;
         let keys = keys["keys"].as_array().context("keys")?;
         Ok(Some(keys.iter().filter_map(|key| key["kid"].as_str().map(str::to_owned)).collect()))
     }
