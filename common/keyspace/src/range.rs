@@ -47,6 +47,12 @@ impl KeyRange {
         key >= self.start.as_slice() && self.end.as_ref().is_none_or(|end| key < end.as_slice())
     }
 
+    /// Whether a key can be inside both; neither may be empty.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let begins_before = |end: &Option<Vec<u8>>, start: &Vec<u8>| end.as_ref().is_none_or(|end| start < end);
+        begins_before(&self.end, &other.start) && begins_before(&other.end, &self.start)
+    }
+
     /// The same range as bounds for the standard library's maps; the range must not be empty.
     pub(crate) fn bounds(self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
         (Bound::Included(self.start), self.end.map_or(Bound::Unbounded, Bound::Excluded))

@@ -27,6 +27,24 @@ impl KeyRanges {
         Self { ranges: merged }
     }
 
+    /// What is in here and not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Vec::with_capacity(self.ranges.len());
+        for own in &self.ranges {
+            let mut start = Some(own.start.clone());
+            for hole in other.ranges.iter().filter(|hole| hole.overlaps(own)) {
+                if let Some(start) = start.take() {
+                    left.push(KeyRange { start, end: Some(hole.start.clone()) });
+                }
+                start.clone_from(&hole.end);
+            }
+            left.extend(start.map(|start| KeyRange { start, end: own.end.clone() }));
+        }
+        left.retain(|range| !range.is_empty());
+        Self { ranges: left }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -92,6 +110,23 @@ mod tests {
             let keys: Vec<_> = (0..=255u8).map(|byte| vec![byte]).filter(|key| asked.contains(key)).collect();
             let inside = |key: &Vec<u8>| parts.iter().any(|part| part.contains(key));
             prop_assert_eq!(ranges.covers(&asked), keys.iter().all(inside));
+        }
+
+        #[test]
+        fn a_difference_agrees_with_counting_keys(
+            parts in proptest::collection::vec((0u8..32, proptest::option::of(0u8..32)), 0..6),
+            holes in proptest::collection::vec((0u8..32, proptest::option::of(0u8..32)), 0..6),
+            start in 0u8..32,
+            end in proptest::option::of(0u8..32),
+        ) {
+            let ranges = |parts: &[(u8, Option<u8>)]| parts.iter().map(|(start, end)| range(*start, *end)).collect();
+            let (parts, holes): (Vec<_>, Vec<_>) = (ranges(&parts), ranges(&holes));
+            let rest = KeyRanges::new(parts.clone()).without(&KeyRanges::new(holes.clone()));
+            let asked = range(start, end);
+            let keys: Vec<_> = (0..=255u8).map(|byte| vec![byte]).filter(|key| asked.contains(key)).collect();
+            let contained = |ranges: &[KeyRange], key: &[u8]| ranges.iter().any(|range| range.contains(key));
+            let inside = |key: &Vec<u8>| contained(&parts, key) && !contained(&holes, key);
+            prop_assert_eq!(rest.covers(&asked), keys.iter().all(inside));
         }
     }
 }

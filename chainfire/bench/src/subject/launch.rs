@@ -70,7 +70,7 @@ async fn account(administrator: &Entrance) -> Result<(String, String)> {
     let door = Doors::open(administrator, 1).await?.wire(0);
     let mut admin = AdminClient::new(door.clone());
     admin.create_principal(CreatePrincipalRequest { id: service.clone(), ..Default::default() }).await?;
-    let all_keys = KeyGrant { start: vec![0].into(), end: vec![].into(), read: true, write: true };
+    let all_keys = KeyGrant { start: vec![0].into(), end: vec![].into(), read: true, write: true, forbid: false };
     let binding =
         Binding { subject: service.clone(), role: "reader".to_owned(), keys: vec![all_keys], ..Default::default() };
     admin.grant(GrantRequest { binding: Some(binding) }).await?;

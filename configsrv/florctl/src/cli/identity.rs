@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use configsrv_fleet::{NodeName, Span};
 
-use super::Trust;
+use super::{GrantKeys, Group, Principal, Trust};
 
 /// `florctl iam`.
 #[derive(Debug, Subcommand)]
@@ -21,11 +21,22 @@ pub(crate) enum Iam {
         /// admin, operator, auditor, node, reader or lock-client.
         role: String,
     },
-    /// List who holds which role.
+    /// Give rights on keys of the store to a principal or a group, or take them from it.
+    GrantKeys(GrantKeys),
+    /// Take back what `grant` or `grant-keys` gave.
+    RevokeGrant {
+        /// user/mira, service/ci, node/pier2 or group/ops.
+        subject: String,
+        /// As `grants` lists it; a role's is the role.
+        name: String,
+    },
+    /// List who holds which role, and which rights on keys.
     Grants {
         /// Only of this principal or group.
         subject: Option<String>,
     },
+    #[command(subcommand)]
+    Group(Group),
     /// Rules beside the roles, in Cedar's syntax.
     #[command(subcommand)]
     Policy(Policy),
@@ -48,29 +59,9 @@ pub(crate) enum Iam {
     /// Tokens by which nodes enrol.
     #[command(subcommand)]
     JoinToken(JoinToken),
-}
-
-/// Who may be somebody.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Principal {
-    /// Add a principal.
-    Create {
-        /// user/mira, service/ci or node/pier2.
-        id: String,
-        /// A name for people.
-        #[arg(long, default_value = "")]
-        display_name: String,
-    },
-    /// List all.
-    List {
-        /// user, service or node.
-        #[arg(long, default_value = "")]
-        kind: String,
-    },
-    /// Let it in no longer.
-    Disable { id: String },
-    /// Let it in again.
-    Enable { id: String },
+    /// The token that the servers were set up with.
+    #[command(subcommand)]
+    Bootstrap(Bootstrap),
 }
 
 #[derive(Debug, Subcommand)]
@@ -191,6 +182,13 @@ pub(crate) enum Credential {
         #[arg(default_value = "")]
         principal: String,
     },
+    /// Show the secret of an access key again, which is recorded: its own principal and admins may.
+    Secret {
+        access_key_id: String,
+        /// Write the secret to this file, readable by you alone, instead of showing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Make an access key useless.
     Revoke {
         access_key_id: String,
@@ -290,5 +288,15 @@ pub(crate) enum JoinToken {
         /// Write the token to this file, readable by you alone, instead of showing it.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bootstrap {
+    /// Let it in no longer, for good, whatever the servers' environment says. It takes an admin of your own.
+    Disable {
+        /// Why, for the history.
+        #[arg(long)]
+        reason: String,
     },
 }

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod directory;
 mod identity;
 mod keys;
 mod store;
@@ -14,7 +15,8 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
-    identity::{Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Principal, Rotate, RotateOrder, Token},
+    directory::{GrantKeys, Group, KeyAccess, Principal},
+    identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, Keys},
     store::{Backup, Restore},
     trust::{RootStep, Trust},

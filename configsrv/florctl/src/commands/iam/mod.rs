@@ -1,8 +1,9 @@
 //! Identities, over the servers' gRPC interface.
 
+mod directory;
+mod grants;
 mod keys;
 mod policies;
-mod principals;
 mod rotations;
 mod secrets;
 mod trust;
@@ -35,9 +36,12 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
     match command {
         Iam::Whoami => whoami(channel, settings, output).await?,
         Iam::Status => status(channel, output).await?,
-        Iam::Principal(command) => principals::principal(command, channel, output).await?,
-        Iam::Grant { subject, role } => principals::grant(subject, role, channel, output).await?,
-        Iam::Grants { subject } => principals::grants(subject, channel, output).await?,
+        Iam::Principal(command) => directory::principal(command, channel, output).await?,
+        Iam::Group(command) => directory::group(command, channel, output).await?,
+        Iam::Grant { subject, role } => grants::grant(subject, role, channel, output).await?,
+        Iam::GrantKeys(grant) => grants::grant_keys(grant, channel, output).await?,
+        Iam::RevokeGrant { subject, name } => grants::revoke(subject, name, channel, output).await?,
+        Iam::Grants { subject } => grants::list(subject, channel, output).await?,
         Iam::Policy(command) => policies::policy(command, channel, output).await?,
         Iam::Explain(question) => policies::explain(question, channel, output).await?,
         Iam::Token(command) => secrets::token(command, channel, output).await?,
@@ -46,6 +50,7 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Rotate(command) => rotations::run(command, channel, output).await?,
         Iam::Verifiers => verifiers::list(channel, output).await?,
         Iam::Trust(command) => trust::run(command, channel, output).await?,
+        Iam::Bootstrap(command) => secrets::bootstrap(command, channel, output).await?,
         Iam::Key(command) => keys::run(command, channel, output).await?,
     }
     Ok(Code::Done)

@@ -123,6 +123,7 @@ fn simulated(answer: &SimulateResponse) -> Value {
         "since_ms": answer.since_ms,
         "changed": changed,
         "changed_total": answer.changed_total,
+        "incomplete": answer.incomplete,
     })
 }
 
@@ -140,9 +141,10 @@ fn differences(answer: &SimulateResponse) -> String {
             if changed.policy_then.is_empty() { "nothing permits it" } else { &changed.policy_then }.to_owned(),
         ]);
     }
-    let SimulateResponse { server, decisions, since_ms, changed_total, .. } = answer;
+    let SimulateResponse { server, decisions, since_ms, changed_total, incomplete, .. } = answer;
+    let latest = if *incomplete { "the latest " } else { "" };
     let since = moment(Some(*since_ms));
-    format!("{table}{changed_total} of {decisions} decisions of {server} since {since} would change")
+    format!("{table}{changed_total} of {latest}{decisions} decisions of {server} since {since} would change")
 }
 
 pub(super) async fn explain(question: Explain, channel: Channel, output: Format) -> Result<(), Failure> {

@@ -1,13 +1,14 @@
 use holdfast_proto::iam::{
-    CreateCredentialRequest, CreateJoinTokenRequest, IssueTokenRequest, LastWord, ListCredentialsRequest,
-    RevokeCredentialRequest, RevokeTokenRequest, RevokeTokenResponse, credentials_client::CredentialsClient,
+    CreateCredentialRequest, CreateJoinTokenRequest, DisableBootstrapTokenRequest, GetCredentialSecretRequest,
+    IssueTokenRequest, LastWord, ListCredentialsRequest, RevokeCredentialRequest, RevokeTokenRequest,
+    RevokeTokenResponse, admin_client::AdminClient, credentials_client::CredentialsClient,
     enrollment_client::EnrollmentClient, revoke_token_request::What, tokens_client::TokensClient,
 };
 use serde_json::{Value, json};
 
 use super::hand_over;
 use crate::{
-    cli::{Credential, JoinToken, Token},
+    cli::{Bootstrap, Credential, JoinToken, Token},
     failure::Failure,
     output::{Format, Table, moment},
     remote::{Channel, refused},
@@ -108,6 +109,12 @@ pub(super) async fn credential(command: Credential, channel: Channel, output: Fo
                 table.to_string()
             })
         }
+        Credential::Secret { access_key_id, out } => {
+            let value = json!({ "access_key_id": access_key_id });
+            let request = GetCredentialSecretRequest { access_key_id };
+            let answer = client.get_credential_secret(request).await.map_err(refused)?.into_inner();
+            hand_over(&answer.secret, "secret", value, out.as_deref(), output, String::new)
+        }
         Credential::Revoke { access_key_id, force } => {
             let request = RevokeCredentialRequest { access_key_id, force };
             let answer = client.revoke(request).await.map_err(refused)?.into_inner();
@@ -122,4 +129,13 @@ pub(super) async fn join_token(command: JoinToken, channel: Channel, output: For
     let answer = EnrollmentClient::new(channel).create_join_token(request).await.map_err(refused)?.into_inner();
     let value = json!({ "node": node, "expires_ms": answer.expires_ms });
     hand_over(&answer.join_token, "join_token", value, out.as_deref(), output, String::new)
+}
+
+pub(super) async fn bootstrap(command: Bootstrap, channel: Channel, output: Format) -> Result<(), Failure> {
+    let Bootstrap::Disable { reason } = command;
+    let request = DisableBootstrapTokenRequest { reason };
+    let answer = AdminClient::new(channel).disable_bootstrap_token(request).await.map_err(refused)?.into_inner();
+    output.print(&json!({ "revision": answer.revision }), || {
+        "the token that the servers were set up with is disabled".to_owned()
+    })
 }

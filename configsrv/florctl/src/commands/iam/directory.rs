@@ -1,12 +1,12 @@
 use holdfast_proto::iam::{
-    self, Binding, CreatePrincipalRequest, GrantRequest, ListBindingsRequest, ListPrincipalsRequest, Page,
-    SetPrincipalRequest, admin_client::AdminClient,
+    self, AddMemberRequest, CreatePrincipalRequest, ListMembersRequest, ListPrincipalsRequest, Membership, Page,
+    RemoveMemberRequest, SetPrincipalRequest, admin_client::AdminClient,
 };
 use serde_json::{Value, json};
 
 use super::PAGE;
 use crate::{
-    cli::Principal,
+    cli::{Group, Principal},
     failure::Failure,
     output::{Format, Table, moment},
     remote::{Channel, refused},
@@ -73,61 +73,50 @@ fn show(principals: &[iam::Principal], output: Format) -> Result<(), Failure> {
     })
 }
 
-pub(super) async fn grant(subject: String, role: String, channel: Channel, output: Format) -> Result<(), Failure> {
-    let binding = Binding { subject, role, ..Binding::default() };
-    let request = GrantRequest { binding: Some(binding) };
-    let answer = AdminClient::new(channel).grant(request).await.map_err(refused)?.into_inner();
-    let bindings: Vec<Binding> = answer.binding.into_iter().collect();
-    show_bindings(&bindings, output)
+pub(super) async fn group(command: Group, channel: Channel, output: Format) -> Result<(), Failure> {
+    let mut client = AdminClient::new(channel);
+    let revision = match command {
+        Group::List { group, member } => return list_members(client, group, member, output).await,
+        Group::Add { group, member } => {
+            let request = AddMemberRequest { group, member };
+            client.add_member(request).await.map_err(refused)?.into_inner().revision
+        }
+        Group::Remove { group, member } => {
+            let request = RemoveMemberRequest { group, member };
+            client.remove_member(request).await.map_err(refused)?.into_inner().revision
+        }
+    };
+    output.print(&json!({ "revision": revision }), || "done".to_owned())
 }
 
-pub(super) async fn grants(subject: Option<String>, channel: Channel, output: Format) -> Result<(), Failure> {
-    let mut client = AdminClient::new(channel);
-    let mut all = Vec::new();
+async fn list_members(
+    mut client: AdminClient<Channel>,
+    group: String,
+    member: String,
+    output: Format,
+) -> Result<(), Failure> {
+    let mut all: Vec<Membership> = Vec::new();
     let mut token = String::new();
     loop {
-        let subject = subject.clone().unwrap_or_default();
-        let request = ListBindingsRequest { page: Some(Page { size: PAGE, token }), subject };
-        let answer = client.list_bindings(request).await.map_err(refused)?.into_inner();
-        all.extend(answer.bindings);
+        let page = Some(Page { size: PAGE, token });
+        let request = ListMembersRequest { page, member: member.clone(), group: group.clone() };
+        let answer = client.list_members(request).await.map_err(refused)?.into_inner();
+        all.extend(answer.members);
         token = answer.next_page_token;
         if token.is_empty() {
-            return show_bindings(&all, output);
+            break;
         }
     }
-}
-
-fn show_bindings(bindings: &[Binding], output: Format) -> Result<(), Failure> {
-    let value: Vec<Value> = bindings
+    all.sort_by(|a, b| (&a.group, &a.member).cmp(&(&b.group, &b.member)));
+    let value: Vec<Value> = all
         .iter()
-        .map(|binding| {
-            json!({
-                "name": binding.name,
-                "subject": binding.subject,
-                "role": binding.role,
-                "keys": binding.keys.iter().map(keys).collect::<Vec<_>>(),
-                "created_ms": binding.created_ms,
-            })
-        })
+        .map(|one| json!({ "group": one.group, "member": one.member, "created_ms": one.created_ms }))
         .collect();
     output.print(&value, || {
-        let mut table = Table::new(&["SUBJECT", "ROLE", "KEYS", "SINCE", "NAME"]);
-        for binding in bindings {
-            table.row([
-                binding.subject.clone(),
-                binding.role.clone(),
-                binding.keys.iter().map(keys).collect::<Vec<_>>().join(" "),
-                moment(Some(binding.created_ms)),
-                binding.name.clone(),
-            ]);
+        let mut table = Table::new(&["GROUP", "MEMBER", "SINCE"]);
+        for one in &all {
+            table.row([one.group.clone(), one.member.clone(), moment(Some(one.created_ms))]);
         }
         table.to_string()
     })
-}
-
-/// `[start, end) rw`.
-fn keys(grant: &iam::KeyGrant) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let rights = format!("{}{}", if grant.read { "r" } else { "" }, if grant.write { "w" } else { "" });
-    format!("[{}, {}) {rights}", text(&grant.start), text(&grant.end))
 }
