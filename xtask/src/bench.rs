@@ -20,15 +20,24 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<OsString>,
     },
+    /// IAM in real servers: what admitting a request costs, and how soon a change counts everywhere.
+    Iam {
+        /// For instance `--small`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<OsString>,
+    },
 }
 
 pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
-    let What::Chainfire { more } = &arguments.what;
+    let (package, more) = match &arguments.what {
+        What::Chainfire { more } => ("chainfire-bench", more),
+        What::Iam { more } => ("iam-bench", more),
+    };
     native::ensure(layout)?;
     tools::ensure_clients(layout)?;
     Cargo::new(layout, "build").arguments(["--release", "--locked", "--package", "holdfast", "--bins"]).run()?;
     Cargo::new(layout, "run")
-        .arguments(["--release", "--locked", "--package", "chainfire-bench", "--"])
+        .arguments(["--release", "--locked", "--package", package, "--"])
         .more(more)
         .environment("PATH", test::path(layout)?)
         .environment("HOLDFAST_BIN_DIR", layout.target().join("release"))

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use chainfire_core::{Origin, auth::KeyAccess};
@@ -29,6 +29,9 @@ pub trait Authority: StillHolds {
     fn admitted(&self, _identity: &Identity, standing: &Standing) {
         standing.known();
     }
+
+    /// Hears how long it took to establish a caller and to decide about its request.
+    fn took(&self, _time: Duration) {}
 
     /// Records a refusal that a service decided on by rules of its own; equal ones of a moment are counted together.
     fn record_denial(&self, caller: &Origin, action: &str, resource: &str, reason: &str);

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -139,6 +140,13 @@ impl Shared {
         if admission.access == Some(Access::Public) {
             return Ok(None);
         }
+        let begun = Instant::now();
+        let admitted = self.judge(admission).await;
+        self.authority.took(begun.elapsed());
+        admitted.map(Some)
+    }
+
+    async fn judge(&self, admission: Admission) -> Result<Identity, Refusal> {
         let identity = self.authority.authenticate(admission.presented?).await?;
         // Whatever the caller may do: the connection is its own.
         if let Some(standing) = &admission.standing {
@@ -153,9 +161,9 @@ impl Shared {
             }
             Some(Access::Permission { action, resource }) => {
                 self.authority.authorize(&identity, action, resource)?;
-                Ok(Some(identity))
+                Ok(identity)
             }
-            Some(Access::Public | Access::Authenticated | Access::Deferred) => Ok(Some(identity)),
+            Some(Access::Public | Access::Authenticated | Access::Deferred) => Ok(identity),
         }
     }
 }
