@@ -41,7 +41,8 @@ where
         let (stream, source) = tokio::select! {
             () = stop.requested() => break,
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+                // A caller has one address, whichever kind of socket it came in by.
+                Ok((stream, source)) => (stream, SocketAddr::new(source.ip().to_canonical(), source.port())),
                 Err(error) => {
                     // Out of file descriptors, or a client that left while it was queued: neither ends the listener.
                     if complained.is_none_or(|at| at.elapsed() >= QUIET) {

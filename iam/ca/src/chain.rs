@@ -31,6 +31,8 @@ pub struct Certified {
     pub until_ms: u64,
     /// Which of the roots vouches for it.
     pub root: usize,
+    /// Serial numbers of the authorities between the leaf and the root, hex.
+    pub intermediates: Vec<String>,
 }
 
 /// The precise reason for the audit log; callers never see it.
@@ -68,7 +70,7 @@ pub fn verify(chain: &[&[u8]], roots: &[&[u8]], now_ms: u64) -> Result<Certified
     }
     let roots = roots.iter().map(|der| parse(der)).collect::<Result<Vec<_>, _>>()?;
     let in_force = |root: &X509Certificate<'_>| root.validity().is_valid_at(now);
-    let at = root_of(&chain, &roots, in_force)?;
+    let (at, above) = root_of(&chain, &roots, in_force)?;
     let (leaf, intermediates) = chain.split_first().ok_or(ChainFault::Length)?;
     let is_client = |certificate: &X509Certificate<'_>| match certificate.extended_key_usage() {
         Ok(usage) => Ok(usage.map(|usage| usage.value.client_auth)),
@@ -83,7 +85,9 @@ pub fn verify(chain: &[&[u8]], roots: &[&[u8]], now_ms: u64) -> Result<Certified
         }
     }
     let until_ms = chain.iter().chain(roots.get(at)).map(end_ms).min().unwrap_or(0);
-    certified(leaf, until_ms, at)
+    let path = intermediates.get(..above).unwrap_or_default();
+    let path = path.iter().map(|certificate| hex::encode(certificate.raw_serial())).collect();
+    certified(leaf, until_ms, at, path)
 }
 
 /// Which of `roots` (DER) a chain (DER, leaf first) leads to, whatever the time and whatever the leaf is for.
@@ -91,7 +95,7 @@ pub fn leads_to(chain: &[&[u8]], roots: &[&[u8]]) -> Result<usize, ChainFault> {
     let chain = parse_chain(chain)?;
     chain.iter().try_for_each(understood)?;
     let roots = roots.iter().map(|der| parse(der)).collect::<Result<Vec<_>, _>>()?;
-    root_of(&chain, &roots, |_| true)
+    root_of(&chain, &roots, |_| true).map(|(at, _)| at)
 }
 
 fn parse_chain<'a>(chain: &[&'a [u8]]) -> Result<Vec<X509Certificate<'a>>, ChainFault> {
@@ -126,17 +130,17 @@ fn understood(certificate: &X509Certificate<'_>) -> Result<(), ChainFault> {
     Ok(())
 }
 
-/// Follows the issuers from the leaf until a root has signed.
+/// Follows the issuers from the leaf until a root has signed: which root, and how many intermediates are below it.
 fn root_of(
     chain: &[X509Certificate<'_>],
     roots: &[X509Certificate<'_>],
     in_force: impl Fn(&X509Certificate<'_>) -> bool,
-) -> Result<usize, ChainFault> {
+) -> Result<(usize, usize), ChainFault> {
     for (above, current) in chain.iter().enumerate() {
         let root = roots.iter().position(|root| in_force(root) && issued(current, root));
         if let Some((at, root)) = root.and_then(|at| Some((at, roots.get(at)?))) {
             let path = chain.get(..=above).ok_or(ChainFault::Length)?;
-            return may_vouch(root, path).map(|()| at);
+            return may_vouch(root, path).map(|()| (at, above));
         }
         let issuer = chain.get(above + 1).ok_or(ChainFault::Untrusted)?;
         if above == MAX_INTERMEDIATES || !issued(current, issuer) {
@@ -165,7 +169,12 @@ fn issued(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bo
         && certificate.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
-fn certified(leaf: &X509Certificate<'_>, until_ms: u64, root: usize) -> Result<Certified, ChainFault> {
+fn certified(
+    leaf: &X509Certificate<'_>,
+    until_ms: u64,
+    root: usize,
+    intermediates: Vec<String>,
+) -> Result<Certified, ChainFault> {
     let names = leaf.subject_alternative_name().map_err(|_| ChainFault::Malformed)?;
     let (mut uris, mut dns_names) = (Vec::new(), Vec::new());
     for name in names.iter().flat_map(|names| &names.value.general_names) {
@@ -187,6 +196,7 @@ fn certified(leaf: &X509Certificate<'_>, until_ms: u64, root: usize) -> Result<C
         serial: hex::encode(leaf.raw_serial()),
         key_sha256: certificate_id(leaf.public_key().raw),
         algorithm: KeyAlgorithm::of(leaf.public_key()),
+        intermediates,
         key: leaf.public_key().subject_public_key.data.to_vec(),
         expires_ms: end_ms(leaf),
         until_ms,

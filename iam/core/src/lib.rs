@@ -7,6 +7,7 @@
 //! - [`signing`]: keys, the key ring, JWKS, tokens.
 //! - [`policy`]: roles compiled to Cedar policies, decisions, rights on key ranges.
 //! - [`credential`]: access keys and their overlap rule.
+//! - [`groups`]: how groups are in groups.
 //! - [`enrol`]: join tokens, and whom certificates name.
 //! - [`trust`]: authorities that are trusted, certificates that are denied.
 //! - [`verifier`]: what servers and other verifiers say that they enforce.
@@ -15,6 +16,7 @@
 
 pub mod credential;
 pub mod enrol;
+pub mod groups;
 pub mod policy;
 mod principal;
 pub mod record;

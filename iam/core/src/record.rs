@@ -86,6 +86,9 @@ pub struct KeyGrant {
     pub end: Option<String>,
     pub read: bool,
     pub write: bool,
+    /// These rights are taken away instead, whatever else gives them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forbid: bool,
 }
 
 /// Where to find the principal of an access key, or that of the access keys that a bearer token made.
@@ -95,7 +98,7 @@ pub struct AccessKey {
 }
 
 /// A policy that somebody wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPolicy {
     /// Cedar's own syntax.
     pub text: String,
@@ -182,6 +185,8 @@ pub mod key {
     pub const JOIN_TOKENS: &str = "iam/join-token/";
     pub const USED_ASSERTIONS: &str = "iam/assertion/";
     pub const MEMBERS: &str = "iam/member/";
+    /// Those of [`MEMBERS`] that are groups themselves.
+    pub const MEMBERS_OF_KIND_GROUP: &str = "iam/member/group/";
     pub const SERVERS: &str = "iam/verifier/server/";
     /// Verifiers that are no servers: agents and libraries.
     pub const CLIENTS: &str = "iam/verifier/client/";

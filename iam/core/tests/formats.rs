@@ -52,7 +52,13 @@ fn every_record_of_the_first_release() {
             name: "b1".into(),
             subject: "group/crew".parse().unwrap(),
             role: Some(Role::Operator),
-            keys: vec![KeyGrant { start: "61".into(), end: Some("62".into()), read: true, write: false }],
+            keys: vec![KeyGrant {
+                start: "61".into(),
+                end: Some("62".into()),
+                read: true,
+                write: false,
+                forbid: false,
+            }],
             created_ms: 5,
         },
     );

@@ -1,7 +1,7 @@
 //! What the built-in roles may do, and what broken policies cannot do.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use iam_core::policy::{
     Caller, Candidate, Circumstances, Clause, Compiler, Effect, Policies, PolicyError, Role, Target, Verdict,
@@ -22,7 +22,7 @@ fn all(texts: &[(&str, &str)]) -> Result<Policies, PolicyError> {
     let compiler = Arc::new(Compiler::new()?);
     let compiled = texts.iter().map(|(id, text)| Ok(Arc::new(compiler.compile(id, text)?)));
     let compiled = compiled.collect::<Result<Vec<_>, PolicyError>>()?;
-    Policies::new(compiler, compiled, Vec::new())
+    Policies::new(compiler, compiled, BTreeMap::new())
 }
 
 fn builtin() -> Policies {
@@ -95,7 +95,8 @@ fn a_forbid_that_errs_denies() {
 #[test]
 fn a_policy_that_does_not_compile_denies() {
     let compiler = Arc::new(Compiler::new().unwrap());
-    let policies = Policies::new(compiler, [], vec!["policy x: what is this?".to_owned()]).unwrap();
+    let policies =
+        Policies::new(compiler, [], BTreeMap::from([("x".to_owned(), "policy x: what is this?".to_owned())])).unwrap();
     let verdict = decide(&policies, "user", &[Role::Operator], "config.Publish", "versions/*");
     assert_eq!((verdict.allowed, verdict.errors.as_slice()), (false, &["policy x: what is this?".to_owned()][..]));
     assert!(decide(&policies, "user", &[Role::Admin], "config.Publish", "versions/*").allowed);
@@ -170,6 +171,66 @@ fn every_scope_is_found() {
         assert_eq!(may(mira, "lock.Admin", "lock/default"), action == "action", "{scope}");
         assert_eq!(may(mira, "history.Migrate", "history/*"), action == "action" && resource == "resource", "{scope}");
     }
+}
+
+#[test]
+fn what_is_acted_upon_may_be_a_caller_with_roles() {
+    let policies = all(&[
+        ("helpdesk", "permit (principal, action == Action::\"iam.IssueToken\", resource is User);"),
+        ("not-admins", "forbid (principal, action == Action::\"iam.IssueToken\", resource in Role::\"admin\");"),
+    ]);
+    let policies = policies.unwrap();
+    let mira = Caller { kind: "user", name: "mira", roles: &[], groups: &[] };
+    let may = |roles| {
+        let target = Target { roles, ..Target::of("user/boss") };
+        policies.decide(mira, "iam.IssueToken", target, circumstances()).allowed
+    };
+    assert!(may(&[Role::Reader]) && !may(&[Role::Reader, Role::Admin]));
+}
+
+#[test]
+fn what_bindings_permit_policies_forbid() {
+    let texts = [
+        ("mira", "forbid (principal == User::\"mira\", action, resource);"),
+        ("night", "forbid (principal, action == Action::\"kv.Write\", resource) when { context.time < 5 };"),
+    ];
+    let policies = all(&texts).unwrap();
+    let forbids = |name, roles: &[Role], action, time_ms| {
+        let caller = Caller { kind: "user", name, roles, groups: &[] };
+        policies.forbids(caller, action, Target::of("keys/*"), Circumstances { source: None, time_ms })
+    };
+    assert_eq!(forbids("mira", &[], "kv.Read", 9).as_deref(), Some("forbidden by mira"));
+    assert_eq!(forbids("mira", &[Role::Admin], "kv.Read", 9), None, "admins are above policies");
+    assert_eq!(forbids("noor", &[], "kv.Read", 1), None);
+    assert_eq!(forbids("noor", &[], "kv.Write", 1).as_deref(), Some("forbidden by night"));
+    assert_eq!(forbids("noor", &[], "kv.Write", 9), None);
+    assert_eq!(
+        builtin().forbids(
+            Caller { kind: "user", name: "mira", roles: &[], groups: &[] },
+            "kv.Read",
+            Target::of("keys/*"),
+            circumstances()
+        ),
+        None
+    );
+}
+
+/// As deep as texts may go, on a stack as small as a worker's; and no deeper.
+#[test]
+fn deep_texts_end_nobody() {
+    let text = |condition: &str| format!("forbid (principal, action, resource) when {{ {condition} }};");
+    for (open, close) in [("(", ")"), ("[", "].contains(true)"), ("{a: ", "}.a"), ("if true then ", " else false")] {
+        let deep = format!("{}true{}", open.repeat(4000), close.repeat(4000));
+        let short = deep.get(..deep.len().min(16_000)).unwrap();
+        assert!(matches!(custom(&text(short)), Err(PolicyError::Invalid { .. })), "{open}");
+    }
+    let wide = format!("true{}", " && true".repeat(2_000));
+    let verdict = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        let policies = custom(&text(&wide)).unwrap();
+        decide(&policies, "user", &[Role::Operator], "config.Publish", "versions/*")
+    });
+    // Whether it can be evaluated or not: it forbids.
+    assert!(!verdict.unwrap().join().unwrap().allowed);
 }
 
 #[test]

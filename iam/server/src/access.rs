@@ -9,6 +9,7 @@ pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Admin/*", ADMIN),
     Rule::new("/iam.v1.Admin/ListPrincipals", READ),
     Rule::new("/iam.v1.Admin/ListBindings", READ),
+    Rule::new("/iam.v1.Admin/ListMembers", READ),
     Rule::new("/iam.v1.Admin/ListSigningKeys", READ),
     Rule::new("/iam.v1.Admin/Status", STATUS),
     Rule::new("/iam.v1.Tokens/*", Access::Authenticated),

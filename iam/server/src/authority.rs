@@ -1,10 +1,10 @@
 //! Who calls, and whether they may.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chainfire_core::{AuthenticatedBy, Origin};
-use holdfast_keyspace::KeyRange;
+use holdfast_keyspace::{KeyRange, KeyRanges};
 use holdfast_rpc::Standing;
 use iam_client::{
     Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal, StillHolds,
@@ -14,6 +14,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     Error, Iam,
+    decide::ALL_KEYS,
     holdings::Holdings,
     iam::Inner,
     recorder::{Call, Event},
@@ -52,6 +53,10 @@ impl Authority for Iam {
         self.0.admitted(identity, standing);
     }
 
+    fn took(&self, time: Duration) {
+        self.0.metrics.admission.observe(time.as_secs_f64());
+    }
+
     fn record_denial(&self, caller: &Origin, action: &str, resource: &str, reason: &str) {
         let source = caller.source.as_ref().and_then(|source| source.parse().ok());
         let call = Call {
@@ -74,36 +79,43 @@ impl StillHolds for Iam {
 
 impl KeyAuthority for Iam {
     fn may_access_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<bool, Refusal> {
-        self.0.check_doors()?;
-        let keys = &self.0.caller_holdings(&identity.principal)?.keys;
-        Ok(match access {
-            KeyAccess::Read => keys.read.covers(range),
-            KeyAccess::Write => keys.write.covers(range),
-        })
+        Ok(self.0.keys_refused(identity, access, |keys| keys.covers(range))?.is_none())
     }
 
     fn authorize_keys(&self, identity: &Identity, access: KeyAccess, range: &KeyRange) -> Result<(), Refusal> {
-        if self.may_access_keys(identity, access, range)? {
-            return Ok(());
-        }
-        let resource = format!("keys/{}", range.start.escape_ascii());
-        self.0.record_denial(&Call::of(identity), access.action(), &resource, "no right on all of these keys");
-        Err(Refusal::Denied { action: access.action().to_owned(), resource })
+        let Some(reason) = self.0.keys_refused(identity, access, |keys| keys.covers(range))? else { return Ok(()) };
+        Err(self.0.keys_denied(identity, access, format!("keys/{}", range.start.escape_ascii()), &reason))
     }
 
     fn authorize_some_key(&self, identity: &Identity, access: KeyAccess) -> Result<(), Refusal> {
-        self.0.check_doors()?;
-        let keys = &self.0.caller_holdings(&identity.principal)?.keys;
-        let some = match access {
-            KeyAccess::Read => !keys.read.is_empty(),
-            KeyAccess::Write => !keys.write.is_empty(),
+        let Some(reason) = self.0.keys_refused(identity, access, |keys| !keys.is_empty())? else { return Ok(()) };
+        Err(self.0.keys_denied(identity, access, ALL_KEYS.to_owned(), &reason))
+    }
+}
+
+impl Inner {
+    /// Why the caller may not do `access` to keys of which its rights have to be `enough`.
+    fn keys_refused(
+        &self,
+        identity: &Identity,
+        access: KeyAccess,
+        enough: impl Fn(&KeyRanges) -> bool,
+    ) -> Result<Option<String>, Refusal> {
+        self.check_doors()?;
+        let holdings = self.caller_holdings(&identity.principal)?;
+        let rights = match access {
+            KeyAccess::Read => &holdings.keys.read,
+            KeyAccess::Write => &holdings.keys.write,
         };
-        if some {
-            return Ok(());
+        if !enough(rights) {
+            return Ok(Some("no right on these keys".to_owned()));
         }
-        let resource = "keys/*".to_owned();
-        self.0.record_denial(&Call::of(identity), access.action(), &resource, "no right on any key");
-        Err(Refusal::Denied { action: access.action().to_owned(), resource })
+        Ok(self.keys_forbidden(identity, &holdings, access)?)
+    }
+
+    fn keys_denied(&self, identity: &Identity, access: KeyAccess, resource: String, reason: &str) -> Refusal {
+        self.record_denial(&Call::of(identity), access.action(), &resource, reason);
+        Refusal::Denied { action: access.action().to_owned(), resource }
     }
 }
 

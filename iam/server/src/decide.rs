@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iam_client::{Caller, Evidence, Identity, Refusal};
+use iam_client::{Caller, Evidence, Identity, KeyAccess, Refusal};
 use iam_core::{
     PrincipalId,
     policy::{self, Circumstances, Target, Verdict},
@@ -14,9 +14,11 @@ use crate::{
     holdings::Holdings,
     iam::Inner,
     recorder::Call,
-    simulate::Decision,
     tokens::BearerFault,
 };
+
+/// What policies call all keys.
+pub(crate) const ALL_KEYS: &str = "keys/*";
 
 /// A question to the policies, with what its answer depends on.
 pub(crate) struct Asked<'a> {
@@ -38,8 +40,8 @@ impl Asked<'_> {
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
-        let groups = self.target.as_ref().map_or(&[][..], |target| &target.groups);
-        Target { groups, ..Target::of(self.resource) }
+        let (roles, groups) = self.target.as_ref().map_or((&[][..], &[][..]), |target| (&target.roles, &target.groups));
+        Target { roles, groups, ..Target::of(self.resource) }
     }
 }
 
@@ -48,15 +50,7 @@ impl Inner {
         self.check_doors()?;
         self.check_evidence(identity)?;
         let verdict = self.decide(identity, action, resource)?;
-        self.recent.note(
-            Decision {
-                principal: identity.principal.clone(),
-                action: action.to_owned(),
-                resource: resource.to_owned(),
-                source: identity.source.map(|source| source.ip()),
-            },
-            self.now_ms(),
-        );
+        self.recent.note(identity, action, resource, self.now_ms());
         if verdict.allowed {
             return Ok(());
         }
@@ -70,6 +64,18 @@ impl Inner {
         };
         self.record_denial(&Call::of(identity), action, resource, &reason);
         Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() })
+    }
+
+    /// Why policies forbid the caller `access` to any key; bindings cannot permit it then.
+    pub(crate) fn keys_forbidden(
+        &self,
+        identity: &Identity,
+        holdings: &Holdings,
+        access: KeyAccess,
+    ) -> Result<Option<String>, Error> {
+        let asked = self.asked(&identity.principal, holdings, ALL_KEYS)?;
+        let circumstances = self.circumstances(identity);
+        Ok(self.policies()?.forbids(asked.caller(), access.action(), asked.target(), circumstances))
     }
 
     /// Whether what established `identity` still counts: a session may outlive its token.
@@ -127,7 +133,7 @@ impl Inner {
     ) -> Result<Asked<'a>, Error> {
         // What is acted upon may be a principal itself.
         let target = resource.parse::<PrincipalId>().ok();
-        let target = target.map(|principal| self.holdings(&principal)).transpose()?.flatten();
+        let target = target.map(|principal| self.holdings_of_any(&principal)).transpose()?.flatten();
         Ok(Asked { caller, holdings, resource, target })
     }
 

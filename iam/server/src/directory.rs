@@ -4,17 +4,19 @@ use chainfire_core::{Origin, system::Expect};
 use iam_client::Identity;
 use iam_core::{
     Kind, PrincipalId, Subject, check_name,
+    groups::Nesting,
     record::{Binding, Membership, Principal, key},
 };
 
 use crate::{
     Error, Iam,
-    holdings::range,
+    holdings::{MAX_BINDINGS, rule},
     records::{Change, Listing},
 };
 
 const MAX_DISPLAY_NAME: usize = 256;
 const MAX_KEY_GRANTS: usize = 64;
+const PAGE: usize = 1000;
 
 impl Iam {
     pub(crate) async fn create_principal(
@@ -67,14 +69,17 @@ impl Iam {
 
     pub(crate) async fn add_member(&self, by: &Identity, group: String, member: Subject) -> Result<u64, Error> {
         check_name(&group)?;
-        if member == Subject::Group(group.clone()) {
-            return Err(Error::Invalid("a group cannot be its own member".to_owned()));
-        }
         let change = Change::new("iam.MemberAdd", format!("group/{group}"));
-        let change = if let Subject::Principal(id) = &member {
-            change.expect(key::principal(id), Expect::Present)
-        } else {
-            change
+        let change = match &member {
+            Subject::Principal(id) => {
+                self.0.check_groups(id, &group)?;
+                change.expect(key::principal(id), Expect::Present)
+            }
+            Subject::Group(inner) => {
+                let nested = self.nesting()?.admits(inner, &group);
+                nested.map_err(|error| Error::Precondition(error.to_string()))?;
+                change
+            }
         };
         let membership = Membership { group, member, created_ms: self.0.now_ms() };
         let at = key::membership(&membership.member, &membership.group);
@@ -91,6 +96,38 @@ impl Iam {
         }
     }
 
+    /// Memberships of `member`, or of everybody, and only those in `group`. A page that was filtered may be empty and have
+    /// more behind it.
+    pub(crate) fn list_members(
+        &self,
+        member: Option<&Subject>,
+        group: Option<&str>,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<Membership>, Error> {
+        let prefix = member.map_or_else(|| key::MEMBERS.as_bytes().to_vec(), key::memberships);
+        let mut listing = self.0.records.list::<Membership>(&prefix, after, limit)?;
+        listing.values.retain(|membership| group.is_none_or(|group| group == membership.group));
+        Ok(listing)
+    }
+
+    fn nesting(&self) -> Result<Nesting, Error> {
+        let mut memberships = Vec::new();
+        let mut after = None;
+        loop {
+            let prefix = key::MEMBERS_OF_KIND_GROUP.as_bytes();
+            let page = self.0.records.list::<Membership>(prefix, after.as_deref(), PAGE)?;
+            memberships.extend(page.values.into_iter().filter_map(|membership| match membership.member {
+                Subject::Group(inner) => Some((inner, membership.group)),
+                Subject::Principal(_) => None,
+            }));
+            match page.next {
+                None => return Ok(Nesting::new(memberships)),
+                next => after = next,
+            }
+        }
+    }
+
     /// Creates or replaces the binding of this name.
     pub(crate) async fn grant(&self, by: &Identity, mut binding: Binding) -> Result<(Binding, u64), Error> {
         if binding.role.is_none() && binding.keys.is_empty() {
@@ -100,9 +137,13 @@ impl Iam {
             return Err(Error::Invalid(format!("a binding has at most {MAX_KEY_GRANTS} key grants")));
         }
         for grant in &binding.keys {
-            if range(grant)?.is_empty() || !(grant.read || grant.write) {
+            if rule(grant)?.range.is_empty() || !(grant.read || grant.write) {
                 return Err(Error::Invalid("a key grant names a range with keys in it, and read or write".to_owned()));
             }
+        }
+        let held = self.0.records.list::<Binding>(&key::bindings(&binding.subject), None, MAX_BINDINGS)?.values;
+        if held.len() >= MAX_BINDINGS && held.iter().all(|held| held.name != binding.name) {
+            return Err(Error::Precondition(format!("{} has {MAX_BINDINGS} bindings already", binding.subject)));
         }
         check_name(&binding.name)?;
         binding.created_ms = self.0.now_ms();

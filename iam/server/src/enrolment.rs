@@ -96,6 +96,10 @@ impl Iam {
         let stored = stored.ok_or_else(|| refuse("unknown"))?;
         let node = &stored.value.node;
         match stored.value.admit(&request.key_sha256, self.0.now_ms()) {
+            // The node would not believe the answer, and the token would be spent.
+            Ok(None) if hex::encode(token.ca_sha256()) != self.0.issuing_authority()? => Err(Error::Precondition(
+                "another authority issues certificates since this join token was made; make a new one".to_owned(),
+            )),
             Ok(None) => self.0.redeem(&call, &id, &stored, &request).await,
             Ok(Some(redeemed)) => self.0.repeat(node, redeemed),
             Err(error) => {

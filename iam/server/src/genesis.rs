@@ -1,6 +1,11 @@
 //! How the cluster's identity begins, and how a server finds out that it does not belong to it.
 
-use std::{fs, io, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::Origin;
@@ -74,7 +79,7 @@ impl Iam {
 
 impl Inner {
     /// One attempt; true if the doors are open after it.
-    async fn settle(&self) -> bool {
+    async fn settle(self: &Arc<Self>) -> bool {
         let doors = match self.evaluate().await {
             Ok(doors) => doors,
             Err(error) => Doors::Starting(Some(error.to_string())),
@@ -108,7 +113,7 @@ impl Inner {
         open
     }
 
-    async fn evaluate(&self) -> Result<Doors, Error> {
+    async fn evaluate(self: &Arc<Self>) -> Result<Doors, Error> {
         if !matches!(*self.doors.borrow(), Doors::Open) {
             // What this server knew when it ended may be long out of date: it may have acknowledged more than that.
             self.records.store().barrier().await?;
@@ -124,6 +129,12 @@ impl Inner {
             }
         };
         let reasons = self.differences(&genesis.value)?;
+        if !matches!(*self.doors.borrow(), Doors::Open) {
+            // Many policies take a while, which nobody who asks shall have to wait for.
+            let inner = Arc::clone(self);
+            let compiled = tokio::task::spawn_blocking(move || inner.policies().map(drop)).await;
+            compiled.map_err(|error| Error::Corrupt(format!("policies were not compiled: {error}")))??;
+        }
         Ok(if reasons.is_empty() { Doors::Open } else { Doors::Closed(reasons) })
     }
 

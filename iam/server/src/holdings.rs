@@ -9,16 +9,15 @@ use std::{
 use holdfast_keyspace::KeyRange;
 use iam_core::{
     Kind, PrincipalId, Subject,
-    policy::{KeyRights, Role},
+    policy::{KeyRights, KeyRule, Role},
     record::{Binding, KeyGrant, Membership, Principal, key},
 };
 use parking_lot::Mutex;
 
-use crate::{Error, iam::Inner};
+use crate::{Error, iam::Inner, records::Versioned};
 
-/// Groups in groups in groups.
-const MAX_DEPTH: usize = 8;
-/// Groups and bindings that one decision looks at.
+/// The most groups that a principal may be in, and the most bindings of one subject. Whoever has more gets no rights
+/// at all: what is left out could forbid something.
 pub(crate) const MAX_GROUPS: usize = 256;
 pub(crate) const MAX_BINDINGS: usize = 256;
 /// Principals that are remembered.
@@ -32,8 +31,8 @@ pub(crate) struct Holdings {
     pub(crate) keys: KeyRights,
 }
 
-/// None for a principal that is unknown or disabled.
-type Held = Option<Arc<Holdings>>;
+/// What somebody holds, and whether it may act. None for a principal that is unknown.
+type Held = Option<(bool, Arc<Holdings>)>;
 
 /// What principals hold, each with the revision that it is at least as new as.
 #[derive(Default)]
@@ -41,15 +40,26 @@ pub(crate) struct KnownHoldings(Mutex<HashMap<PrincipalId, (u64, Held)>>);
 
 impl Inner {
     /// What `principal` holds itself and through groups; none if it does not exist or may not act.
-    pub(crate) fn holdings(&self, principal: &PrincipalId) -> Result<Held, Error> {
+    pub(crate) fn holdings(&self, principal: &PrincipalId) -> Result<Option<Arc<Holdings>>, Error> {
+        Ok(self.held(principal)?.filter(|(active, _)| *active).map(|(_, holdings)| holdings))
+    }
+
+    /// The same, also of one that may not act now: it can be acted upon.
+    pub(crate) fn holdings_of_any(&self, principal: &PrincipalId) -> Result<Option<Arc<Holdings>>, Error> {
+        Ok(self.held(principal)?.map(|(_, holdings)| holdings))
+    }
+
+    fn held(&self, principal: &PrincipalId) -> Result<Held, Error> {
         // It is taken first: what is read then may only be newer.
         let revision = self.records.applied().system_revision;
         if let Some(known) = self.holdings.get(principal, revision) {
             return Ok(known);
         }
         let stored = self.records.get::<Principal>(&key::principal(principal))?;
-        let active = stored.is_some_and(|stored| !stored.value.disabled);
-        let read = if active { Some(Arc::new(self.read_holdings(principal)?)) } else { None };
+        let read = |stored: Versioned<Principal>| {
+            Ok::<_, Error>((!stored.value.disabled, Arc::new(self.read_holdings(principal)?)))
+        };
+        let read = stored.map(read).transpose()?;
         self.holdings.remember(principal, revision, &read);
         Ok(read)
     }
@@ -57,37 +67,59 @@ impl Inner {
     fn read_holdings(&self, principal: &PrincipalId) -> Result<Holdings, Error> {
         let mut roles = BTreeSet::new();
         let mut groups = BTreeSet::new();
-        let mut grants = Vec::new();
+        let mut rules = Vec::new();
         if principal.kind() == Kind::Node {
             roles.insert(Role::Node);
         }
-        let mut next = VecDeque::from([(Subject::Principal(principal.clone()), 0)]);
-        while let Some((subject, depth)) = next.pop_front() {
+        let mut next = VecDeque::from([Subject::Principal(principal.clone())]);
+        while let Some(subject) = next.pop_front() {
             let bindings = self.records.list::<Binding>(&key::bindings(&subject), None, MAX_BINDINGS)?;
+            let memberships = self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?;
             for binding in bindings.values {
                 roles.extend(binding.role);
-                grants.extend(binding.keys);
-            }
-            if depth == MAX_DEPTH {
-                continue;
-            }
-            for membership in self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?.values {
-                if groups.len() < MAX_GROUPS && groups.insert(membership.group.clone()) {
-                    next.push_back((Subject::Group(membership.group), depth + 1));
+                for grant in &binding.keys {
+                    rules.push(rule(grant)?);
                 }
+            }
+            for membership in memberships.values {
+                if groups.insert(membership.group.clone()) {
+                    next.push_back(Subject::Group(membership.group));
+                }
+            }
+            if bindings.next.is_some() || memberships.next.is_some() || groups.len() > MAX_GROUPS {
+                return Err(Error::Precondition(format!(
+                    "{principal} has no rights: it is in more than {MAX_GROUPS} groups, or {subject} has more than \
+                     {MAX_BINDINGS} bindings"
+                )));
             }
         }
         let roles: Vec<_> = roles.into_iter().collect();
-        let grants = grants.iter().map(|grant| Ok((range(grant)?, grant.read, grant.write)));
-        let keys = KeyRights::new(&roles, grants.collect::<Result<Vec<_>, Error>>()?);
+        let keys = KeyRights::new(&roles, &rules);
         Ok(Holdings { roles, groups: groups.into_iter().collect(), keys })
+    }
+
+    /// Refuses one more membership of `principal` in `group` if that were too many groups for it.
+    pub(crate) fn check_groups(&self, principal: &PrincipalId, group: &str) -> Result<(), Error> {
+        let mut groups = BTreeSet::from([group.to_owned()]);
+        let mut next = VecDeque::from([Subject::Principal(principal.clone()), Subject::Group(group.to_owned())]);
+        while let Some(subject) = next.pop_front() {
+            for membership in self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?.values {
+                if groups.insert(membership.group.clone()) {
+                    next.push_back(Subject::Group(membership.group));
+                }
+            }
+            if groups.len() > MAX_GROUPS {
+                return Err(Error::Precondition(format!("{principal} would be in more than {MAX_GROUPS} groups")));
+            }
+        }
+        Ok(())
     }
 }
 
 impl Holdings {
     pub(crate) fn admin() -> Self {
         let roles = vec![Role::Admin];
-        Self { keys: KeyRights::new(&roles, []), roles, groups: Vec::new() }
+        Self { keys: KeyRights::new(&roles, &[]), roles, groups: Vec::new() }
     }
 
     pub(crate) fn role_names(&self) -> Vec<String> {
@@ -113,10 +145,11 @@ impl KnownHoldings {
     }
 }
 
-/// The keys that a grant is about.
-pub(crate) fn range(grant: &KeyGrant) -> Result<KeyRange, Error> {
+/// What a stored grant says.
+pub(crate) fn rule(grant: &KeyGrant) -> Result<KeyRule, Error> {
     let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(format!("key grant: {error}")));
-    Ok(KeyRange { start: bytes(&grant.start)?, end: grant.end.as_deref().map(bytes).transpose()? })
+    let range = KeyRange { start: bytes(&grant.start)?, end: grant.end.as_deref().map(bytes).transpose()? };
+    Ok(KeyRule { range, read: grant.read, write: grant.write, forbid: grant.forbid })
 }
 
 #[cfg(test)]
@@ -130,10 +163,10 @@ mod tests {
     #[test]
     fn only_the_revision_that_was_read_counts() {
         let known = KnownHoldings::default();
-        known.remember(&principal(1), 7, &Some(Arc::new(Holdings::admin())));
+        known.remember(&principal(1), 7, &Some((true, Arc::new(Holdings::admin()))));
         known.remember(&principal(2), 7, &None);
         assert_eq!(
-            known.get(&principal(1), 7).flatten().map(|holdings| holdings.role_names()),
+            known.get(&principal(1), 7).flatten().map(|(_, holdings)| holdings.role_names()),
             Some(vec!["admin".into()])
         );
         assert!(known.get(&principal(2), 7).is_some_and(|holdings| holdings.is_none()));

@@ -1,10 +1,15 @@
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
+/// From what a caller costs that is known to what one costs whose proof has to reach a disk, in seconds.
+const ADMISSION: [f64; 20] = [
+    1e-6, 2e-6, 3e-6, 5e-6, 7e-6, 10e-6, 15e-6, 20e-6, 30e-6, 45e-6, 60e-6, 80e-6, 120e-6, 200e-6, 400e-6, 1e-3, 3e-3,
+    10e-3, 100e-3, 1.0,
+];
+
 /// What IAM counts.
-#[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) authenticated: Counter,
     pub(crate) failed: Counter,
@@ -17,6 +22,24 @@ pub(crate) struct Metrics {
     pub(crate) open: Gauge,
     /// 1 while anonymous callers are admins.
     pub(crate) unauthenticated_admin: Gauge,
+    pub(crate) admission: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            authenticated: Counter::default(),
+            failed: Counter::default(),
+            denied: Counter::default(),
+            issued: Counter::default(),
+            slowed: Counter::default(),
+            compared: Counter::default(),
+            cut: Counter::default(),
+            open: Gauge::default(),
+            unauthenticated_admin: Gauge::default(),
+            admission: Histogram::new(ADMISSION),
+        }
+    }
 }
 
 impl Metrics {
@@ -38,6 +61,11 @@ impl Metrics {
             self.unauthenticated_admin.clone(),
         );
         registry.register("secrets_compared", "Secrets of access keys compared", self.compared.clone());
+        registry.register(
+            "admission_seconds",
+            "Time to establish a request's caller and to decide about the request",
+            self.admission.clone(),
+        );
         registry.register("guessers_slowed", "Sources and names that reached the back-off", self.slowed.clone());
     }
 }

@@ -8,9 +8,9 @@ use iam_ca::ChainFault;
 use iam_core::{
     enrol::{Peer, PeerFault, verify_peer},
     record::key,
-    trust::serial,
 };
 use parking_lot::Mutex;
+use ring::digest::{Context, SHA256};
 
 use crate::{Error, iam::Inner};
 
@@ -25,10 +25,12 @@ pub(crate) fn shown(extensions: &Extensions) -> Chain {
     extensions.get::<Connection>().map(|connection| Arc::clone(&connection.certificates)).unwrap_or_default()
 }
 
-/// Chains that were found good, and at which revision of the authorities: checking signatures costs more than everything
-/// else. Time is looked at again for each call.
+/// Chains that were found good, by their hash, and at which revision of the authorities: checking signatures costs more
+/// than everything else. Time is looked at again for each call.
 #[derive(Default)]
-pub(crate) struct JudgedPeers(Mutex<HashMap<Chain, (u64, Arc<Peer>)>>);
+pub(crate) struct JudgedPeers(Mutex<HashMap<[u8; 32], Judged>>);
+
+type Judged = (u64, Arc<Peer>);
 
 impl Inner {
     /// Whom a certificate chain names.
@@ -42,8 +44,12 @@ impl Inner {
                 Err(fault) => return Ok(Err(fault)),
             },
         };
-        let denied = serial(&peer.serial).map(|serial| self.records.exists(&key::denied(&serial))).transpose()?;
-        Ok(if denied == Some(true) { Err(PeerFault::Denied) } else { Ok(peer) })
+        for serial in peer.intermediates.iter().chain([&peer.serial]) {
+            if self.records.exists(&key::denied(serial))? {
+                return Ok(Err(PeerFault::Denied));
+            }
+        }
+        Ok(Ok(peer))
     }
 
     fn verify_anew(&self, chain: &Chain, revision: u64, now_ms: u64) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
@@ -61,7 +67,7 @@ impl Inner {
 impl JudgedPeers {
     fn get(&self, chain: &Chain, revision: u64) -> Option<Arc<Peer>> {
         let judged = self.0.lock();
-        judged.get(chain).filter(|(at, _)| *at == revision).map(|(_, peer)| Arc::clone(peer))
+        judged.get(&hash(chain)).filter(|(at, _)| *at == revision).map(|(_, peer)| Arc::clone(peer))
     }
 
     fn remember(&self, chain: &Chain, revision: u64, peer: &Arc<Peer>, now_ms: u64) {
@@ -72,6 +78,17 @@ impl JudgedPeers {
                 judged.clear();
             }
         }
-        judged.insert(Arc::clone(chain), (revision, Arc::clone(peer)));
+        judged.insert(hash(chain), (revision, Arc::clone(peer)));
     }
+}
+
+fn hash(chain: &Chain) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for certificate in chain.iter() {
+        context.update(&certificate.len().to_be_bytes());
+        context.update(certificate);
+    }
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
 }

@@ -1,6 +1,9 @@
 //! Policies that somebody wrote: how they are stored, and which are in force.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use chainfire_core::system::Expect;
@@ -36,7 +39,7 @@ impl InForce {
     /// The built-in ones.
     pub(crate) fn new() -> Result<Self, Error> {
         let compiler = Arc::new(Compiler::new()?);
-        let builtin = Arc::new(Policies::new(Arc::clone(&compiler), [], Vec::new())?);
+        let builtin = Arc::new(Policies::new(Arc::clone(&compiler), [], BTreeMap::new())?);
         let current = ArcSwap::from_pointee(Versioned { value: builtin, revision: 0 });
         Ok(Self { compiler, current, compiled: Mutex::default() })
     }
@@ -65,22 +68,24 @@ impl Inner {
 
     /// Compiles what is new among the stored policies, and forgets what is gone.
     fn compile(&self, known: &mut HashMap<String, (u64, Arc<Compiled>)>) -> Result<Policies, Error> {
-        let (mut compiled, mut broken) = (HashMap::new(), Vec::new());
+        let (mut compiled, mut broken) = (HashMap::new(), BTreeMap::new());
         let mut after = None;
         loop {
-            let page = self.records.page::<StoredPolicy>(key::POLICIES.as_bytes(), after.as_deref(), PAGE)?;
-            for (at, stored) in page.values {
+            let page = self.records.page_of_any::<StoredPolicy>(key::POLICIES.as_bytes(), after.as_deref(), PAGE)?;
+            for (at, revision, stored) in page.values {
                 let id = id_of(&at);
-                let revision = stored.revision;
                 let kept = known.remove(&id).filter(|(compiled_at, _)| *compiled_at == revision);
-                let fresh = || self.policies.compiler.compile(&id, &stored.value.text).map(Arc::new);
+                let fresh = || {
+                    let text = stored.map_err(|error| format!("policy {id}: {error}"))?.text;
+                    self.policies.compiler.compile(&id, &text).map(Arc::new).map_err(|error| error.to_string())
+                };
                 match kept.map_or_else(fresh, |(_, kept)| Ok(kept)) {
                     Ok(policy) => {
                         compiled.insert(id, (revision, policy));
                     }
-                    Err(error) => {
-                        tracing::error!(%error, "a stored policy does not compile: only admins may do anything");
-                        broken.push(error.to_string());
+                    Err(reason) => {
+                        tracing::error!(reason, "a stored policy cannot be used: only admins may do anything");
+                        broken.insert(id, reason);
                     }
                 }
             }
@@ -130,13 +135,15 @@ impl Iam {
     }
 
     pub(crate) async fn delete_policy(&self, by: &Identity, id: &str, expected: u64) -> Result<u64, Error> {
-        let found = self.policy(id)?;
-        if expected != 0 && found.revision != expected {
-            return Err(Error::Conflict { found: Some(found.revision) });
-        }
+        check_name(id)?;
         let at = key::policy(id);
+        // Also one that does not read back: it can be got rid of.
+        let found = self.0.records.revision(&at)?.ok_or_else(|| Error::NotFound(format!("policy {id}")))?;
+        if expected != 0 && found != expected {
+            return Err(Error::Conflict { found: Some(found) });
+        }
         let change = Change::new("iam.PolicyDelete", format!("policy/{id}"));
-        let change = change.expect(at.clone(), Expect::Revision(found.revision)).delete(at);
+        let change = change.expect(at.clone(), Expect::Revision(found)).delete(at);
         self.0.records.commit(by.origin(), change).await
     }
 
@@ -151,9 +158,17 @@ impl Iam {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<(String, Versioned<StoredPolicy>)>, Error> {
-        let page = self.0.records.page::<StoredPolicy>(key::POLICIES.as_bytes(), after, limit)?;
-        let values = page.values.into_iter().map(|(at, stored)| (id_of(&at), stored)).collect();
-        Ok(Listing { values, next: page.next })
+        if after.is_some_and(|after| !after.starts_with(key::POLICIES.as_bytes())) {
+            return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
+        }
+        let page = self.0.records.page_of_any::<StoredPolicy>(key::POLICIES.as_bytes(), after, limit)?;
+        let values = page.values.into_iter().map(|(at, revision, stored)| {
+            // One that does not read back is shown, so that it can be deleted.
+            let value =
+                stored.unwrap_or_else(|error| StoredPolicy { note: error.to_string(), ..StoredPolicy::default() });
+            (id_of(&at), Versioned { value, revision })
+        });
+        Ok(Listing { values: values.collect(), next: page.next })
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) struct Versioned<T> {
 /// A record and its key.
 type Keyed<T> = (Vec<u8>, Versioned<T>);
 
+/// A key, the revision of what is there, and what it is, if it reads back.
+type AnyRecord<T> = (Vec<u8>, u64, Result<T, Error>);
+
 /// Some records of a listing, and where to go on.
 pub(crate) struct Listing<T> {
     pub(crate) values: Vec<T>,
@@ -104,6 +107,24 @@ impl Records {
             Ok((stored.key.clone(), versioned))
         });
         Ok(Listing { values: values.collect::<Result<_, Error>>()?, next })
+    }
+
+    /// The same of records that need not read back, each with its key and revision.
+    pub(crate) fn page_of_any<T: Record>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Listing<AnyRecord<T>>, Error> {
+        let page = self.0.list(prefix, after, limit.clamp(1, MAX_PAGE))?;
+        let next = page.records.last().filter(|_| page.more).map(|record| record.key.clone());
+        let values = page.records.iter().map(|stored| (stored.key.clone(), stored.revision, decode(stored)));
+        Ok(Listing { values: values.collect(), next })
+    }
+
+    /// At which revision there is something, whether it reads back or not.
+    pub(crate) fn revision(&self, key: &[u8]) -> Result<Option<u64>, Error> {
+        Ok(self.0.get(key)?.map(|stored| stored.revision))
     }
 
     /// Any `count` records with random names, each with its key: from `begin`, a random place, to the end, and from

@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use iam_client::Caller;
+use iam_client::{Caller, Identity};
 use iam_core::policy::{Circumstances, Policies, Verdict};
 use parking_lot::Mutex;
 
@@ -15,6 +17,10 @@ use crate::{Error, Iam, iam::Inner};
 const REMEMBERED: usize = 10_000;
 const MAX_CHANGES: usize = 100;
 const MAX_SHOWN: usize = 1000;
+/// The longest resource that is remembered, in bytes.
+const LONGEST: usize = 512;
+/// So long a simulation may take.
+const TIME: Duration = Duration::from_secs(10);
 
 /// A question that was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,12 +33,16 @@ pub(crate) struct Decision {
 
 /// The decisions of late, each once. When there are too many, those go that were not made again for the longest time.
 #[derive(Debug, Default)]
-pub(crate) struct RecentDecisions(Mutex<Generations>);
+pub(crate) struct RecentDecisions {
+    known: Mutex<Generations>,
+    /// Held by whoever looks at them all.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Decision, Times>,
-    old: HashMap<Decision, Times>,
+    young: HashMap<Arc<Decision>, Times>,
+    old: HashMap<Arc<Decision>, Times>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +54,7 @@ struct Times {
 
 /// What a simulation found.
 pub(crate) struct Simulated {
-    /// How many decisions were looked at.
+    /// How many decisions were looked at: the latest ones, if time was up.
     pub(crate) decisions: u64,
     /// When the first of them was made; 0 where there is none.
     pub(crate) since_ms: u64,
@@ -52,10 +62,12 @@ pub(crate) struct Simulated {
     pub(crate) changed: Vec<Changed>,
     /// How many there are, whether shown or not.
     pub(crate) total: u64,
+    /// Time was up before all were looked at.
+    pub(crate) incomplete: bool,
 }
 
 pub(crate) struct Changed {
-    pub(crate) decision: Decision,
+    pub(crate) decision: Arc<Decision>,
     pub(crate) times: u64,
     pub(crate) last_ms: u64,
     pub(crate) now: Verdict,
@@ -63,29 +75,57 @@ pub(crate) struct Changed {
 }
 
 impl RecentDecisions {
-    pub(crate) fn note(&self, decision: Decision, now_ms: u64) {
-        let Generations { young, old } = &mut *self.0.lock();
+    /// Remembers what was asked, unless it is longer than anything that has a meaning here.
+    pub(crate) fn note(&self, identity: &Identity, action: &str, resource: &str, now_ms: u64) {
+        if resource.len() > LONGEST {
+            return;
+        }
+        let decision = Decision {
+            principal: identity.principal.clone(),
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            source: identity.source.map(|source| source.ip()),
+        };
+        self.remember(decision, now_ms);
+    }
+
+    fn remember(&self, decision: Decision, now_ms: u64) {
+        let Generations { young, old } = &mut *self.known.lock();
         if young.len() >= REMEMBERED && !young.contains_key(&decision) {
             *old = std::mem::take(young);
         }
         let known = old.remove(&decision).unwrap_or(Times { first_ms: now_ms, last_ms: now_ms, count: 0 });
-        let times = young.entry(decision).or_insert(known);
+        let times = young.entry(Arc::new(decision)).or_insert(known);
         times.last_ms = now_ms;
         times.count += 1;
     }
 
-    fn all(&self) -> Vec<(Decision, Times)> {
-        let Generations { young, old } = &*self.0.lock();
-        let mut all: Vec<_> = young.iter().chain(old).map(|(decision, times)| (decision.clone(), *times)).collect();
+    fn all(&self) -> Vec<(Arc<Decision>, Times)> {
+        let mut all: Vec<_> = {
+            let Generations { young, old } = &*self.known.lock();
+            young.iter().chain(old).map(|(decision, times)| (Arc::clone(decision), *times)).collect()
+        };
         all.sort_by_key(|(_, times)| std::cmp::Reverse(times.last_ms));
         all
     }
 }
 
 impl Iam {
+    /// Decides everything of late again, with these changes: text by name, empty for a policy that goes. One caller after
+    /// the other, and away from where requests are answered: it occupies a processor.
+    pub(crate) async fn simulate(&self, changes: BTreeMap<String, String>) -> Result<Simulated, Error> {
+        let turn = Arc::clone(&self.0.recent.turn).lock_owned().await;
+        let iam = self.clone();
+        let simulated = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            iam.simulate_now(changes)
+        });
+        simulated.await.map_err(|error| Error::Corrupt(format!("a simulation ended: {error}")))?
+    }
+
     /// Decides everything of late again, with the policies in force and with these changes: text by name, empty for a
     /// policy that goes.
-    pub(crate) fn simulate(&self, changes: BTreeMap<String, String>) -> Result<Simulated, Error> {
+    fn simulate_now(&self, changes: BTreeMap<String, String>) -> Result<Simulated, Error> {
         if changes.is_empty() || changes.len() > MAX_CHANGES {
             return Err(Error::Invalid(format!("name 1 to {MAX_CHANGES} policies that change")));
         }
@@ -96,13 +136,18 @@ impl Iam {
         });
         let then = now.changed(&compiled.collect::<Result<_, Error>>()?)?;
         let all = self.0.recent.all();
-        let mut simulated = Simulated {
-            decisions: u64::try_from(all.len()).unwrap_or(u64::MAX),
-            since_ms: all.iter().map(|(_, times)| times.first_ms).min().unwrap_or(0),
-            changed: Vec::new(),
-            total: 0,
-        };
+        let mut simulated = Simulated { decisions: 0, since_ms: 0, changed: Vec::new(), total: 0, incomplete: false };
+        let begun = Instant::now();
         for (decision, times) in all {
+            if begun.elapsed() > TIME {
+                simulated.incomplete = true;
+                break;
+            }
+            simulated.decisions += 1;
+            simulated.since_ms = match simulated.since_ms {
+                0 => times.first_ms,
+                since_ms => since_ms.min(times.first_ms),
+            };
             let (before, after) = self.0.decided(&decision, times.last_ms, [&now, &then])?;
             if before.allowed == after.allowed {
                 continue;
@@ -148,14 +193,14 @@ mod tests {
     fn decisions_are_counted_and_the_oldest_go() {
         let recent = RecentDecisions::default();
         for time_ms in [5, 7] {
-            recent.note(read("keys/0"), time_ms);
+            recent.remember(read("keys/0"), time_ms);
         }
         let [(decision, times)] = &recent.all()[..] else { panic!("one decision") };
         assert_eq!((decision.resource.as_str(), times.first_ms, times.last_ms, times.count), ("keys/0", 5, 7, 2));
         for number in 0..3 * REMEMBERED {
-            recent.note(read(&format!("keys/{number}")), 10);
+            recent.remember(read(&format!("keys/{number}")), 10);
             // It is asked again and again, and stays.
-            recent.note(read("keys/mine"), 11);
+            recent.remember(read("keys/mine"), 11);
         }
         let all = recent.all();
         assert!(all.len() > REMEMBERED && all.len() <= 2 * REMEMBERED, "{}", all.len());

@@ -9,7 +9,7 @@ use holdfast_keyspace::KeyRange;
 use holdfast_proto::iam::{
     AddMemberRequest, AuthorizeRequest, Binding, CreateCredentialRequest, CreatePrincipalRequest,
     GetCredentialSecretRequest, GrantRequest, KeyGrant, ListBindingsRequest, ListCredentialsRequest,
-    ListPrincipalsRequest, Page, RevokeCredentialRequest, RevokeGrantRequest,
+    ListMembersRequest, ListPrincipalsRequest, Page, RevokeCredentialRequest, RevokeGrantRequest,
 };
 use iam_client::{Authority, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal};
 use support::{ADMIN_TOKEN, Environment, Plane, with};
@@ -33,7 +33,8 @@ async fn roles_reach_members_through_groups_and_go_at_once() {
         |group: &str, member: &str| with(ADMIN_TOKEN, AddMemberRequest { group: group.into(), member: member.into() });
     plane.admin().add_member(member("crew", "user/mira")).await.unwrap();
     plane.admin().add_member(member("harbour", "group/crew")).await.unwrap();
-    plane.admin().add_member(member("crew", "group/harbour")).await.unwrap();
+    let cycle = plane.admin().add_member(member("crew", "group/harbour")).await.unwrap_err();
+    assert_eq!(cycle.code(), Code::FailedPrecondition, "{cycle}");
     plane.admin().grant(with(ADMIN_TOKEN, grant("group/harbour", "operator"))).await.unwrap();
     assert!(allowed(&plane, &mira, "config.Publish", "versions/*").await);
     let revoke = RevokeGrantRequest { subject: "group/harbour".into(), name: "operator".into() };
@@ -111,10 +112,7 @@ async fn listings_are_paged() {
 async fn keys_are_granted_as_ranges() {
     let plane = Plane::start().await;
     let token = plane.principal("service/ci", "").await;
-    let keys = vec![
-        KeyGrant { start: b"/ci/".to_vec().into(), end: b"/ci0".to_vec().into(), read: true, write: true },
-        KeyGrant { start: b"/ci0".to_vec().into(), end: b"/cj".to_vec().into(), read: true, write: false },
-    ];
+    let keys = vec![key_grant("/ci/", "/ci0", "rw"), key_grant("/ci0", "/cj", "r")];
     let binding = Binding { subject: "service/ci".into(), keys, ..Binding::default() };
     plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
     let identity = plane.bearer(&token).await.unwrap();
@@ -125,6 +123,62 @@ async fn keys_are_granted_as_ranges() {
     assert!(matches!(check(KeyAccess::Read, &KeyRange::from(*b"/ci/")), Err(Refusal::Denied { .. })));
     let admin = plane.bearer(ADMIN_TOKEN).await.unwrap();
     assert!(plane.iam.authorize_keys(&admin, KeyAccess::Write, &KeyRange::from(Vec::new())).is_ok());
+
+    // What is forbidden anywhere beats what is granted anywhere.
+    let member = AddMemberRequest { group: "robots".into(), member: "service/ci".into() };
+    plane.admin().add_member(with(ADMIN_TOKEN, member)).await.unwrap();
+    let keys = vec![key_grant("/ci/secret/", "/ci/secret0", "!rw")];
+    let binding = Binding { subject: "group/robots".into(), keys, ..Binding::default() };
+    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    assert!(check(KeyAccess::Read, &KeyRange::between(*b"/ci/secret/a", *b"/ci/secret/b")).is_err());
+    assert!(check(KeyAccess::Read, &KeyRange::prefix(*b"/ci/")).is_err(), "one forbidden key inside is enough");
+    assert!(check(KeyAccess::Write, &KeyRange::between(*b"/ci/secret0", *b"/ci0")).is_ok());
+    let listed = ListBindingsRequest { subject: "group/robots".into(), ..ListBindingsRequest::default() };
+    let listed = plane.admin().list_bindings(with(ADMIN_TOKEN, listed)).await.unwrap().into_inner().bindings;
+    assert!(listed[0].keys[0].forbid);
+}
+
+/// `rw!` are the rights, and whether they are taken away.
+fn key_grant(start: &str, end: &str, rights: &str) -> KeyGrant {
+    let has = |letter| rights.contains(letter);
+    let bytes = |text: &str| text.as_bytes().to_vec().into();
+    KeyGrant { start: bytes(start), end: bytes(end), read: has('r'), write: has('w'), forbid: has('!') }
+}
+
+#[tokio::test]
+async fn groups_have_bounds_and_are_listed() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "").await;
+    let member =
+        |group: &str, member: &str| with(ADMIN_TOKEN, AddMemberRequest { group: group.into(), member: member.into() });
+    plane.admin().add_member(member("g1", "user/mira")).await.unwrap();
+    for depth in 1..8 {
+        plane.admin().add_member(member(&format!("g{}", depth + 1), &format!("group/g{depth}"))).await.unwrap();
+    }
+    plane.admin().grant(with(ADMIN_TOKEN, grant("group/g8", "operator"))).await.unwrap();
+    assert!(allowed(&plane, &mira, "config.Publish", "versions/*").await, "through eight groups");
+    let deep = plane.admin().add_member(member("g9", "group/g8")).await.unwrap_err();
+    assert!(deep.code() == Code::FailedPrecondition && deep.message().contains("at most 8 deep"), "{deep}");
+
+    let listed = async |member: &str, group: &str| {
+        let request = ListMembersRequest { page: None, member: member.into(), group: group.into() };
+        let found = plane.admin().list_members(with(ADMIN_TOKEN, request)).await.unwrap().into_inner().members;
+        found.into_iter().map(|one| format!("{}<{}", one.group, one.member)).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("", "g1").await, ["g1<user/mira"]);
+    assert_eq!(listed("group/g3", "").await, ["g4<group/g3"]);
+    assert_eq!(listed("", "").await.len(), 8);
+
+    for number in 0..255 {
+        let keys = vec![key_grant("a", "b", "r")];
+        let binding = Binding { subject: "user/mira".into(), keys, name: format!("b{number}"), ..Binding::default() };
+        plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    }
+    plane.admin().grant(with(ADMIN_TOKEN, grant("user/mira", "reader"))).await.unwrap();
+    let full = plane.admin().grant(with(ADMIN_TOKEN, grant("user/mira", "auditor"))).await.unwrap_err();
+    assert_eq!(full.code(), Code::FailedPrecondition, "{full}");
+    assert!(plane.admin().grant(with(ADMIN_TOKEN, grant("user/mira", "reader"))).await.is_ok(), "one that is there");
+    assert!(allowed(&plane, &mira, "config.Publish", "versions/*").await);
 }
 
 #[tokio::test]

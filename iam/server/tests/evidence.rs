@@ -188,6 +188,9 @@ async fn a_server_that_ended_counts_what_it_may_have_signed() {
     back.1.end().await;
     plane.advance(Duration::from_secs(60));
     second(&plane, &folder, "s2").await;
+    // It has looked at what it said last once it says something new.
+    plane.principal("user/mira", "").await;
+    settled(&plane, |_| true).await;
     add(&plane).await;
     settled(&plane, |_| true).await;
     let listed = self::listed(&plane).await;

@@ -10,11 +10,14 @@ use chainfire_core::{
     Origin,
     system::{SystemCommand, SystemOp, SystemTxn},
 };
+use holdfast_keyspace::KeyRange;
 use holdfast_proto::iam::{
-    AddMemberRequest, AuthorizeBatchRequest, AuthorizeRequest, Binding, DeletePolicyRequest, ExplainRequest,
-    ExplainResponse, GetPolicyRequest, GetSchemaRequest, GrantRequest, ListPoliciesRequest, Page, PolicyChange,
-    PutPolicyRequest, RevokeGrantRequest, SimulateRequest, SimulateResponse, policies_client::PoliciesClient,
+    AddMemberRequest, AuthorizeBatchRequest, AuthorizeRequest, Binding, CreateCredentialRequest, DeletePolicyRequest,
+    ExplainRequest, ExplainResponse, GetPolicyRequest, GetSchemaRequest, GrantRequest, ListPoliciesRequest, Page,
+    PolicyChange, PutPolicyRequest, RevokeGrantRequest, SetPrincipalRequest, SimulateRequest, SimulateResponse,
+    policies_client::PoliciesClient,
 };
+use iam_client::{KeyAccess, KeyAuthority as _, Refusal};
 use iam_core::{
     record::{Record as _, StoredPolicy, key},
     verifier::Mark,
@@ -197,7 +200,11 @@ async fn a_decision_is_explained_by_policies_and_by_bindings() {
     assert_eq!((own.allowed, own.policy.as_str()), (true, "builtin-operator"));
     assert_eq!((own.policies[0].id.as_str(), own.policies[0].applies), ("builtin-operator", true));
     let office = own.policies.iter().find(|policy| policy.id == "office").unwrap();
-    assert!(office.in_scope && !office.applies && !office.clauses[0].holds, "{office:?}");
+    assert!(office.in_scope && !office.applies, "{office:?}");
+    assert!(office.text.is_empty() && office.clauses.is_empty(), "what it says is for those who may read policies");
+    let full = explained(&plane, ADMIN_TOKEN, why("user/mira")).await.unwrap();
+    let office = full.policies.iter().find(|policy| policy.id == "office").unwrap();
+    assert!(!office.text.is_empty() && office.clauses.len() == 1, "{office:?}");
     assert_eq!(own.groups, ["crew", "harbour"]);
     assert_eq!(own.roles.len(), 1);
     let role = &own.roles[0];
@@ -286,4 +293,53 @@ async fn a_batch_is_answered_in_order() {
     let other = AuthorizeRequest { principal: "user/noor".into(), ..question("kv.Read") };
     assert_eq!(ask(vec![question("kv.Read"), other]).await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(ask(vec![question("kv.Read"); 1001]).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+/// What a binding or a role permits of keys, a policy forbids.
+#[tokio::test]
+async fn policies_forbid_keys_and_acts_on_those_who_may_not_act() {
+    let plane = Plane::start().await;
+    let mira = plane.bearer(&plane.principal("user/mira", "reader").await).await.unwrap();
+    let everything = KeyRange::all();
+    assert!(plane.iam.authorize_keys(&mira, KeyAccess::Read, &everything).is_ok());
+    assert!(plane.iam.authorize_some_key(&mira, KeyAccess::Read).is_ok());
+    stored(&plane, put("mira", "forbid (principal == User::\"mira\", action, resource);")).await.unwrap();
+    assert!(matches!(plane.iam.may_access_keys(&mira, KeyAccess::Read, &everything), Ok(false)));
+    assert!(matches!(plane.iam.authorize_keys(&mira, KeyAccess::Read, &everything), Err(Refusal::Denied { .. })));
+    assert!(matches!(plane.iam.authorize_some_key(&mira, KeyAccess::Read), Err(Refusal::Denied { .. })));
+
+    // A principal that may not act is in its groups all the same.
+    let desk = plane.principal("user/desk", "").await;
+    plane.principal("user/boss", "").await;
+    let member = AddMemberRequest { group: "vip".into(), member: "user/boss".into() };
+    plane.admin().add_member(with(ADMIN_TOKEN, member)).await.unwrap();
+    let permit = "permit (principal == User::\"desk\", action == Action::\"iam.Admin\", resource is User);";
+    let forbid = "forbid (principal, action, resource in Group::\"vip\");";
+    for (id, text) in [("desk", permit), ("vip", forbid)] {
+        stored(&plane, put(id, text)).await.unwrap();
+    }
+    let disable = SetPrincipalRequest { id: "user/boss".into(), disabled: true };
+    plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
+    let create = CreateCredentialRequest { principal: "user/boss".into(), note: String::new() };
+    let denied = plane.credentials().create(with(&desk, create)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied, "{denied:?}");
+}
+
+/// A record that this release cannot read costs nobody but those who are no admins their rights, and can be deleted.
+#[tokio::test]
+async fn a_policy_that_does_not_read_back_is_got_rid_of() {
+    let plane = Plane::start().await;
+    let mira = plane.principal("user/mira", "operator").await;
+    assert!(may_publish(&plane, &mira).await);
+    let op = SystemOp::Put { key: b"iam/policy/newer".to_vec(), value: b"what is this?".to_vec() };
+    let mark = Mark::default().encode().unwrap();
+    let version = SystemOp::Put { key: b"iam/version/policies".to_vec(), value: mark };
+    let txn = SystemTxn { guards: vec![], ops: vec![op, version], action: "test".into(), resource: "policy".into() };
+    plane.store.submit(Origin::system("test", "newer".to_owned()), SystemCommand::Txn(txn)).await.unwrap();
+    assert!(!may_publish(&plane, &mira).await, "it might forbid");
+    let listed = policies(&plane).list(with(ADMIN_TOKEN, ListPoliciesRequest::default())).await.unwrap().into_inner();
+    assert!(listed.policies.iter().any(|policy| policy.id == "newer" && !policy.note.is_empty()), "{listed:?}");
+    let delete = DeletePolicyRequest { id: "newer".into(), expected_revision: 0 };
+    policies(&plane).delete(with(ADMIN_TOKEN, delete)).await.unwrap();
+    assert!(may_publish(&plane, &mira).await);
 }

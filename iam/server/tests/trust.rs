@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_proto::iam::{
-    AddRootRequest, AllowRequest, CheckRequest, DenyRequest, ListDeniedRequest, ListRootsRequest, RootsResponse,
-    StepRootRequest,
+    AddRootRequest, AllowRequest, CheckRequest, CreateJoinTokenRequest, DenyRequest, EnrollRequest, ListDeniedRequest,
+    ListRootsRequest, RootsResponse, StepRootRequest,
 };
 use http::Request;
 use iam_ca::{Authority, KeyAlgorithm, Leaf, PrivateKey, Root, Usage, Validity};
 use iam_client::Refusal;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 use support::{ADMIN_TOKEN, Plane, node::Node, open::Open, with};
 use time::OffsetDateTime;
@@ -70,9 +71,15 @@ async fn authorities_rotate_with_overlap_and_removal_closes_connections() {
     assert!(early.message().contains("to activate it becomes possible in 300 s"), "{}", early.message());
     let early = plane.trust().remove(with(ADMIN_TOKEN, step(&first))).await.unwrap_err();
     assert!(early.message().contains("activate another one first"), "{}", early.message());
+    let request = CreateJoinTokenRequest { node: "late".into(), ttl_s: 600 };
+    let late = plane.enrollment().create_join_token(with(ADMIN_TOKEN, request)).await.unwrap().into_inner().join_token;
     plane.advance(Duration::from_secs(300));
     let active = plane.trust().activate(with(ADMIN_TOKEN, step(&second))).await.unwrap().into_inner();
     assert_eq!(states(&active), ["overlap", "active"]);
+    let csr_der = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    let request = EnrollRequest { join_token: late, csr_der: csr_der.der().to_vec().into() };
+    let refused = plane.enrollment().enroll(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "the node would not believe the other authority: {refused}");
 
     let new = Node::enroll(&plane, "pier3").await;
     for node in [&old, &between, &new] {
@@ -219,4 +226,29 @@ async fn the_bundle_is_published() {
     assert_eq!((&after["spiffe_sequence"], &after["spiffe_refresh_hint"]), (&revision.into(), &300.into()));
     assert!(after["keys"][0]["x5c"][0].as_str().unwrap().starts_with("MII"));
     assert_eq!((&after["keys"][0]["kty"], &after["keys"][0]["crv"]), (&"EC".into(), &"P-256".into()));
+}
+
+/// Whoever denies an authority below a root denies everybody that it vouches for.
+#[tokio::test]
+async fn a_denied_intermediate_vouches_for_nobody() {
+    let plane = Plane::start().await;
+    let (from, until) = (now(&plane) - Duration::from_secs(60), now(&plane) + Duration::from_secs(3600));
+    let validity = |serial| Validity { from, until, serial: [serial; 16] };
+    let root = Root { organization: None, common_name: "offline", uri: None, below: 1 };
+    let key = || PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+    let root = Authority::root(&root, key(), validity(1)).unwrap();
+    let below = key();
+    let host = "harbour.example";
+    let signed = root.intermediate("online", host, &below.public_key_info(), validity(2)).unwrap();
+    let intermediate = Authority::open(&signed.der, below).unwrap();
+    let uri = format!("spiffe://{host}/user/mira");
+    let leaf = Leaf { common_name: "mira", uri: &uri, usage: Usage::Client };
+    let leaf = intermediate.certify(&leaf, &key().public_key_info(), validity(3)).unwrap();
+    add(&plane, root.der()).await.unwrap();
+    plane.principal("user/mira", "reader").await;
+    let mira = Node { chain: vec![leaf.der, signed.der], bundle: Vec::new() };
+    assert!(mira.identity(&plane).await.is_ok());
+    let deny = DenyRequest { serial: signed.serial, reason: "lost".into() };
+    plane.trust().deny(with(ADMIN_TOKEN, deny)).await.unwrap();
+    assert!(matches!(mira.identity(&plane).await, Err(Refusal::Unauthenticated)));
 }

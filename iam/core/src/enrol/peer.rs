@@ -1,13 +1,15 @@
 use iam_ca::{Certified, ChainFault};
 
-use crate::{PrincipalId, TrustDomain, signing::PublicKey};
+use crate::{PrincipalId, TrustDomain, signing::PublicKey, trust};
 
 /// Who a certificate chain belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub principal: PrincipalId,
-    /// Hex.
+    /// As records have it.
     pub serial: String,
+    /// The same of the authorities between it and the root.
+    pub intermediates: Vec<String>,
     /// SHA-256 of the leaf's SubjectPublicKeyInfo, hex.
     pub key_sha256: String,
     pub key: PublicKey,
@@ -23,8 +25,10 @@ pub enum PeerFault {
     Chain(#[from] ChainFault),
     #[error("the leaf's key is neither P-256 nor Ed25519")]
     Key,
-    #[error("the certificate is denied")]
+    #[error("the certificate, or an authority's above it, is denied")]
     Denied,
+    #[error("a certificate's serial number could not be denied")]
+    Serial,
     #[error("the leaf does not name exactly one SPIFFE id of this trust domain")]
     Name,
 }
@@ -39,8 +43,19 @@ pub fn verify_peer(
     let leaf = iam_ca::verify(chain, roots, now_ms)?;
     let algorithm = leaf.algorithm.ok_or(PeerFault::Key)?.into();
     let principal = principal(&leaf, trust_domain)?;
-    let Certified { serial, key_sha256, expires_ms, until_ms, key, .. } = leaf;
-    Ok(Peer { principal, serial, key_sha256, key: PublicKey::new(algorithm, &key), expires_ms, until_ms })
+    let Certified { serial: number, intermediates, key_sha256, expires_ms, until_ms, key, .. } = leaf;
+    let serial = trust::serial(&number).ok_or(PeerFault::Serial)?;
+    let intermediates = intermediates.iter().map(|number| trust::serial(number).ok_or(PeerFault::Serial));
+    let intermediates = intermediates.collect::<Result<_, _>>()?;
+    Ok(Peer {
+        principal,
+        serial,
+        intermediates,
+        key_sha256,
+        key: PublicKey::new(algorithm, &key),
+        expires_ms,
+        until_ms,
+    })
 }
 
 fn principal(leaf: &Certified, trust_domain: &TrustDomain) -> Result<PrincipalId, PeerFault> {

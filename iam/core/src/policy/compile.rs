@@ -2,7 +2,10 @@ use std::str::FromStr as _;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator};
 
-use super::error::{PolicyError, describe};
+use super::{
+    bounds::{self, TooDeep},
+    error::{PolicyError, describe},
+};
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
 const BUILTIN: &str = include_str!("builtin.cedar");
@@ -61,10 +64,18 @@ impl Compiler {
         if text.len() > MAX_TEXT {
             return Err(refuse(format!("a policy has at most {MAX_TEXT} bytes")));
         }
-        let policy = Policy::parse(Some(PolicyId::new(id)), text);
-        let policy = policy.map_err(|error| PolicyError::of(id, text, &error))?;
-        self.check(id, text, &policy)?;
-        Ok(Compiled { id: id.to_owned(), policy })
+        bounds::check(text).map_err(|TooDeep { line, column }| PolicyError::Invalid {
+            id: id.to_owned(),
+            line,
+            column,
+            message: "brackets or conditions are nested too deep".to_owned(),
+        })?;
+        bounds::deep(|| {
+            let policy = Policy::parse(Some(PolicyId::new(id)), text);
+            let policy = policy.map_err(|error| PolicyError::of(id, text, &error))?;
+            self.check(id, text, &policy)?;
+            Ok(Compiled { id: id.to_owned(), policy })
+        })
     }
 
     fn check(&self, id: &str, text: &str, policy: &Policy) -> Result<(), PolicyError> {

@@ -1,12 +1,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use cedar_policy::{Authorizer, Decision, PolicySet};
+use cedar_policy::{Authorizer, Decision, Effect, PolicySet};
 
 use super::{
-    Caller, Circumstances, Compiled, Compiler, PolicyError, Target,
+    Caller, Circumstances, Compiled, Compiler, PolicyError, Role, Target,
     entities::{Asked, uid},
     error::describe,
-    index::Index,
+    index::{Actions, Index},
     types::Types,
 };
 
@@ -18,8 +18,9 @@ pub struct Policies {
     pub(super) admin: Compiled,
     others: Vec<Arc<Compiled>>,
     index: Index,
-    /// Why stored policies do not compile: nobody knows what they would forbid.
-    broken: Vec<String>,
+    forbidding: Actions,
+    /// Why stored policies cannot be used, by name: nobody knows what they would forbid.
+    broken: BTreeMap<String, String>,
     authorizer: Authorizer,
 }
 
@@ -37,22 +38,28 @@ impl Policies {
     pub fn new(
         compiler: Arc<Compiler>,
         custom: impl IntoIterator<Item = Arc<Compiled>>,
-        broken: Vec<String>,
+        broken: BTreeMap<String, String>,
     ) -> Result<Self, PolicyError> {
         let (admin, builtin) = compiler.built_in()?;
         let others: Vec<_> = builtin.into_iter().map(Arc::new).chain(custom).collect();
-        let mut index = Index::default();
+        let (mut index, mut forbidding) = (Index::default(), Actions::default());
         for (number, compiled) in others.iter().enumerate() {
             index.add(number, &compiled.policy);
+            if compiled.policy.effect() == Effect::Forbid {
+                forbidding.add(&compiled.policy);
+            }
         }
-        Ok(Self { types: Types::new()?, compiler, admin, others, index, broken, authorizer: Authorizer::new() })
+        let types = Types::new()?;
+        Ok(Self { types, compiler, admin, others, index, forbidding, broken, authorizer: Authorizer::new() })
     }
 
     /// The same with other policies of the names in `changed`; none where a policy is gone.
     pub fn changed(&self, changed: &BTreeMap<String, Option<Compiled>>) -> Result<Self, PolicyError> {
         let kept = self.custom().filter(|compiled| !changed.contains_key(&compiled.id)).cloned();
         let new = changed.values().flatten().cloned().map(Arc::new);
-        Self::new(Arc::clone(&self.compiler), kept.chain(new), self.broken.clone())
+        let broken = self.broken.iter().filter(|(id, _)| !changed.contains_key(*id));
+        let broken = broken.map(|(id, reason)| (id.clone(), reason.clone())).collect();
+        Self::new(Arc::clone(&self.compiler), kept.chain(new), broken)
     }
 
     fn custom(&self) -> impl Iterator<Item = &Arc<Compiled>> {
@@ -81,9 +88,37 @@ impl Policies {
             return Ok(admin);
         }
         if !self.broken.is_empty() {
-            return Ok(Verdict { errors: self.broken.clone(), ..Verdict::default() });
+            return Ok(Verdict { errors: self.broken.values().cloned().collect(), ..Verdict::default() });
         }
         self.apply(asked, self.candidates(asked))
+    }
+
+    /// Why `action` is forbidden, whatever else permits it: for what is permitted by other means than policies. Admins
+    /// are above that.
+    pub fn forbids(
+        &self,
+        caller: Caller<'_>,
+        action: &str,
+        target: Target<'_>,
+        circumstances: Circumstances,
+    ) -> Option<String> {
+        if caller.roles.contains(&Role::Admin) || (self.broken.is_empty() && !self.forbidding.may(action)) {
+            return None;
+        }
+        if let Some(reason) = self.broken.values().next() {
+            return Some(reason.clone());
+        }
+        let asked = Asked::new(&self.types, caller, action, target, circumstances);
+        let verdict = asked.and_then(|asked| {
+            let forbidding = self.candidates(&asked).filter(|compiled| compiled.policy.effect() == Effect::Forbid);
+            self.apply(&asked, forbidding)
+        });
+        match verdict {
+            Err(error) => Some(error),
+            Ok(Verdict { policy, errors, .. }) => {
+                errors.into_iter().next().or_else(|| policy.map(|policy| format!("forbidden by {policy}")))
+            }
+        }
     }
 
     /// Policies beside the admins' whose scope may fit.

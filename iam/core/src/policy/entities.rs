@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 
-use super::{Caller, Circumstances, Target, error::describe, types::Types};
+use super::{Caller, Circumstances, Role, Target, error::describe, types::Types};
 
 /// A question as Cedar takes it.
 pub(super) struct Asked {
@@ -25,16 +25,19 @@ impl Asked {
         let principal = uid(types.principal(caller.kind)?, caller.name);
         let action = uid(&types.action, action);
         let resource = uid(types.resource(target.kind), target.name);
-        let roles = caller.roles.iter().map(|role| uid(&types.role, role.as_str()));
-        let parents: Vec<_> = roles.chain(caller.groups.iter().map(|group| uid(&types.group, group))).collect();
+        let parents = |roles: &[Role], groups: &[String]| -> Vec<_> {
+            let roles = roles.iter().map(|role| uid(&types.role, role.as_str()));
+            roles.chain(groups.iter().map(|group| uid(&types.group, group))).collect()
+        };
+        let targets = parents(target.roles, target.groups);
+        let parents = parents(caller.roles, caller.groups);
         let mut entities = vec![entity(&principal, caller.name, &parents)?];
         let mut resources = vec![resource.clone()];
         if resource == principal {
             resources.extend(parents.iter().cloned());
         } else {
-            let groups: Vec<_> = target.groups.iter().map(|group| uid(&types.group, group)).collect();
-            entities.push(entity(&resource, target.name, &groups)?);
-            resources.extend(groups);
+            entities.push(entity(&resource, target.name, &targets)?);
+            resources.extend(targets);
         }
         let entities = Entities::from_entities(entities, None).map_err(|error| describe(&error))?;
         let context = circumstances.to_cedar()?;
@@ -50,7 +53,7 @@ impl Circumstances {
         let time = RestrictedExpression::new_long(i64::try_from(self.time_ms).unwrap_or(i64::MAX));
         let mut pairs = vec![("time".to_owned(), time)];
         if let Some(source) = self.source {
-            pairs.push(("source".to_owned(), RestrictedExpression::new_ip(source.to_string())));
+            pairs.push(("source".to_owned(), RestrictedExpression::new_ip(source.to_canonical().to_string())));
         }
         cedar_policy::Context::from_pairs(pairs).map_err(|error| describe(&error))
     }

@@ -1,7 +1,7 @@
 //! Which policies can say anything about a question. Cedar evaluates every policy that it is given, so it is given only
 //! those whose scope fits: by what the caller is or is in, by action, and by what is acted upon.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cedar_policy::{ActionConstraint, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 
@@ -18,6 +18,28 @@ enum Scope {
     Is(EntityTypeName),
     /// It, or something in it.
     Named(EntityUid),
+}
+
+/// Which actions some policies speak of, all together.
+#[derive(Default)]
+pub(super) struct Actions {
+    all: bool,
+    named: HashSet<String>,
+}
+
+impl Actions {
+    pub(super) fn add(&mut self, policy: &Policy) {
+        let names = |action: EntityUid| action.id().unescaped().to_owned();
+        match policy.action_constraint() {
+            ActionConstraint::Any => self.all = true,
+            ActionConstraint::Eq(action) => self.named.extend([names(action)]),
+            ActionConstraint::In(actions) => self.named.extend(actions.into_iter().map(names)),
+        }
+    }
+
+    pub(super) fn may(&self, action: &str) -> bool {
+        self.all || self.named.contains(action)
+    }
 }
 
 impl Index {

@@ -1,5 +1,6 @@
 //! Who may do what: roles and hand-written policies, decided by Cedar, and rights on chainfire's keys as interval sets.
 
+mod bounds;
 mod compile;
 mod decide;
 mod entities;
@@ -17,5 +18,5 @@ pub use error::PolicyError;
 pub use explain::{Candidate, Clause, Effect};
 pub use holdfast_keyspace::KeyRanges;
 pub use question::{Caller, Circumstances, Target};
-pub use ranges::KeyRights;
+pub use ranges::{KeyRights, KeyRule};
 pub use role::Role;

@@ -17,7 +17,8 @@ pub struct Caller<'a> {
 pub struct Target<'a> {
     pub kind: &'a str,
     pub name: &'a str,
-    /// That a principal which is acted upon is in.
+    /// That a principal which is acted upon has, and is in.
+    pub roles: &'a [Role],
     pub groups: &'a [String],
 }
 
@@ -32,6 +33,6 @@ impl<'a> Target<'a> {
     /// `kind/name`.
     pub fn of(resource: &'a str) -> Self {
         let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));
-        Self { kind, name, groups: &[] }
+        Self { kind, name, roles: &[], groups: &[] }
     }
 }

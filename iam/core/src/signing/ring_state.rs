@@ -37,7 +37,7 @@ struct StoredKey {
     superseded_ms: Option<u64>,
     retired_ms: Option<u64>,
     /// Readers that do not know the word see a retired key.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     compromised: bool,
 }
 
@@ -129,11 +129,6 @@ impl From<Stored> for KeyRing {
         });
         Self { epoch: stored.epoch, keys: Set { items: items.collect() } }
     }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]

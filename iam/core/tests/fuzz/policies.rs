@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use iam_core::policy::{Caller, Circumstances, Compiler, Policies, Role, Target};
 
@@ -66,7 +66,7 @@ fn a_policy_compiles_or_says_what_is_wrong_and_then_decides() {
             Ok(compiled) => Arc::new(compiled),
             Err(error) => return assert!(!error.to_string().is_empty()),
         };
-        let policies = Policies::new(Arc::clone(&compiler), [compiled], Vec::new()).unwrap();
+        let policies = Policies::new(Arc::clone(&compiler), [compiled], BTreeMap::new()).unwrap();
         let caller = Caller { kind: "node", name: "pier2", roles: &[Role::Node], groups: &groups };
         for (action, resource) in [("lock.Use", "lock/default"), ("config.ReportStatus", "node/pier2")] {
             let target = Target::of(resource);

@@ -59,7 +59,7 @@ fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
         "nbf": claims.nbf,
         "exp": claims.exp,
         "jti": claims.jti,
-        "roles": claims.roles,
+        "roles": iam.0.holdings(&principal)?.unwrap_or_default().role_names(),
     });
     if let Some(bound) = &claims.cnf {
         state["cnf"] = json!(bound);

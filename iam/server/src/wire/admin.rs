@@ -1,10 +1,10 @@
 use holdfast_proto::iam::{
     AddMemberRequest, AddMemberResponse, AddSigningKeyRequest, CreatePrincipalRequest, CreatePrincipalResponse,
     DecisionLog, DisableBootstrapTokenRequest, DisableBootstrapTokenResponse, GrantRequest, GrantResponse,
-    ListBindingsRequest, ListBindingsResponse, ListPrincipalsRequest, ListPrincipalsResponse, ListSigningKeysRequest,
-    RemoveMemberRequest, RemoveMemberResponse, RevokeGrantRequest, RevokeGrantResponse, SetPrincipalRequest,
-    SetPrincipalResponse, SigningKeysResponse, StatusRequest, StatusResponse, StepSigningKeyRequest,
-    admin_server::Admin,
+    ListBindingsRequest, ListBindingsResponse, ListMembersRequest, ListMembersResponse, ListPrincipalsRequest,
+    ListPrincipalsResponse, ListSigningKeysRequest, RemoveMemberRequest, RemoveMemberResponse, RevokeGrantRequest,
+    RevokeGrantResponse, SetPrincipalRequest, SetPrincipalResponse, SigningKeysResponse, StatusRequest, StatusResponse,
+    StepSigningKeyRequest, admin_server::Admin,
 };
 use iam_core::{Kind, Subject, rotation::Step};
 use tonic::{Request, Response, Status, async_trait};
@@ -64,6 +64,18 @@ impl Admin for Iam {
         Ok(Response::new(RemoveMemberResponse { revision }))
     }
 
+    async fn list_members(&self, request: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {
+        let ListMembersRequest { page, member, group } = request.into_inner();
+        let member = convert::subject(&member)?;
+        let group = Some(group.as_str()).filter(|group| !group.is_empty());
+        let (after, size) = convert::page(page)?;
+        let listing = self.list_members(member.as_ref(), group, after.as_deref(), size)?;
+        Ok(Response::new(ListMembersResponse {
+            members: listing.values.into_iter().map(convert::membership).collect(),
+            next_page_token: convert::next_page(listing.next),
+        }))
+    }
+
     async fn grant(&self, request: Request<GrantRequest>) -> Answer<GrantResponse> {
         let by = convert::caller(&request)?;
         let binding = convert::new_binding(request.into_inner().binding)?;
@@ -81,10 +93,7 @@ impl Admin for Iam {
 
     async fn list_bindings(&self, request: Request<ListBindingsRequest>) -> Answer<ListBindingsResponse> {
         let ListBindingsRequest { page, subject } = request.into_inner();
-        let subject: Option<Subject> = match subject.as_str() {
-            "" => None,
-            text => Some(text.parse().map_err(Error::from)?),
-        };
+        let subject = convert::subject(&subject)?;
         let (after, size) = convert::page(page)?;
         let listing = self.list_bindings(subject.as_ref(), after.as_deref(), size)?;
         let bindings = listing.values.into_iter().map(convert::binding).collect::<Result<_, _>>()?;

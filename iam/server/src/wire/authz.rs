@@ -36,7 +36,7 @@ impl Authz for Iam {
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         let by = convert::caller(&request)?;
         let ExplainRequest { principal, action, resource, source, time_ms } = request.into_inner();
-        let about = self.about(by, &principal, &action, &resource)?;
+        let about = self.about(by.clone(), &principal, &action, &resource)?;
         let mut circumstances = self.0.circumstances(&about);
         if !source.is_empty() {
             let source = source.parse().map_err(|_| Error::Invalid("the source is not an IP address".to_owned()))?;
@@ -47,6 +47,9 @@ impl Authz for Iam {
         }
         let revision = self.0.records.applied().system_revision;
         let explained = self.0.explain(&about, &action, &resource, circumstances)?;
+        // Whoever may not read policies hears which of them decided, and not what they say.
+        let reads = self.0.decide(&by, "iam.Read", "iam/*")?.allowed;
+        let policy = |candidate| policy(candidate, reads);
         Ok(Response::new(ExplainResponse {
             allowed: explained.verdict.allowed,
             policy: explained.verdict.policy.unwrap_or_default(),
@@ -82,14 +85,15 @@ impl Iam {
     }
 }
 
-fn policy(candidate: Candidate) -> wire::ExplainedPolicy {
+fn policy(candidate: Candidate, whole: bool) -> wire::ExplainedPolicy {
+    let clauses = if whole { candidate.clauses } else { Vec::new() };
     wire::ExplainedPolicy {
         id: candidate.id,
         effect: candidate.effect.as_str().to_owned(),
-        text: candidate.text,
+        text: if whole { candidate.text } else { String::new() },
         in_scope: candidate.in_scope,
         applies: candidate.applies,
-        clauses: candidate.clauses.into_iter().map(clause).collect(),
+        clauses: clauses.into_iter().map(clause).collect(),
     }
 }
 

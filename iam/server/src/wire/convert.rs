@@ -4,7 +4,7 @@ use iam_core::{
     PrincipalId, Subject,
     credential::Credential,
     policy::Role,
-    record::{Binding, Enrollment, KeyGrant, Principal},
+    record::{Binding, Enrollment, KeyGrant, Membership, Principal},
     rotation::{Item, Terms},
     signing::PublicKey,
 };
@@ -53,6 +53,19 @@ pub(super) fn principal(iam: &Iam, principal: Principal) -> wire::Principal {
     }
 }
 
+/// The subject that a request names, if it names one.
+pub(super) fn subject(text: &str) -> Result<Option<Subject>, Error> {
+    Ok(if text.is_empty() { None } else { Some(text.parse()?) })
+}
+
+pub(super) fn membership(membership: Membership) -> wire::Membership {
+    wire::Membership {
+        group: membership.group,
+        member: membership.member.to_string(),
+        created_ms: membership.created_ms,
+    }
+}
+
 pub(super) fn binding(binding: Binding) -> Result<wire::Binding, Error> {
     let keys = binding.keys.into_iter().map(|grant| {
         let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(error.to_string()));
@@ -61,6 +74,7 @@ pub(super) fn binding(binding: Binding) -> Result<wire::Binding, Error> {
             end: bytes(grant.end.as_deref().unwrap_or_default())?.into(),
             read: grant.read,
             write: grant.write,
+            forbid: grant.forbid,
         })
     });
     Ok(wire::Binding {
@@ -90,6 +104,7 @@ pub(super) fn new_binding(binding: Option<wire::Binding>) -> Result<Binding, Err
         end: Some(hex::encode(grant.end)).filter(|end| !end.is_empty()),
         read: grant.read,
         write: grant.write,
+        forbid: grant.forbid,
     });
     Ok(Binding { name, subject, role, keys: keys.collect(), created_ms: 0 })
 }

@@ -41,11 +41,11 @@ impl Policies for Iam {
 
     async fn simulate(&self, request: Request<SimulateRequest>) -> Result<Response<SimulateResponse>, Status> {
         let changes = request.into_inner().changes.into_iter().map(|change| (change.id, change.text));
-        let simulated = self.simulate(changes.collect())?;
+        let simulated = self.simulate(changes.collect()).await?;
         let changed = simulated.changed.into_iter().map(|changed| wire::ChangedDecision {
             principal: changed.decision.principal.to_string(),
-            action: changed.decision.action,
-            resource: changed.decision.resource,
+            action: changed.decision.action.clone(),
+            resource: changed.decision.resource.clone(),
             source: changed.decision.source.map(|source| source.to_string()).unwrap_or_default(),
             times: changed.times,
             last_ms: changed.last_ms,
@@ -60,6 +60,7 @@ impl Policies for Iam {
             since_ms: simulated.since_ms,
             changed: changed.collect(),
             changed_total: simulated.total,
+            incomplete: simulated.incomplete,
         }))
     }
 
