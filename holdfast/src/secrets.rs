@@ -25,7 +25,7 @@ pub(crate) fn load(given: &GivenSecrets) -> Result<Secrets, SecretsError> {
     let config = Config {
         signing_key: given.signing_key.as_ref().map(|key| key.0.clone().into()),
         allow_unauthenticated: given.allow_unauthenticated_admin,
-        random_signing_key: false,
+        random_signing_key: given.random_signing_key,
     };
     let mut inputs = Inputs::gather(
         given.dev,

@@ -50,7 +50,12 @@ pub(crate) fn effective(
             ca: tls.ca.clone(),
         }),
         secrets: secrets(&given.files, is_set),
-        authn: AuthnFragment { internal_token: InternalTokenFragment { signing_key: given.signing_key.clone() } },
+        authn: AuthnFragment {
+            internal_token: InternalTokenFragment {
+                signing_key: given.signing_key.clone(),
+                random_signing_key: given.random_signing_key,
+            },
+        },
         admin: AdminFragment { allow_unauthenticated: given.allow_unauthenticated_admin },
         iam: IamFragment {
             issuer: settings.issuer.clone(),

@@ -93,6 +93,8 @@ pub(crate) struct InternalTokenFragment {
     /// PKCS#8 PEM of the first signing key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signing_key: Option<SecretText>,
+    /// Only with `--dev`, which makes one up anyway where none is given.
+    pub(crate) random_signing_key: bool,
 }
 
 /// A secret in the file; its printed forms hide it.

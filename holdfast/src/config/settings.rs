@@ -82,6 +82,7 @@ pub(crate) struct GivenSecrets {
     pub(crate) data_dir: PathBuf,
     pub(crate) files: SecretFiles,
     pub(crate) signing_key: Option<SecretText>,
+    pub(crate) random_signing_key: bool,
     pub(crate) allow_unauthenticated_admin: bool,
 }
 
@@ -97,6 +98,7 @@ impl GivenSecrets {
                 master_key: files.master_key_file.clone(),
             },
             signing_key: file.authn.internal_token.signing_key.clone(),
+            random_signing_key: file.authn.internal_token.random_signing_key,
             allow_unauthenticated_admin: file.admin.allow_unauthenticated,
         }
     }

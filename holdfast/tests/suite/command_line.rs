@@ -6,8 +6,10 @@ use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 use holdfast_proto::iam::{StatusRequest, admin_client::AdminClient};
+use holdfast_testkit::{Binaries, Launch, Server};
 
 use crate::{
+    http::Request,
     lab::Lab,
     programs::{HOLDFAST, Said, run},
 };
@@ -125,8 +127,29 @@ raft: {heartbeat_ms: 100, election_ms: 200}
 fn what_is_for_the_laboratory_stays_there() -> Result<()> {
     let lax = format!("{SOUND}admin: {{allow_unauthenticated: true}}\n");
     refused(&production(&lax, &[])?, 78, &["admin.allow_unauthenticated", "--dev"]);
+    let random = format!("{SOUND}authn: {{internal_token: {{random_signing_key: true}}}}\n");
+    refused(&production(&random, &[])?, 78, &["authn.internal_token.random_signing_key", "--dev"]);
     let variable = production(SOUND, &[("IAM_ALLOW_UNAUTHENTICATED_ADMIN", "true")])?;
     refused(&variable, 78, &["IAM_ALLOW_UNAUTHENTICATED_ADMIN", "--dev"]);
+    Ok(())
+}
+
+/// Whoever lets anybody in, in the laboratory, reads so wherever he looks.
+#[tokio::test]
+async fn callers_without_identity_are_administrators_where_that_is_said_aloud() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut launch = Launch::dev(&Binaries::find()?, folder.path());
+    launch.environment = vec![("IAM_ALLOW_UNAUTHENTICATED_ADMIN".to_owned(), "true".to_owned())];
+    let mut server = Server::start(launch)?;
+    server.wait_ready()?;
+    let log = server.log_tail();
+    let lab = Lab::of(server)?;
+    let status = AdminClient::new(lab.api()?.channel()).status(StatusRequest {}).await?.into_inner();
+    let told = status.warnings.join("; ");
+    ensure!(told.contains("callers without identity are administrators"), "{told}");
+    ensure!(log.contains("anonymous callers are admins"), "{log}");
+    let metrics = Request::get("/metrics").send(&lab.at.http)?;
+    ensure!(metrics.status == 200 && metrics.body.contains("holdfast_iam_unauthenticated_admin 1"), "{metrics:?}");
     Ok(())
 }
 

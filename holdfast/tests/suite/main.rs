@@ -12,6 +12,7 @@
 //! | [`requests`] | requests that cannot be answered, and what they are told |
 //! | [`grpcurl`] | every service can be found and called without our sources; README's calls work |
 //! | [`clients`] | unchanged public clients work on every door |
+//! | [`directory`] | groups and rights on keys count for etcd's clients at once |
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
 //! | [`rolling`] | members are restarted one after the other, and watches of public clients go on |
@@ -32,6 +33,7 @@
 mod backups;
 mod clients;
 mod command_line;
+mod directory;
 mod doors;
 mod drop_in;
 mod faults;

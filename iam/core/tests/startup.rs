@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use iam_core::startup::{Config, DevSecrets, Inputs, Lab, Secrets, evaluate};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
@@ -157,7 +158,10 @@ fn master_key() {
     for length in [31, 33] {
         let raw: Vec<u8> = (0..length).collect();
         Case::good().unset(item).file(item, &raw).refused(item, "not exactly 32 bytes");
-        Case::good().set(item, &hex::encode(&raw)).refused(item, "not exactly 32 bytes");
+        for text in [hex::encode(&raw), STANDARD.encode(&raw)] {
+            Case::good().set(item, &text).refused(item, "not exactly 32 bytes");
+            Case::good().unset(item).file(item, format!("{text}\n").as_bytes()).refused(item, "not exactly 32 bytes");
+        }
     }
     Case::good().set(item, &"z".repeat(64)).refused(item, "not exactly 32 bytes");
     Case::good().unset(item).refused(item, "missing");
