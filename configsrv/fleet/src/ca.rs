@@ -81,6 +81,10 @@ impl Authority {
         &self.certificate
     }
 
+    pub fn certificate_pem(&self) -> String {
+        certificates_pem([self.certificate.der()])
+    }
+
     /// A new key with a certificate for `subject`.
     pub fn issue(&self, subject: &Subject, now: OffsetDateTime, days: u32) -> Result<Issued, AuthorityError> {
         let key = PrivateKey::generate(KeyAlgorithm::Ed25519)?;

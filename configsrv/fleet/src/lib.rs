@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod artifact;
+pub mod bundle;
 pub mod ca;
 pub mod compile;
 pub mod diff;

@@ -10,6 +10,7 @@ use crate::{
     activate::{Activator, Way},
     clock::Clock,
     cluster::Cluster,
+    identities::IdentityStore,
     machine::{Effect, Event, Failure, Offer, Pending, Phase, Told, World, step},
     outcome::{Outcome, StatusView, SyncRequest},
     server::{Intent, Offered, Report, Server},
@@ -23,6 +24,7 @@ use crate::{
 pub(crate) struct Agent {
     cluster: Cluster,
     store: Store,
+    identities: IdentityStore,
     activator: Activator,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
@@ -32,11 +34,12 @@ impl Agent {
     pub(crate) fn new(
         cluster: Cluster,
         store: Store,
+        identities: IdentityStore,
         activator: Activator,
         server: Arc<dyn Server>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { cluster, store, activator, server, clock }
+        Self { cluster, store, identities, activator, server, clock }
     }
 
     /// Brings whatever an earlier run left to a good end, and rolls back what was not confirmed in time.
@@ -66,10 +69,12 @@ impl Agent {
             return Ok(Outcome::Unchanged { version });
         };
         let verified = verify(&bytes, &self.cluster, self.trusted(&world))?;
+        let now = self.clock.now()?;
+        self.identities.cover(self.store.disk(), &verified.envelope.payload, now.wall_ms)?;
         let change = self.change(&world, &verified)?;
         let offer = offer(&verified, &change, request);
         // Judged before anything is staged.
-        let effects = step(&world, Event::Offer(offer.clone()), &self.clock.now()?)?;
+        let effects = step(&world, Event::Offer(offer.clone()), &now)?;
         if request.dry_run {
             return Ok(Outcome::Available {
                 version: offer.to.version,
@@ -122,7 +127,12 @@ impl Agent {
     /// What the disk says, without touching it.
     pub(crate) fn status(&self) -> Result<StatusView, Error> {
         let world = self.store.load()?;
-        Ok(StatusView::of(&self.cluster, &world, self.left_ms(&world)?))
+        let mut view = StatusView::of(&self.cluster, &world, self.left_ms(&world)?);
+        if let Some(held) = self.identities.load(self.store.disk(), self.clock.now()?.wall_ms)? {
+            view.certificates = held.certificates();
+            view.faults = held.faults;
+        }
+        Ok(view)
     }
 
     fn left_ms(&self, world: &World) -> Result<Option<u64>, Error> {

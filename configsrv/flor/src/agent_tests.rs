@@ -21,6 +21,7 @@ use crate::{
     cluster::Cluster,
     disk::forgetful::{Crash, ForgetfulDisk},
     home::Layout,
+    identities::IdentityStore,
     machine::{BootId, Failure, Now, Target},
     outcome::{Outcome, SyncRequest},
     server::{Intent, Offered, Report, Server},
@@ -130,7 +131,8 @@ impl Fleet {
         };
         let store = Store::new(Arc::new(disk.clone()), Layout::at(HOME), node);
         let server = Arc::clone(&self.server) as Arc<dyn Server>;
-        Agent::new(cluster, store, Activator::new(Arc::new(Told)), server, clock)
+        let identities = IdentityStore::new(&Layout::at("/node"), cluster.cluster.clone());
+        Agent::new(cluster, store, identities, Activator::new(Arc::new(Told)), server, clock)
     }
 
     fn pass(&self, milliseconds: u64) {

@@ -13,6 +13,12 @@ pub(crate) fn request(key: &KeyPair) -> Result<Vec<u8>, Error> {
     Ok(request.der().to_vec())
 }
 
+/// The same as PEM.
+pub(crate) fn request_pem(key: &KeyPair) -> Result<String, Error> {
+    let failed = |error: rcgen::Error| Error::Unexpected(error.to_string());
+    CertificateParams::default().serialize_request(key).and_then(|request| request.pem()).map_err(failed)
+}
+
 pub(crate) fn pem(der: &[u8]) -> String {
     certificates_pem([der])
 }

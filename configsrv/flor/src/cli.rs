@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use configsrv_fleet::{Span, Version};
+use configsrv_fleet::{NodeName, Span, Subject, Version};
 
 /// Exit codes: 0 done, 1 unexpected, 2 usage, 4 an update is available (--dry-run --exit-code), 5 replay refused,
 /// 6 signature, trust or schema, 7 server unreachable (try again), 8 nothing pending or already pending, 9 the new
@@ -33,8 +33,11 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Join a cluster with a join token.
+    /// Join a cluster, with a bundle of florctl issue-bundle or a join token.
     Enroll(Enroll),
+    /// Keys that never leave this machine.
+    #[command(subcommand)]
+    Id(Id),
     /// Fetch and activate this node's current version, or finish a sync that is pending.
     Sync(Sync),
     /// Show what runs, what is pending and what happened last.
@@ -68,16 +71,35 @@ pub(crate) enum SyncMode {
     Manual,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Id {
+    /// Make keys for this node and those on it, and requests for their certificates: florctl issue-bundle --csr answers
+    /// them with a bundle. To repeat it makes the same requests again.
+    Create {
+        #[arg(long)]
+        node: NodeName,
+        /// Who else is on the node: user/NAME, service/NAME or service/NODE/NAME; may be repeated.
+        #[arg(long = "principal", value_name = "KIND/NAME")]
+        principals: Vec<Subject>,
+        /// Where the requests go [default: the standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Enroll {
+    /// What florctl issue-bundle made for this node. Again with a newer one, it adds and renews certificates.
+    #[arg(conflicts_with_all = ["join_token_file", "api", "servers", "ca_file"])]
+    pub bundle: Option<PathBuf>,
     /// A file with the join token; without it, FLOR_JOIN_TOKEN is read.
     #[arg(long)]
     pub join_token_file: Option<PathBuf>,
     /// The API address of a server, e.g. https://hub:2379; several in the order in which they are tried.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "bundle")]
     pub api: Vec<String>,
     /// The HTTP address of a server, e.g. https://hub:8080; several in the order in which they are tried.
-    #[arg(long = "server", required = true)]
+    #[arg(long = "server", required_unless_present = "bundle")]
     pub servers: Vec<String>,
     /// Authorities of the servers' TLS certificates, PEM. Required for https.
     #[arg(long)]

@@ -9,13 +9,15 @@ use crate::{
     Error,
     activate::{Activator, Commands},
     agent::Agent,
-    cli::{self, Cli, Command, Format},
+    bundle,
+    cli::{self, Cli, Command, Format, Id},
     clock::SystemClock,
     cluster::Cluster,
     daemon,
     disk::RealDisk,
     enroll,
     home::{Home, Layout},
+    identities::IdentityStore,
     ipc::{self, Answer, Request},
     lock,
     op_lock::OpLock,
@@ -39,8 +41,15 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             Ok(0)
         }
         Command::Enroll(arguments) => {
-            let enrolled = enroll::enroll(&home, &arguments).await?;
+            let enrolled = match &arguments.bundle {
+                Some(path) => bundle::enroll(&home, path, arguments.name.as_deref()).await?,
+                None => enroll::enroll(&home, &arguments).await?,
+            };
             print(cli.output, &enrolled)?;
+            Ok(0)
+        }
+        Command::Id(Id::Create { node, principals, out }) => {
+            bundle::request(&home, node, principals, out.as_deref())?;
             Ok(0)
         }
         Command::Sync(arguments) => sync(&home.cluster(cluster)?, cli.output, &arguments).await,
@@ -153,8 +162,9 @@ fn agent(layout: &Layout) -> Result<Agent, Error> {
     let disk = Arc::new(RealDisk);
     let cluster = Cluster::load(disk.as_ref(), layout)?;
     let store = Store::new(disk, layout.clone(), cluster.node.clone());
+    let identities = IdentityStore::new(layout, cluster.cluster.clone());
     let activator = Activator::new(Arc::new(Commands));
-    Ok(Agent::new(cluster, store, activator, Arc::new(server(layout)?), Arc::new(SystemClock)))
+    Ok(Agent::new(cluster, store, identities, activator, Arc::new(server(layout)?), Arc::new(SystemClock)))
 }
 
 fn server(layout: &Layout) -> Result<HttpServer, Error> {

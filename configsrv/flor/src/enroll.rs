@@ -1,7 +1,10 @@
-use std::{env, fmt, fs, path::Path};
+use std::{
+    env, fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use configsrv_fleet::{SpiffeId, Subject};
+use configsrv_fleet::{Signer, SpiffeId, Subject};
 use holdfast_proto::iam::{EnrollRequest, EnrollResponse, enrollment_client::EnrollmentClient};
 use iam_ca::{KeyAlgorithm, PrivateKey};
 use rcgen::KeyPair;
@@ -29,25 +32,53 @@ struct JoinToken {
     authority: [u8; 32],
 }
 
+/// Where to join, and under which name.
+pub(crate) struct Invitation {
+    pub token: String,
+    pub api: Vec<String>,
+    pub servers: Vec<String>,
+    /// Authorities of the servers' TLS certificates, PEM.
+    pub servers_ca: Option<String>,
+    /// Whose artifacts count; without any, the first artifact says so.
+    pub signers: Vec<Signer>,
+    pub name: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Enrolled {
-    spiffe_id: String,
-    folder: String,
+    pub(crate) spiffe_id: String,
+    pub(crate) folder: String,
+}
+
+/// Joins with what the command line says.
+pub(crate) async fn enroll(home: &Home, arguments: &Enroll) -> Result<Enrolled, Error> {
+    let read = |path: &PathBuf| fs::read_to_string(path).map_err(|error| Error::file(path, &error));
+    let token = match &arguments.join_token_file {
+        Some(path) => read(path)?,
+        None => env::var("FLOR_JOIN_TOKEN")
+            .map_err(|_| Error::Usage("no join token: name a file, or set FLOR_JOIN_TOKEN".into()))?,
+    };
+    let invitation = Invitation {
+        token,
+        api: arguments.api.clone(),
+        servers: arguments.servers.clone(),
+        servers_ca: arguments.ca_file.as_ref().map(read).transpose()?,
+        signers: Vec::new(),
+        name: arguments.name.clone(),
+    };
+    join(home, &invitation).await
 }
 
 /// Makes a key, has it certified, and writes down whom to trust and whom to ask.
-pub(crate) async fn enroll(home: &Home, arguments: &Enroll) -> Result<Enrolled, Error> {
-    let token = JoinToken::read(arguments.join_token_file.as_deref())?;
-    let servers_ca = match &arguments.ca_file {
-        Some(path) => Some(fs::read_to_string(path).map_err(|error| Error::file(path, &error))?),
-        None => None,
-    };
+pub(crate) async fn join(home: &Home, invitation: &Invitation) -> Result<Enrolled, Error> {
+    let token = JoinToken::parse(invitation.token.trim());
+    let token = token.ok_or_else(|| Error::Usage("this is not a join token".into()))?;
     // The key lies on disk before the token is spent: a repetition asks for the same key, as the server demands.
-    let name = arguments.name.clone().unwrap_or_else(|| token.node.clone());
+    let name = invitation.name.clone().unwrap_or_else(|| token.node.clone());
     let waiting = home.waiting_key(&name);
     let key = key(&waiting)?;
     let request = EnrollRequest { join_token: token.text.clone(), csr_der: certificate::request(&key)?.into() };
-    let answer = ask(&arguments.api, servers_ca.as_deref(), &request).await?;
+    let answer = ask(&invitation.api, invitation.servers_ca.as_deref(), &request).await?;
     let identity = check(&token, &answer)?;
     let Subject::Node(node) = identity.subject().clone() else {
         return Err(Error::Untrusted(format!("{identity} is not a node")));
@@ -55,27 +86,18 @@ pub(crate) async fn enroll(home: &Home, arguments: &Enroll) -> Result<Enrolled, 
     let cluster = Cluster {
         cluster: identity.cluster().clone(),
         node,
-        urls: arguments.servers.clone(),
-        api: arguments.api.clone(),
-        signers: Vec::new(),
+        urls: invitation.servers.clone(),
+        api: invitation.api.clone(),
+        signers: invitation.signers.clone(),
     };
-    let scope = arguments.name.clone().unwrap_or_else(|| identity.cluster().to_string());
+    let scope = invitation.name.clone().unwrap_or_else(|| identity.cluster().to_string());
     let layout = home.cluster(Some(&scope))?;
-    write(&layout, &cluster, &key, &answer, servers_ca.as_deref())?;
+    write(&layout, &cluster, &key, &answer, invitation.servers_ca.as_deref())?;
     let _ = erase(&RealDisk, &waiting);
     Ok(Enrolled { spiffe_id: identity.to_string(), folder: layout.folder().display().to_string() })
 }
 
 impl JoinToken {
-    fn read(file: Option<&Path>) -> Result<Self, Error> {
-        let text = match file {
-            Some(path) => fs::read_to_string(path).map_err(|error| Error::file(path, &error))?,
-            None => env::var("FLOR_JOIN_TOKEN")
-                .map_err(|_| Error::Usage("no join token: name a file, or set FLOR_JOIN_TOKEN".into()))?,
-        };
-        Self::parse(text.trim()).ok_or_else(|| Error::Usage("this is not a join token".into()))
-    }
-
     /// `hfjoin.NODE.HASH.SECRET`; a node's name may contain dots.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix("hfjoin.")?.rsplitn(3, '.');
@@ -101,7 +123,7 @@ async fn ask(api: &[String], servers_ca: Option<&str>, request: &EnrollRequest) 
 }
 
 /// The key of an enrolment that was cut off, or a new one.
-fn key(path: &Path) -> Result<KeyPair, Error> {
+pub(crate) fn key(path: &Path) -> Result<KeyPair, Error> {
     if let Some(bytes) = RealDisk.read(path).map_err(|error| Error::file(path, &error))? {
         let text = String::from_utf8_lossy(&bytes);
         return KeyPair::from_pem(&text).map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())));

@@ -1,6 +1,6 @@
 use std::{io, path::Path};
 
-use configsrv_fleet::{ArtifactError, ArtifactErrorKind};
+use configsrv_fleet::{ArtifactError, ArtifactErrorKind, bundle::BundleError};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Refusal;
@@ -68,6 +68,15 @@ impl From<ArtifactError> for Error {
             | ArtifactErrorKind::Schema
             | ArtifactErrorKind::Trust
             | ArtifactErrorKind::Addressee => Self::Untrusted(error.to_string()),
+        }
+    }
+}
+
+impl From<BundleError> for Error {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Malformed(_) => Self::Usage(error.to_string()),
+            BundleError::Schema(_) | BundleError::Untrusted(_) => Self::Untrusted(error.to_string()),
         }
     }
 }

@@ -64,6 +64,11 @@ impl Home {
         self.root.join("enrolling").join(format!("{name}.key"))
     }
 
+    /// Keys that were made here and wait for their certificates.
+    pub(crate) fn waiting_identity(&self, node: &NodeName, stem: &str) -> PathBuf {
+        self.root.join("enrolling").join(node.as_str()).join(format!("{stem}.key"))
+    }
+
     fn not_enrolled(&self) -> Error {
         Error::State(format!("this machine is not enrolled: nothing in {}; use flor enroll", self.root.display()))
     }
@@ -111,6 +116,11 @@ impl Layout {
 
     pub(crate) fn key(&self, leaf: &str) -> PathBuf {
         self.folder.join("certs").join(format!("{leaf}.key"))
+    }
+
+    /// Everybody on this node, for the data plane.
+    pub(crate) fn identities(&self) -> PathBuf {
+        self.folder.join("identities")
     }
 
     /// One line: the version that runs.

@@ -5,6 +5,7 @@ mod activate;
 mod agent;
 #[cfg(test)]
 mod agent_tests;
+mod bundle;
 mod certificate;
 mod cli;
 mod clock;
@@ -15,6 +16,7 @@ mod disk;
 mod enroll;
 mod error;
 mod home;
+mod identities;
 mod ipc;
 mod lock;
 mod machine;

@@ -1,10 +1,14 @@
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use configsrv_fleet::{Version, diff::Class};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster::Cluster,
+    identities::CertificateView,
     machine::{LastChange, Phase, Rejected, World},
 };
 
@@ -68,6 +72,12 @@ pub(crate) struct StatusView {
     pub degraded: Option<String>,
     pub last: Option<LastChange>,
     pub rejected: Vec<Rejected>,
+    /// Who this node is in the data plane, and until when.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+    /// Identities that cannot be used, and why.
+    #[serde(default)]
+    pub faults: Vec<String>,
     /// Whether a daemon answered.
     pub daemon: bool,
 }
@@ -121,6 +131,8 @@ impl StatusView {
             degraded: world.state.degraded.clone(),
             last: world.state.last.clone(),
             rejected: world.state.rejected.clone(),
+            certificates: Vec::new(),
+            faults: Vec::new(),
             daemon: false,
         }
     }
@@ -170,6 +182,12 @@ impl fmt::Display for StatusView {
         if let Some(last) = &self.last {
             writeln!(out, "last      version {} {}", last.version, last.result)?;
         }
+        for certificate in &self.certificates {
+            writeln!(out, "identity  {} until {}", certificate.spiffe_id, Day(certificate.until_ms))?;
+        }
+        for fault in &self.faults {
+            writeln!(out, "IDENTITY  {fault}")?;
+        }
         write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" })
     }
 }
@@ -190,6 +208,15 @@ impl fmt::Display for PendingView {
                 write!(out, "version {} ({})", self.version, self.class)
             }
         }
+    }
+}
+
+/// A moment, to the second.
+struct Day(u64);
+
+impl fmt::Display for Day {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(self.0)))
     }
 }
 

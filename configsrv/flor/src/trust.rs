@@ -65,6 +65,13 @@ impl Trust {
         authorities && vouched(bundle) && (common || vouched(&self.roots))
     }
 
+    /// With authorities that somebody gave, beside the others.
+    pub(crate) fn given(&self, given: Vec<CertificateDer<'static>>) -> Self {
+        let mut next = self.clone();
+        next.roots.extend(given.into_iter().filter(|root| !self.roots.contains(root)));
+        next
+    }
+
     /// With what a bundle has beside it, while certificates of both may be in use.
     pub(crate) fn with(&self, bundle: &[CertificateDer<'static>]) -> Self {
         let mut next = self.clone();

@@ -17,6 +17,11 @@ use std::{
 
 use axum::{Router, body::Body};
 use chainfire_client::memory::MemoryStore;
+use configsrv_fleet::{
+    SpiffeId,
+    bundle::{Bundle, Identity, Secret, Servers},
+    ca::Authority,
+};
 use configsrv_server::{ConfigService, Settings, router};
 use holdfast_proto::iam::{
     AddRootRequest, CreateJoinTokenRequest, ListRootsRequest, StepRootRequest, enrollment_client::EnrollmentClient,
@@ -34,6 +39,7 @@ use iam_server::{Doors, Iam, SystemClock, SystemEntropy};
 use serde_json::json;
 use support::tree::{Signer, Tree, file};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::{
     io::AsyncBufReadExt as _,
     net::TcpListener,
@@ -228,6 +234,57 @@ async fn from_a_join_token_to_a_confirmed_version() {
     for folder in ["../../clusters", "", "certs", "artifacts", "artifacts/sets/v1", "state", "state/agent"] {
         assert_eq!(mode(folder), 0o700, "{folder}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_with_a_join_token_is_the_whole_way_in() {
+    let (plane, machine, signer) = (Plane::start().await, Machine::new(), Signer::new("primary"));
+    let authority = Authority::create(&"quay.test".parse().unwrap(), OffsetDateTime::now_utc(), 10).unwrap().0;
+    let (cluster, root) = (authority.cluster().clone(), authority.certificate_pem());
+    let servers = Servers { urls: vec![plane.url()], api: vec![plane.url()], ca: None };
+    let mut bundle = Bundle::new(cluster.clone(), "pier2".parse().unwrap(), root, Vec::new(), servers);
+    let add = |bundle: &mut Bundle, subject: &str| {
+        let issued = authority.issue(&subject.parse().unwrap(), OffsetDateTime::now_utc(), 5).unwrap();
+        let spiffe_id = SpiffeId::new(&cluster, subject.parse().unwrap());
+        let key = Some(Secret::new(issued.key_pem));
+        bundle.identities.push(Identity { spiffe_id, certificate: issued.certificate_pem, key });
+    };
+    let write = |bundle: &Bundle| {
+        let path = machine.0.path().join("bundle");
+        fs::write(&path, bundle.write().unwrap().expose()).unwrap();
+        path.display().to_string()
+    };
+    // Somebody who is not the node itself: what is then published cannot run here.
+    add(&mut bundle, "user/mira");
+    bundle.join_token = Some(Secret::new(plane.join_token().await.into()));
+    exits(&machine.flor(&["enroll", &write(&bundle)]).await, 0);
+    assert!(machine.cluster("certs/pier2.crt").is_file() && machine.cluster("identities/user.mira.pem").is_file());
+    plane.publish(&Tree::new(1, &signer), 0).await;
+    let said = exits(&machine.flor(&["sync", "--commit-timeout", "0"]).await, 6);
+    assert!(said.contains("no certificate for node/pier2: enrol it again"), "{said}");
+    assert!(!machine.cluster("artifacts/sets").exists(), "nothing is staged");
+    // The token is spent; to enrol again needs none.
+    let certificate = fs::read(machine.cluster("certs/pier2.crt")).unwrap();
+    add(&mut bundle, "node/pier2");
+    exits(&machine.flor(&["enroll", &write(&bundle)]).await, 0);
+    assert_eq!(fs::read(machine.cluster("certs/pier2.crt")).unwrap(), certificate);
+    exits(&machine.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    // Signers that came with the bundle count from the first artifact on.
+    let stranger = Machine::new();
+    let pinned: configsrv_fleet::Signer = serde_json::from_value(json!({
+        "spiffe_id": "spiffe://quay.test/management-plane/other", "pubkey": "A".repeat(43) + "=",
+    }))
+    .unwrap();
+    bundle.signers.push(pinned);
+    bundle.join_token = None;
+    let path = stranger.0.path().join("bundle");
+    fs::write(&path, bundle.write().unwrap().expose()).unwrap();
+    exits(&stranger.flor(&["enroll", &path.display().to_string()]).await, 0);
+    fs::create_dir_all(stranger.cluster("certs")).unwrap();
+    for file in ["pier2.crt", "pier2.key"] {
+        fs::copy(machine.cluster("certs").join(file), stranger.cluster("certs").join(file)).unwrap();
+    }
+    exits(&stranger.flor(&["sync", "--commit-timeout", "0"]).await, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@ use std::{fmt, path::Path, process::ExitCode};
 
 use configsrv_fleet::{
     ArtifactError, ArtifactErrorKind,
+    bundle::BundleError,
     ca::AuthorityError,
     compile::{CompileError, TreeError},
     provision::ProvisionError,
@@ -151,6 +152,16 @@ impl From<AuthorityError> for Failure {
 impl From<ProvisionError> for Failure {
     fn from(error: ProvisionError) -> Self {
         Self::unexpected(error)
+    }
+}
+
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        let code = match &error {
+            BundleError::Malformed(_) => Code::Unexpected,
+            BundleError::Schema(_) | BundleError::Untrusted(_) => Code::NotTrusted,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -24,7 +24,7 @@ impl SchemaVersion {
     pub const PAYLOAD: Self = Self { major: 1, minor: 0 };
 
     /// Fails closed: what a newer release wrote may mean something that this one does not know.
-    pub(super) fn check(self, part: &'static str, supported: Self) -> Result<(), ArtifactError> {
+    pub(crate) fn check(self, part: &'static str, supported: Self) -> Result<(), ArtifactError> {
         if self.major == supported.major && self.minor <= supported.minor {
             Ok(())
         } else {

@@ -80,6 +80,34 @@ pub(crate) struct Keys {
     pub(crate) operator: String,
 }
 
+/// `florctl issue-bundle`. The addresses of the servers' API and their authority are those of --api and --ca, if given.
+#[derive(Args, Debug)]
+pub(crate) struct IssueBundle {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    #[arg(long)]
+    pub(crate) node: NodeName,
+    /// Certify these requests of `flor id create`; the keys stay on the node. Without it the bundle has the keys, and is
+    /// as secret as they are.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csr: Option<PathBuf>,
+    /// New keys and certificates also for who has good ones in --keys.
+    #[arg(long, conflicts_with = "csr")]
+    pub(crate) renew: bool,
+    /// Days that new certificates last [default: as cluster.yaml says].
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) validity: Option<u32>,
+    /// The HTTP address of a server, repeated in the order in which they are tried [default: read_url in cluster.yaml].
+    #[arg(long = "server", value_name = "URL")]
+    pub(crate) servers: Vec<String>,
+    /// A file with a join token, with which the node also enrols at the servers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_token_file: Option<PathBuf>,
+    /// Where the bundle goes, outside of the repository [default: NODE.bundle in --keys].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
 /// Whose certificate.
 #[derive(Args, Debug)]
 pub(crate) struct Holder {

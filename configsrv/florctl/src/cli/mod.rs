@@ -17,7 +17,7 @@ use crate::output::Format;
 pub(crate) use self::{
     directory::{GrantKeys, Group, KeyAccess, Principal},
     identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
-    keys::{Ca, Holder, Keys},
+    keys::{Ca, Holder, IssueBundle, Keys},
     store::{Backup, Restore},
     trust::{RootStep, Trust},
 };
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     /// The cluster's certificate authority, on this machine.
     #[command(subcommand)]
     Ca(Ca),
+    /// Write what a node needs to take part: whom to trust and ask, and the certificates of everybody on it.
+    IssueBundle(IssueBundle),
     /// What the servers know about enrolled nodes.
     #[command(subcommand)]
     Enrollment(Enrollment),

@@ -189,10 +189,13 @@ fn record(
 fn days(workspace: &Workspace, holder: &Holder, subject: &Subject) -> u32 {
     holder.days.unwrap_or_else(|| match subject {
         Subject::Signer(_) => SIGNER_DAYS,
-        Subject::User(_) | Subject::Service { .. } | Subject::Node(_) => {
-            workspace.repo.cluster.as_ref().map_or(90, |cluster| cluster.cert_validity_days)
-        }
+        Subject::User(_) | Subject::Service { .. } | Subject::Node(_) => principal_days(workspace),
     })
+}
+
+/// How long the repository wants certificates of principals to last.
+pub(super) fn principal_days(workspace: &Workspace) -> u32 {
+    workspace.repo.cluster.as_ref().map_or(90, |cluster| cluster.cert_validity_days)
 }
 
 /// Where cluster.yaml wants the certificate of a signer.
@@ -209,7 +212,7 @@ fn ca_path(workspace: &Workspace) -> Result<String, Failure> {
     Ok(path.value.clone())
 }
 
-fn authority(workspace: &Workspace, folder: &Path) -> Result<Authority, Failure> {
+pub(super) fn authority(workspace: &Workspace, folder: &Path) -> Result<Authority, Failure> {
     let hint = "`florctl ca init` makes an authority";
     let certificate = workspace.inside(&ca_path(workspace)?)?;
     let pem = fs::read_to_string(&certificate).map_err(|error| Failure::file(&certificate, &error).hint(hint))?;
@@ -220,7 +223,7 @@ fn authority(workspace: &Workspace, folder: &Path) -> Result<Authority, Failure>
 }
 
 /// The folder for keys, made if need be; never a part of the repository, which is committed and shared.
-fn keys_folder(workspace: &Workspace, folder: &Path) -> Result<std::path::PathBuf, Failure> {
+pub(super) fn keys_folder(workspace: &Workspace, folder: &Path) -> Result<std::path::PathBuf, Failure> {
     let made = || {
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
@@ -236,7 +239,7 @@ fn keys_folder(workspace: &Workspace, folder: &Path) -> Result<std::path::PathBu
     Ok(folder.to_owned())
 }
 
-fn write_public(path: &Path, pem: &str) -> Result<(), Failure> {
+pub(super) fn write_public(path: &Path, pem: &str) -> Result<(), Failure> {
     let write = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -246,9 +249,9 @@ fn write_public(path: &Path, pem: &str) -> Result<(), Failure> {
     write().map_err(|error| Failure::file(path, &error))
 }
 
-/// A renewed key takes the place of the old one at once, so that a crash leaves one of the two.
-fn replace_private(path: &Path, pem: &str) -> Result<(), Failure> {
-    let next = path.with_extension("key.new");
+/// What is renewed takes the place of the old one at once, so that a crash leaves one of the two.
+pub(super) fn replace_private(path: &Path, pem: &str) -> Result<(), Failure> {
+    let next = path.with_extension("new");
     if next.exists() {
         fs::remove_file(&next).map_err(|error| Failure::file(&next, &error))?;
     }

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod backup;
+mod bundle;
 mod ca;
 mod compile;
 mod diff;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Fleet(options) => fleet::run(&options, &settings()?, output).await,
         Command::Node { name } => fleet::one(&name, &settings()?, output).await,
         Command::Ca(command) => ca::run(&command, output),
+        Command::IssueBundle(options) => bundle::run(&options, &connection, output),
         Command::Enrollment(command) => enrollment::run(&command, &settings()?, output).await,
         Command::Iam(command) => iam::run(command, &settings()?, output).await,
         Command::History(options) => history::run(options, &settings()?, output).await,
