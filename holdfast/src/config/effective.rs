@@ -60,6 +60,7 @@ pub(crate) fn effective(
         iam: IamFragment {
             issuer: settings.issuer.clone(),
             trust_domain: Some(settings.trust_domain.clone()),
+            break_glass: settings.break_glass_files.clone(),
             ..IamFragment::from(&settings.lifetimes)
         },
         fleetlock: FleetLockFragment {

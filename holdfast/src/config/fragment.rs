@@ -121,9 +121,21 @@ pub(crate) struct AdminFragment {
     pub(crate) allow_unauthenticated: bool,
 }
 
+/// Whose signatures together open a server in an emergency.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BreakGlassFragment {
+    /// Files with the operators' public keys, PEM.
+    pub(crate) keys: Vec<PathBuf>,
+    /// So many of them have to sign.
+    pub(crate) threshold: usize,
+}
+
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct IamFragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) break_glass: Option<BreakGlassFragment>,
     /// `iss` of the tokens: the URL of the HTTP door as clients reach it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,

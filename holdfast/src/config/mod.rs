@@ -1,6 +1,7 @@
 //! Configuration in three stages: a [`fragment::Fragment`] as written, environment and flags over it, and validated
 //! [`Settings`] that the rest of the server works with. Validation reports everything that is wrong at once.
 
+mod break_glass;
 mod certificates;
 mod chainfire;
 mod effective;

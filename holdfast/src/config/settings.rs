@@ -3,9 +3,12 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use chainfire_server::{AutoCompaction, Limits};
 use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
-use iam_server::Lifetimes;
+use iam_server::{BreakGlass, Lifetimes};
 
-use super::{Flags, Fragment, fragment::SecretText};
+use super::{
+    Flags, Fragment,
+    fragment::{BreakGlassFragment, SecretText},
+};
 
 /// Everything the server needs to know, validated.
 #[derive(Clone, Debug)]
@@ -25,6 +28,9 @@ pub(crate) struct Settings {
     pub(crate) issuer: Option<String>,
     pub(crate) trust_domain: String,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) break_glass: Option<BreakGlass>,
+    /// The files that it was read from.
+    pub(crate) break_glass_files: Option<BreakGlassFragment>,
     pub(crate) fleetlock: FleetLock,
     pub(crate) chainfire: Chainfire,
     pub(crate) timing: Timing,

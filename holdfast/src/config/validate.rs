@@ -8,7 +8,7 @@ use holdfast_rpc::{ClientAuth, TlsFiles};
 use holdfast_telemetry::Format;
 
 use super::{
-    Finding, Fragment, chainfire, fleetlock,
+    Finding, Fragment, break_glass, chainfire, fleetlock,
     fragment::ListenFragment,
     lifetimes,
     members::{self, host_and_port, is_dns_label},
@@ -53,6 +53,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     }
     let fleetlock = fleetlock::validate(flags.dev, file.fleetlock, &mut findings);
     let lifetimes = lifetimes::validate(&file.iam, &mut findings);
+    let break_glass = break_glass::validate(file.iam.break_glass.as_ref(), &mut findings);
     let trust_domain = trust_domain(flags.dev, file.iam.trust_domain, &mut findings);
     let issuer = issuer(flags.dev, file.iam.issuer, &trust_domain, members.len(), &mut findings);
     let chainfire = chainfire::validate(&file.chainfire, &mut findings);
@@ -77,6 +78,8 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         fleetlock,
         chainfire,
         lifetimes,
+        break_glass,
+        break_glass_files: file.iam.break_glass,
         timing,
         log,
     })

@@ -211,6 +211,7 @@ fn iam_settings(settings: &Settings, doors: &Doors) -> anyhow::Result<iam_server
     iam.members = settings.members.iter().map(|member| member.name.clone()).collect();
     iam.dev = settings.dev;
     iam.lifetimes = settings.lifetimes;
+    iam.break_glass.clone_from(&settings.break_glass);
     if settings.fleetlock.auth == FleetLockAuth::None {
         iam.warnings.push("reboot locks are given to and taken from whoever asks (fleetlock.client_auth)".to_owned());
     }

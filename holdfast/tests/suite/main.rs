@@ -25,12 +25,14 @@
 //! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
 //! | [`strangers`] | a server that does not belong is kept out, and says why |
 //! | [`history`] | what happened is in the history, once |
+//! | [`break_glass`] | operators' keys open a server that has no quorum, and it is written down |
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
 //! [`plane`] servers as operators run them, [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
 
 mod backups;
+mod break_glass;
 mod clients;
 mod command_line;
 mod directory;

@@ -73,7 +73,7 @@ impl Plane {
     }
 
     /// florctl, set up for server `at` and the owner of `token`.
-    fn desk(&self, at: usize, token: &str, output: &str) -> Result<Command> {
+    pub(crate) fn desk(&self, at: usize, token: &str, output: &str) -> Result<Command> {
         let mut command = Command::new(&self.florctl);
         let endpoints = self.endpoints(at)?;
         command.args([
@@ -102,10 +102,15 @@ impl Plane {
 
     /// A page of server `at`, as the administrator gets it; none where there is no curl.
     pub(crate) fn page(&self, at: usize, path: &str) -> Result<Option<String>> {
+        self.page_as(at, &self.admin, path)
+    }
+
+    /// The same for the owner of `token`.
+    pub(crate) fn page_as(&self, at: usize, token: &str, path: &str) -> Result<Option<String>> {
         let Some(mut curl) = self.curl()? else { return Ok(None) };
         // Not as an argument, where every process of the machine could read it.
         curl.args(["--fail", "--header", "@-"]).arg(format!("https://{}{path}", self.endpoints(at)?.http));
-        run_with(curl, &format!("authorization: Bearer {}\n", self.admin))?.good().map(Some)
+        run_with(curl, &format!("authorization: Bearer {token}\n"))?.good().map(Some)
     }
 
     /// What the token endpoint of server `at` answers to an access key; none where there is no curl.

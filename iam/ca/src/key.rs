@@ -4,7 +4,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
-use crate::AuthorityError;
+use crate::{AuthorityError, pem::pem};
 
 /// A private Ed25519 key as PKCS #8 of version 1 up to the key itself (RFC 8410 section 7). What ring and rcgen write
 /// has the public key with it, in an encoding that OpenSSL does not read.
@@ -68,6 +68,11 @@ impl PrivateKey {
     /// A PKCS #8 PEM.
     pub fn pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.0.serialize_pem())
+    }
+
+    /// SubjectPublicKeyInfo, PEM.
+    pub fn public_pem(&self) -> String {
+        pem("PUBLIC KEY", &self.public_key_info())
     }
 
     /// SubjectPublicKeyInfo, DER.

@@ -2,6 +2,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chainfire_core::{AuthenticatedBy, Origin};
 use http::Extensions;
+use iam_ca::Grant;
 use iam_core::{
     Kind, PrincipalId,
     signing::{Claims, Verified},
@@ -15,6 +16,8 @@ pub enum Caller {
     Principal(PrincipalId),
     /// Whoever holds the bootstrap admin token.
     Bootstrap,
+    /// Whoever holds a grant that operators signed for an emergency.
+    BreakGlass(Arc<Grant>),
     /// A caller without identity, where a door allows that.
     Anonymous,
 }
@@ -57,7 +60,7 @@ impl Caller {
     pub fn principal(&self) -> Option<&PrincipalId> {
         match self {
             Self::Principal(id) => Some(id),
-            Self::Bootstrap | Self::Anonymous => None,
+            Self::Bootstrap | Self::BreakGlass(_) | Self::Anonymous => None,
         }
     }
 }
@@ -74,6 +77,7 @@ impl fmt::Display for Caller {
         match self {
             Self::Principal(id) => id.fmt(out),
             Self::Bootstrap => out.write_str("bootstrap/admin"),
+            Self::BreakGlass(grant) => write!(out, "break-glass/{}", grant.id),
             Self::Anonymous => out.write_str("anonymous"),
         }
     }

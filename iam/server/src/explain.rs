@@ -46,7 +46,7 @@ impl Inner {
         let (verdict, candidates) = explained.map_err(Error::Invalid)?;
         let roles = match &about.principal {
             Caller::Principal(id) => self.held_roles(id, &holdings.roles)?,
-            Caller::Bootstrap | Caller::Anonymous => Vec::new(),
+            Caller::Bootstrap | Caller::BreakGlass(_) | Caller::Anonymous => Vec::new(),
         };
         Ok(Explanation { verdict, candidates, roles, groups: holdings.groups.clone() })
     }

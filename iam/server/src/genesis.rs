@@ -80,6 +80,7 @@ impl Iam {
 impl Inner {
     /// One attempt; true if the doors are open after it.
     async fn settle(self: &Arc<Self>) -> bool {
+        self.is_glass_broken();
         let doors = match self.evaluate().await {
             Ok(doors) => doors,
             Err(error) => Doors::Starting(Some(error.to_string())),

@@ -118,7 +118,11 @@ impl Inner {
 
 impl Holdings {
     pub(crate) fn admin() -> Self {
-        let roles = vec![Role::Admin];
+        Self::of(vec![Role::Admin])
+    }
+
+    /// What roles give by themselves.
+    pub(crate) fn of(roles: Vec<Role>) -> Self {
         Self { keys: KeyRights::new(&roles, &[]), roles, groups: Vec::new() }
     }
 

@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) doors: watch::Sender<Doors>,
     /// When this server last had contact to a quorum, on the steady clock.
     pub(crate) contact_ms: AtomicU64,
+    /// The end of the longest break-glass grant that was used here.
+    pub(crate) break_glass_until_ms: AtomicU64,
 }
 
 /// Whether this server's doors of identity are open.
@@ -155,6 +157,7 @@ impl Iam {
             signed: Signed::default(),
             doors: watch::Sender::new(Doors::Starting(None)),
             contact_ms,
+            break_glass_until_ms: AtomicU64::new(0),
         })))
     }
 
@@ -212,7 +215,8 @@ impl Inner {
         let own = [
             (self.lab.allow_unauthenticated, "callers without identity are administrators".to_owned()),
             (self.lab.random_secrets, "secrets were made up at the first start".to_owned()),
-            (stale_ms > OLD_MS, stale),
+            (stale_ms > OLD_MS.min(millis(self.settings.lifetimes.stale_limit)), stale),
+            (self.is_glass_broken(), "a break-glass grant is in use".to_owned()),
         ];
         let own = own.into_iter().filter_map(|(applies, warning)| applies.then_some(warning));
         own.chain(self.settings.warnings.iter().cloned()).collect()

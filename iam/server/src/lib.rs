@@ -17,6 +17,7 @@ mod access;
 mod assertions;
 mod authority;
 mod bootstrap;
+mod break_glass;
 mod clock;
 mod credentials;
 mod decide;
@@ -49,6 +50,7 @@ mod verifiers;
 mod wire;
 
 pub use access::{ACCESS_GRPC, ACCESS_HTTP};
+pub use break_glass::BreakGlass;
 pub use clock::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy};
 pub use error::Error;
 pub use genesis::cached_check;

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     pub(crate) open: Gauge,
     /// 1 while anonymous callers are admins.
     pub(crate) unauthenticated_admin: Gauge,
+    /// 1 while a break-glass grant that was used is good.
+    pub(crate) break_glass: Gauge,
     pub(crate) admission: Histogram,
 }
 
@@ -37,6 +39,7 @@ impl Default for Metrics {
             cut: Counter::default(),
             open: Gauge::default(),
             unauthenticated_admin: Gauge::default(),
+            break_glass: Gauge::default(),
             admission: Histogram::new(ADMISSION),
         }
     }
@@ -61,6 +64,11 @@ impl Metrics {
             self.unauthenticated_admin.clone(),
         );
         registry.register("secrets_compared", "Secrets of access keys compared", self.compared.clone());
+        registry.register(
+            "break_glass",
+            "1 while a break-glass grant that was used here is good: an alarm",
+            self.break_glass.clone(),
+        );
         registry.register(
             "admission_seconds",
             "Time to establish a request's caller and to decide about the request",

@@ -23,6 +23,7 @@ pub(crate) struct Event {
     action: &'static str,
     resource: String,
     token_id: Option<String>,
+    reason: Option<String>,
 }
 
 impl Call {
@@ -46,7 +47,13 @@ impl Call {
 
 impl Event {
     pub(crate) fn done(action: &'static str, resource: impl Into<String>) -> Self {
-        Self { action, resource: resource.into(), token_id: None }
+        Self { action, resource: resource.into(), token_id: None, reason: None }
+    }
+
+    /// Why it was done, as far as that is known.
+    pub(crate) fn because(mut self, reason: &str) -> Self {
+        self.reason = Some(shortened(reason));
+        self
     }
 
     /// The token that the event is about, where it is not the caller's own.
@@ -79,7 +86,7 @@ impl Inner {
             action: event.action.to_owned(),
             resource: event.resource,
             outcome: "done".to_owned(),
-            reason: None,
+            reason: event.reason,
             count: 1,
         };
         self.spool.append(record).await?;

@@ -2,6 +2,8 @@ use std::{path::PathBuf, time::Duration};
 
 use iam_core::{TrustDomain, rotation::Windows, signing::LEEWAY_S};
 
+use crate::BreakGlass;
+
 /// The name of a server that is the only one.
 const ALONE: &str = "holdfast";
 
@@ -23,6 +25,8 @@ pub struct Settings {
     /// Gets `decisions/`, `master-key.check` and `iam-ca.pem`.
     pub data: PathBuf,
     pub lifetimes: Lifetimes,
+    /// Absent where no grant of operators opens this server.
+    pub break_glass: Option<BreakGlass>,
     /// Bytes on disk for logins, issues and secret reads that are not shipped yet.
     pub decision_budget: u64,
     /// Bytes on disk for denials that are not shipped yet.
@@ -70,6 +74,7 @@ impl Settings {
             warnings: Vec::new(),
             data: data.into(),
             lifetimes: Lifetimes::default(),
+            break_glass: None,
             decision_budget: 64 << 20,
             denial_budget: 8 << 20,
         }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use configsrv_fleet::{NodeName, Span};
 
-use super::{GrantKeys, Group, Principal, Trust};
+use super::{BreakGlass, GrantKeys, Group, Principal, Trust};
 
 /// `florctl iam`.
 #[derive(Debug, Subcommand)]
@@ -62,6 +62,8 @@ pub(crate) enum Iam {
     /// The token that the servers were set up with.
     #[command(subcommand)]
     Bootstrap(Bootstrap),
+    #[command(subcommand)]
+    BreakGlass(BreakGlass),
 }
 
 #[derive(Debug, Subcommand)]

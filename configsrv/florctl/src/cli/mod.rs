@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod break_glass;
 mod directory;
 mod identity;
 mod keys;
@@ -15,6 +16,7 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
+    break_glass::BreakGlass,
     directory::{GrantKeys, Group, KeyAccess, Principal},
     identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, IssueBundle, Keys},

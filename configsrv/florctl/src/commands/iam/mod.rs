@@ -1,5 +1,6 @@
 //! Identities, over the servers' gRPC interface.
 
+mod break_glass;
 mod directory;
 mod grants;
 mod keys;
@@ -32,8 +33,14 @@ const PAGE: u32 = 500;
 const BOOTSTRAP: &str = "bootstrap/admin";
 
 pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let command = match command {
+        // Made and signed where no server is.
+        Iam::BreakGlass(command) => return break_glass::run(command, output).map(|()| Code::Done),
+        command => command,
+    };
     let channel = connect(settings).await?;
     match command {
+        Iam::BreakGlass(_) => {}
         Iam::Whoami => whoami(channel, settings, output).await?,
         Iam::Status => status(channel, output).await?,
         Iam::Principal(command) => directory::principal(command, channel, output).await?,
