@@ -47,7 +47,23 @@ impl Agent {
         let mut world = self.store.load()?;
         self.drive(&mut world, Event::Boot).await?;
         self.drive(&mut world, Event::Tick).await?;
+        // A staged artifact that cannot be read shows when it is needed.
+        if let Ok(payload) = self.active_payload(&world) {
+            self.server.follow(payload.as_ref());
+        }
         Ok(world)
+    }
+
+    /// Makes the data plane what the active version says.
+    pub(crate) async fn connect(&self) -> Result<(), Error> {
+        let payload = self.active_payload(&self.store.load()?)?;
+        let connected = self.activator.connect(payload.as_ref()).await;
+        connected.map_err(|Failure(reason)| Error::Unexpected(reason))
+    }
+
+    fn active_payload(&self, world: &World) -> Result<Option<Payload>, Error> {
+        let active = world.active().map(|active| Ok(self.store.artifact(active.version)?.open()?.payload));
+        active.transpose()
     }
 
     /// Fetches, verifies, stages and activates; or only looks.
@@ -193,7 +209,9 @@ impl Agent {
             }
             Err(error) => return Err(Failure(error.to_string())),
         };
-        self.activator.bring(&self.store, origin.as_ref(), target.as_ref(), way).await
+        self.activator.bring(&self.store, origin.as_ref(), target.as_ref(), way).await?;
+        self.server.follow(target.as_ref());
+        Ok(())
     }
 
     /// Reports are for information: the node goes on without them.

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::{NodeName, Version, artifact::Activation};
+use configsrv_fleet::{NodeName, Payload, Version, artifact::Activation};
 use serde_json::json;
 use tree::{Signer, Tree};
 
@@ -24,6 +24,7 @@ use crate::{
     identities::IdentityStore,
     machine::{BootId, Failure, Now, Target},
     outcome::{Outcome, SyncRequest},
+    plane::NoPlane,
     server::{Intent, Offered, Report, Server},
     store::Store,
 };
@@ -48,6 +49,8 @@ impl Server for Published {
         self.reports.lock().unwrap().push(report.clone());
         Ok(())
     }
+
+    fn follow(&self, _active: Option<&Payload>) {}
 
     async fn prove(&self, _target: Target, _report: Report) -> Result<(), Error> {
         Ok(())
@@ -132,7 +135,7 @@ impl Fleet {
         let store = Store::new(Arc::new(disk.clone()), Layout::at(HOME), node);
         let server = Arc::clone(&self.server) as Arc<dyn Server>;
         let identities = IdentityStore::new(&Layout::at("/node"), cluster.cluster.clone());
-        Agent::new(cluster, store, identities, Activator::new(Arc::new(Told)), server, clock)
+        Agent::new(cluster, store, identities, Activator::new(Arc::new(Told), Arc::new(NoPlane)), server, clock)
     }
 
     fn pass(&self, milliseconds: u64) {

@@ -45,6 +45,9 @@ pub(crate) enum Command {
         /// The same as -o json.
         #[arg(long)]
         json: bool,
+        /// As Prometheus reads it, for node_exporter's textfile collector.
+        #[arg(long, conflicts_with = "json")]
+        metrics: bool,
     },
     /// The daemon.
     #[command(subcommand)]

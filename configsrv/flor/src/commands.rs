@@ -19,9 +19,10 @@ use crate::{
     home::{Home, Layout},
     identities::IdentityStore,
     ipc::{self, Answer, Request},
-    lock,
+    lock, metrics,
     op_lock::OpLock,
-    outcome::{Outcome, SyncRequest},
+    outcome::{Outcome, StatusView, SyncRequest},
+    plane::{DataPlane, LivePlane, NoPlane},
     renewal::Renewal,
     server::HttpServer,
     store::Store,
@@ -53,9 +54,14 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             Ok(0)
         }
         Command::Sync(arguments) => sync(&home.cluster(cluster)?, cli.output, &arguments).await,
-        Command::Status { json } => {
-            let format = if json { Format::Json } else { cli.output };
-            status(&home.cluster(cluster)?, format).await
+        Command::Status { json, metrics } => {
+            let view = status(&home.cluster(cluster)?).await?;
+            match (metrics, json) {
+                (true, _) => print!("{}", metrics::text(&view).map_err(|error| Error::Unexpected(error.to_string()))?),
+                (false, true) => print(Format::Json, &view)?,
+                (false, false) => print(cli.output, &view)?,
+            }
+            Ok(0)
         }
         Command::Agent(cli::Agent::Run { sync: cli::SyncMode::Manual }) => {
             let layout = home.cluster(cluster)?;
@@ -63,7 +69,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
             let renewal = Renewal::new(Cluster::load(&RealDisk, &layout)?, layout.clone(), server(&layout)?);
             tokio::spawn(renewal.run(stop.clone()));
-            daemon::run(agent(&layout)?, layout, stop).await?;
+            let identities = IdentityStore::new(&layout, Cluster::load(&RealDisk, &layout)?.cluster);
+            let plane = Arc::new(LivePlane::new(identities, layout.identities())?);
+            daemon::run(agent(&layout, Arc::clone(&plane) as _)?, plane, layout, stop).await?;
             Ok(0)
         }
         Command::Lock(arguments) => {
@@ -97,7 +105,7 @@ async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<
 
 /// Works on the state directly. Nobody else watches the deadline then, so this command does.
 async fn without_daemon(layout: &Layout, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
-    let agent = agent(layout)?;
+    let agent = agent(layout, Arc::new(NoPlane))?;
     let outcome = {
         let _turn = OpLock::acquire(layout).await?;
         match request {
@@ -140,30 +148,28 @@ async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format)
     }
 }
 
-async fn status(layout: &Layout, format: Format) -> Result<u8, Error> {
-    let view = match ipc::ask(layout, &Request::Status).await? {
+async fn status(layout: &Layout) -> Result<StatusView, Error> {
+    Ok(match ipc::ask(layout, &Request::Status).await? {
         Some(Answer::Status(view)) => *view,
         Some(Answer::Failed(error)) => return Err(error),
         Some(Answer::Done(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
         None => {
-            let agent = agent(layout)?;
+            let agent = agent(layout, Arc::new(NoPlane))?;
             // Whoever looks also puts in order what a killed agent left, unless somebody is at it.
             if let Some(_turn) = OpLock::try_acquire(layout)? {
                 agent.recover().await?;
             }
             agent.status()?
         }
-    };
-    print(format, &view)?;
-    Ok(0)
+    })
 }
 
-fn agent(layout: &Layout) -> Result<Agent, Error> {
+fn agent(layout: &Layout, plane: Arc<dyn DataPlane>) -> Result<Agent, Error> {
     let disk = Arc::new(RealDisk);
     let cluster = Cluster::load(disk.as_ref(), layout)?;
     let store = Store::new(disk, layout.clone(), cluster.node.clone());
     let identities = IdentityStore::new(layout, cluster.cluster.clone());
-    let activator = Activator::new(Arc::new(Commands));
+    let activator = Activator::new(Arc::new(Commands), plane);
     Ok(Agent::new(cluster, store, identities, activator, Arc::new(server(layout)?), Arc::new(SystemClock)))
 }
 

@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
 use holdfast_service::Stop;
 use tokio::{
@@ -15,6 +15,7 @@ use crate::{
     home::Layout,
     ipc::{self, Answer, Request},
     op_lock::OpLock,
+    plane::LivePlane,
 };
 
 /// How often the daemon looks even though nothing is said to be pending: a command that found no daemon may have
@@ -29,14 +30,23 @@ const LINE: Duration = Duration::from_secs(5);
 /// Commands that are answered at a time; more wait in the socket's queue.
 const MOST_COMMANDS: usize = 16;
 
-/// Watches over what is pending, and does what commands ask over the socket, until `stop`.
-pub(crate) async fn run(agent: Agent, layout: Layout, stop: Stop) -> Result<(), Error> {
+/// How often the daemon looks whether identities were replaced.
+const IDENTITIES: Duration = Duration::from_secs(2);
+
+/// Watches over what is pending, runs the data plane, and does what commands ask over the socket, until `stop`.
+pub(crate) async fn run(agent: Agent, plane: Arc<LivePlane>, layout: Layout, stop: Stop) -> Result<(), Error> {
     let listener = listen(&layout).await?;
     let mut next = {
         let _turn = OpLock::acquire(&layout).await?;
         agent.recover().await?;
-        due(agent.tick().await)
+        let next = due(agent.tick().await);
+        // After what is overdue is rolled back. Without a plane there is still somebody who keeps the deadlines.
+        if let Err(error) = agent.connect().await {
+            tracing::error!(%error, "the data plane is not what the active version says");
+        }
+        next
     };
+    let following = tokio::spawn(follow(Arc::clone(&plane)));
     tracing::info!(socket = %layout.socket().display(), "agent is running");
     let (wake, mut woken) = mpsc::channel::<()>(1);
     let mut commands = JoinSet::new();
@@ -45,7 +55,7 @@ pub(crate) async fn run(agent: Agent, layout: Layout, stop: Stop) -> Result<(), 
             () = stop.requested() => break,
             accepted = listener.accept(), if commands.len() < MOST_COMMANDS => match accepted {
                 Ok((stream, _)) => {
-                    commands.spawn(serve(agent.clone(), layout.clone(), stream, wake.clone()));
+                    commands.spawn(serve(agent.clone(), Arc::clone(&plane), layout.clone(), stream, wake.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors: the deadline is kept all the same.
@@ -58,8 +68,18 @@ pub(crate) async fn run(agent: Agent, layout: Layout, stop: Stop) -> Result<(), 
             () = sleep_until(next) => next = watch(&agent, &layout).await,
         }
     }
+    following.abort();
+    plane.stop().await;
     let _ = fs::remove_file(layout.socket());
     Ok(())
+}
+
+/// Identities come and go while the daemon runs.
+async fn follow(plane: Arc<LivePlane>) {
+    loop {
+        sleep(IDENTITIES).await;
+        plane.look().await;
+    }
 }
 
 /// Rolls back what is overdue, and says when to look again.
@@ -103,7 +123,7 @@ async fn listen(layout: &Layout) -> Result<UnixListener, Error> {
     Ok(listener)
 }
 
-async fn serve(agent: Agent, layout: Layout, mut stream: UnixStream, wake: mpsc::Sender<()>) {
+async fn serve(agent: Agent, plane: Arc<LivePlane>, layout: Layout, mut stream: UnixStream, wake: mpsc::Sender<()>) {
     let request = match tokio::time::timeout(LINE, ipc::read::<Request>(&mut stream)).await {
         Ok(Ok(Some(request))) => request,
         Ok(Ok(None)) | Err(_) => return,
@@ -112,7 +132,7 @@ async fn serve(agent: Agent, layout: Layout, mut stream: UnixStream, wake: mpsc:
             return;
         }
     };
-    let answer = answer(&agent, &layout, request).await.unwrap_or_else(Answer::Failed);
+    let answer = answer(&agent, &plane, &layout, request).await.unwrap_or_else(Answer::Failed);
     // The deadline may have moved, also when the command failed.
     let _ = wake.try_send(());
     if let Err(error) = ipc::write(&mut stream, &answer).await {
@@ -120,10 +140,11 @@ async fn serve(agent: Agent, layout: Layout, mut stream: UnixStream, wake: mpsc:
     }
 }
 
-async fn answer(agent: &Agent, layout: &Layout, request: Request) -> Result<Answer, Error> {
+async fn answer(agent: &Agent, plane: &LivePlane, layout: &Layout, request: Request) -> Result<Answer, Error> {
     if let Request::Status = request {
         let mut view = agent.status()?;
         view.daemon = true;
+        view.plane = Some(plane.view().await);
         return Ok(Answer::Status(Box::new(view)));
     }
     let _turn = OpLock::acquire(layout).await?;

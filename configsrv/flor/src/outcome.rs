@@ -10,6 +10,7 @@ use crate::{
     cluster::Cluster,
     identities::CertificateView,
     machine::{LastChange, Phase, Rejected, World},
+    plane::PlaneView,
 };
 
 /// What a sync is asked to do.
@@ -78,6 +79,9 @@ pub(crate) struct StatusView {
     /// Identities that cannot be used, and why.
     #[serde(default)]
     pub faults: Vec<String>,
+    /// The data plane, as the daemon has it.
+    #[serde(default)]
+    pub plane: Option<PlaneView>,
     /// Whether a daemon answered.
     pub daemon: bool,
 }
@@ -133,6 +137,7 @@ impl StatusView {
             rejected: world.state.rejected.clone(),
             certificates: Vec::new(),
             faults: Vec::new(),
+            plane: None,
             daemon: false,
         }
     }
@@ -187,6 +192,9 @@ impl fmt::Display for StatusView {
         }
         for fault in &self.faults {
             writeln!(out, "IDENTITY  {fault}")?;
+        }
+        if let Some(plane) = &self.plane {
+            write!(out, "{plane}")?;
         }
         write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" })
     }

@@ -11,13 +11,15 @@ use crate::{
     Error,
     disk::{Attributes, erase, replace},
     machine::Failure,
+    plane::DataPlane,
     store::Store,
 };
 
-/// Brings the machine's files from one payload to another.
+/// Brings the machine from one payload to another.
 #[derive(Clone)]
 pub(crate) struct Activator {
     hooks: Arc<dyn Hooks>,
+    plane: Arc<dyn DataPlane>,
 }
 
 /// In which direction.
@@ -30,8 +32,13 @@ pub(crate) enum Way {
 }
 
 impl Activator {
-    pub(crate) fn new(hooks: Arc<dyn Hooks>) -> Self {
-        Self { hooks }
+    pub(crate) fn new(hooks: Arc<dyn Hooks>, plane: Arc<dyn DataPlane>) -> Self {
+        Self { hooks, plane }
+    }
+
+    /// The data plane alone: at the start of a daemon files are as they were.
+    pub(crate) async fn connect(&self, payload: Option<&Payload>) -> Result<(), Failure> {
+        self.plane.apply(payload).await
     }
 
     /// Repeating it after a crash ends in the same state.
@@ -42,6 +49,7 @@ impl Activator {
         to: Option<&Payload>,
         way: Way,
     ) -> Result<(), Failure> {
+        let payload = to;
         let from = from.map_or(&[][..], |payload| &payload.files);
         let to = to.map_or(&[][..], |payload| &payload.files);
         if way == Way::Forward {
@@ -64,6 +72,8 @@ impl Activator {
         for path in leftovers(store, from, to, way).map_err(failed)? {
             note(put_back(store, &path).map_err(failed))?;
         }
+        // Before the hooks: programs may need to reach something.
+        note(self.plane.apply(payload).await)?;
         for hook in hooks(from, to, way) {
             note(self.hooks.run(hook).await)?;
         }

@@ -1,5 +1,5 @@
-//! What an activated artifact means on this machine: files are written, and programs told of them. The data plane
-//! joins here.
+//! What an activated artifact means on this machine: files are written, the data plane follows, and programs are told
+//! of their files.
 
 mod files;
 mod hooks;

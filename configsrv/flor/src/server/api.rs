@@ -12,7 +12,7 @@ use tonic::{
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{Credentials, HttpServer, door::Door};
+use super::{Credentials, HttpServer, door::Door, route::Route};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -101,7 +101,7 @@ impl HttpServer {
         }
         let mut last = Error::State("cluster.json names no server without TLS, where a token could be had".into());
         for url in &self.cluster.urls {
-            match self.bearer(door, url.trim_end_matches('/')).await {
+            match self.bearer(door, &Route::direct(url)).await {
                 Ok(Some(token)) => {
                     let value = MetadataValue::try_from(format!("Bearer {token}"))
                         .map_err(|_| Error::Unexpected("the token is not one line of ASCII".into()))?;

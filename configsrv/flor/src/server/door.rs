@@ -1,9 +1,13 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use reqwest::Client;
+use configsrv_fleet::address::HostPort;
+use reqwest::{Client, Proxy};
 use tokio::sync::Mutex;
 
-use super::Credentials;
+use super::{Credentials, route::Route};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -12,7 +16,9 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// Connections, and what this node shows on them.
 pub(super) struct Door {
     pub credentials: Arc<Credentials>,
-    pub client: Client,
+    client: Client,
+    /// The client that goes through a SOCKS5 port, made when it is needed.
+    tunnelled: std::sync::Mutex<Option<(HostPort, Client)>>,
     pub token: Mutex<Option<Token>>,
 }
 
@@ -26,14 +32,37 @@ pub(super) struct Token {
 impl Door {
     /// Without any connection yet. Fails if the credentials cannot be used.
     pub(super) fn new(credentials: Arc<Credentials>) -> Result<Self, Error> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(credentials.tls()?)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(REQUEST)
-            .build()
-            .map_err(|error| Error::Unexpected(error.to_string()))?;
-        Ok(Self { credentials, client, token: Mutex::new(None) })
+        let client = client(&credentials, None)?;
+        Ok(Self { credentials, client, tunnelled: std::sync::Mutex::default(), token: Mutex::new(None) })
     }
+
+    /// The client for a way to the servers.
+    pub(super) fn client(&self, route: &Route) -> Result<Client, Error> {
+        let Some(port) = &route.through else { return Ok(self.client.clone()) };
+        let mut tunnelled = self.tunnelled.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*tunnelled {
+            Some((known, client)) if known == port => Ok(client.clone()),
+            _ => {
+                let client = client(&self.credentials, Some(port))?;
+                *tunnelled = Some((port.clone(), client.clone()));
+                Ok(client)
+            }
+        }
+    }
+}
+
+/// Names are resolved by whoever the SOCKS5 port belongs to.
+fn client(credentials: &Credentials, socks5: Option<&HostPort>) -> Result<Client, Error> {
+    let unusable = |error: reqwest::Error| Error::Unexpected(error.to_string());
+    let builder = Client::builder().tls_backend_preconfigured(credentials.tls()?);
+    let builder = match socks5 {
+        None => builder.no_proxy(),
+        Some(port) => builder.proxy(Proxy::all(format!("socks5h://{port}")).map_err(unusable)?),
+    };
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .timeout(REQUEST)
+        .build()
+        .map_err(unusable)
 }

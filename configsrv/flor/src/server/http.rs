@@ -1,11 +1,11 @@
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::Version;
+use configsrv_fleet::{Payload, Version};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use super::{
     Credentials, Intent, Offered, Problem, Receipt, Report, Server,
     door::{Door, Token},
+    route::{self, Distribution, Route},
     token::{self, Discovery, Grant},
 };
 use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Target};
@@ -32,6 +33,8 @@ pub(crate) struct HttpServer {
     pub(super) token_file: Option<PathBuf>,
     /// With the certificates that were read last.
     door: Mutex<Option<Arc<Door>>>,
+    /// What the active artifact says about the way.
+    active: std::sync::Mutex<Option<Distribution>>,
 }
 
 /// A refusal in the words of the lock's protocol.
@@ -45,7 +48,7 @@ struct Locked {
 impl HttpServer {
     /// Certificates are read when the first request needs them: without them a node cannot sync, but it can go back.
     pub(crate) fn new(cluster: Cluster, layout: Layout, token_file: Option<PathBuf>) -> Self {
-        Self { cluster, layout, token_file, door: Mutex::new(None) }
+        Self { cluster, layout, token_file, door: Mutex::new(None), active: std::sync::Mutex::default() }
     }
 
     /// Connections with the certificates that are on disk now: enrolment and renewal replace them while this runs.
@@ -66,17 +69,23 @@ impl HttpServer {
         }
     }
 
+    /// Every way to the servers, the active artifact's own first.
+    fn routes(&self) -> Vec<Route> {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        route::every(active.as_ref(), &self.cluster.urls)
+    }
+
     /// Asks one server after the other until one answers; any answer is one.
-    async fn ask<F>(&self, door: &Door, prepare: F) -> Result<Response, Error>
+    async fn ask<F>(&self, door: &Door, routes: &[Route], prepare: F) -> Result<Response, Error>
     where
         F: Fn(&Client, &str) -> RequestBuilder + Send + Sync,
     {
         let mut last = Error::State("cluster.json names no server".into());
-        for url in &self.cluster.urls {
-            let url = url.trim_end_matches('/');
+        for route in routes {
+            let url = route.url.as_str();
             let outcome = async {
-                let request = prepare(&door.client, url);
-                let request = match self.bearer(door, url).await? {
+                let request = prepare(&door.client(route)?, url);
+                let request = match self.bearer(door, route).await? {
                     Some(token) => request.bearer_auth(token),
                     None => request,
                 };
@@ -96,7 +105,8 @@ impl HttpServer {
     }
 
     /// The token to show, where no certificate is shown.
-    pub(super) async fn bearer(&self, door: &Door, url: &str) -> Result<Option<String>, Error> {
+    pub(super) async fn bearer(&self, door: &Door, route: &Route) -> Result<Option<String>, Error> {
+        let url = route.url.as_str();
         if let Some(path) = &self.token_file {
             let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, &error))?;
             return Ok(Some(text.trim().to_owned()));
@@ -109,15 +119,15 @@ impl HttpServer {
         if let Some(token) = token.as_ref().filter(|token| token.url == url && now_s < token.good_until_s) {
             return Ok(Some(token.text.clone()));
         }
-        let grant = self.grant(door, url, now_s).await?;
+        let grant = self.grant(door, route, now_s).await?;
         let text = grant.access_token.clone();
         let good_until_s = now_s.saturating_add(grant.expires_in).saturating_sub(RENEW_BEFORE_S);
         *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until_s });
         Ok(Some(text))
     }
 
-    async fn grant(&self, door: &Door, url: &str, now_s: u64) -> Result<Grant, Error> {
-        let client = &door.client;
+    async fn grant(&self, door: &Door, route: &Route, now_s: u64) -> Result<Grant, Error> {
+        let (client, url) = (door.client(route)?, route.url.as_str());
         let Some(identity) = door.credentials.identity() else {
             return Err(Error::State("this node has no certificate: enrol it".into()));
         };
@@ -134,7 +144,7 @@ impl HttpServer {
     /// One request of the lock's protocol. Only 200 is success.
     pub(crate) async fn fleetlock(&self, path: &str, body: &serde_json::Value) -> Result<(), Error> {
         let response = self
-            .ask(&*self.door().await?, |client, url| {
+            .ask(&*self.door().await?, &self.routes(), |client, url| {
                 client.post(format!("{url}{path}")).header("fleet-lock-protocol", "true").json(body)
             })
             .await?;
@@ -151,10 +161,10 @@ impl HttpServer {
         }
     }
 
-    async fn post_report(&self, door: &Door, report: &Report) -> Result<Receipt, Error> {
+    async fn post_report(&self, door: &Door, routes: &[Route], report: &Report) -> Result<Receipt, Error> {
         let path = format!("/nodes/{}/status", self.cluster.node);
-        let response =
-            self.ask(door, |client, url| client.post(format!("{url}{path}")).timeout(REPORT).json(report)).await?;
+        let post = |client: &Client, url: &str| client.post(format!("{url}{path}")).timeout(REPORT).json(report);
+        let response = self.ask(door, routes, post).await?;
         json(response).await
     }
 }
@@ -165,7 +175,7 @@ impl Server for HttpServer {
         let have = have.map(|have| format!("?have={have}")).unwrap_or_default();
         let path = format!("/artifact/{}{have}", self.cluster.node);
         let response = self
-            .ask(&*self.door().await?, |client, url| {
+            .ask(&*self.door().await?, &self.routes(), |client, url| {
                 let request = client.get(format!("{url}{path}"));
                 match intent {
                     Intent::Sync => request,
@@ -180,7 +190,11 @@ impl Server for HttpServer {
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
-        self.post_report(&*self.door().await?, report).await.map(|_| ())
+        self.post_report(&*self.door().await?, &self.routes(), report).await.map(|_| ())
+    }
+
+    fn follow(&self, active: Option<&Payload>) {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active.map(Distribution::of);
     }
 
     async fn prove(&self, target: Target, report: Report) -> Result<(), Error> {
@@ -188,7 +202,11 @@ impl Server for HttpServer {
         let fresh = Door::new(Arc::clone(&self.door().await?.credentials))?;
         let nonce = token::nonce()?;
         let report = Report { nonce: Some(nonce.clone()), ..report };
-        let receipt = self.post_report(&fresh, &report).await?;
+        let routes = {
+            let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+            route::own(active.as_ref(), &self.cluster.urls)
+        };
+        let receipt = self.post_report(&fresh, &routes, &report).await?;
         if receipt.nonce.as_ref() != Some(&nonce) || receipt.version != Some(target.version) {
             return Err(Error::Unreachable("something answered, but not to what was asked: not confirmed".into()));
         }

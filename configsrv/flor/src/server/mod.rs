@@ -3,11 +3,12 @@
 mod api;
 mod door;
 mod http;
+mod route;
 mod tls;
 mod token;
 
 use async_trait::async_trait;
-use configsrv_fleet::{Digest, Version};
+use configsrv_fleet::{Digest, Payload, Version};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::{connect, refused};
@@ -21,11 +22,14 @@ pub(crate) trait Server: Send + Sync {
     /// This node's current artifact, unless it is the one that the node has.
     async fn fetch(&self, have: Option<Version>, intent: Intent) -> Result<Offered, Error>;
 
+    /// From now on the servers are where an active artifact says.
+    fn follow(&self, active: Option<&Payload>);
+
     /// Says how far this node is.
     async fn report(&self, report: &Report) -> Result<(), Error>;
 
     /// Shows that the server is reached over a connection that is opened now, and that it published `target` for this
-    /// node. The report says what runs meanwhile.
+    /// node: by the way that the active artifact names itself, and no other. The report says what runs meanwhile.
     async fn prove(&self, target: Target, report: Report) -> Result<(), Error>;
 }
 

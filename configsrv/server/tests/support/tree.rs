@@ -32,12 +32,19 @@ pub(crate) struct Tree<'a> {
     /// Whom the tree names as signers from now on.
     pub(crate) announces: Vec<&'a Signer>,
     pub(crate) nodes: Vec<(&'a str, Value)>,
+    /// Fields that take the place of the usual ones in every payload.
+    patch: Value,
 }
 
 impl<'a> Tree<'a> {
     /// One node without files.
     pub(crate) fn new(version: u64, signer: &'a Signer) -> Self {
-        Self { version, signer, announces: vec![signer], nodes: vec![("pier2", json!([]))] }
+        Self { version, signer, announces: vec![signer], nodes: vec![("pier2", json!([]))], patch: json!({}) }
+    }
+
+    pub(crate) fn patched(mut self, patch: Value) -> Self {
+        self.patch = patch;
+        self
     }
 
     pub(crate) fn nodes(mut self, nodes: Vec<(&'a str, Value)>) -> Self {
@@ -52,7 +59,7 @@ impl<'a> Tree<'a> {
 
     fn artifact(&self, node: &str, files: &Value) -> Sealed {
         let announced: Vec<Value> = self.announces.iter().map(|signer| signer.announced()).collect();
-        let payload = json!({
+        let mut payload = json!({
             "schema_version": "1.0",
             "node": node,
             "labels": {},
@@ -70,6 +77,9 @@ impl<'a> Tree<'a> {
                 "urls": [],
             },
         });
+        for (field, value) in self.patch.as_object().into_iter().flatten() {
+            payload[field] = value.clone();
+        }
         let payload: Payload = serde_json::from_value(payload).unwrap();
         let envelope = Envelope::new(Version::new(self.version).unwrap(), OffsetDateTime::UNIX_EPOCH, payload).unwrap();
         envelope.seal(Some(&self.signer.key)).unwrap()

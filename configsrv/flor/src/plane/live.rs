@@ -1,0 +1,148 @@
+use std::{
+    fs,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use configsrv_fleet::{Payload, diff::classify};
+use configsrv_rete::{Counters, Identities, Plane};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{DataPlane, PlaneView, engine::Engine};
+use crate::{Error, disk::RealDisk, identities::IdentityStore, machine::Failure};
+
+/// After a plane did not start, e.g. because a port is taken.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The daemon's plane. It runs on a node that has identities and an active artifact.
+pub(crate) struct LivePlane {
+    store: IdentityStore,
+    folder: PathBuf,
+    engine: Engine,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Option<Running>,
+    wanted: Option<Payload>,
+    /// Why it does not run.
+    fault: Option<String>,
+    again: Option<Instant>,
+    /// When the identities were as they are known.
+    as_of: Option<SystemTime>,
+}
+
+struct Running {
+    plane: Plane,
+    payload: Payload,
+}
+
+impl LivePlane {
+    pub(crate) fn new(store: IdentityStore, folder: PathBuf) -> Result<Self, Error> {
+        let (engine, counters) = (Engine::new()?, Arc::default());
+        Ok(Self { store, folder, engine, counters, state: Mutex::default() })
+    }
+
+    /// Takes over identities that were replaced meanwhile, and tries again what did not start.
+    pub(crate) async fn look(&self) {
+        let mut state = self.state.lock().await;
+        let as_of = changed(&self.folder);
+        let renewed = as_of.is_some() && as_of != state.as_of;
+        if renewed && let (Some(running), Ok(Some(identities))) = (&state.running, self.identities()) {
+            running.plane.set_identities(identities);
+            tracing::info!("the identities on disk count from now on");
+            state.as_of = as_of;
+        }
+        let due = state.again.is_some_and(|again| Instant::now() >= again);
+        if state.running.is_none() && state.wanted.is_some() && (renewed || due) {
+            state.as_of = as_of;
+            let _ = self.reach(&mut state).await;
+        }
+    }
+
+    pub(crate) async fn view(&self) -> PlaneView {
+        let state = self.state.lock().await;
+        let status = state.running.as_ref().map(|running| running.plane.status());
+        PlaneView::of(status.as_ref(), &self.counters, state.fault.clone())
+    }
+
+    pub(crate) async fn stop(&self) {
+        let running = self.state.lock().await.running.take();
+        if let Some(running) = running {
+            running.plane.stop().await;
+        }
+    }
+
+    async fn reach(&self, state: &mut State) -> Result<(), Failure> {
+        let outcome = self.bring(state).await;
+        state.again = None;
+        match &outcome {
+            Ok(()) => state.fault = None,
+            Err(Failure(reason)) => {
+                if state.fault.as_ref() != Some(reason) {
+                    tracing::error!(reason, "there is no data plane");
+                }
+                state.fault = Some(reason.clone());
+                state.again = Some(Instant::now() + RETRY);
+            }
+        }
+        outcome
+    }
+
+    async fn bring(&self, state: &mut State) -> Result<(), Failure> {
+        let identities = self.identities().map_err(|error| Failure(error.to_string()))?;
+        let (Some(wanted), Some(identities)) = (state.wanted.clone(), identities) else {
+            if let Some(running) = state.running.take() {
+                running.plane.stop().await;
+            }
+            return Ok(());
+        };
+        match &mut state.running {
+            Some(running) if !classify(&running.payload, &wanted).class.restarts() => {
+                let rows = |payload: &Payload| (payload.ingress.clone(), payload.egress.clone());
+                if rows(&running.payload) != rows(&wanted) {
+                    let closed = running.plane.swap(&wanted);
+                    tracing::info!(closed, "who may reach what is swapped");
+                }
+                running.payload = wanted;
+            }
+            running => {
+                if let Some(before) = running.take() {
+                    before.plane.stop().await;
+                }
+                state.as_of = changed(&self.folder);
+                let plane = self.engine.start(wanted.clone(), identities, Arc::clone(&self.counters)).await?;
+                tracing::info!("the data plane runs");
+                *running = Some(Running { plane, payload: wanted });
+            }
+        }
+        Ok(())
+    }
+
+    fn identities(&self) -> Result<Option<Identities>, Error> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let held = self.store.load(&RealDisk, u64::try_from(since.as_millis()).unwrap_or(u64::MAX))?;
+        for fault in held.iter().flat_map(|held| &held.faults) {
+            tracing::warn!(fault, "an identity cannot be used");
+        }
+        Ok(held.map(|held| held.identities))
+    }
+}
+
+#[async_trait]
+impl DataPlane for LivePlane {
+    async fn apply(&self, payload: Option<&Payload>) -> Result<(), Failure> {
+        let mut state = self.state.lock().await;
+        state.wanted = payload.cloned();
+        self.reach(&mut state).await
+    }
+}
+
+/// Identities are replaced by renaming, which changes the folder.
+fn changed(folder: &std::path::Path) -> Option<SystemTime> {
+    fs::metadata(folder).and_then(|folder| folder.modified()).ok()
+}

@@ -1,0 +1,30 @@
+//! The data plane as the agent drives it: it follows the artifact that is active, and the identities on disk.
+
+mod engine;
+mod live;
+mod view;
+
+use async_trait::async_trait;
+use configsrv_fleet::Payload;
+
+pub(crate) use live::LivePlane;
+pub(crate) use view::{CountersView, PlaneView};
+
+use crate::machine::Failure;
+
+#[async_trait]
+pub(crate) trait DataPlane: Send + Sync {
+    /// Makes the plane what `payload` says, by the least that does it: nothing, a swap of tables, or a restart. Without a
+    /// payload there is no plane.
+    async fn apply(&self, payload: Option<&Payload>) -> Result<(), Failure>;
+}
+
+/// In a command without a daemon: tunnels need somebody who stays.
+pub(crate) struct NoPlane;
+
+#[async_trait]
+impl DataPlane for NoPlane {
+    async fn apply(&self, _payload: Option<&Payload>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
