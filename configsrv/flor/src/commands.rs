@@ -67,7 +67,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             let layout = home.cluster(cluster)?;
             let stop = Stop::new();
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
-            let renewal = Renewal::new(Cluster::load(&RealDisk, &layout)?, layout.clone(), server(&layout)?);
+            let renewal =
+                Renewal::new(Cluster::load(&RealDisk, &layout)?, layout.clone(), server(&layout, Arc::new(NoPlane))?);
             tokio::spawn(renewal.run(stop.clone()));
             let identities = IdentityStore::new(&layout, Cluster::load(&RealDisk, &layout)?.cluster);
             let plane = Arc::new(LivePlane::new(identities, layout.identities())?);
@@ -76,7 +77,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
         }
         Command::Lock(arguments) => {
             let layout = home.cluster(cluster)?;
-            lock::run(&Cluster::load(&RealDisk, &layout)?, server(&layout)?, &arguments).await
+            lock::run(&Cluster::load(&RealDisk, &layout)?, server(&layout, Arc::new(NoPlane))?, &arguments).await
         }
     }
 }
@@ -169,13 +170,15 @@ fn agent(layout: &Layout, plane: Arc<dyn DataPlane>) -> Result<Agent, Error> {
     let cluster = Cluster::load(disk.as_ref(), layout)?;
     let store = Store::new(disk, layout.clone(), cluster.node.clone());
     let identities = IdentityStore::new(layout, cluster.cluster.clone());
+    let server = Arc::new(server(layout, Arc::clone(&plane))?);
     let activator = Activator::new(Arc::new(Commands), plane);
-    Ok(Agent::new(cluster, store, identities, activator, Arc::new(server(layout)?), Arc::new(SystemClock)))
+    Ok(Agent::new(cluster, store, identities, activator, server, Arc::new(SystemClock)))
 }
 
-fn server(layout: &Layout) -> Result<HttpServer, Error> {
+fn server(layout: &Layout, plane: Arc<dyn DataPlane>) -> Result<HttpServer, Error> {
     let cluster = Cluster::load(&RealDisk, layout)?;
-    Ok(HttpServer::new(cluster, layout.clone(), env::var_os("FLOR_TOKEN_FILE").map(PathBuf::from)))
+    let token_file = env::var_os("FLOR_TOKEN_FILE").map(PathBuf::from);
+    Ok(HttpServer::new(cluster, layout.clone(), token_file, plane))
 }
 
 fn code(outcome: &Outcome, exit_code: bool) -> u8 {

@@ -1,7 +1,10 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,6 +25,7 @@ pub(crate) struct LivePlane {
     folder: PathBuf,
     engine: Engine,
     counters: Arc<Counters>,
+    runs: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -44,7 +48,7 @@ struct Running {
 impl LivePlane {
     pub(crate) fn new(store: IdentityStore, folder: PathBuf) -> Result<Self, Error> {
         let (engine, counters) = (Engine::new()?, Arc::default());
-        Ok(Self { store, folder, engine, counters, state: Mutex::default() })
+        Ok(Self { store, folder, engine, counters, runs: AtomicBool::new(false), state: Mutex::default() })
     }
 
     /// Takes over identities that were replaced meanwhile, and tries again what did not start.
@@ -71,6 +75,7 @@ impl LivePlane {
     }
 
     pub(crate) async fn stop(&self) {
+        self.runs.store(false, Ordering::Relaxed);
         let running = self.state.lock().await.running.take();
         if let Some(running) = running {
             running.plane.stop().await;
@@ -79,6 +84,7 @@ impl LivePlane {
 
     async fn reach(&self, state: &mut State) -> Result<(), Failure> {
         let outcome = self.bring(state).await;
+        self.runs.store(state.running.is_some(), Ordering::Relaxed);
         state.again = None;
         match &outcome {
             Ok(()) => state.fault = None,
@@ -139,6 +145,10 @@ impl DataPlane for LivePlane {
         let mut state = self.state.lock().await;
         state.wanted = payload.cloned();
         self.reach(&mut state).await
+    }
+
+    fn runs(&self) -> bool {
+        self.runs.load(Ordering::Relaxed)
     }
 }
 

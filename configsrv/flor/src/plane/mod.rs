@@ -17,6 +17,9 @@ pub(crate) trait DataPlane: Send + Sync {
     /// Makes the plane what `payload` says, by the least that does it: nothing, a swap of tables, or a restart. Without a
     /// payload there is no plane.
     async fn apply(&self, payload: Option<&Payload>) -> Result<(), Failure>;
+
+    /// Whether this process runs a plane now. If not, its ports may be anybody's.
+    fn runs(&self) -> bool;
 }
 
 /// In a command without a daemon: tunnels need somebody who stays.
@@ -26,5 +29,9 @@ pub(crate) struct NoPlane;
 impl DataPlane for NoPlane {
     async fn apply(&self, _payload: Option<&Payload>) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn runs(&self) -> bool {
+        false
     }
 }

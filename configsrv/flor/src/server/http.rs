@@ -16,7 +16,7 @@ use super::{
     route::{self, Distribution, Route},
     token::{self, Discovery, Grant},
 };
-use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Target};
+use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Target, plane::DataPlane};
 
 /// Reports are worth little waiting: the next one says more.
 const REPORT: Duration = Duration::from_secs(5);
@@ -35,6 +35,7 @@ pub(crate) struct HttpServer {
     door: Mutex<Option<Arc<Door>>>,
     /// What the active artifact says about the way.
     active: std::sync::Mutex<Option<Distribution>>,
+    plane: Arc<dyn DataPlane>,
 }
 
 /// A refusal in the words of the lock's protocol.
@@ -47,8 +48,13 @@ struct Locked {
 
 impl HttpServer {
     /// Certificates are read when the first request needs them: without them a node cannot sync, but it can go back.
-    pub(crate) fn new(cluster: Cluster, layout: Layout, token_file: Option<PathBuf>) -> Self {
-        Self { cluster, layout, token_file, door: Mutex::new(None), active: std::sync::Mutex::default() }
+    pub(crate) fn new(
+        cluster: Cluster,
+        layout: Layout,
+        token_file: Option<PathBuf>,
+        plane: Arc<dyn DataPlane>,
+    ) -> Self {
+        Self { cluster, layout, token_file, door: Mutex::new(None), active: std::sync::Mutex::default(), plane }
     }
 
     /// Connections with the certificates that are on disk now: enrolment and renewal replace them while this runs.
@@ -72,7 +78,7 @@ impl HttpServer {
     /// Every way to the servers, the active artifact's own first.
     fn routes(&self) -> Vec<Route> {
         let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        route::every(active.as_ref(), &self.cluster.urls)
+        route::every(active.as_ref(), &self.cluster.urls, self.plane.runs())
     }
 
     /// Asks one server after the other until one answers; any answer is one.
@@ -204,7 +210,7 @@ impl Server for HttpServer {
         let report = Report { nonce: Some(nonce.clone()), ..report };
         let routes = {
             let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-            route::own(active.as_ref(), &self.cluster.urls)
+            route::own(active.as_ref(), &self.cluster.urls, self.plane.runs())?
         };
         let receipt = self.post_report(&fresh, &routes, &report).await?;
         if receipt.nonce.as_ref() != Some(&nonce) || receipt.version != Some(target.version) {

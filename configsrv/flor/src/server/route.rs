@@ -3,6 +3,8 @@
 use configsrv_fleet::{Payload, address::HostPort, artifact::Via};
 use configsrv_rete::names::host_name;
 
+use crate::Error;
+
 /// One way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -38,9 +40,10 @@ impl Distribution {
 }
 
 /// All ways, in the order in which they are tried: an artifact whose own way is broken does not keep a node from the next
-/// one.
-pub(super) fn every(active: Option<&Distribution>, enrolled: &[String]) -> Vec<Route> {
-    let named = active.into_iter().flat_map(|active| active.tunnel.iter().chain(&active.urls)).cloned();
+/// one. Without a plane here there is no tunnel: whoever listens on its port would be told what is for the servers.
+pub(super) fn every(active: Option<&Distribution>, enrolled: &[String], plane: bool) -> Vec<Route> {
+    let tunnel = |active: &Distribution| active.tunnel.clone().filter(|_| plane);
+    let named = active.into_iter().flat_map(|active| tunnel(active).into_iter().chain(active.urls.clone()));
     let mut routes: Vec<Route> = Vec::new();
     for route in named.chain(enrolled.iter().map(|url| Route::direct(url))) {
         if !routes.contains(&route) {
@@ -52,11 +55,15 @@ pub(super) fn every(active: Option<&Distribution>, enrolled: &[String]) -> Vec<R
 
 /// The ways that count when a version is to be confirmed: those that it names itself. An artifact that names none means
 /// enrolment's.
-pub(super) fn own(active: Option<&Distribution>, enrolled: &[String]) -> Vec<Route> {
+pub(super) fn own(active: Option<&Distribution>, enrolled: &[String], plane: bool) -> Result<Vec<Route>, Error> {
     match active {
-        Some(Distribution { tunnel: Some(tunnel), .. }) => vec![tunnel.clone()],
-        Some(Distribution { tunnel: None, urls }) if !urls.is_empty() => urls.clone(),
-        Some(_) | None => enrolled.iter().map(|url| Route::direct(url)).collect(),
+        Some(Distribution { tunnel: Some(tunnel), .. }) if plane => Ok(vec![tunnel.clone()]),
+        Some(Distribution { tunnel: Some(tunnel), .. }) => Err(Error::Unreachable(format!(
+            "{}: this version is confirmed through the data plane, which does not run; look at flor status",
+            tunnel.url
+        ))),
+        Some(Distribution { tunnel: None, urls }) if !urls.is_empty() => Ok(urls.clone()),
+        Some(_) | None => Ok(enrolled.iter().map(|url| Route::direct(url)).collect()),
     }
 }
 
@@ -78,21 +85,24 @@ mod tests {
     fn the_artifact_s_way_comes_first_and_enrolment_s_stays() {
         let enrolled = ["https://old:8080/".to_owned(), "https://new:8080".to_owned()];
         let moved = distribution(false, &["https://new:8080"]);
-        assert_eq!(urls(&every(Some(&moved), &enrolled)), ["https://new:8080", "https://old:8080"]);
+        assert_eq!(urls(&every(Some(&moved), &enrolled, true)), ["https://new:8080", "https://old:8080"]);
         let rete = distribution(true, &["https://new:8080"]);
-        let all = every(Some(&rete), &enrolled);
+        let all = every(Some(&rete), &enrolled, true);
         assert_eq!(urls(&all), ["http://config-server.quay.test.rete", "https://new:8080", "https://old:8080"]);
         assert!(all[0].through.is_some() && all[1].through.is_none());
-        assert_eq!(urls(&every(None, &enrolled)), ["https://old:8080", "https://new:8080"]);
+        assert_eq!(every(Some(&rete), &enrolled, false), all[1..], "the port may be anybody's");
+        assert_eq!(urls(&every(None, &enrolled, true)), ["https://old:8080", "https://new:8080"]);
     }
 
     #[test]
     fn a_version_is_confirmed_by_its_own_way_only() {
         let enrolled = ["https://old:8080".to_owned()];
-        let own = |active: &Distribution| own(Some(active), &enrolled);
-        assert_eq!(urls(&own(&distribution(true, &["https://new:8080"]))), ["http://config-server.quay.test.rete"]);
-        assert_eq!(urls(&own(&distribution(false, &["https://new:8080"]))), ["https://new:8080"]);
-        assert_eq!(urls(&own(&distribution(false, &[]))), ["https://old:8080"]);
-        assert_eq!(urls(&super::own(None, &enrolled)), ["https://old:8080"]);
+        let up = |active: &Distribution| own(Some(active), &enrolled, true).unwrap();
+        assert_eq!(urls(&up(&distribution(true, &["https://new:8080"]))), ["http://config-server.quay.test.rete"]);
+        assert_eq!(urls(&up(&distribution(false, &["https://new:8080"]))), ["https://new:8080"]);
+        assert_eq!(urls(&up(&distribution(false, &[]))), ["https://old:8080"]);
+        assert_eq!(urls(&own(None, &enrolled, false).unwrap()), ["https://old:8080"]);
+        let down = own(Some(&distribution(true, &["https://new:8080"])), &enrolled, false);
+        assert!(matches!(down, Err(Error::Unreachable(_))));
     }
 }
