@@ -63,6 +63,7 @@ fn environment(name: &str, files: &SecretFiles) -> Option<String> {
         "IAM_ADMIN_TOKEN_FILE" => (["IAM_ADMIN_TOKEN", "PHOTON_IAM_ADMIN_TOKEN"], &files.admin_token),
         "IAM_SIGNING_KEY_FILE" => (["IAM_SIGNING_KEY"; 2], &files.signing_key),
         "IAM_CRED_MASTER_KEY_FILE" => (["IAM_CRED_MASTER_KEY"; 2], &files.master_key),
+        "IAM_CRED_MASTER_KEY_PREVIOUS_FILE" => (["IAM_CRED_MASTER_KEY_PREVIOUS"; 2], &files.previous_master_key),
         _ => return None,
     };
     let given = variable.iter().any(|name| env::var_os(name).is_some());

@@ -94,6 +94,10 @@ fn secrets(files: &SecretFiles, is_set: impl Fn(&str) -> bool) -> SecretsFragmen
         ),
         signing_key_file: source(&["IAM_SIGNING_KEY", "IAM_SIGNING_KEY_FILE"], &files.signing_key),
         master_key_file: source(&["IAM_CRED_MASTER_KEY", "IAM_CRED_MASTER_KEY_FILE"], &files.master_key),
+        previous_master_key_file: source(
+            &["IAM_CRED_MASTER_KEY_PREVIOUS", "IAM_CRED_MASTER_KEY_PREVIOUS_FILE"],
+            &files.previous_master_key,
+        ),
     }
 }
 

@@ -79,6 +79,9 @@ pub(crate) struct SecretsFragment {
     pub(crate) signing_key_file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) master_key_file: Option<PathBuf>,
+    /// While the master key is rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_master_key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

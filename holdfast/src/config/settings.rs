@@ -102,6 +102,7 @@ impl GivenSecrets {
                 admin_token: files.admin_token_file.clone(),
                 signing_key: files.signing_key_file.clone(),
                 master_key: files.master_key_file.clone(),
+                previous_master_key: files.previous_master_key_file.clone(),
             },
             signing_key: file.authn.internal_token.signing_key.clone(),
             random_signing_key: file.authn.internal_token.random_signing_key,
@@ -115,6 +116,7 @@ pub(crate) struct SecretFiles {
     pub(crate) admin_token: Option<PathBuf>,
     pub(crate) signing_key: Option<PathBuf>,
     pub(crate) master_key: Option<PathBuf>,
+    pub(crate) previous_master_key: Option<PathBuf>,
 }
 
 /// How FleetLock clients prove themselves.

@@ -16,8 +16,7 @@
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
 //! | [`rolling`] | members are restarted one after the other, and watches of public clients go on |
-//! | [`rotation`] | the signing key is rotated while servers are killed, and nobody is refused before his time |
-//! | [`trust`] | the authority of certificates is rotated, and its removal closes connections on every server |
+//! | [`rotation`] | keys, authorities and access keys are rotated while servers are killed, and nobody is refused before his time |
 //! | [`secrets`] | no secret is left in anything that servers write or say |
 //! | [`foreign`] | stock libraries of another language verify tokens and replace credentials |
 //! | [`restart`] | a stop is clean, a kill loses nothing that was acknowledged |
@@ -29,7 +28,8 @@
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
-//! [`plane`] servers as operators run them, [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
+//! [`plane`] servers as operators run them, [`node`] a node with a certificate, [`runbook`] executes what runbooks say,
+//! [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
 
 mod backups;
 mod break_glass;
@@ -44,6 +44,7 @@ mod grpcurl;
 mod history;
 mod http;
 mod lab;
+mod node;
 mod plane;
 mod policies;
 mod programs;
@@ -54,9 +55,9 @@ mod restart;
 mod revocation;
 mod rolling;
 mod rotation;
+mod runbook;
 mod secrets;
 mod strangers;
 mod three;
 mod tokens;
 mod tree;
-mod trust;

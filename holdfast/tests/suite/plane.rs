@@ -1,12 +1,13 @@
 //! Servers as operators run them, and an operator with florctl: production mode, TLS on every door.
 
 use std::{
+    env, fs,
     path::PathBuf,
     process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use holdfast_testkit::{Binaries, Cluster, Endpoints, Server, client, wait_until};
 use serde_json::Value;
 
@@ -25,6 +26,11 @@ pub(crate) struct Plane {
     pub(crate) ca: PathBuf,
     florctl: PathBuf,
     admin: String,
+}
+
+pub(crate) struct AccessKey {
+    pub(crate) id: String,
+    pub(crate) secret: String,
 }
 
 pub(crate) struct Token {
@@ -57,32 +63,54 @@ impl Plane {
     }
 
     /// How many servers there are.
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.cluster.servers().len()
     }
 
     /// Runs `florctl iam` as the owner of `token`, at server `at`.
     pub(crate) fn iam(&self, at: usize, token: &str, words: &str) -> Result<Said> {
-        self.florctl(at, token, "json", words)
+        self.florctl(at, token, "json", &format!("iam {words}"))
     }
 
     fn florctl(&self, at: usize, token: &str, output: &str, words: &str) -> Result<Said> {
         let mut command = self.desk(at, token, output)?;
-        command.arg("iam").args(words.split_whitespace());
+        command.args(words.split_whitespace());
         run(command)
+    }
+
+    /// Executes a line with commands of florctl as a shell does, as the administrator.
+    pub(crate) fn shell(&self, at: usize, line: &str) -> Result<Said> {
+        let folder = self.florctl.parent().context("florctl is in a folder")?;
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", line]);
+        command.env("PATH", format!("{}:{}", folder.display(), env::var("PATH").unwrap_or_default()));
+        run(self.prepared(command, at, &self.admin)?)
+    }
+
+    /// Which server leads, as server `at` and the others say.
+    pub(crate) fn leader(&self, at: usize) -> Result<usize> {
+        wait_until(SOON, "a leader", || {
+            let said = self.florctl(at, &self.admin, "json", "status")?;
+            let Ok(status) = serde_json::from_str::<Value>(&said.out) else { return Ok(None) };
+            let servers = status.as_array().map(Vec::as_slice).unwrap_or_default();
+            let leader = servers.iter().find(|server| server["leader"] == true);
+            let name = leader.and_then(|leader| leader["name"].as_str());
+            Ok(self.cluster.servers().iter().position(|server| Some(server.name()) == name))
+        })
     }
 
     /// florctl, set up for server `at` and the owner of `token`.
     pub(crate) fn desk(&self, at: usize, token: &str, output: &str) -> Result<Command> {
         let mut command = Command::new(&self.florctl);
-        let endpoints = self.endpoints(at)?;
-        command.args([
-            "--api",
-            &format!("https://{}", endpoints.api),
-            "--http",
-            &format!("https://{}", endpoints.http),
-        ]);
-        command.args(["--output", output]).arg("--ca").arg(&self.ca).env("HOLDFAST_TOKEN", token);
+        command.args(["--output", output]);
+        self.prepared(command, at, token)
+    }
+
+    /// A command whose florctl is set up so.
+    fn prepared(&self, mut command: Command, at: usize, token: &str) -> Result<Command> {
+        let Endpoints { api, http, .. } = self.endpoints(at)?;
+        command.env("HOLDFAST_API", format!("https://{api}")).env("HOLDFAST_HTTP", format!("https://{http}"));
+        command.env("HOLDFAST_CA", &self.ca).env("HOLDFAST_TOKEN", token);
         Ok(command)
     }
 
@@ -131,7 +159,7 @@ impl Plane {
 
     /// What a person reads.
     pub(crate) fn told(&self, at: usize, words: &str) -> Result<String> {
-        self.florctl(at, &self.admin, "table", words)?.good()
+        self.florctl(at, &self.admin, "table", &format!("iam {words}"))?.good()
     }
 
     /// The token that the servers were set up with.
@@ -217,18 +245,89 @@ impl Plane {
     }
 
     pub(crate) fn kill_all_and_start_again(&mut self) -> Result<()> {
-        self.cluster.servers_mut().iter_mut().try_for_each(Server::kill)?;
-        self.cluster.servers_mut().iter_mut().try_for_each(Server::start_again)?;
+        self.kill_and_start_again(0..self.count())
+    }
+
+    /// Kills these servers, and starts them again once all of them are dead.
+    pub(crate) fn kill_and_start_again(&mut self, which: impl IntoIterator<Item = usize> + Clone) -> Result<()> {
+        for at in which.clone() {
+            self.server(at)?.kill()?;
+        }
+        for at in which {
+            self.server(at)?.start_again()?;
+        }
         self.cluster.wait_ready()
     }
 
-    /// Waits until the rotation is in `state` with `done` as its last stage.
-    pub(crate) fn rotation_reaches(&self, at: usize, state: &str, done: &str, within: Duration) -> Result<()> {
-        wait_until(within, &format!("the rotation to be {state} after {done}"), || {
-            let found = self.admin(at, "rotate status")?;
-            ensure!(found["trouble"] == "", "{found}");
-            Ok((found["state"] == state && found["done"] == done).then_some(()))
+    /// Starts server `at` and returns how it ended and what it said.
+    pub(crate) fn start_refused(&mut self, at: usize) -> Result<String> {
+        let server = self.server(at)?;
+        server.start_again()?;
+        match server.wait_ready() {
+            Ok(_) => bail!("server {at} is ready"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
+    /// Edits the configuration of server `at`, for its next start.
+    pub(crate) fn configure(&self, at: usize, edit: impl FnOnce(&str) -> String) -> Result<()> {
+        let server = self.cluster.servers().get(at).context("no such server")?;
+        let path = server.launch().config.as_ref().context("it has a configuration")?;
+        Ok(fs::write(path, edit(&fs::read_to_string(path)?))?)
+    }
+
+    /// The folder with the secrets that the servers share.
+    pub(crate) fn secrets(&self) -> Result<PathBuf> {
+        let token = &self.cluster.servers().first().context("no server")?.launch().admin_token;
+        Ok(token.parent().context("it lies in a folder")?.to_owned())
+    }
+
+    /// Whether the rotation of this family is in `state` with `done` as its last stage.
+    pub(crate) fn rotation_is(&self, at: usize, family: &str, state: &str, done: &str) -> Result<bool> {
+        let said = self.iam(at, &self.admin, &format!("rotate status --family {family}"))?;
+        // A server that has just lost its leader does not say.
+        let Ok(found) = serde_json::from_str::<Value>(&said.out) else { return Ok(false) };
+        ensure!(found["trouble"] == "", "{found}");
+        Ok(found["state"] == state && found["done"] == done)
+    }
+
+    /// Waits until it is.
+    pub(crate) fn rotation_reaches(
+        &self,
+        at: usize,
+        family: &str,
+        state: &str,
+        done: &str,
+        within: Duration,
+    ) -> Result<()> {
+        wait_until(within, &format!("the rotation of the {family} to be {state} after {done}"), || {
+            Ok(self.rotation_is(at, family, state, done)?.then_some(()))
         })
+    }
+
+    /// A new access key of `principal`.
+    pub(crate) fn access_key(&self, at: usize, principal: &str) -> Result<AccessKey> {
+        let made = self.admin(at, &format!("credential create {principal}"))?;
+        let text = |name: &str| made[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+        Ok(AccessKey { id: text("access_key_id")?, secret: text("secret")? })
+    }
+
+    /// Whether server `at` gives a token for the access key; none where there is no curl.
+    pub(crate) fn logs_in(&self, at: usize, key: &AccessKey) -> Result<Option<bool>> {
+        let Some(said) = self.client_credentials(at, &key.id, &key.secret)? else { return Ok(None) };
+        let answer: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+        match (answer["access_token"].is_string(), answer["error"].as_str()) {
+            (true, None) => Ok(Some(true)),
+            (false, Some("invalid_client")) => Ok(Some(false)),
+            _ => bail!("{said}"),
+        }
+    }
+
+    pub(crate) fn logs_in_everywhere(&self, key: &AccessKey) -> Result<()> {
+        for at in 0..self.count() {
+            ensure!(self.logs_in(at, key)? != Some(false), "server {at} refuses {}", key.id);
+        }
+        Ok(())
     }
 
     /// Names of the published keys, as any verifier gets them.

@@ -3,7 +3,7 @@
 //! - [`startup`]: what a server demands of its environment before it starts.
 //! - [`record`]: what IAM stores, under which keys, in which format.
 //! - [`rotation`]: the states and steps of everything that rotates, and the jobs that take them.
-//! - [`seal`]: secrets at rest under the master key.
+//! - [`seal`]: secrets at rest under the master key. [`master`]: which key that is, while one takes the other's place.
 //! - [`signing`]: keys, the key ring, JWKS, tokens.
 //! - [`policy`]: roles compiled to Cedar policies, decisions, rights on key ranges.
 //! - [`credential`]: access keys and their overlap rule.
@@ -17,6 +17,7 @@
 pub mod credential;
 pub mod enrol;
 pub mod groups;
+pub mod master;
 pub mod policy;
 mod principal;
 pub mod record;

@@ -176,6 +176,8 @@ pub mod key {
     pub const BOOTSTRAP: &[u8] = b"iam/bootstrap";
     pub const RING: &[u8] = b"iam/ring";
     pub const AUTHORITIES: &[u8] = b"iam/authorities";
+    pub const MASTERS: &[u8] = b"iam/masters";
+    pub const RESEALING: &[u8] = b"iam/resealing";
     pub const PRINCIPALS: &str = "iam/principal/";
     pub const BINDINGS: &str = "iam/binding/";
     pub const ENROLLMENTS: &str = "iam/enrollment/";
@@ -191,6 +193,7 @@ pub mod key {
     /// Verifiers that are no servers: agents and libraries.
     pub const CLIENTS: &str = "iam/verifier/client/";
     pub const POLICIES: &str = "iam/policy/";
+    pub const SEALED: &str = "iam/sealed/";
     /// The version of [`PRINCIPALS`], [`MEMBERS`], [`BINDINGS`] and [`POLICIES`].
     pub const POLICY_VERSION: &[u8] = b"iam/version/policy";
     /// The version of [`POLICIES`] alone.
@@ -238,7 +241,7 @@ pub mod key {
 
     /// `kind` as in [`crate::seal::Label`].
     pub fn sealed(kind: &str, id: &str) -> Vec<u8> {
-        format!("iam/sealed/{kind}/{id}").into_bytes()
+        format!("{SEALED}{kind}/{id}").into_bytes()
     }
 
     pub fn join_token(id: &str) -> Vec<u8> {

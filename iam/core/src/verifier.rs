@@ -16,6 +16,9 @@ pub struct Versions {
     /// Of principals, groups and bindings.
     pub policy: u64,
     pub revocations: u64,
+    /// Of the master keys; only servers know them. 0 before their first rotation.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub masters: u64,
 }
 
 /// The word of a server, an agent or a library that it enforces these versions.
@@ -29,6 +32,9 @@ pub struct Acknowledged {
     /// Connections that this server closed so far because their callers may not go on.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub closed: u64,
+    /// The names of the master keys that this server holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub master_keys: Vec<String>,
 }
 
 /// Lies beside records of one kind; its revision is that of the last change of any of them.
@@ -42,6 +48,7 @@ impl Versions {
             && self.trust >= other.trust
             && self.policy >= other.policy
             && self.revocations >= other.revocations
+            && self.masters >= other.masters
     }
 }
 

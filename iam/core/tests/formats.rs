@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
 use iam_core::{
     credential::CredentialSet,
     enrol::{JoinTokenRecord, Redemption},
+    master::{Master, Masters, Resealing},
     policy::Role,
     record::{
         AccessKey, Binding, Bootstrap, Enrollment, Genesis, KeyGrant, Membership, Principal, Record, RevokedKey,
@@ -104,9 +105,12 @@ fn every_record_of_the_first_release() {
 
 #[test]
 fn what_verifiers_say() {
-    let versions = Versions { keys: 16, trust: 17, policy: 18, revocations: 19 };
+    let versions = Versions { keys: 16, trust: 17, policy: 18, revocations: 19, masters: 0 };
     let signed_until_ms = BTreeMap::from([("k".to_owned(), 20)]);
-    frozen("acknowledged", &Acknowledged { versions, at_ms: 21, signed_until_ms, closed: 0 });
+    let word = Acknowledged { versions, at_ms: 21, signed_until_ms, closed: 0, master_keys: Vec::new() };
+    frozen("acknowledged", &word);
+    let versions = Versions { masters: 25, ..versions };
+    frozen("acknowledged-masters", &Acknowledged { versions, closed: 26, master_keys: vec!["m1".into()], ..word });
     frozen(
         "denied",
         &Denied { serial: "7a".into(), reason: "stolen".into(), denied_ms: 22, denied_by: "user/mira".into() },
@@ -117,6 +121,24 @@ fn what_verifiers_say() {
 #[test]
 fn what_a_key_signed_is_revoked() {
     frozen("revoked-key", &RevokedKey { not_before_ms: 24 });
+}
+
+#[test]
+fn master_keys_and_their_rotation() {
+    let master = |check: &str, tag: Option<&str>| Master { check: check.into(), admin_token_tag: tag.map(Into::into) };
+    let (windows, evidence) = (Windows::default(), Evidence::default());
+    let terms = |now_ms| Terms { windows: &windows, evidence: &evidence, now_ms, waive: Waive::Everything };
+    let mut keys = Set::genesis("m1".to_owned(), master("aa", Some("bb")), 1);
+    for (at, id) in (2..).zip(["m2", "m3", "m4", "m5"]) {
+        keys = keys.add(id.to_owned(), master("cc", None), at).unwrap();
+    }
+    for (at, id, step) in
+        [(6, "m2", Step::Activate), (7, "m1", Step::Retire), (8, "m3", Step::Activate), (9, "m4", Step::Compromise)]
+    {
+        keys = keys.step(id, step, &terms(at)).unwrap();
+    }
+    frozen("masters", &Masters { keys });
+    frozen("resealing", &Resealing { since: 27, after: "61".into(), resealed: 28, total: 29, complete: false });
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use iam_core::startup::{Config, DevSecrets, Inputs, Lab, Secrets, evaluate};
+use iam_core::{
+    seal::MasterKey,
+    startup::{Config, DevSecrets, Inputs, Lab, Secrets, evaluate},
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
@@ -145,7 +148,7 @@ fn signing_key() {
 fn master_key() {
     let item = "IAM_CRED_MASTER_KEY";
     let raw: Vec<u8> = (0..32).collect();
-    let expected = Case::good().accepted().master_key.check();
+    let expected = Case::good().accepted().master_keys.current().check();
     for case in [
         Case::good().set(item, MASTER_BASE64),
         Case::good().set(item, &MASTER.to_uppercase()),
@@ -153,7 +156,7 @@ fn master_key() {
         Case::good().unset(item).file(item, format!("{MASTER}\n").as_bytes()),
         Case::good().file(item, &raw),
     ] {
-        assert_eq!(case.accepted().master_key.check(), expected);
+        assert_eq!(case.accepted().master_keys.current().check(), expected);
     }
     for length in [31, 33] {
         let raw: Vec<u8> = (0..length).collect();
@@ -169,6 +172,37 @@ fn master_key() {
     let cached = Case { cached_check: Some(expected.clone()), ..Case::good() };
     cached.accepted();
     cached.set(item, &hex::encode([9; 32])).refused(item, "sealed with");
+}
+
+#[test]
+fn the_master_key_before() {
+    let (item, previous) = ("IAM_CRED_MASTER_KEY", "IAM_CRED_MASTER_KEY_PREVIOUS");
+    let other = hex::encode([9; 32]);
+    let checks = |case: Case| case.accepted().master_keys.iter().map(MasterKey::check).collect::<Vec<_>>();
+    let [old] = checks(Case::good()).try_into().unwrap();
+    let rotating = Case::good().set(item, &other).set(previous, MASTER);
+    let [new, before] = checks(rotating.clone()).try_into().unwrap();
+    assert!(before == old && new != old);
+    assert_eq!(
+        checks(Case::good().set(item, &other).file(previous, MASTER_BASE64.as_bytes())),
+        [new.clone(), old.clone()]
+    );
+    assert_eq!(checks(Case::good().set(previous, "")), std::slice::from_ref(&old));
+
+    Case::good().set(previous, MASTER_BASE64).refused(previous, "the same key as IAM_CRED_MASTER_KEY");
+    Case::good().set(previous, &MASTER[1..]).refused(previous, "not exactly 32 bytes");
+    Case::good().set(previous, &other).file(previous, MASTER.as_bytes()).refused(previous, "different values");
+    Case::good().set("IAM_CRED_MASTER_KEY_PREVIOUS_FILE", "/absent").refused(previous, "/absent cannot be read");
+    let both = Case::good().unset(item).set(previous, "x").run().unwrap_err();
+    assert_eq!(both.len(), 2, "each is listed: {both:#?}");
+
+    // What the data folder knows is the key that seals.
+    let cached = |check: &str, case: Case| Case { cached_check: Some(check.to_owned()), ..case };
+    for check in [&old, &new] {
+        cached(check, rotating.clone()).accepted();
+    }
+    cached(&new, Case::good()).refused(item, "one that was replaced");
+    cached(&old, Case::good().set(item, &other)).refused(item, "IAM_CRED_MASTER_KEY_PREVIOUS");
 }
 
 #[test]

@@ -63,8 +63,8 @@ impl Inner {
         let sealed = self.records.get::<Sealed>(&key::sealed(KIND, id.as_str()))?;
         let may = self.holdings(&principal)?.is_some();
         let expected = match &sealed {
-            Some(sealed) => self.master.open(label(&principal.to_string(), &id), &sealed.value)?,
-            None => self.master.open(label(&decoy.principal.to_string(), &decoy.id), &decoy.sealed)?,
+            Some(sealed) => self.master_keys.open(label(&principal.to_string(), &id), &sealed.value)?,
+            None => self.master_keys.open(label(&decoy.principal.to_string(), &decoy.id), &decoy.sealed)?,
         };
         self.metrics.compared.inc();
         let right = secret::equal(presented.as_bytes(), &expected);
@@ -85,9 +85,7 @@ impl Inner {
     }
 
     fn unseal_credential(&self, id: &AccessKeyId, principal: &PrincipalId) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let sealed = self.records.get::<Sealed>(&key::sealed(KIND, id.as_str()))?;
-        let sealed = sealed.ok_or_else(|| Error::Corrupt(format!("access key {} has no secret", id.as_str())))?;
-        Ok(self.master.open(label(&principal.to_string(), id), &sealed.value)?)
+        self.unseal(label(&principal.to_string(), id))
     }
 }
 
@@ -113,13 +111,12 @@ impl Iam {
         let (revision, set) = current.map_or((None, CredentialSet::default()), |set| (Some(set.revision), set.value));
         let next = set.create(id.clone(), note, lineage.clone(), self.0.now_ms())?;
         let owner = principal.to_string();
-        let sealed = self.0.master.seal(label(&owner, &id), secret.as_bytes(), self.0.random()?)?;
         let mut change = Change::new("iam.CredentialCreate", format!("access-key/{}", id.as_str()))
             .expect(key::principal(principal), Expect::Present)
             .expect(at.clone(), revision.map_or(Expect::Absent, Expect::Revision))
             .put(at, &next)?
-            .create(key::access_key(&id), &AccessKey { principal: principal.clone() })?
-            .create(key::sealed(KIND, id.as_str()), &sealed)?;
+            .create(key::access_key(&id), &AccessKey { principal: principal.clone() })?;
+        change = self.0.seal(change, label(&owner, &id), secret.as_bytes())?;
         if let Some(lin) = &lineage {
             // Not after its revocation, which has looked for what to take along.
             change = change

@@ -82,7 +82,10 @@ impl Error {
             Self::Step(error) => match error {
                 StepError::NotFound { .. } => Kind::NotFound,
                 StepError::Duplicate { .. } => Kind::Conflict,
-                StepError::Full { .. } | StepError::WrongState { .. } | StepError::NotYet(_) => Kind::Precondition,
+                StepError::Full { .. }
+                | StepError::WrongState { .. }
+                | StepError::NotYet(_)
+                | StepError::InUse { .. } => Kind::Precondition,
             },
             Self::Credential(error) => match error {
                 CredentialError::NotFound(_) => Kind::NotFound,

@@ -12,8 +12,9 @@ use chainfire_core::Origin;
 use holdfast_format::{decode, encode, kind};
 use holdfast_service::Stop;
 use iam_core::{
+    master::Master,
     record::{Bootstrap, Genesis, key},
-    rotation::Set,
+    rotation::{Item, Set},
     seal::Label,
     signing::KeyRing,
     trust::{Authorities, Root},
@@ -148,11 +149,12 @@ impl Inner {
         let ring = KeyRing::genesis(first_key.public().clone(), now_ms)?;
         let first_kid = first_key.public().kid()?;
         let (authority, authority_key) = self.new_authority()?;
+        let master = self.master_keys.current();
         let genesis = Genesis {
             created_ms: now_ms,
             trust_domain: self.settings.trust_domain.as_str().to_owned(),
-            master_key_check: self.master.check(),
-            admin_token_tag: self.master.tag(ADMIN_TOKEN, self.admin_token.expose_secret().as_bytes()),
+            master_key_check: master.check(),
+            admin_token_tag: master.tag(ADMIN_TOKEN, self.admin_token.expose_secret().as_bytes()),
             first_kid: first_kid.clone(),
         };
         let root = Root { certificate: STANDARD.encode(authority.der()) };
@@ -164,11 +166,8 @@ impl Inner {
             .create(key::GENESIS.to_vec(), &genesis)?
             .create(key::RING.to_vec(), &ring)?
             .create(key::AUTHORITIES.to_vec(), &authorities)?
-            .put(
-                key::sealed(signing.kind, signing.key),
-                &self.master.seal(signing, first_key.pkcs8(), self.random()?)?,
-            )?
-            .put(key::sealed(issuing.kind, issuing.key), &self.master.seal(issuing, &authority_key, self.random()?)?)?;
+            .put(key::sealed(signing.kind, signing.key), &master.seal(signing, first_key.pkcs8(), self.random()?)?)?
+            .put(key::sealed(issuing.kind, issuing.key), &master.seal(issuing, &authority_key, self.random()?)?)?;
         let origin = Origin::system("iam", format!("genesis-{}", hex::encode(self.random::<8>()?)));
         match self.records.commit(origin, change).await {
             // Somebody else was first.
@@ -187,13 +186,26 @@ impl Inner {
                 genesis.trust_domain
             ));
         }
-        if genesis.master_key_check != self.master.check() {
-            reasons.push("IAM_CRED_MASTER_KEY is not the cluster's; give this server the same key".to_owned());
+        let known = self.known_masters()?;
+        let holds = |key: &Item<Master>| self.master_keys.get(&key.id).is_some();
+        let replaced = known.as_ref().is_some_and(|known| known.masters.value.keys.items.iter().any(holds));
+        let Some(known) = known.filter(|known| known.masters.value.keys.active().is_some_and(holds)) else {
+            reasons.push(match replaced {
+                true => "IAM_CRED_MASTER_KEY is one that was replaced; give this server the cluster's present one"
+                    .to_owned(),
+                false => "IAM_CRED_MASTER_KEY is not the cluster's; give this server the same key".to_owned(),
+            });
             // Everything else is hashed with that key and cannot be compared.
             return Ok(reasons);
+        };
+        if !known.masters.value.needed().all(holds) {
+            reasons.push(
+                "secrets are still sealed with the master key before; give it to this server as \
+                 IAM_CRED_MASTER_KEY_PREVIOUS until its rotation has retired it"
+                    .to_owned(),
+            );
         }
-        let token = self.admin_token.expose_secret().as_bytes();
-        if self.bootstrap_enabled()? && !self.master.verify_tag(ADMIN_TOKEN, token, &genesis.admin_token_tag) {
+        if self.bootstrap_enabled()? && !self.has_admin_token(known.active()?) {
             reasons.push("IAM_ADMIN_TOKEN is not the cluster's; give this server the same token".to_owned());
         }
         if let Some(first_key) = &self.first_key {
@@ -205,6 +217,13 @@ impl Inner {
             }
         }
         Ok(reasons)
+    }
+
+    /// Whether this server's bootstrap token is the cluster's, as hashed with `master`.
+    pub(crate) fn has_admin_token(&self, master: &Item<Master>) -> bool {
+        let token = self.admin_token.expose_secret().as_bytes();
+        let tag = master.value.admin_token_tag.as_ref().zip(self.master_keys.get(&master.id));
+        tag.is_some_and(|(tag, key)| key.verify_tag(ADMIN_TOKEN, token, tag))
     }
 
     pub(crate) fn bootstrap_enabled(&self) -> Result<bool, Error> {
@@ -228,13 +247,18 @@ impl Inner {
 
     /// Leaves in the data folder what the next start tests before Raft runs, and the roots for TLS listeners.
     fn publish_files(&self) {
-        let check = encode(kind::MASTER_KEY_CHECK, CHECK_VERSION, self.master.check().as_bytes());
-        let data = &self.settings.data;
-        let written = files::replace(&data.join(CHECK_FILE), &check).map_err(Error::from);
-        let written = written.and_then(|()| self.publish_roots());
+        let written = self.publish_check().and_then(|()| self.publish_roots());
         if let Err(error) = written {
-            tracing::error!(error = %error, folder = %data.display(), "cannot leave IAM's files for the next start");
+            let folder = self.settings.data.display();
+            tracing::error!(error = %error, %folder, "cannot leave IAM's files for the next start");
         }
+    }
+
+    /// Leaves the check value of the master key that seals in the data folder, so that a start without it is refused.
+    pub(crate) fn publish_check(&self) -> Result<(), Error> {
+        let known = self.masters()?;
+        let check = encode(kind::MASTER_KEY_CHECK, CHECK_VERSION, known.active()?.value.check.as_bytes());
+        Ok(files::replace(&self.settings.data.join(CHECK_FILE), &check)?)
     }
 
     /// Leaves the roots that are trusted in the data folder.

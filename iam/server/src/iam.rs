@@ -8,8 +8,8 @@ use holdfast_rpc::Sessions;
 use holdfast_service::Stop;
 use iam_client::{DecisionSource, Refusal};
 use iam_core::{
+    master::{MasterKeys, Masters},
     record::{Genesis, key},
-    seal::MasterKey,
     signing::{KeyRing, SigningKey},
     startup::{Lab, Secrets},
     trust::Authorities,
@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) records: Records,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) master: MasterKey,
+    pub(crate) master_keys: MasterKeys,
     pub(crate) admin_token: SecretString,
     /// What the environment brought for genesis.
     pub(crate) first_key: Option<SigningKey>,
@@ -70,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) ring: Cached<KeyRing>,
     pub(crate) authorities: Cached<Authorities>,
     pub(crate) genesis: Cached<Genesis>,
+    pub(crate) masters: Cached<Masters>,
     /// The key that signs, unsealed, under its name.
     pub(crate) signer: Mutex<Option<(String, Arc<SigningKey>)>>,
     pub(crate) signed: Signed,
@@ -124,7 +125,7 @@ impl Iam {
         let spool = Spool::open(&settings.data.join("decisions"), budget, Arc::clone(&clock), Arc::clone(&entropy))?;
         let contact_ms = AtomicU64::new(clock.steady_ms());
         let metrics = Metrics::default();
-        let decoy = Decoy::new(&secrets.master_key, entropy.as_ref())?;
+        let decoy = Decoy::new(secrets.master_keys.current(), entropy.as_ref())?;
         if secrets.lab.allow_unauthenticated {
             metrics.unauthenticated_admin.set(1);
             tracing::warn!("anonymous callers are admins: a laboratory setting");
@@ -134,7 +135,7 @@ impl Iam {
             records: Records::new(store),
             clock,
             entropy,
-            master: secrets.master_key,
+            master_keys: secrets.master_keys,
             admin_token: secrets.admin_token,
             first_key: secrets.signing_key,
             lab: secrets.lab,
@@ -153,6 +154,7 @@ impl Iam {
             ring: Cached::new(key::RING),
             authorities: Cached::new(key::AUTHORITIES),
             genesis: Cached::new(key::GENESIS),
+            masters: Cached::new(key::MASTERS),
             signer: Mutex::new(None),
             signed: Signed::default(),
             doors: watch::Sender::new(Doors::Starting(None)),

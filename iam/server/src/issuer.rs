@@ -5,9 +5,8 @@ use std::time::Duration;
 use iam_ca::{CertificateRequest, KeyAlgorithm, Leaf, PrivateKey, Signed, Usage, Validity};
 use iam_core::{
     PrincipalId,
-    record::key,
     rotation::Item,
-    seal::{Label, Sealed},
+    seal::Label,
     trust::{Authorities, Root},
 };
 use time::OffsetDateTime;
@@ -41,10 +40,7 @@ impl Inner {
         let trust = self.trust()?;
         let authority = issuing(&trust.value)?;
         let certificate = der(authority)?;
-        let label = label(&authority.id);
-        let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
-        let sealed = sealed.ok_or_else(|| Error::Corrupt("the authority's key is missing".to_owned()))?;
-        let key = PrivateKey::from_der(&self.master.open(label, &sealed.value)?)?;
+        let key = PrivateKey::from_der(&self.unseal(label(&authority.id))?)?;
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
         let leaf = Leaf { common_name: node.name(), uri: &spiffe_id, usage: Usage::Client };
         let validity = self.validity(self.settings.lifetimes.certificate)?;

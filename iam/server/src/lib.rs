@@ -7,6 +7,7 @@
 //! - `genesis`: how the cluster's identity begins, and which servers do not belong.
 //! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
 //! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
+//! - `masters`: the master keys, and what is sealed with them.
 //! - `rotate`: rotations as jobs.
 //! - `receipts`: where a revocation counts.
 //! - `verifiers`: what is enforced where, which rotations wait for.
@@ -32,6 +33,7 @@ mod holdings;
 mod http;
 mod iam;
 mod issuer;
+mod masters;
 mod metrics;
 mod peers;
 mod policies;

@@ -7,7 +7,7 @@ use iam_client::Identity;
 use iam_core::{
     record::{RevokedKey, key},
     rotation::{Evidence, Step, StepError, Terms, Waive, Windows},
-    seal::{Label, Sealed},
+    seal::Label,
     signing::{Algorithm, JwkSet, KeyRing, SigningKey},
 };
 use tokio::time::{Instant, timeout_at};
@@ -86,10 +86,7 @@ impl Inner {
     }
 
     fn unseal_signing_key(&self, kid: &str) -> Result<SigningKey, Error> {
-        let label = Label { kind: "signing-key", principal: PLANE, key: kid };
-        let sealed = self.records.get::<Sealed>(&key::sealed(label.kind, label.key))?;
-        let sealed = sealed.ok_or_else(|| Error::Corrupt(format!("signing key {kid} has no sealed half")))?;
-        Ok(SigningKey::from_pkcs8(self.master.open(label, &sealed.value)?)?)
+        Ok(SigningKey::from_pkcs8(self.unseal(Label { kind: "signing-key", principal: PLANE, key: kid })?)?)
     }
 }
 
@@ -177,16 +174,15 @@ impl Inner {
         let Versioned { value, revision } = &*self.key_ring()?;
         let ring = value.add(signing_key.public().clone(), self.now_ms())?;
         let label = Label { kind: "signing-key", principal: PLANE, key: &kid };
-        let sealed = self.master.seal(label, signing_key.pkcs8(), self.random()?)?;
-        let change = Change::new("iam.SigningKeyAdd", format!("signing-key/{kid}"))
-            .replace(key::RING.to_vec(), *revision, &ring)?
-            .create(key::sealed(label.kind, label.key), &sealed)?;
+        let change = Change::new("iam.SigningKeyAdd", format!("signing-key/{kid}"));
+        let change = change.replace(key::RING.to_vec(), *revision, &ring)?;
+        let change = self.seal(change, label, signing_key.pkcs8())?;
         Ok(Added { kid, ring, revision: *revision, change })
     }
 
     /// What steps with the signing keys, which are at `version`, are judged by now.
     pub(crate) fn judge_keys(&self, version: u64) -> Result<Judge, Error> {
-        let (windows, evidence) = (self.settings.key_windows(), self.evidence(version, |versions| versions.keys)?);
+        let (windows, evidence) = (self.settings.key_windows(), self.evidence(version, |word| word.versions.keys)?);
         Ok(Judge { windows, evidence, now_ms: self.now_ms() })
     }
 }

@@ -38,6 +38,14 @@ pub(crate) struct Changed {
     pub(crate) enforced: Vec<Enforced>,
 }
 
+/// A new authority, and the change that adds it to those of this revision.
+pub(crate) struct Added {
+    pub(crate) id: String,
+    pub(crate) next: Authorities,
+    pub(crate) revision: u64,
+    pub(crate) change: Change,
+}
+
 /// What one server says of a change.
 pub(crate) struct Enforced {
     pub(crate) server: String,
@@ -76,7 +84,7 @@ impl Inner {
         let mut windows =
             Windows { life_ms: millis(self.settings.lifetimes.certificate), ..self.settings.key_windows() };
         let evidence = match root.state {
-            State::Pending => self.evidence(version, |versions| versions.trust)?,
+            State::Pending => self.evidence(version, |word| word.versions.trust)?,
             // A certificate is handed out in a change that demands the authorities as they are, so none is of an
             // authority that has been superseded, whichever server was cut off.
             State::Overlap => {
@@ -92,6 +100,38 @@ impl Inner {
     pub(crate) fn has_authority_key(&self, id: &str) -> Result<bool, Error> {
         let label = issuer::label(id);
         self.records.exists(&key::sealed(label.kind, label.key))
+    }
+
+    /// Refuses to let an authority issue whose key is not here.
+    pub(crate) fn check_may_issue(&self, id: &str, step: Step) -> Result<(), Error> {
+        match step == Step::Activate && !self.has_authority_key(id)? {
+            true => Err(Error::Precondition(format!("{id} is trusted, but its key is not here: it cannot issue"))),
+            false => Ok(()),
+        }
+    }
+
+    /// The authority of `certificate` (DER), or a new one of the plane's own, and the change that trusts it.
+    pub(crate) fn new_root(&self, certificate: Option<Vec<u8>>) -> Result<Added, Error> {
+        let (certificate, own_key) = match certificate {
+            Some(der) => (der, None),
+            None => {
+                let (authority, pkcs8) = self.new_authority()?;
+                (authority.der().to_vec(), Some(pkcs8))
+            }
+        };
+        let anchor = Anchor::parse(&certificate).map_err(|error| Error::Invalid(error.to_string()))?;
+        if anchor.expires_ms <= self.now_ms() {
+            return Err(Error::Invalid("the authority's certificate has ended".to_owned()));
+        }
+        let Versioned { value, revision } = &*self.trust()?;
+        let root = Root { certificate: STANDARD.encode(&certificate) };
+        let next = Authorities { roots: value.roots.add(anchor.id.clone(), root, self.now_ms())? };
+        let change = Change::new("iam.AuthorityAdd", format!("authority/{}", anchor.id));
+        let mut change = change.replace(key::AUTHORITIES.to_vec(), *revision, &next)?;
+        if let Some(own_key) = own_key {
+            change = self.seal(change, issuer::label(&anchor.id), &own_key)?;
+        }
+        Ok(Added { id: anchor.id, next, revision: *revision, change })
     }
 
     /// How many connections each server has said to have closed so far.
@@ -130,35 +170,11 @@ impl Iam {
         certificate: Option<Vec<u8>>,
         dry_run: bool,
     ) -> Result<Changed, Error> {
-        let (certificate, sealed) = match certificate {
-            Some(der) => (der, None),
-            None => {
-                let (authority, pkcs8) = self.0.new_authority()?;
-                let id = authority.id();
-                let sealed = self.0.master.seal(issuer::label(&id), &pkcs8, self.0.random()?)?;
-                (authority.der().to_vec(), Some(sealed))
-            }
-        };
-        let anchor = Anchor::parse(&certificate).map_err(|error| Error::Invalid(error.to_string()))?;
-        if anchor.expires_ms <= self.0.now_ms() {
-            return Err(Error::Invalid("the authority's certificate has ended".to_owned()));
-        }
-        let trust = self.0.trust()?;
-        let root = Root { certificate: STANDARD.encode(&certificate) };
-        let next = Authorities { roots: trust.value.roots.add(anchor.id.clone(), root, self.0.now_ms())? };
+        let Added { id, next, revision, change } = self.0.new_root(certificate)?;
         if dry_run {
-            return Ok(unchanged(Versioned { value: next, revision: trust.revision }, anchor.id, String::new()));
+            return Ok(unchanged(Versioned { value: next, revision }, id, String::new()));
         }
-        let mut change = Change::new("iam.AuthorityAdd", format!("authority/{}", anchor.id)).replace(
-            key::AUTHORITIES.to_vec(),
-            trust.revision,
-            &next,
-        )?;
-        if let Some(sealed) = sealed {
-            let label = issuer::label(&anchor.id);
-            change = change.create(key::sealed(label.kind, label.key), &sealed)?;
-        }
-        self.change_roots(by, change, next, anchor.id, String::new()).await
+        self.change_roots(by, change, next, id, String::new()).await
     }
 
     /// Takes `step` with the authority `id`. A step that is done already changes nothing. One that waits for words of
@@ -186,9 +202,7 @@ impl Iam {
                     Step::Activate | Step::Retire | Step::Compromise => Err(gone.into()),
                 };
             };
-            if step == Step::Activate && !self.0.has_authority_key(id)? {
-                return Err(Error::Precondition(format!("{id} is trusted, but its key is not here: it cannot issue")));
-            }
+            self.0.check_may_issue(id, step)?;
             let judge = self.0.judge_root(root, trust.revision)?;
             let roots = match trust.value.roots.step(id, step, &judge.terms(options.waive)) {
                 Err(StepError::NotYet(why)) if !why.waiting_for.is_empty() && Instant::now() < patience => {
@@ -204,19 +218,7 @@ impl Iam {
             if next == trust.value || options.dry_run {
                 return Ok(unchanged(Versioned { value: next, revision: trust.revision }, id.to_owned(), breaks));
             }
-            let action = match step {
-                Step::Activate => "iam.AuthorityActivate",
-                Step::Retire => "iam.AuthorityRemove",
-                Step::Compromise => "iam.AuthorityDistrust",
-                Step::Purge => "iam.AuthorityPurge",
-            };
-            let change = Change::new(action, format!("authority/{id}")).replace(
-                key::AUTHORITIES.to_vec(),
-                trust.revision,
-                &next,
-            )?;
-            let label = issuer::label(id);
-            let change = if step == Step::Purge { change.delete(key::sealed(label.kind, label.key)) } else { change };
+            let change = root_change(&trust, &next, id, step)?;
             return self.change_roots(by, change, next, id.to_owned(), breaks).await;
         }
     }
@@ -299,6 +301,32 @@ impl Iam {
 
     pub(crate) fn authorities(&self) -> Result<Arc<Versioned<Authorities>>, Error> {
         self.0.trust()
+    }
+}
+
+/// The change from `trust` to `next`, which is `trust` after `step`.
+pub(crate) fn root_change(
+    trust: &Versioned<Authorities>,
+    next: &Authorities,
+    id: &str,
+    step: Step,
+) -> Result<Change, Error> {
+    let change = Change::new(root_action(step), format!("authority/{id}"));
+    let change = change.replace(key::AUTHORITIES.to_vec(), trust.revision, next)?;
+    let label = issuer::label(id);
+    Ok(match step {
+        Step::Purge => change.delete(key::sealed(label.kind, label.key)),
+        Step::Activate | Step::Retire | Step::Compromise => change,
+    })
+}
+
+/// As the history names a step.
+pub(crate) fn root_action(step: Step) -> &'static str {
+    match step {
+        Step::Activate => "iam.AuthorityActivate",
+        Step::Retire => "iam.AuthorityRemove",
+        Step::Compromise => "iam.AuthorityDistrust",
+        Step::Purge => "iam.AuthorityPurge",
     }
 }
 

@@ -72,6 +72,7 @@ impl Inner {
             trust: self.trust()?.revision,
             policy: mark(key::POLICY_VERSION)?,
             revocations: mark(key::REVOCATIONS_VERSION)?,
+            masters: self.masters_version()?,
         })
     }
 
@@ -100,12 +101,12 @@ impl Inner {
     }
 
     /// What is known about what is at `version`, of which a word has the version that `said` takes from it.
-    pub(crate) fn evidence(&self, version: u64, said: impl Fn(&Versions) -> u64) -> Result<Evidence, Error> {
+    pub(crate) fn evidence(&self, version: u64, said: impl Fn(&Acknowledged) -> u64) -> Result<Evidence, Error> {
         let verifier = |standing: Standing| Verifier {
             name: standing.name,
             part: standing.part,
             acknowledged: standing.word.map(|word| Acknowledgement {
-                version: said(&word.versions),
+                version: said(&word),
                 at_ms: word.at_ms,
                 in_use_until_ms: word.signed_until_ms,
             }),
@@ -137,7 +138,13 @@ impl Inner {
         let versions = self.versions()?;
         let ring = self.key_ring()?;
         signed.retain(|kid, _| ring.value.key(kid).is_some());
-        Ok(Acknowledged { versions, at_ms: self.now_ms(), signed_until_ms: signed.clone(), closed: 0 })
+        Ok(Acknowledged {
+            versions,
+            at_ms: self.now_ms(),
+            signed_until_ms: signed.clone(),
+            closed: 0,
+            master_keys: self.master_keys.ids(),
+        })
     }
 
     /// Commits what this server enforces, if that is news. Connections of those who may not go on are closed before.
@@ -145,8 +152,12 @@ impl Inner {
         let at = key::server(&self.settings.member);
         let stored = self.records.get::<Acknowledged>(&at)?.map(|stored| stored.value);
         let versions = self.versions()?;
-        if stored.as_ref().is_some_and(|stored| stored.versions == versions) {
+        let holds = |stored: &Acknowledged| stored.master_keys == self.master_keys.ids();
+        if stored.as_ref().is_some_and(|stored| stored.versions == versions && holds(stored)) {
             return Ok(());
+        }
+        if stored.as_ref().is_none_or(|stored| stored.versions.masters != versions.masters) {
+            self.publish_check()?;
         }
         if stored.as_ref().is_none_or(|stored| stored.versions.trust != versions.trust) {
             self.publish_roots()?;
@@ -226,7 +237,13 @@ impl Iam {
             stored.value.versions == versions && now_ms < stored.value.at_ms.saturating_add(AGAIN_MS)
         };
         if !stored.as_ref().is_some_and(known) {
-            let word = Acknowledged { versions, at_ms: now_ms, signed_until_ms: BTreeMap::new(), closed: 0 };
+            let word = Acknowledged {
+                versions,
+                at_ms: now_ms,
+                signed_until_ms: BTreeMap::new(),
+                closed: 0,
+                master_keys: Vec::new(),
+            };
             let change = Change::new("iam.Acknowledge", format!("verifier/{id}")).put(at, &word)?;
             self.0.records.commit(by.origin(), change).await?;
         }

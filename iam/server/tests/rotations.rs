@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use holdfast_proto::iam::{
-    ListSigningKeysRequest, PlanRotationRequest, ResumeRotationRequest, RotationRequest, RotationResponse,
-    StartRotationRequest, StepSigningKeyRequest,
+    ListRootsRequest, ListSigningKeysRequest, PlanRotationRequest, ResumeRotationRequest, RotationRequest,
+    RotationResponse, StartRotationRequest, StepSigningKeyRequest,
 };
 use iam_server::Doors;
 use support::{ADMIN_TOKEN, Environment, Plane, Running, bearer, open, with};
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 
 const SOON: Duration = Duration::from_secs(20);
-/// Verifiers' caches, and the longest life of a token with its leeway.
+/// Verifiers' caches, and the longest life of a token or certificate with the leeway.
 const CACHES: Duration = Duration::from_secs(300);
 const TOKENS: Duration = Duration::from_secs(24 * 3600 + 30);
 const RETIREMENT: Duration = Duration::from_secs(24 * 3600);
@@ -97,6 +97,45 @@ async fn a_rotation_goes_on_as_soon_as_each_stage_is_safe() {
     assert_eq!((states(&plane).await, job.left.unwrap().stages.len()), (vec!["active".to_owned()], 0));
     assert!(plane.bearer(&plane.token("user/mira").await).await.is_ok());
     assert_eq!(start(&plane, "add").await.unwrap().from, job.to, "another one");
+}
+
+#[tokio::test]
+async fn authorities_rotate_as_signing_keys_do() {
+    const FAMILY: &str = "authority";
+    let plane = Plane::start().await;
+    let roots = async || {
+        let listed = plane.trust().list(of(ListRootsRequest {})).await.unwrap().into_inner().roots;
+        listed.into_iter().map(|root| root.state).collect::<Vec<_>>()
+    };
+    let plan = plane.rotation().plan(of(PlanRotationRequest { family: FAMILY.into() })).await.unwrap().into_inner();
+    let now_ms = plane.clock.now_ms.load(std::sync::atomic::Ordering::Relaxed);
+    let times: Vec<_> = plan.stages.iter().map(|stage| (stage.possible_ms - now_ms) / 1000).collect();
+    assert_eq!(times, [0, 300, 300 + 86_430, 300 + 86_430 + 86_400]);
+
+    let request = StartRotationRequest { family: FAMILY.into(), until: String::new() };
+    let job = plane.rotation().start(of(request)).await.unwrap().into_inner();
+    assert_eq!((job.from, roots().await), (plan.from, vec!["active".to_owned(), "trusted".to_owned()]));
+    for (advance, state, done, expected) in [
+        (CACHES, "running", "activate", vec!["overlap", "active"]),
+        (TOKENS, "running", "retire", vec!["removed", "active"]),
+        (RETIREMENT, "done", "purge", vec!["active"]),
+    ] {
+        plane.advance(advance);
+        let there = async {
+            loop {
+                let request = RotationRequest { family: FAMILY.into() };
+                let found = plane.rotation().status(of(request)).await.unwrap().into_inner();
+                if (found.state.as_str(), found.done.as_str()) == (state, done) {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(SOON, there).await.unwrap_or_else(|_| panic!("not {state} after {done}"));
+        assert_eq!(roots().await, expected);
+    }
+    let issuing = plane.trust().list(of(ListRootsRequest {})).await.unwrap().into_inner().roots;
+    assert!(issuing[0].id == job.to && issuing[0].own);
 }
 
 #[tokio::test]
@@ -211,5 +250,5 @@ async fn only_admins_rotate() {
     assert_eq!(denied.code(), Code::PermissionDenied);
     let unknown = PlanRotationRequest { family: "moon".into() };
     let unknown = plane.rotation().plan(of(unknown)).await.unwrap_err();
-    assert_eq!(unknown.message(), "\"moon\" does not rotate by jobs; these do: signing-key");
+    assert_eq!(unknown.message(), "\"moon\" does not rotate by jobs; these do: signing-key, authority, master-key");
 }

@@ -49,7 +49,8 @@ pub(crate) enum Iam {
     /// The keys that sign tokens.
     #[command(subcommand)]
     Key(Key),
-    /// Replace the active signing key, stage by stage; the servers do it, each stage as soon as it is safe.
+    /// Replace the key that signs, the authority that issues certificates or the key that seals secrets, stage by stage;
+    /// the servers do it, each stage as soon as it is safe.
     Rotate(Rotate),
     /// Who verifies, and how far each is with what is to be enforced.
     Verifiers,
@@ -250,7 +251,7 @@ pub(crate) struct KeyStep {
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Rotate {
-    /// What is rotated.
+    /// What is rotated: signing-key, authority or master-key.
     #[arg(long, default_value = "signing-key", global = true)]
     pub(crate) family: String,
     /// Say what would happen when, who lags behind and how to undo each stage, and change nothing.

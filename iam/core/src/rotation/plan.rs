@@ -7,7 +7,7 @@ pub struct Planned {
     /// The item that it is about; none for one that is not made yet.
     pub id: Option<String>,
     /// Nothing holds it up after this. It may be possible earlier, when those who are waited for acknowledge or when
-    /// what was made with the old item is seen to have ended.
+    /// what was made with the old item is seen to have ended. [`super::FOREVER`] where no time will do.
     pub possible_ms: u64,
     /// Verifiers that do not enforce the present set, each with the time of its last word.
     pub waiting_for: Vec<(String, Option<u64>)>,

@@ -4,6 +4,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Evidence, Item, Part, Rotates, Set, State, Verifier};
 
+/// Longer than any time: what waits so long waits for words alone.
+pub const FOREVER: u64 = u64::MAX;
+
 /// How long things last; all in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Windows {
@@ -60,6 +63,9 @@ pub enum StepError {
     /// The step is the right one and its time has not come.
     #[error(transparent)]
     NotYet(#[from] Box<NotYet>),
+    /// The step is the right one, and what was made with the item has not been made anew yet.
+    #[error("{id} is {state}; to {step} it, {left} first")]
+    InUse { id: String, state: &'static str, step: Step, left: String },
 }
 
 /// What a step that is the right one still waits for.
@@ -69,7 +75,7 @@ pub struct NotYet {
     pub state: &'static str,
     pub step: Step,
     pub now_ms: u64,
-    /// From then on it is possible, whoever says nothing.
+    /// From then on it is possible, whoever says nothing; [`FOREVER`] if that is never so.
     pub possible_ms: u64,
     /// Verifiers without acknowledgement, each with the time of its last one. With theirs it may be possible earlier.
     pub waiting_for: Vec<(String, Option<u64>)>,
@@ -197,14 +203,18 @@ impl<T: Rotates> Item<T> {
 
     fn broken(&self, guard: &Guard, terms: &Terms<'_>) -> String {
         let until = utc(guard.possible_ms);
+        let latest = match guard.possible_ms {
+            FOREVER => String::new(),
+            _ => format!(", at the latest until {until}"),
+        };
         match self.state {
             State::Pending if terms.waive == Waive::Caches || !guard.waiting_for.is_empty() => {
                 let who = guard.waiting_for.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
                 let who = if who.is_empty() { "verifiers" } else { who.as_str() };
-                format!("what it makes is refused by {who} until they know it, at the latest until {until}")
+                format!("what it makes is refused by {who} until they know it{latest}")
             }
             State::Pending => {
-                format!("what it makes is refused by verifiers that fetched earlier, at the latest until {until}")
+                format!("what it makes is refused by verifiers that fetched earlier{latest}")
             }
             State::Overlap => format!("what was made with it is void at once instead of at the latest {until}"),
             State::Active | State::Retired | State::Compromised => "the record of it is lost early".to_owned(),
@@ -241,9 +251,18 @@ impl fmt::Display for NotYet {
         let Self { id, state, step, possible_ms, .. } = self;
         let seconds = |ms: u64| ms.div_ceil(1000);
         let wait_s = seconds(possible_ms.saturating_sub(self.now_ms));
-        write!(out, "{id} is {state}; to {step} it becomes possible in {wait_s} s, at {}", utc(*possible_ms))?;
+        let first = match *possible_ms {
+            FOREVER => {
+                write!(out, "{id} is {state}; to {step} it becomes possible")?;
+                " once these acknowledge: "
+            }
+            possible_ms => {
+                write!(out, "{id} is {state}; to {step} it becomes possible in {wait_s} s, at {}", utc(possible_ms))?;
+                ", or once these acknowledge: "
+            }
+        };
         for (at, (name, last_ms)) in self.waiting_for.iter().enumerate() {
-            out.write_str(if at == 0 { ", or once these acknowledge: " } else { ", " })?;
+            out.write_str(if at == 0 { first } else { ", " })?;
             match last_ms {
                 None => write!(out, "{name} (never did)")?,
                 Some(last_ms) => {

@@ -172,6 +172,23 @@ fn a_refusal_says_state_time_who_is_missing_and_what_breaks() {
 }
 
 #[test]
+fn where_time_does_not_help_words_do() {
+    let windows = Windows { stale_ms: FOREVER, ..Windows::default() };
+    let judge = |verifiers| {
+        let evidence = evidence(verifiers);
+        let terms = Terms { windows: &windows, evidence: &evidence, now_ms: 1_000_000, waive: Waive::Nothing };
+        set(&[Active, Pending]).step("b", Step::Activate, &terms).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        judge(vec![server("s1", VERSION), server("s2", 6)]),
+        Err("b is pending; to activate it becomes possible once these acknowledge: s2 (last 1000 s ago); forced, what it \
+             makes is refused by s2 until they know it"
+            .to_owned())
+    );
+    assert!(judge(vec![server("s1", VERSION), server("s2", VERSION)]).is_ok());
+}
+
+#[test]
 fn every_step_before_retirement_is_taken_back() {
     let nobody = Evidence::default();
     let first = set(&[Active, Pending]);

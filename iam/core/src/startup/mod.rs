@@ -10,17 +10,18 @@ use secrecy::SecretString;
 
 pub use inputs::{Config, DevSecrets, Inputs};
 
-use crate::{seal::MasterKey, signing::SigningKey};
+use crate::{master::MasterKeys, signing::SigningKey};
 
 /// `EX_CONFIG`.
 pub const EXIT: i32 = 78;
 
 /// Every variable that the contract reads; each but the last has a `_FILE` variant.
-pub const VARIABLES: [&str; 5] = [
+pub const VARIABLES: [&str; 6] = [
     "IAM_ADMIN_TOKEN",
     "PHOTON_IAM_ADMIN_TOKEN",
     "IAM_SIGNING_KEY",
     "IAM_CRED_MASTER_KEY",
+    "IAM_CRED_MASTER_KEY_PREVIOUS",
     "IAM_ALLOW_UNAUTHENTICATED_ADMIN",
 ];
 
@@ -30,7 +31,7 @@ pub struct Secrets {
     pub admin_token: SecretString,
     /// May be absent once the cluster has its key ring.
     pub signing_key: Option<SigningKey>,
-    pub master_key: MasterKey,
+    pub master_keys: MasterKeys,
     pub lab: Lab,
 }
 
@@ -61,13 +62,14 @@ pub fn evaluate(inputs: &Inputs) -> Result<Secrets, Vec<Finding>> {
     let (lab, lab_findings) = rules::lab(inputs);
     let token = rules::admin_token(inputs);
     let signing = rules::signing_key(inputs);
-    let master = rules::master_key(inputs);
+    let master = rules::master_keys(inputs);
     match (token, signing, master) {
-        (Ok(admin_token), Ok(signing_key), Ok(master_key)) if lab_findings.is_empty() => {
-            Ok(Secrets { admin_token, signing_key, master_key, lab })
+        (Ok(admin_token), Ok(signing_key), Ok(master_keys)) if lab_findings.is_empty() => {
+            Ok(Secrets { admin_token, signing_key, master_keys, lab })
         }
         (token, signing, master) => {
-            Err(lab_findings.into_iter().chain(token.err()).chain(signing.err()).chain(master.err()).collect())
+            let master = master.err().unwrap_or_default();
+            Err(lab_findings.into_iter().chain(token.err()).chain(signing.err()).chain(master).collect())
         }
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Finding, Inputs, Lab};
 use crate::{
+    master::MasterKeys,
     seal::{MASTER_KEY, MasterKey},
     secret,
     signing::SigningKey,
@@ -22,6 +23,11 @@ const SIGNING_FIX: &str = "set authn.internal_token.signing_key in the configura
     IAM_SIGNING_KEY_FILE, to a PKCS#8 PEM, for example from `openssl genpkey -algorithm ed25519`";
 const MASTER_FIX: &str = "set IAM_CRED_MASTER_KEY to 64 hex digits or 44 base64 characters, or IAM_CRED_MASTER_KEY_FILE \
     to a file with these or with 32 raw bytes, for example from `openssl rand -hex 32`";
+
+const MASTER: &str = "IAM_CRED_MASTER_KEY";
+const PREVIOUS: &str = "IAM_CRED_MASTER_KEY_PREVIOUS";
+const PREVIOUS_FIX: &str = "while the master key is rotated, set it to the key before, as IAM_CRED_MASTER_KEY is set to the \
+    new one; otherwise remove it";
 
 pub(super) fn admin_token(inputs: &Inputs) -> Result<SecretString, Finding> {
     let item = "IAM_ADMIN_TOKEN";
@@ -86,9 +92,39 @@ pub(super) fn signing_key(inputs: &Inputs) -> Result<Option<SigningKey>, Finding
     Err(bad("it is missing, and the cluster has no key ring yet".to_owned()))
 }
 
-pub(super) fn master_key(inputs: &Inputs) -> Result<MasterKey, Finding> {
-    let item = "IAM_CRED_MASTER_KEY";
-    let bad = |problem: String| Finding { item, problem, fix: MASTER_FIX.to_owned() };
+/// The key to use, and the one before while that takes its place.
+pub(super) fn master_keys(inputs: &Inputs) -> Result<MasterKeys, Vec<Finding>> {
+    let current = master_key(inputs, MASTER, MASTER_FIX).and_then(|given| {
+        let dev = inputs.dev_secrets.as_ref().filter(|_| inputs.dev).map(|dev| MasterKey::new(*dev.master_key));
+        let missing = || finding(MASTER, "it is missing", MASTER_FIX);
+        given.or(dev).ok_or_else(missing)
+    });
+    let previous = match inputs.value(PREVIOUS).is_some_and(|value| value.is_empty()) {
+        true => Ok(None),
+        false => master_key(inputs, PREVIOUS, PREVIOUS_FIX),
+    };
+    let (current, previous) = match (current, previous) {
+        (Ok(current), Ok(previous)) => (current, previous),
+        (current, previous) => return Err(current.err().into_iter().chain(previous.err()).collect()),
+    };
+    if previous.as_ref().is_some_and(|previous| previous.check() == current.check()) {
+        return Err(vec![finding(PREVIOUS, "it is the same key as IAM_CRED_MASTER_KEY", PREVIOUS_FIX)]);
+    }
+    let keys = MasterKeys::new(current, previous);
+    let known = |check: &String| keys.iter().any(|key| secret::equal(key.check().as_bytes(), check.as_bytes()));
+    match &inputs.cached_check {
+        Some(check) if !known(check) => Err(vec![finding(
+            MASTER,
+            "it is not the key that this server's data was sealed with last: it is another one, or one that was replaced",
+            "give this server the master key that the other servers have, and during a rotation the one before as \
+             IAM_CRED_MASTER_KEY_PREVIOUS",
+        )]),
+        _ => Ok(keys),
+    }
+}
+
+fn master_key(inputs: &Inputs, item: &'static str, fix: &str) -> Result<Option<MasterKey>, Finding> {
+    let bad = |problem: String| finding(item, problem, fix);
     let mut found: Option<MasterKey> = None;
     if let Some(value) = inputs.value(item) {
         found = Some(master_text(value).ok_or_else(|| bad(wrong_length(value, "")))?);
@@ -103,16 +139,11 @@ pub(super) fn master_key(inputs: &Inputs) -> Result<MasterKey, Finding> {
         }
         found = Some(key);
     }
-    let dev = inputs.dev_secrets.as_ref().filter(|_| inputs.dev).map(|dev| MasterKey::new(*dev.master_key));
-    let key = found.or(dev).ok_or_else(|| bad("it is missing".to_owned()))?;
-    match &inputs.cached_check {
-        Some(check) if !secret::equal(key.check().as_bytes(), check.as_bytes()) => Err(Finding {
-            item,
-            problem: "it is not the key that this server's data was sealed with".to_owned(),
-            fix: "give this server the master key that the other servers have".to_owned(),
-        }),
-        _ => Ok(key),
-    }
+    Ok(found)
+}
+
+fn finding(item: &'static str, problem: impl Into<String>, fix: &str) -> Finding {
+    Finding { item, problem: problem.into(), fix: fix.to_owned() }
 }
 
 pub(super) fn lab(inputs: &Inputs) -> (Lab, Vec<Finding>) {

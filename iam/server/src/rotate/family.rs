@@ -1,6 +1,6 @@
 use iam_core::rotation::{Planned, State, Step};
 
-use super::signing_keys::SigningKeys;
+use super::{authorities::Authorities, master_keys::MasterKeys, signing_keys::SigningKeys};
 use crate::{Error, iam::Inner, records::Change};
 
 /// A kind of thing that rotates, as its jobs see it.
@@ -21,11 +21,28 @@ pub(crate) trait Family: Sync {
     /// that it stays so.
     fn step(&self, inner: &Inner, id: &str, step: Step) -> Result<Change, Error>;
 
+    /// A part of what has to be done before `step` with the item `id` is possible, small enough for one change; none if
+    /// nothing is left.
+    fn work(&self, _inner: &Inner, _id: &str, _step: Step) -> Result<Option<Change>, Error> {
+        Ok(None)
+    }
+
+    /// How much of such work is done; none if there is none.
+    fn progress(&self, _inner: &Inner) -> Result<Option<Progress>, Error> {
+        Ok(None)
+    }
+
     /// What is left of replacing `from` by `to`, or by an item that is not made yet.
     fn plan(&self, inner: &Inner, from: &str, to: Option<&str>) -> Result<Plan, Error>;
 }
 
-pub(crate) const FAMILIES: [&dyn Family; 1] = [&SigningKeys];
+pub(crate) const FAMILIES: [&dyn Family; 3] = [&SigningKeys, &Authorities, &MasterKeys];
+
+/// How far work is that takes many changes.
+pub(crate) struct Progress {
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
 
 /// A rehearsal.
 pub(crate) struct Plan {

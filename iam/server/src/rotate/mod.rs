@@ -1,6 +1,8 @@
 //! Rotations as jobs: what is rotated, what callers may do with a job, and who takes its steps.
 
+mod authorities;
 mod family;
+mod master_keys;
 mod runner;
 mod signing_keys;
 
@@ -11,7 +13,7 @@ use iam_core::{
 };
 
 use self::family::{FAMILIES, family};
-pub(crate) use self::family::{Family, Plan};
+pub(crate) use self::family::{Family, Plan, Progress};
 use crate::{
     Error, Iam,
     records::{Change, Versioned},
@@ -23,6 +25,7 @@ pub(crate) struct Report {
     pub(crate) revision: u64,
     pub(crate) plan: Plan,
     pub(crate) waits: Option<String>,
+    pub(crate) progress: Option<Progress>,
 }
 
 /// What a caller does with a job.
@@ -104,7 +107,8 @@ impl Iam {
             Next::Step(step, id, _) => family.step(&self.0, &id, step).err().map(|error| error.to_string()),
             Next::End(_) | Next::Rest => None,
         };
-        Ok(Report { job, revision, plan, waits })
+        let progress = family.progress(&self.0)?.filter(|_| !job.is_over());
+        Ok(Report { job, revision, plan, waits, progress })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chainfire_core::Origin;
+use chainfire_core::{Origin, system::Expect};
 use holdfast_service::Stop;
 use iam_core::{
     record::key,
@@ -63,7 +63,13 @@ impl Inner {
             Next::End(after) => (Change::new("iam.RotationEnd", format!("rotation/{}", job.id)), *after),
             Next::Step(step, id, after) => match family.step(self, &id, step) {
                 Ok(change) => (change, *after),
-                Err(Error::Step(StepError::NotYet(_))) => return Ok(()),
+                Err(Error::Step(StepError::NotYet(_) | StepError::InUse { .. })) => {
+                    if let Some(change) = family.work(self, &id, step)? {
+                        // Not after the job has been told to pause.
+                        self.take(&job, change.expect(at, Expect::Revision(revision))).await?;
+                    }
+                    return Ok(());
+                }
                 Err(Error::Step(error)) => {
                     let stuck = job.stuck(error.to_string(), self.now_ms());
                     (Change::new("iam.RotationPause", format!("rotation/{}", job.id)), stuck)
@@ -71,13 +77,18 @@ impl Inner {
                 Err(error) => return Err(error),
             },
         };
+        if self.take(&job, change.replace(at, revision, &after)?).await? {
+            tracing::info!(family = family.name(), rotation = job.id, done = %after.done, state = %after.state, "a rotation went on");
+        }
+        Ok(())
+    }
+
+    /// Commits what the job does; false if somebody else was first.
+    async fn take(&self, job: &Job, change: Change) -> Result<bool, Error> {
         let origin = Origin::system("iam", format!("rotation-{}-{}", job.id, hex::encode(self.random::<4>()?)));
-        match self.records.commit(origin, change.replace(at, revision, &after)?).await {
-            Ok(_) => {
-                tracing::info!(family = family.name(), rotation = job.id, done = %after.done, state = %after.state, "a rotation went on");
-                Ok(())
-            }
-            Err(Error::Conflict { .. }) => Ok(()),
+        match self.records.commit(origin, change).await {
+            Ok(_) => Ok(true),
+            Err(Error::Conflict { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

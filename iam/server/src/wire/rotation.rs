@@ -1,14 +1,14 @@
 use holdfast_proto::iam::{
-    PlanRotationRequest, PlanRotationResponse, PlannedStage, ResumeRotationRequest, RotationRequest, RotationResponse,
-    StartRotationRequest, rotation_server::Rotation,
+    PlanRotationRequest, PlanRotationResponse, PlannedStage, ResumeRotationRequest, RotationProgress, RotationRequest,
+    RotationResponse, StartRotationRequest, rotation_server::Rotation,
 };
-use iam_core::rotation::{Planned, Stage, Step, Undo};
+use iam_core::rotation::{FOREVER, Planned, Stage, Step, Undo};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use crate::{
     Error, Iam,
-    rotate::{Order, Plan, Report},
+    rotate::{Order, Plan, Progress, Report},
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -67,7 +67,8 @@ fn stage(text: &str) -> Result<Option<Stage>, Error> {
 }
 
 fn answer(family: String, report: Report) -> Response<RotationResponse> {
-    let Report { job, revision, plan, waits } = report;
+    let Report { job, revision, plan, waits, progress } = report;
+    let progress = progress.map(|Progress { done, total }| RotationProgress { done, total });
     Response::new(RotationResponse {
         id: job.id,
         state: job.state.to_string(),
@@ -82,6 +83,7 @@ fn answer(family: String, report: Report) -> Response<RotationResponse> {
         waits: waits.unwrap_or_default(),
         left: Some(shown(family, plan)),
         revision,
+        progress,
     })
 }
 
@@ -107,7 +109,7 @@ fn planned(planned: Planned) -> PlannedStage {
     PlannedStage {
         stage: planned.stage.to_string(),
         id: planned.id.unwrap_or_default(),
-        possible_ms: planned.possible_ms,
+        possible_ms: Some(planned.possible_ms).filter(|at| *at != FOREVER).unwrap_or_default(),
         waiting_for: planned.waiting_for.into_iter().map(convert::last_word).collect(),
         undo_step,
         undo_id,

@@ -15,7 +15,7 @@ impl Verifiers for Iam {
         let versions = request.into_inner().versions;
         let wire::Versions { keys, trust, policy, revocations } =
             versions.ok_or_else(|| Error::Invalid("say which versions".to_owned()))?;
-        let current = self.acknowledge(&by, Versions { keys, trust, policy, revocations }).await?;
+        let current = self.acknowledge(&by, Versions { keys, trust, policy, revocations, masters: 0 }).await?;
         Ok(Response::new(AcknowledgeResponse { current: Some(shown(current)) }))
     }
 
@@ -36,6 +36,6 @@ fn verifier(standing: Standing, current: &Versions) -> wire::Verifier {
 }
 
 fn shown(versions: Versions) -> wire::Versions {
-    let Versions { keys, trust, policy, revocations } = versions;
+    let Versions { keys, trust, policy, revocations, masters: _ } = versions;
     wire::Versions { keys, trust, policy, revocations }
 }

@@ -68,6 +68,7 @@ pub(crate) struct Environment {
     pub(crate) admin_token: String,
     pub(crate) signing_key: Option<String>,
     pub(crate) master_key: String,
+    pub(crate) previous_master_key: Option<String>,
     pub(crate) dev: bool,
     pub(crate) allow_unauthenticated: bool,
 }
@@ -78,6 +79,7 @@ impl Default for Environment {
             admin_token: ADMIN_TOKEN.into(),
             signing_key: Some(SIGNING_KEY.into()),
             master_key: MASTER_KEY.into(),
+            previous_master_key: None,
             dev: false,
             allow_unauthenticated: false,
         }
@@ -196,6 +198,7 @@ pub(crate) fn open<S: SystemStore>(
         "IAM_ADMIN_TOKEN" => Some(environment.admin_token.clone()),
         "IAM_SIGNING_KEY" => environment.signing_key.clone(),
         "IAM_CRED_MASTER_KEY" => Some(environment.master_key.clone()),
+        "IAM_CRED_MASTER_KEY_PREVIOUS" => environment.previous_master_key.clone(),
         "IAM_ALLOW_UNAUTHENTICATED_ADMIN" => Some(environment.allow_unauthenticated.to_string()),
         _ => None,
     };

@@ -47,6 +47,7 @@ fn job_value(job: &RotationResponse, left: &PlanRotationResponse) -> Value {
         "changed_ms": job.changed_ms,
         "trouble": job.trouble,
         "waits": job.waits,
+        "progress": job.progress.map(|progress| json!({ "done": progress.done, "total": progress.total })),
         "left": plan_value(left),
         "revision": job.revision,
     })
@@ -66,7 +67,9 @@ fn job_text(job: &RotationResponse, left: &PlanRotationResponse) -> String {
     ]);
     let line = |word: &str, text: &str| if text.is_empty() { String::new() } else { format!("{word}: {text}\n") };
     let left = if left.stages.is_empty() { String::new() } else { format!("\n{}", plan_text(left)) };
-    format!("{table}{}{}{left}", line("trouble", &job.trouble), line("waits", &job.waits))
+    let progress = job.progress.map(|progress| format!("{} of {} sealed anew", progress.done, progress.total));
+    let progress = line("progress", &progress.unwrap_or_default());
+    format!("{table}{}{}{progress}{left}", line("trouble", &job.trouble), line("waits", &job.waits))
 }
 
 fn plan_value(plan: &PlanRotationResponse) -> Value {
@@ -115,7 +118,9 @@ fn undo(family: &str, stage: &PlannedStage) -> Option<String> {
     match (family, stage.undo_step.as_str()) {
         (_, "") => None,
         ("signing-key", step) => Some(format!("florctl iam key {step} {id}")),
-        (family, step) => Some(format!("{step} {family} {id}")),
+        ("authority", "retire") => Some(format!("florctl iam trust remove {id}")),
+        ("authority", step) => Some(format!("florctl iam trust {step} {id}")),
+        (family, _) => Some(format!("florctl iam rotate abort --family {family}")),
     }
 }
 

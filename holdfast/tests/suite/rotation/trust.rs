@@ -9,79 +9,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use holdfast_proto::{
-    configsrv::{WatchRequest, WatchResponse, config_service_client::ConfigServiceClient},
-    iam::{EnrollRequest, EnrollResponse, enrollment_client::EnrollmentClient},
-};
-use holdfast_testkit::{Endpoints, wait_until};
-use rcgen::{CertificateParams, KeyPair};
+use anyhow::{Context as _, Result, ensure};
+use holdfast_proto::configsrv::{WatchRequest, WatchResponse, config_service_client::ConfigServiceClient};
+use holdfast_testkit::wait_until;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject as _},
 };
 use serde_json::Value;
-use tonic::{
-    Streaming,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+use tonic::Streaming;
+
+use super::text;
+use crate::{
+    lab::SOON,
+    node::{Node, channel},
+    plane::Plane,
+    runbook::Runbook,
 };
 
-use crate::{lab::SOON, plane::Plane};
-
-const RUNBOOK: &str = include_str!("../../../deploy/runbooks/trust-rotation.md");
+const RUNBOOK: &str = include_str!("../../../../deploy/runbooks/trust-rotation.md");
 const CACHE: &str = "jwks_cache_s: 2";
 /// How soon a connection ends after the change that ends it, and how long it takes to see that.
 const CUT: Duration = Duration::from_secs(1);
-
-/// A node with a certificate.
-struct Node {
-    key: KeyPair,
-    answer: EnrollResponse,
-}
-
-impl Node {
-    async fn enroll(plane: &Plane, at: usize, name: &str) -> Result<Self> {
-        let token = plane.admin(at, &format!("join-token create {name}"))?;
-        let join_token = token["join_token"].as_str().context("a join token")?.to_owned();
-        let key = KeyPair::generate()?;
-        let csr_der = CertificateParams::default().serialize_request(&key)?.der().to_vec().into();
-        let channel = channel(plane, &plane.endpoints(at)?, None)?;
-        let answer = EnrollmentClient::new(channel).enroll(EnrollRequest { join_token, csr_der }).await?.into_inner();
-        Ok(Self { key, answer })
-    }
-
-    fn pem(&self) -> String {
-        let chain = self.answer.certificate_chain.iter().map(|der| pem::certificate(der));
-        chain.collect()
-    }
-
-    /// Whether server `at` knows it by its certificate.
-    async fn is_known(&self, plane: &Plane, at: usize) -> Result<bool> {
-        let channel = channel(plane, &plane.endpoints(at)?, Some(self))?;
-        match ConfigServiceClient::new(channel).watch(WatchRequest {}).await {
-            Ok(_) => Ok(true),
-            Err(status) if status.code() == tonic::Code::Unauthenticated => Ok(false),
-            Err(status) => bail!("{status}"),
-        }
-    }
-}
-
-mod pem {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-
-    pub(super) fn certificate(der: &[u8]) -> String {
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
-    }
-}
-
-fn channel(plane: &Plane, at: &Endpoints, node: Option<&Node>) -> Result<Channel> {
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(&plane.ca)?));
-    if let Some(node) = node {
-        tls = tls.identity(Identity::from_pem(node.pem(), node.key.serialize_pem()));
-    }
-    Ok(Endpoint::new(format!("https://{}", at.api))?.tls_config(tls)?.connect_lazy())
-}
 
 /// What a node holds open at one server.
 struct Open {
@@ -146,9 +96,9 @@ fn is_closed(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> Result<bo
 }
 
 fn states(answer: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let roots = answer["roots"].as_array().map(Vec::as_slice).unwrap_or_default();
-    roots.iter().map(|root| (text(&root["id"]), text(&root["state"]))).collect()
+    roots.iter().map(|root| (word(&root["id"]), word(&root["state"]))).collect()
 }
 
 /// Waits until every server shows the authorities in these states.
@@ -162,30 +112,22 @@ fn settled(plane: &Plane, expected: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// The command of the runbook that begins with `words`, with these in the place of its capitals.
-fn runbook(words: &str, old: &str, new: &str) -> Result<String> {
-    let begin = format!("florctl iam {words}");
-    let found = RUNBOOK.lines().map(str::trim).find(|line| line.starts_with(&begin));
-    let line = found.with_context(|| format!("the runbook has no command that begins with {begin:?}"))?;
-    let words = line.trim_start_matches("florctl iam ").replace("OLD-AUTHORITY", old).replace("NEW-AUTHORITY", new);
-    Ok(words)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_authority_is_rotated_and_its_removal_closes_connections_on_every_server() -> Result<()> {
     let Some(mut plane) = Plane::start(3, &[CACHE, "stale_limit_s: 10", "key_retirement_s: 2"])? else { return Ok(()) };
-    let first = states(&plane.admin(0, &runbook("trust list", "", "")?)?).remove(0).0;
+    let runbook = Runbook::new(RUNBOOK);
+    let first = states(&plane.admin(0, &runbook.iam("trust list", &[])?)?).remove(0).0;
     let old = Node::enroll(&plane, 0, "pier1").await?;
 
-    let added = plane.admin(1, &runbook("trust add", "", "")?)?;
-    let second = added["id"].as_str().context("its id")?.to_owned();
+    let added = plane.admin(1, &runbook.iam("trust add", &[])?)?;
+    let second = text(&added["id"])?;
     settled(&plane, &[(&first, "active"), (&second, "trusted")])?;
     let between = Node::enroll(&plane, 2, "pier2").await?;
     ensure!(between.answer.ca_bundle.len() == 2, "who joins meanwhile knows both");
 
     // Taken with a server down, which learns of it; its word is waited for, until time is up for it.
     plane.kill(0)?;
-    plane.step_in_time(1, &runbook("trust activate", &first, &second)?, SOON)?;
+    plane.step_in_time(1, &runbook.iam("trust activate NEW-AUTHORITY", &[("NEW-AUTHORITY", &second)])?, SOON)?;
     plane.start_again(0)?;
     settled(&plane, &[(&first, "overlap"), (&second, "active")])?;
     let new = Node::enroll(&plane, 0, "pier3").await?;
@@ -195,12 +137,11 @@ async fn the_authority_is_rotated_and_its_removal_closes_connections_on_every_se
         }
     }
 
-    let early = plane.refused(2, &runbook("trust remove OLD-AUTHORITY", &first, &second)?)?;
+    let early = plane.refused(2, &runbook.iam("trust remove OLD-AUTHORITY", &[("OLD-AUTHORITY", &first)])?)?;
     ensure!(early.contains("is overlap; to retire it becomes possible in"), "{early}");
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), old.pem())?;
-    let check = runbook("trust check", &first, &second)?.replace("node.crt", &file.path().display().to_string());
-    let check = plane.admin(0, &check)?;
+    let check = runbook.run(&plane, 0, "trust check", &[("node.crt", &file.path().display().to_string())])?;
     let verdict = |at: usize| (check["verdicts"][at]["when"].as_str(), check["verdicts"][at]["principal"].as_str());
     ensure!(verdict(0) == (Some("now"), Some("node/pier1")), "{check}");
     ensure!(verdict(1).1 == Some("") && verdict(2).1 == Some("node/pier1"), "{check}");
@@ -237,7 +178,7 @@ async fn the_authority_is_rotated_and_its_removal_closes_connections_on_every_se
     plane.cluster.wait_ready()?;
     settled(&plane, &[(&first, "removed"), (&second, "active")])?;
     ensure!(!old.is_known(&plane, 0).await? && new.is_known(&plane, 2).await?);
-    plane.step_in_time(2, &runbook("trust purge", &first, &second)?, SOON)?;
+    plane.step_in_time(2, &runbook.iam("trust purge", &[("OLD-AUTHORITY", &first)])?, SOON)?;
     settled(&plane, &[(&second, "active")])?;
 
     let file = tempfile::NamedTempFile::new()?;
@@ -245,12 +186,43 @@ async fn the_authority_is_rotated_and_its_removal_closes_connections_on_every_se
     let serial = plane.admin(0, &format!("trust check --cert {}", file.path().display()))?;
     let serial = serial["serial"].as_str().context("its serial number")?;
     let open = Open::at(&plane, 1, &new).await?;
-    plane.admin(2, &runbook("trust deny", &first, &second)?.replace("SERIAL", serial))?;
+    runbook.run(&plane, 2, "trust deny", &[("SERIAL", serial)])?;
     open.ended().await?;
     for at in 0..3 {
         ensure!(!new.is_known(&plane, at).await?, "denied at server {at}");
     }
-    plane.admin(2, &runbook("trust allow", &first, &second)?.replace("SERIAL", serial))?;
+    let denied = runbook.run(&plane, 0, "trust denied", &[])?;
+    ensure!(denied[0]["serial"] == serial && denied[0]["reason"] == "stolen" && denied[1].is_null(), "{denied}");
+    runbook.run(&plane, 2, "trust allow", &[("SERIAL", serial)])?;
     ensure!(new.is_known(&plane, 2).await?);
-    Ok(())
+    ensure!(plane.admin(2, "trust denied")?[0].is_null(), "it counts again");
+
+    // Somebody else has the key. The next one issues as soon as every server says that it knows it.
+    let third = text(&plane.admin(0, &runbook.iam("trust add", &[])?)?["id"])?;
+    runbook.run(&plane, 1, "trust activate NEW-AUTHORITY --now", &[("NEW-AUTHORITY", &third)])?;
+    let newest = Node::enroll(&plane, 1, "pier4").await?;
+    let opened = [Open::at(&plane, 0, &new).await?, Open::at(&plane, 2, &new).await?];
+    let distrusted = runbook.run(&plane, 1, "trust distrust", &[("OLD-AUTHORITY", &second)])?;
+    let answered_at = Instant::now();
+    for open in opened {
+        ensure!(open.ended().await? <= answered_at + CUT, "{distrusted}");
+    }
+    settled(&plane, &[(&second, "distrusted"), (&third, "active")])?;
+    for at in 0..3 {
+        ensure!(!new.is_known(&plane, at).await? && newest.is_known(&plane, at).await?, "at server {at}");
+    }
+    let back = plane.refused(0, &format!("trust activate {second} --force"))?;
+    ensure!(back.contains("a retired one stays retired"), "{back}");
+    let plan = runbook.run(&plane, 0, "rotate --family authority --plan", &[])?;
+    ensure!(plan["from"] == third.as_str() && plan["stages"][3]["stage"] == "purge", "{plan}");
+    runbook.run(&plane, 1, "rotate --family authority", &[])?;
+    let status = runbook.run(&plane, 2, "rotate status --family authority", &[])?;
+    ensure!(status["state"] == "running" && status["from"] == third.as_str(), "{status}");
+
+    let steps = wait_until(SOON, "the history of the authorities", || {
+        let shown = runbook.history(&plane)?;
+        Ok(shown.contains("iam.AuthorityDistrust").then_some(shown))
+    })?;
+    ensure!(steps.contains("iam.AuthorityPurge"), "{steps}");
+    runbook.is_done()
 }
