@@ -136,6 +136,11 @@ impl Authority {
         public_key: &[u8],
         validity: Validity,
     ) -> Result<Signed, AuthorityError> {
+        let (_, own) = X509Certificate::from_der(&self.der).map_err(AuthorityError::unusable)?;
+        let constraints = own.basic_constraints().map_err(AuthorityError::unusable)?;
+        if constraints.is_some_and(|constraints| constraints.value.path_len_constraint == Some(0)) {
+            return Err(AuthorityError::unusable("no authority may stand below it: make another root"));
+        }
         let mut params = authority(0, self.within(validity));
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.use_authority_key_identifier_extension = true;

@@ -68,7 +68,7 @@ fn roles_may_what_they_are_for_and_nothing_else() {
         assert_eq!(verdict.allowed, allowed, "{kind} {role} {action} {resource}: {verdict:?}");
     }
     let nobody = decide(&policies, "user", &[], "cluster.Read", "cluster/*");
-    assert_eq!(nobody, Verdict::default(), "default deny");
+    assert_eq!(nobody, Verdict { lasting: true, ..Verdict::default() }, "default deny");
 }
 
 #[test]
@@ -186,6 +186,23 @@ fn what_is_acted_upon_may_be_a_caller_with_roles() {
         policies.decide(mira, "iam.IssueToken", target, circumstances()).allowed
     };
     assert!(may(&[Role::Reader]) && !may(&[Role::Reader, Role::Admin]));
+}
+
+/// Only what time cannot change may be remembered, however it is written.
+#[test]
+fn what_speaks_of_time_does_not_last() {
+    let policies = all(&[
+        ("night", "forbid (principal, action == Action::\"config.Publish\", resource) when { context.time < 5 };"),
+        (
+            "hidden",
+            "forbid (principal, action == Action::\"lock.Admin\", resource) when { context[\"\\u{74}ime\"] < 5 };",
+        ),
+    ]);
+    let policies = policies.unwrap();
+    let lasts = |action, resource| decide(&policies, "user", &[Role::Operator], action, resource).lasting;
+    assert!(lasts("cluster.Read", "cluster/x") && lasts("iam.Admin", "iam/*"));
+    assert!(!lasts("config.Publish", "versions/*") && !lasts("lock.Admin", "lock/default"));
+    assert!(decide(&policies, "user", &[Role::Admin], "config.Publish", "versions/*").lasting, "admins are above them");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::{
     holdings::Holdings,
     iam::Inner,
     recorder::Call,
+    simulate::Decision,
     tokens::BearerFault,
 };
 
@@ -50,8 +51,7 @@ impl Inner {
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.check_doors_for(&identity.principal)?;
         self.check_evidence(identity)?;
-        let verdict = self.decide(identity, action, resource)?;
-        self.recent.note(identity, action, resource, self.now_ms());
+        let verdict = self.decide_once(identity, action, resource)?;
         if verdict.allowed {
             return Ok(());
         }
@@ -65,6 +65,21 @@ impl Inner {
         };
         self.record_denial(&Call::of(identity), action, resource, &reason);
         Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() })
+    }
+
+    /// Decides, unless the same was asked since anything stored has changed and time does not matter.
+    fn decide_once(&self, identity: &Identity, action: &str, resource: &str) -> Result<Arc<Verdict>, Error> {
+        let Some(decision) = Decision::of(identity, action, resource) else {
+            return self.decide(identity, action, resource).map(Arc::new);
+        };
+        // It is taken first: what is read then may only be newer.
+        let (revision, now_ms) = (self.records.applied().system_revision, self.now_ms());
+        if let Some(verdict) = self.recent.repeated(&decision, revision, now_ms) {
+            return Ok(verdict);
+        }
+        let verdict = Arc::new(self.decide(identity, action, resource)?);
+        self.recent.note(decision, &verdict, revision, now_ms);
+        Ok(verdict)
     }
 
     /// Why policies forbid the caller `access` to any key; bindings cannot permit it then.

@@ -33,7 +33,7 @@ use crate::{
     settings::millis,
     simulate::RecentDecisions,
     spool::{Budget, Spool, SpoolStatus},
-    tokens::VerifiedTokens,
+    tokens::{GoodTokens, VerifiedTokens},
     verifiers::Signed,
 };
 
@@ -77,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) doors: watch::Sender<Doors>,
     /// When this server last had contact to a quorum, on the steady clock.
     pub(crate) contact_ms: AtomicU64,
+    pub(crate) good: GoodTokens,
     /// The end of the longest break-glass grant that was used here.
     pub(crate) break_glass_until_ms: AtomicU64,
 }
@@ -159,6 +160,7 @@ impl Iam {
             signed: Signed::default(),
             doors: watch::Sender::new(Doors::Starting(None)),
             contact_ms,
+            good: GoodTokens::default(),
             break_glass_until_ms: AtomicU64::new(0),
         })))
     }

@@ -45,11 +45,13 @@ struct Generations {
     old: HashMap<Arc<Decision>, Times>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Times {
     first_ms: u64,
     last_ms: u64,
     count: u64,
+    /// What was decided, if time does not matter for it, and the revision of all records at which it was.
+    verdict: Option<(u64, Arc<Verdict>)>,
 }
 
 /// What a simulation found.
@@ -74,36 +76,47 @@ pub(crate) struct Changed {
     pub(crate) then: Verdict,
 }
 
-impl RecentDecisions {
-    /// Remembers what was asked, unless it is longer than anything that has a meaning here.
-    pub(crate) fn note(&self, identity: &Identity, action: &str, resource: &str, now_ms: u64) {
-        if resource.len() > LONGEST {
-            return;
-        }
-        let decision = Decision {
+impl Decision {
+    /// None for what is longer than anything that has a meaning here.
+    pub(crate) fn of(identity: &Identity, action: &str, resource: &str) -> Option<Self> {
+        (resource.len() <= LONGEST).then(|| Self {
             principal: identity.principal.clone(),
             action: action.to_owned(),
             resource: resource.to_owned(),
             source: identity.source.map(|source| source.ip()),
-        };
-        self.remember(decision, now_ms);
+        })
+    }
+}
+
+impl RecentDecisions {
+    /// What was decided about the same question at this revision of all records; it is counted.
+    pub(crate) fn repeated(&self, decision: &Decision, revision: u64, now_ms: u64) -> Option<Arc<Verdict>> {
+        let mut known = self.known.lock();
+        let times = known.young.get_mut(decision)?;
+        let (_, verdict) = times.verdict.as_ref().filter(|(at, _)| *at == revision)?;
+        times.last_ms = now_ms;
+        times.count += 1;
+        Some(Arc::clone(verdict))
     }
 
-    fn remember(&self, decision: Decision, now_ms: u64) {
+    /// Remembers what was decided.
+    pub(crate) fn note(&self, decision: Decision, verdict: &Arc<Verdict>, revision: u64, now_ms: u64) {
         let Generations { young, old } = &mut *self.known.lock();
         if young.len() >= REMEMBERED && !young.contains_key(&decision) {
             *old = std::mem::take(young);
         }
-        let known = old.remove(&decision).unwrap_or(Times { first_ms: now_ms, last_ms: now_ms, count: 0 });
+        let known =
+            old.remove(&decision).unwrap_or(Times { first_ms: now_ms, last_ms: now_ms, count: 0, verdict: None });
         let times = young.entry(Arc::new(decision)).or_insert(known);
         times.last_ms = now_ms;
         times.count += 1;
+        times.verdict = verdict.lasting.then(|| (revision, Arc::clone(verdict)));
     }
 
     fn all(&self) -> Vec<(Arc<Decision>, Times)> {
         let mut all: Vec<_> = {
             let Generations { young, old } = &*self.known.lock();
-            young.iter().chain(old).map(|(decision, times)| (Arc::clone(decision), *times)).collect()
+            young.iter().chain(old).map(|(decision, times)| (Arc::clone(decision), times.clone())).collect()
         };
         all.sort_by_key(|(_, times)| std::cmp::Reverse(times.last_ms));
         all
@@ -189,18 +202,34 @@ mod tests {
         Decision { principal: Caller::Bootstrap, action, resource, source: None }
     }
 
+    fn verdict(lasting: bool) -> Arc<Verdict> {
+        Arc::new(Verdict { allowed: true, lasting, ..Verdict::default() })
+    }
+
+    #[test]
+    fn what_lasts_is_not_decided_again_until_something_changes() {
+        let recent = RecentDecisions::default();
+        assert!(recent.repeated(&read("keys/0"), 1, 5).is_none());
+        recent.note(read("keys/0"), &verdict(false), 1, 5);
+        assert!(recent.repeated(&read("keys/0"), 1, 5).is_none(), "time matters");
+        recent.note(read("keys/0"), &verdict(true), 1, 6);
+        assert!(recent.repeated(&read("keys/0"), 1, 7).is_some_and(|verdict| verdict.allowed));
+        assert!(recent.repeated(&read("keys/0"), 2, 8).is_none() && recent.repeated(&read("keys/1"), 1, 8).is_none());
+        assert_eq!((recent.all()[0].1.count, recent.all()[0].1.last_ms), (3, 7));
+    }
+
     #[test]
     fn decisions_are_counted_and_the_oldest_go() {
         let recent = RecentDecisions::default();
         for time_ms in [5, 7] {
-            recent.remember(read("keys/0"), time_ms);
+            recent.note(read("keys/0"), &verdict(false), 1, time_ms);
         }
         let [(decision, times)] = &recent.all()[..] else { panic!("one decision") };
         assert_eq!((decision.resource.as_str(), times.first_ms, times.last_ms, times.count), ("keys/0", 5, 7, 2));
         for number in 0..3 * REMEMBERED {
-            recent.remember(read(&format!("keys/{number}")), 10);
+            recent.note(read(&format!("keys/{number}")), &verdict(false), 1, 10);
             // It is asked again and again, and stays.
-            recent.remember(read("keys/mine"), 11);
+            recent.note(read("keys/mine"), &verdict(false), 1, 11);
         }
         let all = recent.all();
         assert!(all.len() > REMEMBERED && all.len() <= 2 * REMEMBERED, "{}", all.len());

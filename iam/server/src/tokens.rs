@@ -25,6 +25,8 @@ use crate::{
 const MAX_VERIFIED: usize = 10_000;
 /// So long a caller may wait for the other servers.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// No token lives longer, however servers are set.
+const LONGEST_LIFE_MS: u64 = 24 * 3_600_000;
 /// Old revocations that one revocation cleans up.
 const SWEEP: usize = 64;
 
@@ -71,6 +73,27 @@ pub(crate) enum Revocation {
 #[derive(Default)]
 pub(crate) struct VerifiedTokens(Mutex<HashMap<[u8; 32], Arc<Verified>>>);
 
+/// Tokens against which nothing is stored, by id, each with the revision of all records at which that was so.
+#[derive(Default)]
+pub(crate) struct GoodTokens(Mutex<HashMap<String, u64>>);
+
+impl GoodTokens {
+    fn contains(&self, jti: &str, revision: u64) -> bool {
+        self.0.lock().get(jti) == Some(&revision)
+    }
+
+    fn note(&self, jti: &str, revision: u64) {
+        let mut good = self.0.lock();
+        if good.len() >= MAX_VERIFIED && !good.contains_key(jti) {
+            good.retain(|_, at| *at == revision);
+            if good.len() >= MAX_VERIFIED {
+                good.clear();
+            }
+        }
+        good.insert(jti.to_owned(), revision);
+    }
+}
+
 impl Inner {
     pub(crate) fn verify_token(&self, token: &str) -> Result<Arc<Verified>, BearerFault> {
         let hash: Option<[u8; 32]> = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
@@ -94,15 +117,27 @@ impl Inner {
 
     /// Whether a token whose signature was found good counts now.
     pub(crate) fn check_verified(&self, verified: &Verified) -> Result<(), BearerFault> {
+        if verified.claims.exp.saturating_add(LEEWAY_S) <= self.now_ms() / 1000 {
+            return Err(BearerFault::Token(TokenFault::Expired));
+        }
+        // It is taken first: what is read then may only be newer.
+        let revision = self.records.applied().system_revision;
+        if self.good.contains(&verified.claims.jti, revision) {
+            return Ok(());
+        }
+        self.check_records(verified)?;
+        self.good.note(&verified.claims.jti, revision);
+        Ok(())
+    }
+
+    /// Whether nothing that is stored speaks against a token.
+    fn check_records(&self, verified: &Verified) -> Result<(), BearerFault> {
         let ring = self.key_ring().map_err(BearerFault::Error)?;
         if !ring.value.key(&verified.kid).is_some_and(|key| key.state.verifies()) {
             return Err(BearerFault::Token(TokenFault::RetiredKey(verified.kid.clone())));
         }
         if verified.claims.epoch != ring.value.epoch {
             return Err(BearerFault::Token(TokenFault::Epoch));
-        }
-        if verified.claims.exp.saturating_add(LEEWAY_S) <= self.now_ms() / 1000 {
-            return Err(BearerFault::Token(TokenFault::Expired));
         }
         match self.is_revoked(verified).map_err(BearerFault::Error)? {
             true => Err(BearerFault::Revoked),
@@ -232,7 +267,8 @@ impl Iam {
                 if !is_token_id(jti) {
                     return Err(Error::Invalid("a token is named by its jti".to_owned()));
                 }
-                let until_ms = now_ms + millis(self.0.settings.lifetimes.longest_token) + LEEWAY_S * 1000;
+                // Not what is set now: the token may be of a time when more was.
+                let until_ms = now_ms + LONGEST_LIFE_MS + LEEWAY_S * 1000;
                 let change = Change::new("iam.TokenRevoke", format!("token/{jti}"));
                 let change = change.put(key::revoked_token(jti), &RevokedToken { revoked_ms: now_ms, until_ms })?;
                 self.revoke_made_by(change, jti, now_ms)?

@@ -24,6 +24,8 @@ const MAX_TEXT: usize = 16 << 10;
 pub struct Compiled {
     pub(super) id: String,
     pub(super) policy: Policy,
+    /// What it says may change with time alone.
+    pub(super) speaks_of_time: bool,
 }
 
 /// Turns texts into policies.
@@ -74,7 +76,9 @@ impl Compiler {
             let policy = Policy::parse(Some(PolicyId::new(id)), text);
             let policy = policy.map_err(|error| PolicyError::of(id, text, &error))?;
             self.check(id, text, &policy)?;
-            Ok(Compiled { id: id.to_owned(), policy })
+            // Of the policy, not of its text, where names may be written in other ways.
+            let speaks_of_time = policy.to_json().map_or(true, |json| json.to_string().contains("time"));
+            Ok(Compiled { id: id.to_owned(), policy, speaks_of_time })
         })
     }
 
@@ -99,7 +103,7 @@ impl Compiler {
         for policy in all.policies() {
             let id = policy.annotation("id").unwrap_or_default().to_owned();
             self.check(&id, BUILTIN, policy)?;
-            others.push(Compiled { policy: policy.new_id(PolicyId::new(&id)), id });
+            others.push(Compiled { policy: policy.new_id(PolicyId::new(&id)), id, speaks_of_time: false });
         }
         others.sort_by(|one, other| one.id.cmp(&other.id));
         let admin = others.iter().position(|compiled| compiled.id == ADMIN);

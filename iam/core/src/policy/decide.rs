@@ -29,6 +29,8 @@ pub struct Verdict {
     pub allowed: bool,
     /// The policy that permitted or forbade; none if nothing permitted.
     pub policy: Option<String>,
+    /// It holds for this question at any time, as long as nothing that is stored changes.
+    pub lasting: bool,
     /// Policies that could not be evaluated. Any of them denies: a forbid that errs must not vanish.
     pub errors: Vec<String>,
 }
@@ -77,7 +79,7 @@ impl Policies {
         let asked = Asked::new(&self.types, caller, action, target, circumstances);
         match asked.and_then(|asked| self.judge(&asked)) {
             Ok(verdict) => verdict,
-            Err(error) => Verdict { allowed: false, policy: None, errors: vec![error] },
+            Err(error) => Verdict { errors: vec![error], ..Verdict::default() },
         }
     }
 
@@ -132,12 +134,17 @@ impl Policies {
         asked: &Asked,
         policies: impl IntoIterator<Item = &'a Compiled>,
     ) -> Result<Verdict, String> {
-        let policies = policies.into_iter().map(|compiled| compiled.policy.clone());
+        let mut lasting = true;
+        let policies = policies.into_iter().map(|compiled| {
+            lasting &= !compiled.speaks_of_time;
+            compiled.policy.clone()
+        });
         let policies = PolicySet::from_policies(policies).map_err(|error| describe(&error))?;
         let response = self.authorizer.is_authorized(&asked.request, &policies, &asked.entities);
         let diagnostics = response.diagnostics();
         let errors: Vec<_> = diagnostics.errors().map(describe).collect();
         Ok(Verdict {
+            lasting: lasting && errors.is_empty(),
             allowed: response.decision() == Decision::Allow && errors.is_empty(),
             policy: diagnostics.reason().map(ToString::to_string).min(),
             errors,

@@ -104,7 +104,7 @@ impl Policies {
 
     /// Whether a policy that permits would.
     fn holds(&self, asked: &Asked, json: &Value) -> Result<Result<bool, String>, String> {
-        let alone = Compiled { id: String::new(), policy: policy(json)? };
+        let alone = Compiled { id: String::new(), policy: policy(json)?, speaks_of_time: false };
         let mut verdict = self.apply(asked, [&alone])?;
         Ok(verdict.errors.pop().map_or(Ok(verdict.allowed), Err))
     }

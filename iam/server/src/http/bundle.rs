@@ -12,13 +12,15 @@ use crate::{Error, Iam};
 /// §4): the authorities of certificates, and the keys of tokens.
 pub(super) async fn bundle(State(iam): State<Iam>) -> Result<Response, holdfast_rpc::Error> {
     iam.0.check_doors().map_err(Error::from)?;
-    let (trust, jwks) = (iam.authorities()?, iam.jwks()?);
+    // Read before the contents: those may only be newer.
+    let sequence = iam.authorities()?.revision.max(iam.key_ring()?.revision);
+    let jwks = iam.jwks()?;
     let mut keys = iam.0.roots()?.iter().map(|der| authority(der)).collect::<Result<Vec<_>, _>>()?;
     for key in jwks.keys {
         keys.push(used_for("jwt-svid", serde_json::to_value(key).map_err(corrupt)?));
     }
     let refresh_s = iam.0.settings.lifetimes.jwks_cache.as_secs();
-    let document = json!({ "keys": keys, "spiffe_sequence": trust.revision, "spiffe_refresh_hint": refresh_s });
+    let document = json!({ "keys": keys, "spiffe_sequence": sequence, "spiffe_refresh_hint": refresh_s });
     let mut response = Json(document).into_response();
     cached(&mut response, refresh_s);
     Ok(response)
