@@ -1,4 +1,4 @@
-//! The figures of configsrv/DESIGN.md: what a decision, a swap and a tunnel cost on this machine.
+//! What a decision, a swap and a tunnel cost on this machine.
 //!
 //! `cargo run --release -p configsrv-rete --example figures`
 #![allow(clippy::unwrap_used, reason = "a measurement ends where it fails")]
