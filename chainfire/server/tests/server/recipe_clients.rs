@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use holdfast_testkit::client;
@@ -14,23 +14,42 @@ use crate::{
     support::TestServer,
 };
 
-/// A client that goes on until it is told to stop, and the first line that it printed.
-struct Running(Child);
+/// A client that goes on until it is told to stop. What it prints has somewhere to go meanwhile: it would end at a pipe
+/// that nobody holds.
+struct Running {
+    client: Child,
+    _output: Option<BufReader<ChildStdout>>,
+}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Running {
+    fn interrupt(&self) -> anyhow::Result<()> {
+        let interrupted = Command::new("kill").args(["-INT", &self.client.id().to_string()]).status()?;
+        anyhow::ensure!(interrupted.success());
+        Ok(())
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+/// Starts a client, and waits for the first line that it prints.
 async fn first_line(mut command: Command) -> anyhow::Result<(Running, String)> {
-    let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let stdout = child.stdout.take().ok_or_else(|| anyhow::anyhow!("no output"))?;
-    let running = Running(child);
-    let line = tokio::task::spawn_blocking(move || BufReader::new(stdout).lines().next());
-    let line = timeout(PATIENCE, line).await??.ok_or_else(|| anyhow::anyhow!("nothing was printed"))??;
-    Ok((running, line))
+    let mut client = command.stdout(Stdio::piped()).spawn()?;
+    let stdout = client.stdout.take().ok_or_else(|| anyhow::anyhow!("no output"))?;
+    let mut running = Running { client, _output: None };
+    let read = tokio::task::spawn_blocking(move || {
+        let mut output = BufReader::new(stdout);
+        let mut line = String::new();
+        output.read_line(&mut line).map(|_| (output, line))
+    });
+    let (output, line) = timeout(PATIENCE, read).await???;
+    running._output = Some(output);
+    anyhow::ensure!(line.ends_with('\n'), "nothing was printed");
+    Ok((running, line.trim_end_matches('\n').to_owned()))
 }
 
 fn etcdctl(server: &TestServer, args: &[&str]) -> anyhow::Result<Option<Command>> {
@@ -65,8 +84,7 @@ async fn etcdctl_takes_a_lock_and_gives_it_up() -> anyhow::Result<()> {
         stood = line(&server, b"mylock/", b"mylock0", 2) => drop(stood?),
         early = &mut waiting => anyhow::bail!("not its turn yet: {early:?}"),
     }
-    let interrupted = Command::new("kill").args(["-INT", &holder.0.id().to_string()]).status()?;
-    assert!(interrupted.success());
+    holder.interrupt()?;
     let Some((true, locked)) = timeout(PATIENCE, waiting).await?? else { return Ok(()) };
     let locked: Value = serde_json::from_str(&locked)?;
     let unlock = serde_json::json!({"key": locked["key"]}).to_string();
@@ -85,8 +103,7 @@ async fn etcdctl_elects_and_listens_to_the_servers_candidates() -> anyhow::Resul
         return Ok(());
     };
     assert_eq!(serde_json::from_str::<Value>(&leader)?["kv"]["value"], "b25l");
-    let interrupted = Command::new("kill").args(["-INT", &leading.0.id().to_string()]).status()?;
-    assert!(interrupted.success());
+    leading.interrupt()?;
     line(&server, b"e/", b"e0", 0).await?;
 
     let campaign = r#"{"name":"ZQ==","value":"dHdv"}"#;
