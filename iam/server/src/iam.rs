@@ -78,6 +78,8 @@ pub(crate) struct Inner {
     /// When this server last had contact to a quorum, on the steady clock.
     pub(crate) contact_ms: AtomicU64,
     pub(crate) good: GoodTokens,
+    /// Held by whoever looks at the open connections.
+    pub(crate) cutting: Mutex<()>,
     /// The end of the longest break-glass grant that was used here.
     pub(crate) break_glass_until_ms: AtomicU64,
 }
@@ -161,6 +163,7 @@ impl Iam {
             doors: watch::Sender::new(Doors::Starting(None)),
             contact_ms,
             good: GoodTokens::default(),
+            cutting: Mutex::default(),
             break_glass_until_ms: AtomicU64::new(0),
         })))
     }

@@ -61,6 +61,8 @@ impl Inner {
 
     /// Closes the connections whose certificate is not trusted any more, and those all of whose callers have ended.
     pub(crate) fn cut_ended(&self) -> usize {
+        // Whoever comes second finds everything cut and counted.
+        let _turn = self.cutting.lock();
         let cut = self.sessions.cut(|guests| {
             let shown = guests.iter().find(|guest| matches!(guest.evidence, Evidence::Certificate(_)));
             shown.is_some_and(|guest| self.is_over(guest)) || guests.iter().all(|guest| self.is_over(guest))
