@@ -2,7 +2,7 @@
 //! records, so that what a decision sees is exactly as new as the state machine.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -12,16 +12,13 @@ use iam_core::{
     policy::{KeyRights, KeyRule, Role},
     record::{Binding, KeyGrant, Membership, Principal, key},
 };
-use parking_lot::Mutex;
 
-use crate::{Error, iam::Inner, records::Versioned};
+use crate::{Error, iam::Inner, kept::Kept, records::Versioned};
 
 /// The most groups that a principal may be in, and the most bindings of one subject. Whoever has more gets no rights
 /// at all: what is left out could forbid something.
 pub(crate) const MAX_GROUPS: usize = 256;
 pub(crate) const MAX_BINDINGS: usize = 256;
-/// Principals that are remembered.
-const MAX_KNOWN: usize = 10_000;
 
 /// Everything that a principal holds.
 #[derive(Debug, Default)]
@@ -34,9 +31,8 @@ pub(crate) struct Holdings {
 /// What somebody holds, and whether it may act. None for a principal that is unknown.
 type Held = Option<(bool, Arc<Holdings>)>;
 
-/// What principals hold, each with the revision that it is at least as new as.
-#[derive(Default)]
-pub(crate) struct KnownHoldings(Mutex<HashMap<PrincipalId, (u64, Held)>>);
+/// What principals hold.
+pub(crate) type KnownHoldings = Kept<PrincipalId, Held>;
 
 impl Inner {
     /// What `principal` holds itself and through groups; none if it does not exist or may not act.
@@ -60,7 +56,7 @@ impl Inner {
             Ok::<_, Error>((!stored.value.disabled, Arc::new(self.read_holdings(principal)?)))
         };
         let read = stored.map(read).transpose()?;
-        self.holdings.remember(principal, revision, &read);
+        self.holdings.note(principal.clone(), revision, read.clone());
         Ok(read)
     }
 
@@ -131,63 +127,9 @@ impl Holdings {
     }
 }
 
-impl KnownHoldings {
-    fn get(&self, principal: &PrincipalId, revision: u64) -> Option<Held> {
-        let known = self.0.lock();
-        known.get(principal).filter(|(read_at, _)| *read_at == revision).map(|(_, holdings)| holdings.clone())
-    }
-
-    fn remember(&self, principal: &PrincipalId, revision: u64, holdings: &Held) {
-        let mut known = self.0.lock();
-        if known.len() >= MAX_KNOWN && !known.contains_key(principal) {
-            known.retain(|_, (read_at, _)| *read_at == revision);
-            if known.len() >= MAX_KNOWN {
-                known.clear();
-            }
-        }
-        known.insert(principal.clone(), (revision, holdings.clone()));
-    }
-}
-
 /// What a stored grant says.
 pub(crate) fn rule(grant: &KeyGrant) -> Result<KeyRule, Error> {
     let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(format!("key grant: {error}")));
     let range = KeyRange { start: bytes(&grant.start)?, end: grant.end.as_deref().map(bytes).transpose()? };
     Ok(KeyRule { range, read: grant.read, write: grant.write, forbid: grant.forbid })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn principal(number: usize) -> PrincipalId {
-        PrincipalId::new(Kind::User, format!("u{number}")).unwrap()
-    }
-
-    #[test]
-    fn only_the_revision_that_was_read_counts() {
-        let known = KnownHoldings::default();
-        known.remember(&principal(1), 7, &Some((true, Arc::new(Holdings::admin()))));
-        known.remember(&principal(2), 7, &None);
-        assert_eq!(
-            known.get(&principal(1), 7).flatten().map(|(_, holdings)| holdings.role_names()),
-            Some(vec!["admin".into()])
-        );
-        assert!(known.get(&principal(2), 7).is_some_and(|holdings| holdings.is_none()));
-        assert!(known.get(&principal(1), 8).is_none() && known.get(&principal(1), 6).is_none());
-    }
-
-    #[test]
-    fn old_ones_go_first_where_there_are_too_many() {
-        let known = KnownHoldings::default();
-        for number in 0..MAX_KNOWN {
-            known.remember(&principal(number), 1 + u64::from(number >= MAX_KNOWN / 2), &None);
-        }
-        known.remember(&principal(MAX_KNOWN), 2, &None);
-        assert_eq!(known.0.lock().len(), MAX_KNOWN / 2 + 1);
-        for number in 0..MAX_KNOWN {
-            known.remember(&principal(number), 2, &None);
-        }
-        assert!(known.0.lock().len() <= MAX_KNOWN && known.get(&principal(MAX_KNOWN - 1), 2).is_some());
-    }
 }

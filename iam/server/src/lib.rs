@@ -33,6 +33,7 @@ mod holdings;
 mod http;
 mod iam;
 mod issuer;
+mod kept;
 mod masters;
 mod metrics;
 mod peers;

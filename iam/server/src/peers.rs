@@ -1,6 +1,6 @@
 //! Whom certificate chains name, judged by the authorities in force.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use holdfast_rpc::Connection;
 use http::Extensions;
@@ -9,13 +9,9 @@ use iam_core::{
     enrol::{Peer, PeerFault, verify_peer},
     record::key,
 };
-use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
 
-use crate::{Error, iam::Inner};
-
-/// Chains that were found good here.
-const MAX_JUDGED: usize = 10_000;
+use crate::{Error, iam::Inner, kept::Kept};
 
 /// A client's certificates as the connection has them: leaf first, DER.
 pub(crate) type Chain = Arc<[Arc<[u8]>]>;
@@ -25,18 +21,15 @@ pub(crate) fn shown(extensions: &Extensions) -> Chain {
     extensions.get::<Connection>().map(|connection| Arc::clone(&connection.certificates)).unwrap_or_default()
 }
 
-/// Chains that were found good, by their hash, and at which revision of the authorities: checking signatures costs more
-/// than everything else. Time is looked at again for each call.
-#[derive(Default)]
-pub(crate) struct JudgedPeers(Mutex<HashMap<[u8; 32], Judged>>);
-
-type Judged = (u64, Arc<Peer>);
+/// Chains that were found good, by their hash, at a revision of the authorities: checking signatures costs more than
+/// everything else. Time is looked at again for each call.
+pub(crate) type JudgedPeers = Kept<[u8; 32], Arc<Peer>>;
 
 impl Inner {
     /// Whom a certificate chain names.
     pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
         let (revision, now_ms) = (self.trust()?.revision, self.now_ms());
-        let peer = match self.peers.get(chain, revision) {
+        let peer = match self.peers.get(&hash(chain), revision) {
             Some(peer) if now_ms < peer.until_ms => peer,
             Some(_) => return Ok(Err(ChainFault::Time.into())),
             None => match self.verify_anew(chain, revision, now_ms)? {
@@ -58,27 +51,9 @@ impl Inner {
         let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
         Ok(verify_peer(&certificates, &roots, &self.settings.trust_domain, now_ms).map(|peer| {
             let peer = Arc::new(peer);
-            self.peers.remember(chain, revision, &peer, now_ms);
+            self.peers.note(hash(chain), revision, Arc::clone(&peer));
             peer
         }))
-    }
-}
-
-impl JudgedPeers {
-    fn get(&self, chain: &Chain, revision: u64) -> Option<Arc<Peer>> {
-        let judged = self.0.lock();
-        judged.get(&hash(chain)).filter(|(at, _)| *at == revision).map(|(_, peer)| Arc::clone(peer))
-    }
-
-    fn remember(&self, chain: &Chain, revision: u64, peer: &Arc<Peer>, now_ms: u64) {
-        let mut judged = self.0.lock();
-        if judged.len() >= MAX_JUDGED {
-            judged.retain(|_, (at, peer)| *at == revision && now_ms < peer.until_ms);
-            if judged.len() >= MAX_JUDGED {
-                judged.clear();
-            }
-        }
-        judged.insert(hash(chain), (revision, Arc::clone(peer)));
     }
 }
 

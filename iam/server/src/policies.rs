@@ -158,9 +158,6 @@ impl Iam {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<(String, Versioned<StoredPolicy>)>, Error> {
-        if after.is_some_and(|after| !after.starts_with(key::POLICIES.as_bytes())) {
-            return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
-        }
         let page = self.0.records.page_of_any::<StoredPolicy>(key::POLICIES.as_bytes(), after, limit)?;
         let values = page.values.into_iter().map(|(at, revision, stored)| {
             // One that does not read back is shown, so that it can be deleted.

@@ -97,15 +97,8 @@ impl Records {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<Keyed<T>>, Error> {
-        if after.is_some_and(|after| !after.starts_with(prefix)) {
-            return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
-        }
-        let page = self.0.list(prefix, after, limit.clamp(1, MAX_PAGE))?;
-        let next = page.records.last().filter(|_| page.more).map(|record| record.key.clone());
-        let values = page.records.iter().map(|stored| {
-            let versioned = Versioned { value: decode(stored)?, revision: stored.revision };
-            Ok((stored.key.clone(), versioned))
-        });
+        let Listing { values, next } = self.page_of_any(prefix, after, limit)?;
+        let values = values.into_iter().map(|(key, revision, value)| Ok((key, Versioned { value: value?, revision })));
         Ok(Listing { values: values.collect::<Result<_, Error>>()?, next })
     }
 
@@ -116,6 +109,9 @@ impl Records {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<AnyRecord<T>>, Error> {
+        if after.is_some_and(|after| !after.starts_with(prefix)) {
+            return Err(Error::Invalid("the page token belongs to another listing".to_owned()));
+        }
         let page = self.0.list(prefix, after, limit.clamp(1, MAX_PAGE))?;
         let next = page.records.last().filter(|_| page.more).map(|record| record.key.clone());
         let values = page.records.iter().map(|stored| (stored.key.clone(), stored.revision, decode(stored)));

@@ -1,6 +1,6 @@
 //! The key ring in the system keyspace: one record, each step one compare-and-set.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use iam_ca::{KeyAlgorithm, PrivateKey};
 use iam_client::Identity;
@@ -10,7 +10,6 @@ use iam_core::{
     seal::Label,
     signing::{Algorithm, JwkSet, KeyRing, SigningKey},
 };
-use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -19,9 +18,6 @@ use crate::{
     iam::Inner,
     records::{Change, Versioned},
 };
-
-/// So long a step waits for words of verifiers.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a new signing key is made of.
 pub(crate) enum NewKey {
@@ -114,8 +110,7 @@ impl Iam {
         Ok((added.kid, Versioned { value: added.ring, revision }))
     }
 
-    /// Takes `step` with the key `kid`. A step that is done already changes nothing. One that waits for words of
-    /// verifiers is given a moment, because those of servers come by themselves.
+    /// Takes `step` with the key `kid`. A step that is done already changes nothing.
     pub(crate) async fn step_signing_key(
         &self,
         by: &Identity,
@@ -124,39 +119,35 @@ impl Iam {
         options: StepOptions,
     ) -> Result<Stepped, Error> {
         let waive = if options.revoke_population { Waive::Everything } else { options.waive };
-        let mut changes = self.0.records.store().changes();
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            changes.mark_unchanged();
-            let ring = self.0.key_ring()?;
-            if options.expected_revision.is_some_and(|expected| expected != ring.revision) {
-                return Err(Error::Conflict { found: Some(ring.revision) });
-            }
-            let judge = self.0.judge_keys(ring.revision)?;
-            let next = match ring.value.step(kid, step, &judge.terms(waive)) {
-                // Purging what is gone is done already.
-                Err(StepError::NotFound { .. }) if step == Step::Purge => ring.value.clone(),
-                Err(StepError::NotYet(why)) if !why.waiting_for.is_empty() && Instant::now() < patience => {
-                    // Whether a word came or none did: the next look tells.
-                    let _ = timeout_at(patience, changes.changed()).await;
-                    continue;
+        let (ring, judge, next) = self
+            .0
+            .given_a_moment(|| {
+                let ring = self.0.key_ring()?;
+                if options.expected_revision.is_some_and(|expected| expected != ring.revision) {
+                    return Err(Error::Conflict { found: Some(ring.revision) });
                 }
-                next => next?,
-            };
-            let forced = ring.value.key(kid).filter(|_| waive == Waive::Everything);
-            let breaks = forced.and_then(|key| key.breaks(&judge.terms(Waive::Nothing))).unwrap_or_default();
-            let revision = if next == ring.value || options.dry_run {
-                ring.revision
-            } else {
-                let change = key_change(&ring, &next, kid, step)?;
-                let change = match options.revoke_population {
-                    true => change.put(key::revoked_key(kid), &RevokedKey { not_before_ms: self.0.now_ms() })?,
-                    false => change,
+                let judge = self.0.judge_keys(ring.revision)?;
+                let next = match ring.value.step(kid, step, &judge.terms(waive)) {
+                    // Purging what is gone is done already.
+                    Err(StepError::NotFound { .. }) if step == Step::Purge => ring.value.clone(),
+                    next => next?,
                 };
-                self.0.records.commit(by.origin(), change).await?
+                Ok((ring, judge, next))
+            })
+            .await?;
+        let forced = ring.value.key(kid).filter(|_| waive == Waive::Everything);
+        let breaks = forced.and_then(|key| key.breaks(&judge.terms(Waive::Nothing))).unwrap_or_default();
+        let revision = if next == ring.value || options.dry_run {
+            ring.revision
+        } else {
+            let change = key_change(&ring, &next, kid, step)?;
+            let change = match options.revoke_population {
+                true => change.put(key::revoked_key(kid), &RevokedKey { not_before_ms: self.0.now_ms() })?,
+                false => change,
             };
-            return Ok(Stepped { ring: Versioned { value: next, revision }, breaks });
-        }
+            self.0.records.commit(by.origin(), change).await?
+        };
+        Ok(Stepped { ring: Versioned { value: next, revision }, breaks })
     }
 }
 

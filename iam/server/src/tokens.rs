@@ -15,6 +15,7 @@ use ring::digest::{SHA256, digest};
 use crate::{
     Error, Iam,
     iam::Inner,
+    kept::Kept,
     receipts::Receipt,
     recorder::{Call, Event},
     records::Change,
@@ -73,26 +74,8 @@ pub(crate) enum Revocation {
 #[derive(Default)]
 pub(crate) struct VerifiedTokens(Mutex<HashMap<[u8; 32], Arc<Verified>>>);
 
-/// Tokens against which nothing is stored, by id, each with the revision of all records at which that was so.
-#[derive(Default)]
-pub(crate) struct GoodTokens(Mutex<HashMap<String, u64>>);
-
-impl GoodTokens {
-    fn contains(&self, jti: &str, revision: u64) -> bool {
-        self.0.lock().get(jti) == Some(&revision)
-    }
-
-    fn note(&self, jti: &str, revision: u64) {
-        let mut good = self.0.lock();
-        if good.len() >= MAX_VERIFIED && !good.contains_key(jti) {
-            good.retain(|_, at| *at == revision);
-            if good.len() >= MAX_VERIFIED {
-                good.clear();
-            }
-        }
-        good.insert(jti.to_owned(), revision);
-    }
-}
+/// Tokens against which nothing is stored, by id.
+pub(crate) type GoodTokens = Kept<String, ()>;
 
 impl Inner {
     pub(crate) fn verify_token(&self, token: &str) -> Result<Arc<Verified>, BearerFault> {
@@ -122,11 +105,11 @@ impl Inner {
         }
         // It is taken first: what is read then may only be newer.
         let revision = self.records.applied().system_revision;
-        if self.good.contains(&verified.claims.jti, revision) {
+        if self.good.get(&verified.claims.jti, revision).is_some() {
             return Ok(());
         }
         self.check_records(verified)?;
-        self.good.note(&verified.claims.jti, revision);
+        self.good.note(verified.claims.jti.clone(), revision, ());
         Ok(())
     }
 

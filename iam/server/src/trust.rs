@@ -1,7 +1,7 @@
 //! The certificate authorities in the system keyspace: one record, each step one compare-and-set; and the certificates
 //! that are denied.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_core::system::Expect;
@@ -24,10 +24,9 @@ use crate::{
     records::{Change, Listing, Versioned},
     settings::millis,
     signing::{Judge, StepOptions},
+    verifiers::PATIENCE,
 };
 
-/// So long a change waits for the words of servers that enforce it, and a step for those that it needs.
-const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_REASON: usize = 256;
 
 /// The authorities after a change.
@@ -177,8 +176,7 @@ impl Iam {
         self.change_roots(by, change, next, id, String::new()).await
     }
 
-    /// Takes `step` with the authority `id`. A step that is done already changes nothing. One that waits for words of
-    /// verifiers is given a moment, because those of servers come by themselves.
+    /// Takes `step` with the authority `id`. A step that is done already changes nothing.
     pub(crate) async fn step_root(
         &self,
         by: &Identity,
@@ -186,41 +184,36 @@ impl Iam {
         step: Step,
         options: StepOptions,
     ) -> Result<Changed, Error> {
-        let mut changes = self.0.records.store().changes();
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            changes.mark_unchanged();
-            let trust = self.0.trust()?;
-            if options.expected_revision.is_some_and(|expected| expected != trust.revision) {
-                return Err(Error::Conflict { found: Some(trust.revision) });
-            }
-            let Some(root) = trust.value.roots.get(id) else {
-                // Purging what is gone is done already.
-                let gone = StepError::NotFound { noun: "certificate authority", id: id.to_owned() };
-                return match step {
-                    Step::Purge => Ok(unchanged(Versioned::clone(&trust), id.to_owned(), String::new())),
-                    Step::Activate | Step::Retire | Step::Compromise => Err(gone.into()),
-                };
-            };
-            self.0.check_may_issue(id, step)?;
-            let judge = self.0.judge_root(root, trust.revision)?;
-            let roots = match trust.value.roots.step(id, step, &judge.terms(options.waive)) {
-                Err(StepError::NotYet(why)) if !why.waiting_for.is_empty() && Instant::now() < patience => {
-                    // Whether a word came or none did: the next look tells.
-                    let _ = timeout_at(patience, changes.changed()).await;
-                    continue;
+        let (trust, stepped) = self
+            .0
+            .given_a_moment(|| {
+                let trust = self.0.trust()?;
+                if options.expected_revision.is_some_and(|expected| expected != trust.revision) {
+                    return Err(Error::Conflict { found: Some(trust.revision) });
                 }
-                roots => roots?,
-            };
-            let forced = options.waive == Waive::Everything;
-            let breaks = root.breaks(&judge.terms(Waive::Nothing)).filter(|_| forced).unwrap_or_default();
-            let next = Authorities { roots };
-            if next == trust.value || options.dry_run {
-                return Ok(unchanged(Versioned { value: next, revision: trust.revision }, id.to_owned(), breaks));
-            }
-            let change = root_change(&trust, &next, id, step)?;
-            return self.change_roots(by, change, next, id.to_owned(), breaks).await;
+                let Some(root) = trust.value.roots.get(id) else {
+                    return match step {
+                        // Purging what is gone is done already.
+                        Step::Purge => Ok((Arc::clone(&trust), None)),
+                        Step::Activate | Step::Retire | Step::Compromise => {
+                            Err(StepError::NotFound { noun: "certificate authority", id: id.to_owned() }.into())
+                        }
+                    };
+                };
+                self.0.check_may_issue(id, step)?;
+                let judge = self.0.judge_root(root, trust.revision)?;
+                let roots = trust.value.roots.step(id, step, &judge.terms(options.waive))?;
+                let forced = options.waive == Waive::Everything;
+                let breaks = root.breaks(&judge.terms(Waive::Nothing)).filter(|_| forced).unwrap_or_default();
+                Ok((Arc::clone(&trust), Some((Authorities { roots }, breaks))))
+            })
+            .await?;
+        let (next, breaks) = stepped.unwrap_or_else(|| (trust.value.clone(), String::new()));
+        if next == trust.value || options.dry_run {
+            return Ok(unchanged(Versioned { value: next, revision: trust.revision }, id.to_owned(), breaks));
         }
+        let change = root_change(&trust, &next, id, step)?;
+        self.change_roots(by, change, next, id.to_owned(), breaks).await
     }
 
     async fn change_roots(

@@ -12,11 +12,11 @@ use iam_client::Identity;
 use iam_core::{
     Kind,
     record::key,
-    rotation::{Acknowledgement, Evidence, Part, State, Verifier},
+    rotation::{Acknowledgement, Evidence, Part, State, StepError, Verifier},
     verifier::{Acknowledged, Mark, Versions},
 };
 use parking_lot::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     Doors, Error, Iam,
@@ -34,6 +34,8 @@ const GONE_MS: u64 = 24 * 3_600_000;
 /// A client says again that it is there.
 const AGAIN_MS: u64 = GONE_MS / 4;
 const PAGE: usize = 1000;
+/// So long a step, or the answer to a change, waits for words of verifiers.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The ends of the last tokens that this server signed, by key.
 #[derive(Default)]
@@ -112,6 +114,25 @@ impl Inner {
             }),
         };
         Ok(Evidence { version, verifiers: self.standings()?.into_iter().map(verifier).collect() })
+    }
+
+    /// Repeats `attempt`, at a step, for a moment while it only waits for words of verifiers: those of servers come by
+    /// themselves.
+    pub(crate) async fn given_a_moment<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        let mut changes = self.records.store().changes();
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            changes.mark_unchanged();
+            match attempt() {
+                Err(Error::Step(StepError::NotYet(why)))
+                    if !why.waiting_for.is_empty() && Instant::now() < patience =>
+                {
+                    // Whether a word came or none did: the next look tells.
+                    let _ = timeout_at(patience, changes.changed()).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// What an earlier run of this server may have signed counts as signed now, unless its last word still stands.

@@ -1,4 +1,5 @@
 use configsrv_fleet::Digest;
+use holdfast_keyspace::KeyRange;
 use holdfast_proto::iam::{
     Binding, GrantRequest, KeyGrant, ListBindingsRequest, Page, RevokeGrantRequest, admin_client::AdminClient,
 };
@@ -22,7 +23,8 @@ pub(super) async fn grant_keys(grant: GrantKeys, channel: Channel, output: Forma
     let end = match range_end {
         Some(end) => end.into_bytes(),
         None if from_key => Vec::new(),
-        None if prefix => after_prefix(&start),
+        // Without a key after it: to the end of the key space.
+        None if prefix => KeyRange::after_prefix(&start).unwrap_or_default(),
         None => [start.as_slice(), &[0]].concat(),
     };
     let read = rights != KeyAccess::Write;
@@ -43,14 +45,6 @@ pub(super) async fn revoke(subject: String, name: String, channel: Channel, outp
     let request = RevokeGrantRequest { subject, name };
     let answer = AdminClient::new(channel).revoke_grant(request).await.map_err(refused)?.into_inner();
     output.print(&json!({ "revision": answer.revision }), || "revoked".to_owned())
-}
-
-/// The first key that does not begin with `prefix` any more; empty if there is none.
-fn after_prefix(prefix: &[u8]) -> Vec<u8> {
-    let Some(last) = prefix.iter().rposition(|byte| *byte != 0xff) else { return Vec::new() };
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    end
 }
 
 /// The same for the same grant, so that repeating it changes nothing.
@@ -119,13 +113,6 @@ fn keys(grant: &KeyGrant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_ends_before_its_next_neighbour() {
-        assert_eq!(after_prefix(b"app/"), b"app0");
-        assert_eq!(after_prefix(b"a\xff"), b"b");
-        assert!(after_prefix(b"\xff").is_empty() && after_prefix(b"").is_empty(), "to the end of the key space");
-    }
 
     #[test]
     fn one_grant_has_one_name() {
