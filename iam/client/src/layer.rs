@@ -12,12 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_rpc::{Connection, Standing};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
 
-use crate::{Access, AccessTable, Authority, Identity, Presented, Refusal, Rule, Style, path};
+use crate::{Access, AccessTable, Authority, Caller, Identity, Presented, Refusal, Rule, Style, path};
 
 /// Ties an answer to logs, traces and audit rows.
 const REQUEST_ID: &str = "x-request-id";
@@ -118,6 +119,8 @@ struct Admission {
     path: String,
     access: Option<Access>,
     presented: Result<Presented, Refusal>,
+    /// The caller, while it is not known.
+    stranger: Origin,
     standing: Option<Standing>,
 }
 
@@ -132,7 +135,14 @@ impl Shared {
         let connection = request.extensions().get::<Connection>();
         let presented = Presented::read(request.headers(), connection, request_id.to_owned());
         let standing = request.extensions().get::<Standing>().cloned();
-        Admission { path: path.to_owned(), access, presented, standing }
+        let stranger = Origin {
+            principal: Caller::Anonymous.to_string(),
+            authenticated_by: AuthenticatedBy::Nothing,
+            source: connection.map(|connection| connection.source.to_string()),
+            token_id: None,
+            request_id: request_id.to_owned(),
+        };
+        Admission { path: path.to_owned(), access, presented, stranger, standing }
     }
 
     /// The caller's identity; none where anybody may pass.
@@ -147,7 +157,18 @@ impl Shared {
     }
 
     async fn judge(&self, admission: Admission) -> Result<Identity, Refusal> {
-        let identity = self.authority.authenticate(admission.presented?).await?;
+        let deferred = admission.access == Some(Access::Deferred);
+        let presented = admission.presented.inspect_err(|_| {
+            let reason = "credentials that contradict each other, or that cannot be read";
+            self.authority.record_denial(&admission.stranger, "iam.Authenticate", "iam/headers", reason);
+        })?;
+        let identity = self.authority.authenticate(presented).await.inspect_err(|refusal| {
+            // A door of its own protocol may have nothing against callers without identity.
+            if *refusal == Refusal::Anonymous && !deferred {
+                let resource = format!("route{}", admission.path);
+                self.authority.record_denial(&admission.stranger, "route.Call", &resource, "no credentials");
+            }
+        })?;
         // Whatever the caller may do: the connection is its own.
         if let Some(standing) = &admission.standing {
             self.authority.admitted(&identity, standing);

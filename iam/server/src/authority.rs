@@ -16,6 +16,7 @@ use secrecy::ExposeSecret as _;
 use crate::{
     Error, Iam,
     decide::ALL_KEYS,
+    guess_limit::Target,
     holdings::Holdings,
     iam::Inner,
     recorder::{Call, Event},
@@ -26,6 +27,10 @@ use crate::{
 pub(crate) const ADMIN: &str = "admin";
 /// What failed authentications are denied.
 pub(crate) const AUTHENTICATE: &str = "iam.Authenticate";
+
+/// What somebody who begins to be slowed down is in the history.
+const ALERT: &str = "iam.GuessAlert";
+const SECRETS: &str = "iam/secrets";
 
 /// Whom a name and a password belong to.
 enum Known {
@@ -215,12 +220,13 @@ impl Inner {
             self.bootstrap_token(call, secret, ADMIN).await?;
             return Ok(Known::Bootstrap);
         }
-        self.check_guesses(call, Some(name))?;
+        let target = self.guessed_at(name)?;
+        self.check_guesses(call, Some(&target))?;
         let Some(principal) = self.credential_principal(name, secret)? else {
-            self.guessed(call, Some(name), "wrong access key or secret");
+            self.guessed(call, Some(&target), "wrong access key or secret");
             return Err(Refusal::Unauthenticated);
         };
-        self.guesses.succeeded(name);
+        self.guesses.succeeded(&target);
         let event = Event::done(AUTHENTICATE, format!("access-key/{name}"));
         self.record(&Call { principal: principal.to_string(), authenticated_by: "credential", ..call.clone() }, event)
             .await?;
@@ -249,30 +255,34 @@ impl Inner {
         Ok(self.record(&call, Event::done(AUTHENTICATE, resource)).await?)
     }
 
-    pub(crate) fn check_guesses(&self, call: &Call, name: Option<&str>) -> Result<(), Refusal> {
-        match self.guesses.wait_s(call.source.map(|source| source.ip()), name, self.now_ms()) {
-            Some(retry_after_s) => Err(Refusal::SlowDown { retry_after_s }),
-            None => Ok(()),
-        }
+    pub(crate) fn check_guesses(&self, call: &Call, target: Option<&Target>) -> Result<(), Refusal> {
+        let Some(retry_after_s) = self.wait_s(call, target) else { return Ok(()) };
+        self.record_denial(call, AUTHENTICATE, SECRETS, "not looked at, after too many failures");
+        Err(Refusal::SlowDown { retry_after_s })
+    }
+
+    fn wait_s(&self, call: &Call, target: Option<&Target>) -> Option<u32> {
+        self.guesses.wait_s(call.source.map(|source| source.ip()), target, self.now_ms())
     }
 
     /// Counts a wrong guess.
-    pub(crate) fn guessed(&self, call: &Call, name: Option<&str>, reason: &str) {
-        self.count_failure(call, name, "iam/secrets", reason);
+    pub(crate) fn guessed(&self, call: &Call, target: Option<&Target>, reason: &str) {
+        self.count_failure(call, target, SECRETS, reason);
     }
 
     /// Counts a wrong proof of a kind that nobody can guess. The answer is the same each time, and a right one from the
     /// same source is never held up; who sends many has no turn at guessing secrets, and makes no more rows meanwhile.
     pub(crate) fn forged(&self, call: &Call, resource: &str, reason: &str) {
-        if self.check_guesses(call, None).is_ok() {
+        if self.wait_s(call, None).is_none() {
             self.count_failure(call, None, resource, reason);
         }
     }
 
-    fn count_failure(&self, call: &Call, name: Option<&str>, resource: &str, reason: &str) {
+    fn count_failure(&self, call: &Call, target: Option<&Target>, resource: &str, reason: &str) {
         self.record_denial(call, AUTHENTICATE, resource, reason);
-        if self.guesses.failed(call.source.map(|source| source.ip()), name, self.now_ms()) {
+        if self.guesses.failed(call.source.map(|source| source.ip()), target, self.now_ms()) {
             self.metrics.slowed.inc();
+            self.record_denial(call, ALERT, resource, "guesses secrets or forges tokens; slowed down");
             let source = call.source.map(|source| source.ip().to_string());
             tracing::warn!(source, "somebody guesses secrets or forges tokens; they are slowed down");
         }

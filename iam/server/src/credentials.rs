@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Entropy, Error, Iam,
+    guess_limit::Target,
     iam::Inner,
     recorder::{Call, Event},
     records::{Change, Versioned},
@@ -69,6 +70,13 @@ impl Inner {
         self.metrics.compared.inc();
         let right = secret::equal(presented.as_bytes(), &expected);
         Ok((right && sealed.is_some() && live && may).then_some(principal))
+    }
+
+    /// Whose secret somebody guesses who tries it with `name`.
+    pub(crate) fn guessed_at(&self, name: &str) -> Result<Target, Error> {
+        let found = AccessKeyId::parse(name).map(|id| self.records.get::<AccessKey>(&key::access_key(&id)));
+        let found = found.transpose()?.flatten();
+        Ok(found.map_or_else(|| Target::Name(name.to_owned()), |found| Target::Principal(found.value.principal)))
     }
 
     /// Whether the access key `name` may be used.

@@ -6,11 +6,12 @@ mod support;
 use std::{fs, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use holdfast_proto::iam::StatusRequest;
-use iam_client::{DecisionRecord, Refusal};
+use holdfast_proto::iam::{CreateCredentialRequest, StatusRequest};
+use iam_client::{Authority as _, DecisionRecord, Presented, Refusal};
 use iam_server::Iam;
 use std::sync::Arc;
 use support::{ADMIN_TOKEN, Environment, Plane, bearer, open, with};
+use tonic::{Code, Request};
 
 fn records(iam: &Iam) -> Vec<Arc<DecisionRecord>> {
     iam.decisions().read(0, 10_000).unwrap()
@@ -112,6 +113,67 @@ async fn forged_tokens_are_one_row_whatever_they_name() {
     let denied = records(&plane.iam).into_iter().filter(|record| record.outcome == "denied").collect::<Vec<_>>();
     assert_eq!(denied.iter().map(|record| record.count).sum::<u64>(), 50);
     assert!(denied.len() <= 3 && denied.iter().all(|record| record.resource == "iam/tokens"), "{denied:#?}");
+}
+
+/// Nothing is refused that the history does not know of.
+#[tokio::test]
+async fn every_refusal_leaves_its_row() {
+    let plane = Plane::start().await;
+    let status = async |request| plane.admin().status(request).await.unwrap_err().code();
+    assert_eq!(status(Request::new(StatusRequest {})).await, Code::Unauthenticated);
+    let mut twice = with(ADMIN_TOKEN, StatusRequest {});
+    twice.metadata_mut().append("authorization", "Bearer other".parse().unwrap());
+    assert_eq!(status(twice).await, Code::Unauthenticated);
+    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+    assert_eq!(status(with(&format!("{none}.e30."), StatusRequest {})).await, Code::Unauthenticated);
+    for _ in 0..9 {
+        assert_eq!(status(with("a-wrong-guess", StatusRequest {})).await, Code::Unauthenticated);
+    }
+    assert_eq!(status(with("a-wrong-guess", StatusRequest {})).await, Code::ResourceExhausted);
+
+    let plane = reopen(plane).await;
+    let denied = records(&plane.iam).into_iter().filter(|record| record.outcome == "denied").collect::<Vec<_>>();
+    for (action, resource, reason, count) in [
+        ("route.Call", "route/*", "no credentials", 1),
+        ("iam.Authenticate", "iam/headers", "credentials that contradict each other, or that cannot be read", 1),
+        ("iam.Authenticate", "iam/tokens", "algorithm not allowed for this key", 1),
+        ("iam.Authenticate", "iam/secrets", "malformed token, or a wrong bootstrap token", 9),
+        ("iam.GuessAlert", "iam/secrets", "guesses secrets or forges tokens; slowed down", 1),
+        ("iam.Authenticate", "iam/secrets", "not looked at, after too many failures", 1),
+    ] {
+        let same = denied.iter().filter(|row| {
+            (row.action.as_str(), row.resource.as_str(), row.reason.as_deref()) == (action, resource, Some(reason))
+        });
+        assert_eq!(same.map(|row| row.count).sum::<u64>(), count, "{action} {reason}: {denied:#?}");
+    }
+}
+
+/// All access keys of a principal are one target, from wherever they are tried.
+#[tokio::test]
+async fn a_principal_is_guessed_at_once_only() {
+    let plane = Plane::start().await;
+    plane.principal("user/mira", "reader").await;
+    let create = || CreateCredentialRequest { principal: "user/mira".into(), note: String::new() };
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let new = plane.credentials().create(with(ADMIN_TOKEN, create())).await.unwrap().into_inner();
+        keys.push((new.credential.unwrap().access_key_id, new.secret));
+    }
+    let login = async |from: u8, id: &str, secret: &str| {
+        let source = Some(([192, 0, 2, from], 40_000).into());
+        let basic = Some((id.to_owned(), secret.to_owned()));
+        plane.iam.authenticate(Presented { basic, source, ..Presented::default() }).await
+    };
+    for from in 0..10 {
+        let (id, _) = &keys[usize::from(from) % 2];
+        assert_eq!(login(from, id, "wrong").await.unwrap_err(), Refusal::Unauthenticated);
+    }
+    for (id, secret) in &keys {
+        assert!(matches!(login(99, id, secret).await, Err(Refusal::SlowDown { .. })), "also the right one waits");
+    }
+    assert_eq!(login(98, "user/mira", "wrong").await.unwrap_err(), Refusal::Unauthenticated, "a name is no key");
+    plane.advance(Duration::from_secs(2));
+    assert!(login(99, &keys[0].0, &keys[0].1).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{Header, Validation, decode, decode_header, encode, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -199,11 +202,24 @@ fn header(token: &str) -> Result<Header, TokenFault> {
     if token.len() > MAX_TOKEN {
         return Err(TokenFault::Malformed);
     }
-    let header = decode_header(token).map_err(|error| fault(error.into_kind()))?;
+    let header = decode_header(token).map_err(|error| match fault(error.into_kind()) {
+        TokenFault::Malformed if names_algorithm(token) => TokenFault::Algorithm,
+        fault => fault,
+    })?;
     if header.crit.is_some() {
         return Err(TokenFault::Critical);
     }
     Ok(header)
+}
+
+/// Whether it has the header of a token, with an algorithm that is none of those that there are.
+fn names_algorithm(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    let header = header.and_then(|header| serde_json::from_slice::<serde_json::Value>(&header).ok());
+    header.is_some_and(|header| {
+        let algorithm = header["alg"].as_str();
+        algorithm.is_some_and(|name| name.parse::<jsonwebtoken::Algorithm>().is_err())
+    })
 }
 
 /// Signature, algorithm, issuer, audience and the presence of claims; time is the caller's.

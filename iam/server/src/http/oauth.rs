@@ -17,7 +17,7 @@ use iam_client::Refusal;
 use iam_core::PrincipalId;
 use serde_json::{Value, json};
 
-use crate::{Error, Iam, recorder::Call};
+use crate::{Error, Iam, authority::AUTHENTICATE, recorder::Call};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -46,7 +46,10 @@ pub(super) async fn authenticated(
     headers: &HeaderMap,
     form: &Form,
 ) -> Result<(PrincipalId, AuthenticatedBy), OauthError> {
-    Ok(match client(headers, form)? {
+    let client = client(headers, form).inspect_err(|_| {
+        iam.0.record_denial(call, AUTHENTICATE, "iam/clients", "no proof, one that cannot be read, or more than one");
+    })?;
+    Ok(match client {
         Client::Assertion(assertion) => {
             let principal = iam.assertion_principal(&assertion, call).await?;
             (principal.ok_or(OauthError::InvalidClient)?, AuthenticatedBy::Certificate)
