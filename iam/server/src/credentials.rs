@@ -74,8 +74,9 @@ impl Inner {
 
     /// Whose secret somebody guesses who tries it with `name`.
     pub(crate) fn guessed_at(&self, name: &str) -> Result<Target, Error> {
-        let found = AccessKeyId::parse(name).map(|id| self.records.get::<AccessKey>(&key::access_key(&id)));
-        let found = found.transpose()?.flatten();
+        // Also of a name that can be none: the same is read, whatever the name.
+        let id = AccessKeyId::parse(name).unwrap_or_else(|| self.decoy.id.clone());
+        let found = self.records.get::<AccessKey>(&key::access_key(&id))?;
         Ok(found.map_or_else(|| Target::Name(name.to_owned()), |found| Target::Principal(found.value.principal)))
     }
 

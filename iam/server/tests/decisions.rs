@@ -138,7 +138,7 @@ async fn every_refusal_leaves_its_row() {
         ("iam.Authenticate", "iam/headers", "credentials that contradict each other, or that cannot be read", 1),
         ("iam.Authenticate", "iam/tokens", "algorithm not allowed for this key", 1),
         ("iam.Authenticate", "iam/secrets", "malformed token, or a wrong bootstrap token", 9),
-        ("iam.GuessAlert", "iam/secrets", "guesses secrets or forges tokens; slowed down", 1),
+        ("iam.GuessAlert", "iam/*", "guesses secrets or forges tokens; slowed down", 1),
         ("iam.Authenticate", "iam/secrets", "not looked at, after too many failures", 1),
     ] {
         let same = denied.iter().filter(|row| {
