@@ -54,7 +54,9 @@ pub enum Rule {
     V15,
     /// Nothing is defined twice, there is one cluster block, and no unknown collection.
     V16,
-    /// No two listeners of a node collide.
+    /// A node listens on one port.
+    V17,
+    /// No two listeners and no two files of a node collide.
     V18,
     /// Proxies and upstreams are on the loopback.
     V19,

@@ -135,11 +135,8 @@ fn distribution(repo: &Repo, cluster: &ClusterName) -> Result<Distribution, NotV
 fn nodes(repo: &Repo) -> Result<BTreeMap<NodeName, Node>, NotValid> {
     let mut out = BTreeMap::new();
     for node in &repo.nodes {
-        let addresses = &node.spec.addresses;
-        let declared = addresses.iter().find(|address| address.public == Some(true));
-        let chosen = declared.or_else(|| addresses.iter().find(|address| address.is_reachable())).or(addresses.first());
         let spec = Node {
-            udp: chosen.map(|address| address.udp.value.clone()),
+            udp: node.spec.dialled().map(|address| address.udp.value.clone()),
             labels: node.spec.labels.clone(),
             socks5: node.spec.socks5.as_ref().map(|proxy| proxy.value.clone()),
             files: node.spec.files.iter().map(|spec| spec.file.clone()).collect(),

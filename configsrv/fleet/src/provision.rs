@@ -40,15 +40,17 @@ pub enum ProvisionError {
 }
 
 impl Holder {
-    /// A file name without extension: `user-mira`, `service-pier2-shell`, `management-plane-primary`.
+    /// A file name without extension: `user-mira`, `service-pier2.shell`, `management-plane-primary`.
     pub fn file_stem(&self) -> String {
         file_stem(&self.subject)
     }
 }
 
-/// The file name, without extension, that tools give to a subject's key and certificate.
+/// The file name, without extension, that tools give to a subject's key and certificate. Names have hyphens and no dots, so
+/// that no two subjects share a file: the service `shell` of `pier2` is `service-pier2.shell`, the service `pier2-shell` is
+/// `service-pier2-shell`.
 pub fn file_stem(subject: &Subject) -> String {
-    subject.to_string().replace('/', "-")
+    subject.to_string().replacen('/', "-", 1).replace('/', ".")
 }
 
 /// The log entry of a new certificate.
@@ -105,4 +107,17 @@ pub fn issue_missing(
         }
     }
     Ok(provision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_subjects_share_a_file() {
+        let stem = |subject: &str| file_stem(&subject.parse().unwrap());
+        assert_eq!(stem("service/pier2/shell"), "service-pier2.shell");
+        assert_eq!(stem("service/pier2-shell"), "service-pier2-shell");
+        assert_eq!(stem("user/mira"), "user-mira");
+    }
 }

@@ -89,6 +89,22 @@ fn a_tablet_only_initiates() {
 }
 
 #[test]
+fn peers_dial_what_they_can_reach_whatever_is_listed_first() {
+    let quay = Quay::new();
+    let (wan, lan) = ("name: wan, udp: \"203.0.113.22:4500\"", "name: lan, udp: \"10.8.0.2:4500\"");
+    let swapped = quay.edited("nodes.yaml", wan, "SWAP");
+    let swapped = Quay { files: swapped, key: quay.key }.edited("nodes.yaml", lan, wan);
+    let text = String::from_utf8(swapped.files["nodes.yaml"].clone()).unwrap().replace("SWAP", lan);
+    for (text, expected) in [
+        (text.clone(), "203.0.113.22:4500"),
+        (text.replace("\"10.8.0.2:4500\"", "\"10.8.0.2:4500\", public: true"), "10.8.0.2:4500"),
+    ] {
+        let payload = payload(&fleet(&swapped.clone().with("nodes.yaml", text)), "mira-pad");
+        assert!(egress(&payload).contains(&format!("user/mira -> service/stock at pier2 {expected}")), "{payload:?}");
+    }
+}
+
+#[test]
 fn files_of_services_come_to_their_hosts() {
     let payload = payload(&Quay::new().fleet(), "pier2");
     let paths: Vec<_> = payload.files.iter().map(|file| file.path.as_str()).collect();

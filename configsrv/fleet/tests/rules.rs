@@ -107,6 +107,17 @@ fn every_rule_has_its_place() {
         ("users.yaml", "users:", "cluster: { name: x }\nusers:", "V16 users.yaml: { name: x }"),
         ("services.yaml", "at: pier3", "at: pier3\n    at: pier2", "V16 services.yaml: at: pier2"),
         ("users.yaml", "[clerk]", "[clerk, clerk]", "V16 users.yaml: clerk]"),
+        // V17: one port
+        ("nodes.yaml", "10.8.0.2:4500", "10.8.0.2:4501", "V17? nodes.yaml: \"10.8.0.2:4501\""),
+        // V18: files
+        (
+            "nodes.yaml",
+            "path: /etc/motd",
+            "path: /etc/stock/stock.toml",
+            "V18 services.yaml: path: /etc/stock/stock.toml",
+        ),
+        ("nodes.yaml", "path: /etc/motd", "path: /etc/stock", "V18 services.yaml: path: /etc/stock/stock.toml"),
+        ("nodes.yaml", "path: /etc/motd", "path: /var/lib/flor/x", "V18 nodes.yaml: path: /var/lib/flor/x"),
         // V18, V19: listeners
         ("services.yaml", "127.0.0.1:17100", "127.0.0.1:22", "V18 services.yaml: \"0.0.0.0:22\""),
         ("services.yaml", "127.0.0.1:9001", "127.0.0.1:9000", "V18? services.yaml: \"127.0.0.1:9000\""),

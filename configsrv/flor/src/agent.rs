@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     identities::IdentityStore,
-    machine::{Effect, Event, Failure, Offer, Pending, Phase, Told, World, step},
+    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Told, World, step},
     outcome::{Outcome, StatusView, SyncRequest},
     server::{Intent, Offered, Report, Server},
     store::Store,
@@ -47,6 +47,10 @@ impl Agent {
         let mut world = self.store.load()?;
         self.drive(&mut world, Event::Boot).await?;
         self.drive(&mut world, Event::Tick).await?;
+        // What a killed agent staged and nothing refers to. It is in nobody's way if it stays.
+        if let Err(error) = self.store.sweep(&world.retained()) {
+            tracing::warn!(%error, "staged sets were not removed");
+        }
         // A staged artifact that cannot be read shows when it is needed.
         if let Ok(payload) = self.active_payload(&world) {
             self.server.follow(payload.as_ref());
@@ -62,27 +66,41 @@ impl Agent {
     }
 
     fn active_payload(&self, world: &World) -> Result<Option<Payload>, Error> {
-        let active = world.active().map(|active| Ok(self.store.artifact(active.version)?.open()?.payload));
-        active.transpose()
+        world.active().map(|active| self.staged(world, active.version)).transpose()
+    }
+
+    fn staged(&self, world: &World, version: Version) -> Result<Payload, Error> {
+        self.store.payload(version, world.digest(version))
+    }
+
+    /// What the server need not send again: what is confirmed and whole, or a newer version that failed here.
+    fn have(&self, world: &World, request: &SyncRequest) -> Option<Version> {
+        if world.pending.is_some() {
+            return None;
+        }
+        if let Some(failed) = world.failed().filter(|_| !request.retry_rejected) {
+            return Some(failed.target.version);
+        }
+        let confirmed = world.state.confirmed?.version;
+        match self.staged(world, confirmed) {
+            Ok(_) => Some(confirmed),
+            Err(error) => {
+                tracing::error!(%error, "what is confirmed is fetched again");
+                None
+            }
+        }
     }
 
     /// Fetches, verifies, stages and activates; or only looks.
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
-        let have = match &world.pending {
-            Some(pending) if !request.supersede && !request.dry_run => {
-                return Err(Error::State(format!(
-                    "version {} is waiting for its confirmation; confirm it, wait, or use --supersede",
-                    pending.to.version
-                )));
-            }
-            Some(_) => None,
-            None => world.state.confirmed.map(|confirmed| confirmed.version),
-        };
+        if let Some(pending) = world.pending.as_ref().filter(|_| !request.supersede && !request.dry_run) {
+            return Err(Refusal::AlreadyPending { version: pending.to.version }.into());
+        }
+        let have = self.have(&world, request);
         let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
         let Offered::Artifact(bytes) = self.server.fetch(have, intent).await? else {
-            let version = have.unwrap_or(Version::NONE);
-            return Ok(Outcome::Unchanged { version });
+            return unchanged(&world, have);
         };
         let verified = verify(&bytes, &self.cluster, self.trusted(&world))?;
         let now = self.clock.now()?;
@@ -101,6 +119,9 @@ impl Agent {
             });
         }
         if effects.is_empty() {
+            if self.staged(&world, offer.to.version).is_err() {
+                self.store.stage(&verified.sealed)?;
+            }
             return Ok(Outcome::Unchanged { version: offer.to.version });
         }
         if verified.first_contact {
@@ -184,21 +205,18 @@ impl Agent {
             Effect::DropOriginals => self.store.drop_originals()?,
             Effect::Sweep { keep } => self.store.sweep(keep)?,
             Effect::Activate { from, to } => {
-                return Ok(Some(Event::Activated(self.bring(*from, Some(*to), Way::Forward).await)));
+                return Ok(Some(Event::Activated(self.bring(world, *from, Some(*to), Way::Forward).await)));
             }
             Effect::Restore { from, to } => {
-                return Ok(Some(Event::Restored(self.bring(Some(*from), *to, Way::Back).await)));
+                return Ok(Some(Event::Restored(self.bring(world, Some(*from), *to, Way::Back).await)));
             }
             Effect::Tell(_) => {}
         }
         Ok(None)
     }
 
-    async fn bring(&self, from: Option<Version>, to: Option<Version>, way: Way) -> Result<(), Failure> {
-        let payload = |version: Option<Version>| -> Result<Option<Payload>, Error> {
-            let Some(version) = version else { return Ok(None) };
-            Ok(Some(self.store.artifact(version)?.open()?.payload))
-        };
+    async fn bring(&self, world: &World, from: Option<Version>, to: Option<Version>, way: Way) -> Result<(), Failure> {
+        let payload = |version: Option<Version>| version.map(|version| self.staged(world, version)).transpose();
         let target = payload(to).map_err(|error| Failure(error.to_string()))?;
         // On the way back the set that failed may be damaged; what was kept of the files is enough.
         let origin = match payload(from) {
@@ -236,8 +254,8 @@ impl Agent {
         if active.digest == verified.sealed.payload_digest() {
             return Ok(Change { class: Class::Noop, reasons: Vec::new() });
         }
-        let running = self.store.artifact(active.version)?.open()?;
-        Ok(classify(&running.payload, &verified.envelope.payload))
+        let running = self.staged(world, active.version)?;
+        Ok(classify(&running, &verified.envelope.payload))
     }
 
     fn outcome_of(&self, world: &World, offer: &Offer) -> Result<Outcome, Error> {
@@ -275,6 +293,15 @@ impl Agent {
             }
             _ => error,
         }
+    }
+}
+
+/// The server has nothing newer than what this node has, or than what failed here.
+fn unchanged(world: &World, have: Option<Version>) -> Result<Outcome, Error> {
+    let version = have.unwrap_or(Version::NONE);
+    match world.failed().filter(|failed| failed.target.version == version) {
+        Some(failed) => Err(Refusal::Rejected { version, reason: failed.reason.clone() }.into()),
+        None => Ok(Outcome::Unchanged { version }),
     }
 }
 

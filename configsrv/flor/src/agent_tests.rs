@@ -3,13 +3,16 @@
 #[path = "../../server/tests/support/tree.rs"]
 mod tree;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::{NodeName, Payload, Version, artifact::Activation};
+use configsrv_fleet::{NodeName, Payload, Sealed, Version, artifact::Activation};
 use serde_json::json;
 use tree::{Signer, Tree};
 
@@ -19,7 +22,10 @@ use crate::{
     agent::Agent,
     clock::Clock,
     cluster::Cluster,
-    disk::forgetful::{Crash, ForgetfulDisk},
+    disk::{
+        Disk as _,
+        forgetful::{Crash, ForgetfulDisk},
+    },
     home::Layout,
     identities::IdentityStore,
     machine::{BootId, Failure, Now, Target},
@@ -36,13 +42,19 @@ const WINDOW_MS: u64 = 300_000;
 #[derive(Default)]
 struct Published {
     bytes: Mutex<Vec<u8>>,
+    downloads: AtomicU64,
     reports: Mutex<Vec<Report>>,
 }
 
 #[async_trait]
 impl Server for Published {
-    async fn fetch(&self, _have: Option<Version>, _intent: Intent) -> Result<Offered, Error> {
-        Ok(Offered::Artifact(self.bytes.lock().unwrap().clone()))
+    async fn fetch(&self, have: Option<Version>, _intent: Intent) -> Result<Offered, Error> {
+        let bytes = self.bytes.lock().unwrap().clone();
+        if have.is_some() && Sealed::parse(&bytes).map(|sealed| sealed.version()).ok() == have {
+            return Ok(Offered::Nothing);
+        }
+        self.downloads.fetch_add(1, Ordering::Relaxed);
+        Ok(Offered::Artifact(bytes))
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
@@ -233,6 +245,48 @@ async fn a_superseded_version_leaves_nothing_behind() {
     is_old(&disk, "cancelled");
 }
 
+/// What failed is known by its version; content that failed under another number is looked at once more.
+#[tokio::test]
+async fn what_failed_is_not_downloaded_again() {
+    let fleet = Fleet::new();
+    let disk = fleet.settled().await;
+    let agent = fleet.agent(&disk);
+    agent.sync(&guarded()).await.unwrap();
+    agent.cancel().await.unwrap();
+    let downloads = || fleet.server.downloads.load(Ordering::Relaxed);
+    let before = downloads();
+    for _ in 0..2 {
+        let error = agent.sync(&guarded()).await.unwrap_err();
+        assert!(matches!(&error, Error::State(text) if text.contains("cancelled")), "{error}");
+    }
+    assert_eq!(downloads(), before);
+    agent.sync(&SyncRequest { retry_rejected: true, ..guarded() }).await.unwrap();
+    assert_eq!(downloads(), before + 1);
+}
+
+/// A staged artifact counts as long as it is the one that was verified, and is fetched again when it is not.
+#[tokio::test]
+async fn what_was_verified_is_what_runs() {
+    let fleet = Fleet::new();
+    let disk = ForgetfulDisk::default();
+    let agent = fleet.agent(&disk);
+    let sync = SyncRequest { window_ms: 0, ..SyncRequest::default() };
+    fleet.publish(1, &[("/etc/shop", "another", None)]);
+    let another = fleet.server.bytes.lock().unwrap().clone();
+    fleet.publish(1, &[("/etc/shop", "one", None)]);
+    agent.sync(&sync).await.unwrap();
+    let staged = "/flor/artifacts/sets/v1/pier2.json";
+    let whole = disk.text(staged).unwrap();
+    for damaged in [another.as_slice(), b"{", &whole.as_bytes()[1..]] {
+        disk.plant(staged, damaged);
+        let error = agent.connect().await.unwrap_err();
+        assert!(error.to_string().contains(staged), "{error}");
+        assert!(matches!(agent.sync(&sync).await, Ok(Outcome::Unchanged { .. })));
+        assert_eq!(disk.text(staged).as_ref(), Some(&whole));
+        agent.connect().await.unwrap();
+    }
+}
+
 /// Without the time nobody could keep the deadline.
 #[tokio::test]
 async fn a_machine_without_a_clock_changes_nothing() {
@@ -277,9 +331,13 @@ async fn a_crash_at_any_step_of_a_sync_ends_in_the_old_state() {
             let disk = disk.after(crash);
             let agent = fleet.agent(&disk);
             agent.recover().await.unwrap_or_else(|error| panic!("{context}: {error}"));
+            let sets = disk.list(Path::new("/flor/artifacts/sets")).unwrap();
             match agent.status().unwrap().pending {
                 Some(_) => is_new(&disk, &context),
-                None => is_old(&disk, &context),
+                None => {
+                    is_old(&disk, &context);
+                    assert_eq!(sets, ["v1"], "{context}");
+                }
             }
             fleet.pass(WINDOW_MS);
             agent.recover().await.unwrap();

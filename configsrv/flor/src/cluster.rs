@@ -30,7 +30,7 @@ impl Cluster {
         let bytes = disk.read(&path).map_err(|error| Error::file(&path, &error))?;
         let bytes =
             bytes.ok_or_else(|| Error::State(format!("{} is missing: enrol this machine first", path.display())))?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())))
+        serde_json::from_slice(&bytes).map_err(|error| Error::Configuration(format!("{}: {error}", path.display())))
     }
 
     pub(crate) fn save(&self, disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {

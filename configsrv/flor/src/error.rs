@@ -26,6 +26,9 @@ pub(crate) enum Error {
     State(String),
     #[error("{0}")]
     RolledBack(String),
+    /// What enrolment wrote down cannot be used: to start again does not help.
+    #[error("{0}")]
+    Configuration(String),
 }
 
 impl Error {
@@ -38,6 +41,7 @@ impl Error {
             Self::Unreachable(_) => 7,
             Self::State(_) => 8,
             Self::RolledBack(_) => 9,
+            Self::Configuration(_) => 78,
         }
     }
 

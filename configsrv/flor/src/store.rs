@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use configsrv_fleet::{NodeName, Sealed, Version};
+use configsrv_fleet::{Digest, NodeName, Payload, Sealed, Version};
 use holdfast_format::{
     from_json,
     kind::{AGENT_ORIGINALS, AGENT_PENDING, AGENT_STATE, Kind},
@@ -76,11 +76,20 @@ impl Store {
         self.put(&self.layout.artifact(artifact.version(), &self.node), artifact.bytes())
     }
 
-    /// A staged artifact, as it was verified.
-    pub(crate) fn artifact(&self, version: Version) -> Result<Sealed, Error> {
+    /// What a staged artifact says, if it is still the one that was verified: for this node, of this version, and with
+    /// the content of `digest`, where that is known.
+    pub(crate) fn payload(&self, version: Version, digest: Option<Digest>) -> Result<Payload, Error> {
         let path = self.layout.artifact(version, &self.node);
         let bytes = self.read(&path)?.ok_or_else(|| Error::Unexpected(format!("{} is missing", path.display())))?;
-        Sealed::parse(&bytes).map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())))
+        let damaged = |error| Error::Unexpected(format!("{}: {error}", path.display()));
+        let sealed = Sealed::parse(&bytes).map_err(damaged)?;
+        let same = sealed.version() == version
+            && *sealed.node() == self.node
+            && digest.is_none_or(|digest| digest == sealed.payload_digest());
+        if !same {
+            return Err(Error::Unexpected(format!("{} is not what was verified before", path.display())));
+        }
+        Ok(sealed.open().map_err(damaged)?.payload)
     }
 
     /// Removes every staged set but `keep`.

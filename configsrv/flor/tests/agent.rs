@@ -15,6 +15,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::State, routing::get};
+use configsrv_fleet::{artifact::MAX_ARTIFACT, to_canonical};
 use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
 use iam_client::IamLayer;
 use serde_json::{Value, json};
@@ -105,8 +106,12 @@ impl Node {
         child
     }
 
+    fn cluster(&self) -> PathBuf {
+        self.folder.path().join("home/clusters/quay.test")
+    }
+
     fn socket(&self) -> PathBuf {
-        self.folder.path().join("home/clusters/quay.test/run/agent.sock")
+        self.cluster().join("run/agent.sock")
     }
 }
 
@@ -300,38 +305,80 @@ async fn killed_inside_the_window_it_goes_back_at_the_next_start() {
 async fn what_cannot_be_trusted_is_not_staged() {
     let (address, served) = impostor().await;
     let (node, signer, other) = (Node::new(address), Signer::new("primary"), Signer::new("other"));
-    let serve = |bytes: Vec<u8>| *served.lock().unwrap() = bytes;
+    let serve = |bytes: &[u8]| *served.lock().unwrap() = bytes.to_vec();
     let artifact = |tree: &Tree<'_>| tree.artifacts()[0].bytes().to_vec();
     let sync = ["sync", "--commit-timeout", "0"];
-    let first = artifact(&tree(5, &signer, &node, "five"));
-    serve(first.clone());
-    exits(&node.flor(&sync).await, 0);
-
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let six = artifact(&tree(6, &signer, &node, "six"));
-    for (what, bytes, expected) in [
-        ("another content", text(&six).replace("\"text\":\"six\"", "\"text\":\"sex\"").into_bytes(), 6),
-        ("another number", text(&six).replace("\"version\":6}", "\"version\":7}").into_bytes(), 6),
-        ("another signer", artifact(&tree(6, &other, &node, "six")), 6),
-        ("another node", artifact(&Tree::new(6, &signer).nodes(vec![("pier3", json!([]))])), 6),
-        (
-            "a newer schema",
-            text(&six).replace("\"schema_version\":\"1.0\"", "\"schema_version\":\"2.0\"").into_bytes(),
-            6,
-        ),
-        ("no JSON", b"<html>".to_vec(), 6),
-        ("an older version", artifact(&tree(4, &signer, &node, "four")), 5),
-        ("the same number", artifact(&tree(5, &signer, &node, "5")), 5),
-    ] {
+    let four = artifact(&tree(4, &signer, &node, "four"));
+    let five = artifact(&tree(5, &signer, &node, "five"));
+    for bytes in [&four, &five] {
         serve(bytes);
-        let said = exits(&node.flor(&sync).await, expected);
-        assert_eq!(node.text("shop").as_deref(), Some("five"), "{what}: {said}");
+        exits(&node.flor(&sync).await, 0);
     }
-    let sets = fs::read_dir(node.folder.path().join("home/clusters/quay.test/artifacts/sets")).unwrap();
-    assert_eq!(sets.count(), 1, "nothing was staged");
-    serve(six);
+
+    let six = artifact(&tree(6, &signer, &node, "six"));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let replaced = |from: &str, to: &str| text(&six).replace(from, to).into_bytes();
+    // What the operator's own key signed, though no tool of this release writes it.
+    let signed = |change: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_slice(&six).unwrap();
+        change(&mut value);
+        signer.seal(value)
+    };
+    let foreign = json!({ "ingress": [{ "target_spiffe_id": "spiffe://dock.test/service/stock", "allow": [] }] });
+    let large = |size: usize| signed(&|value| value["payload"]["labels"] = json!({ "x": "y".repeat(size) }));
+    for (what, bytes, expected, why) in [
+        ("tampered", replaced("\"text\":\"six\"", "\"text\":\"sex\""), 6, "payload_digest says"),
+        ("under another number", replaced("\"version\":6}", "\"version\":7}"), 6, "does not match"),
+        ("replayed", four, 5, "refused as a replay"),
+        ("downgraded", artifact(&tree(3, &signer, &node, "six")), 5, "refused as a replay"),
+        ("twice the same number", artifact(&tree(5, &signer, &node, "5")), 5, "other content"),
+        ("re-addressed", replaced("\"node\":\"pier2\"", "\"node\":\"pier3\""), 6, "payload_digest says"),
+        ("for another node", artifact(&Tree::new(6, &signer).nodes(vec![("pier3", json!([]))])), 6, "not for pier2"),
+        ("wrongly signed", artifact(&tree(6, &other, &node, "six")), 6, "not a trusted signer"),
+        ("signed by a namesake", artifact(&tree(6, &Signer::new("primary"), &node, "six")), 6, "does not match"),
+        ("unsigned", signed(&|_| {}), 6, "not signed"),
+        ("of a newer envelope", signed(&|value| value["schema_version"] = json!("1.9")), 6, "upgrade this program"),
+        ("of another age", signed(&|value| value["schema_version"] = json!("2.0")), 6, "upgrade this program"),
+        (
+            "of a newer payload",
+            signed(&|value| {
+                value["payload"]["schema_version"] = json!("1.9");
+                value["payload"]["from_the_future"] = json!(true);
+            }),
+            6,
+            "upgrade this program",
+        ),
+        ("too large", large(MAX_ARTIFACT), 6, "are allowed"),
+        ("without an end", large(2 * MAX_ARTIFACT), 6, "longer than"),
+        ("of another cluster", artifact(&Tree::new(6, &signer).patched(foreign)), 6, "not in the trust domain"),
+        ("no JSON", b"<html>".to_vec(), 6, "not JSON"),
+    ] {
+        serve(&if what == "unsigned" { unsigned(&bytes) } else { bytes });
+        let said = exits(&node.flor(&sync).await, expected);
+        assert!(said.contains(why), "{what}: {said}");
+        assert_eq!(node.text("shop").as_deref(), Some("five"), "{what}: {said}");
+        let sets = fs::read_dir(node.cluster().join("artifacts/sets")).unwrap();
+        assert_eq!(sets.count(), 2, "{what} was staged");
+    }
+    serve(&six);
     exits(&node.flor(&sync).await, 0);
     assert_eq!(node.text("shop").as_deref(), Some("six"));
+}
+
+fn unsigned(artifact: &[u8]) -> Vec<u8> {
+    let mut value: Value = serde_json::from_slice(artifact).unwrap();
+    value.as_object_mut().unwrap().remove("signature");
+    to_canonical(&value).unwrap()
+}
+
+/// To start again does not help a machine whose own enrolment is damaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_enrolment_is_said_with_an_exit_code_of_its_own() {
+    let (address, _) = serve().await;
+    let node = Node::new(address);
+    fs::write(node.cluster().join("cluster.json"), "{").unwrap();
+    let said = exits(&node.flor(&["agent", "run"]).await, 78);
+    assert!(said.contains("cluster.json"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

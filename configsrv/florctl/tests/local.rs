@@ -35,7 +35,7 @@ fn a_new_cluster_takes_two_commands() {
     // Nothing private is in the repository, and keys are their owner's alone.
     let inside = fs::read_dir(desk.repo()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(inside.into_iter().all(|name| !name.to_string_lossy().ends_with(".key")));
-    for key in ["ca.key", "management-plane-primary.key", "user-mira.key", "service-pier2-shell.key"] {
+    for key in ["ca.key", "management-plane-primary.key", "user-mira.key", "service-pier2.shell.key"] {
         let metadata = fs::metadata(desk.keys().join(key)).unwrap();
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600, "{key}");

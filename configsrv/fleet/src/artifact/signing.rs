@@ -77,7 +77,8 @@ impl SigningKey {
         PublicKey::from_bytes(self.pair.public_key().as_ref()).map_err(|error| ArtifactError::Key(error.to_string()))
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Signature {
+    /// The signature over `message`.
+    pub fn sign(&self, message: &[u8]) -> Signature {
         Signature {
             alg: Algorithm::Ed25519,
             key_id: self.id.clone(),

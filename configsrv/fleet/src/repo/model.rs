@@ -129,6 +129,14 @@ impl Address {
     }
 }
 
+impl NodeSpec {
+    /// Where peers dial the node: what is declared public, else the first address that looks reachable, else the first.
+    pub fn dialled(&self) -> Option<&Address> {
+        let declared = self.addresses.iter().find(|address| address.public == Some(true));
+        declared.or_else(|| self.addresses.iter().find(|address| address.is_reachable())).or(self.addresses.first())
+    }
+}
+
 impl Repo {
     pub fn node(&self, name: &str) -> Option<&Named<NodeSpec>> {
         self.nodes.iter().find(|node| node.name.value == name)

@@ -1,6 +1,7 @@
 //! The rules of a repository. All of them run, and each reports everything that it finds.
 
 mod enrollment;
+mod files;
 mod listeners;
 mod lockout;
 mod names;
@@ -35,6 +36,7 @@ pub fn validate(repo: &Repo, now: OffsetDateTime) -> Vec<Finding> {
     reserved::check(repo, &mut findings);
     reachability::check(repo, &mut findings);
     listeners::check(repo, &mut findings);
+    files::check(repo, &mut findings);
     signers::check(repo, now, &mut findings);
     enrollment::check(repo, now, &mut findings);
     unused::check(repo, &mut findings);

@@ -4,7 +4,7 @@ use crate::{
     reserved::{CONFIG_PUBLISHER, CONFIG_SERVER},
 };
 
-/// V9, V20.
+/// V9, V17, V20.
 pub(super) fn check(repo: &Repo, findings: &mut Findings) {
     for service in &repo.services {
         // Rule V6 has its own demand on these.
@@ -35,6 +35,17 @@ pub(super) fn check(repo: &Repo, findings: &mut Findings) {
             let message =
                 format!("{} is declared public and looks private; peers elsewhere will not reach it", udp.value);
             findings.warning(Rule::V20, &udp.at, message);
+        }
+    }
+    for node in &repo.nodes {
+        let Some(dialled) = node.spec.dialled().map(|address| &address.udp.value) else { continue };
+        let silent = |address: &&Address| address.udp.value.port != dialled.port;
+        for Address { udp, .. } in node.spec.addresses.iter().filter(silent) {
+            let message = format!(
+                "peers dial node \"{}\" at {dialled}, so that it listens on port {} and not at {}",
+                node.name.value, dialled.port, udp.value
+            );
+            findings.warning(Rule::V17, &udp.at, message);
         }
     }
 }

@@ -223,11 +223,17 @@ fn tick(world: &World, now: &Now) -> Vec<Effect> {
 
 /// The end of a good change: the mark moves first, the record of the change goes last.
 fn commit(state: &AgentState, pending: &Pending, now: &Now, told: Told, word: &str) -> Vec<Effect> {
-    let mut state =
-        AgentState { confirmed: Some(pending.to), signers: pending.signers.clone(), degraded: None, ..state.clone() };
+    let previous = pending.from.map(|from| from.version);
+    let mut state = AgentState {
+        confirmed: Some(pending.to),
+        previous,
+        signers: pending.signers.clone(),
+        degraded: None,
+        ..state.clone()
+    };
     state.rejected.retain(|rejected| rejected.target.digest != pending.to.digest);
     state.note(word, pending.to.version, now.wall_ms);
-    let keep = [Some(pending.to.version), pending.from.map(|from| from.version)].into_iter().flatten().collect();
+    let keep = [Some(pending.to.version), previous].into_iter().flatten().collect();
     vec![
         Effect::SaveState(state),
         Effect::ClearPending,

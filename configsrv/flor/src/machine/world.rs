@@ -28,6 +28,9 @@ pub(crate) struct AgentState {
     /// The last version that was confirmed or needed no confirmation. Nothing older is accepted: this is the
     /// high-water mark, which a version under guard does not move.
     pub confirmed: Option<Target>,
+    /// What was confirmed before. Its set is kept, nothing else of it.
+    #[serde(default)]
+    pub previous: Option<Version>,
     /// Whose signatures count: pinned at enrolment or with the first artifact, moved by confirmed ones.
     #[serde(default)]
     pub signers: Vec<Signer>,
@@ -101,6 +104,29 @@ impl World {
             | Effect::Sweep { .. }
             | Effect::Tell(_) => {}
         }
+    }
+
+    /// The sets that something still refers to.
+    pub(crate) fn retained(&self) -> Vec<Version> {
+        let pending = self.pending.as_ref();
+        let of_pending = pending.into_iter().flat_map(|pending| [Some(pending.to), pending.from]);
+        let targets = of_pending.chain([self.state.confirmed]).flatten().map(|target| target.version);
+        targets.chain(self.state.previous).chain(self.current).collect()
+    }
+
+    /// What is known to be in a staged set, from when it was verified.
+    pub(crate) fn digest(&self, version: Version) -> Option<Digest> {
+        let pending = self.pending.as_ref();
+        let of_pending = pending.into_iter().flat_map(|pending| [Some(pending.to), pending.from]);
+        let mut targets = of_pending.chain([self.state.confirmed]).flatten();
+        targets.find(|target| target.version == version).map(|target| target.digest)
+    }
+
+    /// The newest version that failed here, if nothing newer was confirmed since.
+    pub(crate) fn failed(&self) -> Option<&Rejected> {
+        let newest = self.state.rejected.iter().max_by_key(|rejected| rejected.target.version)?;
+        let confirmed = self.state.confirmed.map(|confirmed| confirmed.version);
+        Some(newest).filter(|newest| Some(newest.target.version) > confirmed)
     }
 
     /// What runs now, under guard or not.

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use configsrv_fleet::{Envelope, Payload, Sealed, SigningKey, Version};
+use configsrv_fleet::{Digest, Envelope, Payload, Sealed, SigningKey, Version, to_canonical};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -18,6 +18,14 @@ impl Signer {
         let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         let id = format!("spiffe://quay.test/management-plane/{name}").parse().unwrap();
         Self { name, key: SigningKey::from_pem(id, &pem).unwrap() }
+    }
+
+    /// Signs what is no artifact of this release, or none at all; digest and signature fit.
+    pub(crate) fn seal(&self, mut artifact: Value) -> Vec<u8> {
+        artifact["payload_digest"] = json!(Digest::of(&to_canonical(&artifact["payload"]).unwrap()));
+        artifact.as_object_mut().unwrap().remove("signature");
+        artifact["signature"] = json!(self.key.sign(&to_canonical(&artifact).unwrap()));
+        to_canonical(&artifact).unwrap()
     }
 
     fn announced(&self) -> Value {
