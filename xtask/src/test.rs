@@ -35,9 +35,9 @@ pub(crate) fn steps(layout: &Layout, steps: &mut Steps, ready: bool, clients: Cl
     });
     if clients == Clients::Required {
         steps.run_after(built, "fuzz", || {
-            // The tests run side by side, about a minute in all.
             let cargo = Cargo::new(layout, "test").arguments(["--workspace", "--locked", "--test", "fuzz"]);
-            cargo.environment("HOLDFAST_FUZZ_S", "25").run()
+            // All of them side by side, a minute each.
+            cargo.environment("HOLDFAST_FUZZ_S", "60").environment("RUST_TEST_THREADS", "16").run()
         });
         steps.run_after(built, "etcd-client's own tests", || etcd_client::run(layout));
     }

@@ -1,7 +1,7 @@
 //! HTTP by hand: what a client library would not send, and answers as they are on the wire.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -62,12 +62,16 @@ impl<'a> Request<'a> {
 
     /// Sends it on a connection of its own.
     pub(crate) fn send(&self, address: &str) -> Result<Answer> {
+        self.exchange(address, connect(address)?)
+    }
+
+    /// Sends it as the only one on this connection to `address`.
+    pub(crate) fn exchange(&self, address: &str, mut stream: impl Read + Write) -> Result<Answer> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n", self.method, self.path);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str(&format!("content-length: {}\r\n\r\n", self.body.len()));
-        let mut stream = connect(address)?;
         stream.write_all(head.as_bytes())?;
         // A server that refuses a body answers and hangs up while it is being sent; the answer counts.
         let _ = stream.write_all(&self.body);

@@ -67,7 +67,11 @@ impl Caller {
     /// Must be called in a runtime; connects when it is used.
     pub(crate) fn new(address: &str, token: &str) -> Result<Self> {
         let endpoint = Endpoint::new(format!("http://{address}"))?.timeout(Duration::from_secs(15));
-        Ok(Self { channel: endpoint.connect_lazy(), token: token.to_owned() })
+        Ok(Self::on(endpoint.connect_lazy(), token))
+    }
+
+    pub(crate) fn on(channel: Channel, token: &str) -> Self {
+        Self { channel, token: token.to_owned() }
     }
 
     pub(crate) fn channel(&self) -> Channel {

@@ -9,6 +9,7 @@
 //! | [`command_line`] | a start that cannot work ends with the right code and says everything that is wrong |
 //! | [`doors`] | nonsense on any port is answered or cut, and the server goes on |
 //! | [`refusals`] | who may not is told so, in the words of the protocol |
+//! | [`attacks`] | what attackers try is refused, and in the history: a table |
 //! | [`requests`] | requests that cannot be answered, and what they are told |
 //! | [`grpcurl`] | every service can be found and called without our sources; README's calls work |
 //! | [`clients`] | unchanged public clients work on every door |
@@ -28,9 +29,10 @@
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
-//! [`plane`] servers as operators run them, [`node`] a node with a certificate, [`runbook`] executes what runbooks say,
+//! [`plane`] servers as operators run them, [`node`] a node with a certificate and its connections, [`runbook`] executes what runbooks say,
 //! [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
 
+mod attacks;
 mod backups;
 mod break_glass;
 mod clients;

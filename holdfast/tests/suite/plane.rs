@@ -54,6 +54,12 @@ impl Plane {
         Ok(Some(Self { cluster, ca, florctl, admin }))
     }
 
+    /// The key that signed first, as the servers were given it.
+    pub(crate) fn signing_key(&self) -> Result<String> {
+        let folder = self.ca.parent().and_then(std::path::Path::parent).context("the cluster's folder")?;
+        Ok(fs::read_to_string(folder.join("secrets/signing-key.pem"))?)
+    }
+
     fn server(&mut self, at: usize) -> Result<&mut Server> {
         self.cluster.servers_mut().get_mut(at).context("no such server")
     }

@@ -4,26 +4,20 @@
 use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
-    net::TcpStream,
-    sync::Arc,
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_proto::configsrv::{WatchRequest, WatchResponse, config_service_client::ConfigServiceClient};
 use holdfast_testkit::wait_until;
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject as _},
-};
 use serde_json::Value;
 use tonic::Streaming;
 
 use super::text;
 use crate::{
     lab::SOON,
-    node::{Node, channel},
+    node::{self, Node, Tls, channel},
     plane::Plane,
     runbook::Runbook,
 };
@@ -36,7 +30,7 @@ const CUT: Duration = Duration::from_secs(1);
 /// What a node holds open at one server.
 struct Open {
     watch: Streaming<WatchResponse>,
-    doors: Vec<StreamOwned<ClientConnection, TcpStream>>,
+    doors: Vec<Tls>,
 }
 
 impl Open {
@@ -45,8 +39,9 @@ impl Open {
         let mut client = ConfigServiceClient::new(channel(plane, &endpoints, Some(node))?);
         let mut watch = client.watch(WatchRequest {}).await?.into_inner();
         ensure!(watch.message().await?.is_some(), "the version of now");
-        let doors = [&endpoints.api, &endpoints.http].map(|door| connection(plane, door, node));
-        Ok(Self { watch, doors: doors.into_iter().collect::<Result<_>>()? })
+        let doors =
+            vec![connection(plane, &endpoints.api, node).await?, connection(plane, &endpoints.http, node).await?];
+        Ok(Self { watch, doors })
     }
 
     /// Waits for the end of everything, and says when that was.
@@ -60,21 +55,8 @@ impl Open {
 }
 
 /// A connection that has been used once.
-fn connection(plane: &Plane, door: &str, node: &Node) -> Result<StreamOwned<ClientConnection, TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(&fs::read(&plane.ca)?) {
-        roots.add(root?)?;
-    }
-    let chain = node.answer.certificate_chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(node.key.serialize_der()));
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    let tcp = TcpStream::connect(door)?;
-    tcp.set_read_timeout(Some(SOON))?;
-    let mut stream =
-        StreamOwned::new(ClientConnection::new(Arc::new(config), ServerName::try_from("127.0.0.1")?)?, tcp);
+async fn connection(plane: &Plane, door: &str, node: &Node) -> Result<Tls> {
+    let mut stream = node::connect(plane, door, Some(node), Ipv4Addr::LOCALHOST).await?;
     // Anything that is not public will do: it is not there, or not for nodes.
     stream.write_all(b"GET /nodes HTTP/1.1\r\nHost: server\r\n\r\n")?;
     let mut first = [0; 12];
@@ -84,7 +66,7 @@ fn connection(plane: &Plane, door: &str, node: &Node) -> Result<StreamOwned<Clie
 }
 
 /// Reads what is left of an answer until the server closes.
-fn is_closed(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> Result<bool> {
+fn is_closed(stream: &mut Tls) -> Result<bool> {
     loop {
         match stream.read(&mut [0; 4096]) {
             Ok(0) => return Ok(true),
