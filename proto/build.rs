@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "holdfast/chainfire.proto",
     "holdfast/flaredb.proto",
     "holdfast/iam.proto",
+    "holdfast/iam_recovery.proto",
     "holdfast/iam_rotation.proto",
     "holdfast/iam_trust.proto",
     "holdfast/configsrv.proto",

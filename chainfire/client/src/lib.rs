@@ -8,7 +8,10 @@ mod journal;
 pub mod memory;
 mod system;
 
-pub use chainfire_core::system::{Page, Record};
+pub use chainfire_core::{
+    cluster::Lineage,
+    system::{Page, Record},
+};
 pub use error::{Refused, StoreError};
 pub use journal::JournalSource;
 pub use system::{Applied, SystemStore};

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chainfire_core::{
     Answer, Command, Effect, Envelope, LogPosition, Origin, apply,
-    cluster::{ClusterCommand, GenesisCommand, Limits},
+    cluster::{self, ClusterCommand, GenesisCommand, Limits, Lineage},
     format,
     journal::{self, AuditLevel, AuditPolicy, JournalPosition, JournalRecord},
     system::{self, LockGroup, Page, Record, SystemAnswer, SystemCommand},
@@ -130,6 +130,10 @@ impl SystemStore for MemoryStore {
 
     fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError> {
         Ok(system::lock_groups(&self.inner.lock().state, after, limit)?)
+    }
+
+    fn lineage(&self) -> Result<Option<Lineage>, StoreError> {
+        Ok(cluster::lineages(&self.inner.lock().state)?.pop())
     }
 
     fn applied(&self) -> Applied {

@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use chainfire_core::{
     Origin,
+    cluster::Lineage,
     system::{LockGroup, Page, Record, SystemAnswer, SystemCommand},
 };
 use tokio::sync::watch;
@@ -29,6 +30,9 @@ pub trait SystemStore: Send + Sync + 'static {
 
     /// Lock groups that have a stored policy or a holder, by name, after `after` if given, at most `limit`.
     fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError>;
+
+    /// The history that this state belongs to: each restore begins another one. None before the genesis.
+    fn lineage(&self) -> Result<Option<Lineage>, StoreError>;
 
     /// How far this server has applied.
     fn applied(&self) -> Applied;

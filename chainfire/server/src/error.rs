@@ -131,8 +131,9 @@ pub enum Error {
     /// The change may or may not have happened.
     #[error("etcdserver: request timed out, possibly due to connection lost")]
     ConnectionLost,
+    /// With the reason, which is in the hint.
     #[error("etcdserver: unhealthy cluster")]
-    Unhealthy,
+    Unhealthy(String),
     #[error("etcdserver: watch canceled")]
     WatchCanceled,
     /// The time that the client gave is over; a change may or may not have happened.
@@ -210,7 +211,7 @@ impl Error {
             | Self::Unknown
             | Self::ConnectionLost
             | Self::Unreadable(_)
-            | Self::Unhealthy => Code::Unavailable,
+            | Self::Unhealthy(_) => Code::Unavailable,
             Self::Corrupt => Code::DataLoss,
             Self::NobodyElected | Self::NotElected | Self::SessionExpired | Self::MissingLeader => Code::Unknown,
             Self::WatchCanceled => Code::Cancelled,
@@ -235,8 +236,13 @@ impl From<Error> for Status {
             tracing::error!(detail, "the answer to a committed command does not read");
         }
         let mut status = Self::new(error.code(), error.to_string());
-        if error == Error::MembershipFixed {
-            status.metadata_mut().insert(HINT, MetadataValue::from_static(MEMBERSHIP_HINT));
+        let hint = match error {
+            Error::MembershipFixed => Some(MetadataValue::from_static(MEMBERSHIP_HINT)),
+            Error::Unhealthy(reason) => MetadataValue::try_from(reason).ok(),
+            _ => None,
+        };
+        if let Some(hint) = hint {
+            status.metadata_mut().insert(HINT, hint);
         }
         status
     }
@@ -260,7 +266,7 @@ impl From<Refusal> for Error {
             Refusal::Unauthenticated => Self::InvalidAuthToken,
             Refusal::Denied { .. } => Self::PermissionDenied,
             Refusal::SlowDown { .. } => Self::TooManyRequests,
-            Refusal::Unavailable(_) => Self::Unhealthy,
+            Refusal::Unavailable(reason) => Self::Unhealthy(reason),
         }
     }
 }
@@ -414,7 +420,8 @@ mod tests {
                 Code::Unavailable,
                 &[
                     Error::NoLeader, Error::LeaderChanged, Error::Stopped, Error::TimedOut, Error::Unknown,
-                    Error::ConnectionLost, Error::Behind, Error::Unhealthy,
+                    Error::ConnectionLost, Error::Behind,
+                    Error::Unhealthy("no quorum".to_owned()),
                 ],
                 "no leader · leader changed · server stopped · request timed out · \
                  request timed out, possibly due to previous leader failure · \

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::body::Body;
-use chainfire_client::{Applied, Page, StoreError, SystemStore, memory::MemoryStore};
+use chainfire_client::{Applied, Lineage, Page, StoreError, SystemStore, memory::MemoryStore};
 use chainfire_core::{
     Origin,
     system::{LockGroup, Record, SystemAnswer, SystemCommand, SystemOp, SystemTxn},
@@ -92,6 +92,10 @@ impl SystemStore for Interrupted {
 
     fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError> {
         self.store.lock_groups(after, limit)
+    }
+
+    fn lineage(&self) -> Result<Option<Lineage>, StoreError> {
+        self.store.lineage()
     }
 
     fn applied(&self) -> Applied {

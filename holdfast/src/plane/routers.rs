@@ -32,6 +32,7 @@ const SERVED: &[&str] = &[
     "iam.v1.Authz",
     "iam.v1.Credentials",
     "iam.v1.Enrollment",
+    "iam.v1.Recovery",
     "iam.v1.Rotation",
     "iam.v1.Tokens",
     "iam.v1.Trust",

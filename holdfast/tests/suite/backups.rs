@@ -6,12 +6,15 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdfast_proto::etcdserverpb::{SnapshotRequest, maintenance_client::MaintenanceClient};
 use holdfast_testkit::{Binaries, Launch, Server, free_ports};
+use serde_json::Value;
+use tonic::Status;
 
 use crate::{
-    http::Request,
+    http::{Answer, Request},
     lab::{Caller, Lab, eventually},
     programs::{Said, run},
     tree,
@@ -62,6 +65,27 @@ impl Desk {
     }
 }
 
+/// An access key.
+struct Key {
+    id: String,
+    secret: String,
+}
+
+impl Key {
+    fn create(desk: &Desk, principal: &str) -> Result<Self> {
+        let said = desk.run(&format!("florctl --output json iam credential create {principal}"), Path::new(""))?;
+        let made: Value = serde_json::from_str(&said.good()?)?;
+        let text = |name: &str| made[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+        Ok(Self { id: text("access_key_id")?, secret: text("secret")? })
+    }
+
+    /// What its holder is told.
+    fn versions(&self, lab: &Lab) -> Result<Answer> {
+        let basic = STANDARD.encode(format!("{}:{}", self.id, self.secret));
+        Request::get("/versions").header("authorization", format!("Basic {basic}")).send(&lab.at.http)
+    }
+}
+
 /// What `etcdctl snapshot save` would write.
 async fn save(api: &Caller, path: &Path) -> Result<()> {
     let mut parts = MaintenanceClient::new(api.channel()).snapshot(api.with(SnapshotRequest {})?).await?.into_inner();
@@ -88,6 +112,8 @@ async fn the_runbook_brings_a_plane_back() -> Result<()> {
         api.put(&format!("kept/{n}"), "value").await?;
     }
     let rita = api.principal("user/rita", "operator").await?;
+    api.principal("service/ci", "operator").await?;
+    let (kept, lost) = (Key::create(&desk, "service/ci")?, Key::create(&desk, "service/ci")?);
     ensure!(lab.post("/publish", &tree::first()?)?.status == 200);
     let revision = api.range("kept/", "kept0", false).await?.header.context("no header")?.revision;
     eventually("twenty writes in the history", || async {
@@ -107,6 +133,10 @@ async fn the_runbook_brings_a_plane_back() -> Result<()> {
     eventually("both copies in the history", || async { Ok((api.number(shown).await? == 2).then_some(())) }).await?;
     // After the backup: it will not have been.
     api.put("kept/later", "value").await?;
+    desk.run(&format!("florctl iam credential revoke {}", lost.id), &new)?.good()?;
+    for command in commands("florctl iam revocations export")? {
+        desk.run(command, &new)?.good()?;
+    }
     lab.server.terminate()?;
 
     let wrong = desk.run("florctl restore plane.backup --data-dir x", &new)?.bad()?;
@@ -118,9 +148,29 @@ async fn the_runbook_brings_a_plane_back() -> Result<()> {
     fs::rename(&new, &old)?;
     let lab = desk.serve(old, port)?;
     let api = lab.api()?;
+    // Nothing that was revoked is back, because nothing is yet.
+    let Err(early) = api.range("kept/", "kept0", false).await else { bail!("keys are read before the approval") };
+    let early = early.downcast::<Status>()?;
+    let hint = early.metadata().get("holdfast-hint").context("no hint")?.to_str()?;
+    ensure!(hint.contains("a restore waits for its approval"), "{early}");
+    for (key, status) in [(&kept, 503), (&lost, 503)] {
+        ensure!(key.versions(&lab)?.status == status);
+    }
+    let status = desk.run(commands("florctl status")?[0], &new)?.good()?;
+    ensure!(status.contains("leader") && status.contains("3.6."), "{status}");
+    let status = desk.run(commands("florctl iam restore status")?[0], &new)?.good()?;
+    ensure!(status.contains("waits for approval"), "{status}");
+    let approved = desk.run(commands("florctl iam restore approve")?[0], &new)?.good()?;
+    ensure!(approved.contains("1 access keys"), "{approved}");
+    for (key, status) in [(&kept, 200), (&lost, 401)] {
+        ensure!(key.versions(&lab)?.status == status);
+    }
+    let old = Request::get("/versions").bearer(&rita).send(&lab.at.http)?;
+    ensure!(old.status == 401, "no token outlives a restore: {old:?}");
+
     let found = api.range("kept/", "kept0", false).await?;
     ensure!(found.count == 20 && found.header.context("no header")?.revision > revision + 100_000_000);
-    let versions = Request::get("/versions").bearer(&rita).send(&lab.at.http)?;
+    let versions = lab.get("/versions")?;
     ensure!(versions.status == 200 && versions.json()?["current"] == 1, "{versions:?}");
     eventually("the restore in the history, beside what was before", || async {
         let restores = api.number("SELECT count(*) FROM audit.events WHERE action = 'cluster.Restore'").await?;
@@ -129,9 +179,7 @@ async fn the_runbook_brings_a_plane_back() -> Result<()> {
     })
     .await?;
     api.nothing_twice().await?;
-    let status = desk.run(commands("florctl status")?[0], &new)?.good()?;
-    ensure!(status.contains("leader") && status.contains("3.6."), "{status}");
-    desk.run("florctl iam whoami", &new)?.good()?;
+    desk.run(commands("florctl iam whoami")?[0], &new)?.good()?;
 
     let etcds = desk.folder.path().join("from-etcd");
     let said = desk.run(commands("florctl restore snapshot.db")?[0], &etcds)?.good()?;

@@ -41,7 +41,7 @@ fn every_service_is_listed_and_described() -> Result<()> {
     }
     let lab = Lab::start()?;
     let services = services(&lab)?;
-    ensure!(services.len() == 22, "{services:?}");
+    ensure!(services.len() == 23, "{services:?}");
     for service in services {
         let described = run(shell(&lab, &format!("grpcurl -plaintext $API describe {service}"))?)?.good()?;
         ensure!(

@@ -103,6 +103,16 @@ impl Identity {
         }
     }
 
+    /// The roles to which its token is narrowed.
+    pub fn scope(&self) -> Option<Vec<&str>> {
+        self.claims().and_then(Claims::scope)
+    }
+
+    /// Whether it is `principal` with all that is its own: a token that was narrowed is for what its roles permit.
+    pub fn is_itself(&self, principal: &PrincipalId) -> bool {
+        self.principal.principal() == Some(principal) && self.scope().is_none()
+    }
+
     pub fn is_node(&self, name: &str) -> bool {
         self.principal.principal().is_some_and(|id| id.kind() == Kind::Node && id.name() == name)
     }

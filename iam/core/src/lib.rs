@@ -9,6 +9,7 @@
 //! - [`credential`]: access keys and their overlap rule.
 //! - [`groups`]: how groups are in groups.
 //! - [`enrol`]: join tokens, and whom certificates name.
+//! - [`restored`]: what a restore leaves to be approved.
 //! - [`trust`]: authorities that are trusted, certificates that are denied.
 //! - [`verifier`]: what servers and other verifiers say that they enforce.
 //!
@@ -21,6 +22,7 @@ pub mod master;
 pub mod policy;
 mod principal;
 pub mod record;
+pub mod restored;
 pub mod rotation;
 pub mod seal;
 pub mod secret;

@@ -173,6 +173,8 @@ pub mod key {
     use super::{AccessKeyId, PrincipalId, Subject};
 
     pub const GENESIS: &[u8] = b"iam/genesis";
+    /// The last restore, if there was one.
+    pub const RESTORED: &[u8] = b"iam/restored";
     pub const BOOTSTRAP: &[u8] = b"iam/bootstrap";
     pub const RING: &[u8] = b"iam/ring";
     pub const AUTHORITIES: &[u8] = b"iam/authorities";

@@ -12,6 +12,7 @@ use iam_core::{
         AccessKey, Binding, Bootstrap, Enrollment, Genesis, KeyGrant, Membership, Principal, Record, RevokedKey,
         RevokedPrincipal, RevokedToken, StoredPolicy, UsedAssertion,
     },
+    restored::{Approval, Restored},
     rotation::{Evidence, Job, Set, Stage, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
     signing::{Algorithm, KeyRing, PublicKey},
@@ -74,6 +75,8 @@ fn every_record_of_the_first_release() {
         },
     );
     frozen("access-key", &AccessKey { principal: user });
+    let approved = Some(Approval { at_ms: 7, by: "user/mira".into() });
+    frozen("restored", &Restored { lineage: "0b".into(), noticed_ms: 6, approved });
     frozen("used-assertion", &UsedAssertion { until_ms: 6 });
     let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
     frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());

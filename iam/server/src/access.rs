@@ -1,7 +1,10 @@
 use iam_client::{Access, Rule};
 
+use crate::recovery::RESTORE;
+
 const ADMIN: Access = Access::Permission { action: "iam.Admin", resource: "iam/*" };
 const READ: Access = Access::Permission { action: "iam.Read", resource: "iam/*" };
+const RECOVER: Access = Access::Permission { action: RESTORE.0, resource: RESTORE.1 };
 const STATUS: Access = Access::Permission { action: "cluster.Read", resource: "cluster/iam" };
 
 /// IAM's gRPC methods. Where a call is about one principal, the handler decides about that principal.
@@ -18,6 +21,7 @@ pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Policies/*", READ),
     Rule::new("/iam.v1.Policies/Put", ADMIN),
     Rule::new("/iam.v1.Policies/Delete", ADMIN),
+    Rule::new("/iam.v1.Recovery/*", RECOVER),
     Rule::new("/iam.v1.Rotation/*", ADMIN),
     Rule::new("/iam.v1.Rotation/Plan", READ),
     Rule::new("/iam.v1.Rotation/Status", READ),

@@ -113,12 +113,14 @@ impl Inner {
         enough: impl Fn(&KeyRanges) -> bool,
     ) -> Result<Option<String>, Refusal> {
         self.check_doors_for(&identity.principal)?;
+        self.check_may_go_on(identity, access.action(), ALL_KEYS)?;
         let holdings = self.caller_holdings(&identity.principal)?;
-        let rights = match access {
-            KeyAccess::Read => &holdings.keys.read,
-            KeyAccess::Write => &holdings.keys.write,
+        let suffices = |held: &Holdings| match access {
+            KeyAccess::Read => enough(&held.keys.read),
+            KeyAccess::Write => enough(&held.keys.write),
         };
-        if !enough(rights) {
+        let narrowed = identity.scope().map(|scope| holdings.narrowed(&scope));
+        if !suffices(&holdings) || !narrowed.is_none_or(|narrowed| suffices(&narrowed)) {
             return Ok(Some("no right on these keys".to_owned()));
         }
         Ok(self.keys_forbidden(identity, &holdings, access)?)
@@ -158,7 +160,7 @@ impl PasswordLogin for Iam {
                     ..call
                 };
                 let ttl = self.0.ttl(0)?;
-                let new = NewToken { principal: &principal, ttl, parent: None, certificate: None };
+                let new = NewToken { principal: &principal, ttl, parent: None, scope: None, certificate: None };
                 let issued = self.0.issue(&call, new).await?;
                 Ok(issued.token)
             }
@@ -220,6 +222,7 @@ impl Inner {
             self.bootstrap_token(call, secret, ADMIN).await?;
             return Ok(Known::Bootstrap);
         }
+        self.check_access_keys()?;
         let target = self.guessed_at(name)?;
         self.check_guesses(call, Some(&target))?;
         let Some(principal) = self.credential_principal(name, secret)? else {
@@ -309,8 +312,14 @@ impl Inner {
             Evidence::AccessKey(_) => (AuthenticatedBy::Credential, None),
             Evidence::Certificate(_) => (AuthenticatedBy::Certificate, None),
         };
+        let mut roles = holdings.role_names();
+        if let Evidence::Token(verified) = &evidence
+            && let Some(scope) = verified.claims.scope()
+        {
+            roles.retain(|role| scope.contains(&role.as_str()));
+        }
         Ok(Identity {
-            roles: holdings.role_names(),
+            roles,
             principal: id.into(),
             authenticated_by,
             evidence,

@@ -105,6 +105,7 @@ impl Iam {
         principal: &PrincipalId,
         note: String,
     ) -> Result<NewCredential, Error> {
+        self.0.check_approved()?;
         let lineage = self.lineage(by, principal)?;
         if principal.kind() == Kind::Node {
             // A node proves itself with its certificate; a secret would outlive its enrolment.
@@ -139,7 +140,7 @@ impl Iam {
     }
 
     pub(crate) fn list_credentials(&self, by: &Identity, principal: &PrincipalId) -> Result<Vec<Credential>, Error> {
-        if by.principal.principal() != Some(principal) {
+        if !by.is_itself(principal) {
             self.0.authorize(by, "iam.Read", &principal.to_string())?;
         }
         let set = self.0.records.get::<CredentialSet>(&key::credentials(principal))?;
@@ -168,7 +169,7 @@ impl Iam {
     pub(crate) async fn credential_secret(&self, by: &Identity, name: &str) -> Result<Zeroizing<String>, Error> {
         let (id, principal, set) = self.find_credential(by, name)?;
         // A token ends; with a secret that it did not make itself its thief would stay.
-        if by.claims().is_some_and(|claims| set.value.lineage(&id) != Some(&claims.lin)) {
+        if by.claims().is_some_and(|claims| claims.scope.is_some() || set.value.lineage(&id) != Some(&claims.lin)) {
             self.0.authorize(by, "iam.Admin", &principal.to_string())?;
         }
         if !set.value.is_live(&id) {
@@ -253,7 +254,7 @@ impl Iam {
     }
 
     fn own_or_admin(&self, by: &Identity, principal: &PrincipalId) -> Result<(), Error> {
-        if by.principal.principal() != Some(principal) {
+        if !by.is_itself(principal) {
             self.0.authorize(by, "iam.Admin", &principal.to_string())?;
         }
         Ok(())

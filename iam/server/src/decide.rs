@@ -51,6 +51,7 @@ impl Inner {
     pub(crate) fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.check_doors_for(&identity.principal)?;
         self.check_evidence(identity)?;
+        self.check_may_go_on(identity, action, resource)?;
         let verdict = self.decide_once(identity, action, resource)?;
         if verdict.allowed {
             return Ok(());
@@ -135,7 +136,13 @@ impl Inner {
     pub(crate) fn decide(&self, identity: &Identity, action: &str, resource: &str) -> Result<Verdict, Error> {
         let holdings = self.caller_holdings(&identity.principal)?;
         let asked = self.asked(&identity.principal, &holdings, resource)?;
-        Ok(self.policies()?.decide(asked.caller(), action, asked.target(), self.circumstances(identity)))
+        let (policies, circumstances) = (self.policies()?, self.circumstances(identity));
+        let verdict = policies.decide(asked.caller(), action, asked.target(), circumstances);
+        let Some(scope) = identity.scope().filter(|_| verdict.allowed) else { return Ok(verdict) };
+        // Of what its owner may do, it may do what anybody may who has its roles and nothing else.
+        let narrowed = holdings.narrowed(&scope);
+        let asked = self.asked(&Caller::Anonymous, &narrowed, resource)?;
+        Ok(policies.decide(asked.caller(), action, asked.target(), circumstances))
     }
 
     /// Those of a call that comes now from where `identity` calls.

@@ -84,6 +84,7 @@ impl Iam {
     /// Trades a join token and a request for a certificate. The token is consumed together with the request's key.
     pub(crate) async fn enroll(&self, call: Call, join_token: &str, request: &[u8]) -> Result<Certified, Error> {
         self.0.check_doors()?;
+        self.0.check_approved()?;
         self.0.check_guesses(&call, None)?;
         let request = CertificateRequest::parse(request)?;
         let refuse = |reason: &str| {
@@ -113,6 +114,7 @@ impl Iam {
 
     /// A new certificate for the node that calls: for any key if it shows a certificate, otherwise for one that it has.
     pub(crate) async fn renew(&self, by: &Identity, request: &[u8]) -> Result<Certified, Error> {
+        self.0.check_approved()?;
         let node = by.principal.principal().filter(|id| id.kind() == Kind::Node);
         let node = node.ok_or_else(|| Error::Invalid("only a node renews its certificate".to_owned()))?;
         let request = CertificateRequest::parse(request)?;

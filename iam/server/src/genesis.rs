@@ -137,6 +137,9 @@ impl Inner {
             let compiled = tokio::task::spawn_blocking(move || inner.policies().map(drop)).await;
             compiled.map_err(|error| Error::Corrupt(format!("policies were not compiled: {error}")))??;
         }
+        if reasons.is_empty() && !self.notice_restore().await? {
+            return Ok(Doors::Starting(Some("a restore is being noted".to_owned())));
+        }
         Ok(if reasons.is_empty() { Doors::Open } else { Doors::Closed(reasons) })
     }
 

@@ -122,6 +122,13 @@ impl Holdings {
         Self { keys: KeyRights::new(&roles, &[]), roles, groups: Vec::new() }
     }
 
+    /// Of these roles the ones that are held, and nothing else.
+    pub(crate) fn narrowed(&self, scope: &[&str]) -> Self {
+        let within = |role: &&Role| scope.contains(&role.to_string().as_str());
+        let roles: Vec<_> = self.roles.iter().filter(within).copied().collect();
+        Self { keys: KeyRights::new(&roles, &[]), roles, groups: Vec::new() }
+    }
+
     pub(crate) fn role_names(&self) -> Vec<String> {
         self.roles.iter().map(ToString::to_string).collect()
     }

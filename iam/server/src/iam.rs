@@ -10,6 +10,7 @@ use iam_client::{DecisionSource, Refusal};
 use iam_core::{
     master::{MasterKeys, Masters},
     record::{Genesis, key},
+    restored::Restored,
     signing::{KeyRing, SigningKey},
     startup::{Lab, Secrets},
     trust::Authorities,
@@ -29,6 +30,7 @@ use crate::{
     peers::JudgedPeers,
     policies::InForce,
     records::{Cached, Records, Versioned},
+    recovery::WAITS,
     sessions::Guest,
     settings::millis,
     simulate::RecentDecisions,
@@ -71,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) authorities: Cached<Authorities>,
     pub(crate) genesis: Cached<Genesis>,
     pub(crate) masters: Cached<Masters>,
+    pub(crate) restored: Cached<Restored>,
     /// The key that signs, unsealed, under its name.
     pub(crate) signer: Mutex<Option<(String, Arc<SigningKey>)>>,
     pub(crate) signed: Signed,
@@ -158,6 +161,7 @@ impl Iam {
             authorities: Cached::new(key::AUTHORITIES),
             genesis: Cached::new(key::GENESIS),
             masters: Cached::new(key::MASTERS),
+            restored: Cached::new(key::RESTORED),
             signer: Mutex::new(None),
             signed: Signed::default(),
             doors: watch::Sender::new(Doors::Starting(None)),
@@ -195,7 +199,7 @@ impl Iam {
             applied: inner.records.applied(),
             stale_ms: inner.stale_ms(),
             decisions: inner.spool.status(),
-            warnings: inner.warnings(),
+            warnings: inner.warnings()?,
         })
     }
 
@@ -216,7 +220,7 @@ impl Iam {
 }
 
 impl Inner {
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Result<Vec<String>, Error> {
         let stale_ms = self.stale_ms();
         let stale = format!("no quorum for {} s: this is what this server knew then", stale_ms / 1000);
         let own = [
@@ -224,9 +228,10 @@ impl Inner {
             (self.lab.random_secrets, "secrets were made up at the first start".to_owned()),
             (stale_ms > OLD_MS.min(millis(self.settings.lifetimes.stale_limit)), stale),
             (self.is_glass_broken(), "a break-glass grant is in use".to_owned()),
+            (self.is_suspended()?, WAITS.to_owned()),
         ];
         let own = own.into_iter().filter_map(|(applies, warning)| applies.then_some(warning));
-        own.chain(self.settings.warnings.iter().cloned()).collect()
+        Ok(own.chain(self.settings.warnings.iter().cloned()).collect())
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

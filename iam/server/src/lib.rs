@@ -41,6 +41,7 @@ mod policies;
 mod receipts;
 mod recorder;
 mod records;
+mod recovery;
 mod rotate;
 mod sessions;
 mod settings;

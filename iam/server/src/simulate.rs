@@ -77,9 +77,9 @@ pub(crate) struct Changed {
 }
 
 impl Decision {
-    /// None for what is longer than anything that has a meaning here.
+    /// None for what is longer than anything that has a meaning here, and for a narrowed token, which takes two decisions.
     pub(crate) fn of(identity: &Identity, action: &str, resource: &str) -> Option<Self> {
-        (resource.len() <= LONGEST).then(|| Self {
+        (resource.len() <= LONGEST && identity.scope().is_none()).then(|| Self {
             principal: identity.principal.clone(),
             action: action.to_owned(),
             resource: resource.to_owned(),

@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use iam_client::{Identity, Refusal};
 use iam_core::{
-    PrincipalId,
+    Kind, PrincipalId,
+    policy::Role,
     record::{RevokedKey, RevokedPrincipal, RevokedToken, key},
     signing::{Audience, Claims, Confirmation, KeyRing, LEEWAY_S, TokenFault, Verified, Verifier, issue},
 };
@@ -38,8 +39,17 @@ pub(crate) struct NewToken<'a> {
     pub(crate) ttl: Duration,
     /// The token of the same principal that asks for it; the new one ends with it at the latest and is revoked with it.
     pub(crate) parent: Option<&'a Claims>,
+    /// The roles that it is to be narrowed to; those of its parent, if there are none.
+    pub(crate) scope: Option<&'a [Role]>,
     /// The client certificate (DER) that it is to be good with only.
     pub(crate) certificate: Option<&'a [u8]>,
+}
+
+/// What a token is to be exchanged for.
+pub(crate) struct Wanted {
+    /// Names of roles.
+    pub(crate) roles: Vec<String>,
+    pub(crate) ttl_s: u64,
 }
 
 /// A token that was just issued.
@@ -157,7 +167,10 @@ impl Inner {
 
     /// Signs a token and records it before anybody has it.
     pub(crate) async fn issue(&self, call: &Call, new: NewToken<'_>) -> Result<Issued, Error> {
-        let NewToken { principal, ttl, parent, certificate } = new;
+        let NewToken { principal, ttl, parent, scope, certificate } = new;
+        if principal.kind() != Kind::Node {
+            self.check_approved()?;
+        }
         let holdings = self.holdings(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
         let now_s = self.now_ms() / 1000;
         let exp = parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs());
@@ -167,7 +180,11 @@ impl Inner {
         // next one's; the leeway covers that.
         let iat = not_before_ms.map_or(now_s, |not_before_ms| now_s.max(not_before_ms / 1000 + 1));
         let jti = URL_SAFE_NO_PAD.encode(self.random::<16>()?);
-        let claims = Claims {
+        let scope = match scope {
+            Some(roles) => Some(roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+            None => parent.and_then(|parent| parent.scope.clone()),
+        };
+        let mut claims = Claims {
             iss: self.settings.issuer.clone(),
             sub: self.settings.trust_domain.spiffe_id(principal),
             aud: Audience::One(self.settings.audience.clone()),
@@ -178,8 +195,12 @@ impl Inner {
             jti: jti.clone(),
             roles: holdings.role_names(),
             epoch: ring.value.epoch,
+            scope,
             cnf: certificate.map(Confirmation::certificate),
         };
+        if let Some(scope) = &claims.scope {
+            claims.roles.retain(|role| scope.split(' ').any(|name| name == role));
+        }
         let token = issue(&signer, &claims)?;
         let event = Event::done("iam.TokenIssue", principal.to_string()).token(&jti);
         self.record(call, event).await?;
@@ -196,6 +217,20 @@ impl Inner {
         };
         let of_principal = of_principal.map(|revoked| revoked.value.not_before_ms);
         Ok(of_principal.max(of_key.map(|revoked| revoked.value.not_before_ms)))
+    }
+
+    /// The roles of these names, all of which the caller has and may hand on.
+    fn narrowed(&self, by: &Identity, principal: &PrincipalId, names: &[String]) -> Result<Vec<Role>, Error> {
+        if names.is_empty() {
+            return Err(Error::Invalid("name the roles that the new token is to have".to_owned()));
+        }
+        let (held, within) = (self.holdings(principal)?.unwrap_or_default(), by.scope());
+        let role = |name: &String| {
+            let role = held.roles.iter().find(|role| role.to_string() == *name);
+            let role = role.filter(|_| within.as_ref().is_none_or(|within| within.contains(&name.as_str())));
+            role.copied().ok_or_else(|| Error::Invalid(format!("the role {name:?} is not the token's to hand on")))
+        };
+        names.iter().map(role).collect()
     }
 
     /// The life that a caller asked for, within the limits.
@@ -219,14 +254,39 @@ impl Iam {
         ttl_s: u64,
         shown: &[Arc<[u8]>],
     ) -> Result<Issued, Error> {
-        let own = by.principal.principal() == Some(principal);
+        let own = by.is_itself(principal);
         let parent = by.claims().filter(|_| own);
         // One generation: what a token in the middle had issued would outlive it, since all carry the first one's id.
         if !own || parent.is_some_and(Claims::is_derived) {
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
         }
         let ttl = self.0.ttl(ttl_s)?;
-        let new = NewToken { principal, ttl, parent, certificate: shown.first().filter(|_| own).map(AsRef::as_ref) };
+        let new = NewToken {
+            principal,
+            ttl,
+            parent,
+            scope: None,
+            certificate: shown.first().filter(|_| own).map(AsRef::as_ref),
+        };
+        self.0.issue(&Call::of(by), new).await
+    }
+
+    /// A token for less, for the owner of `parent`: it has no more roles, ends no later, and is revoked with it.
+    pub(crate) async fn exchange(&self, by: &Identity, wanted: Wanted, shown: &[Arc<[u8]>]) -> Result<Issued, Error> {
+        let (Some(principal), Some(parent)) = (by.principal.principal(), by.claims()) else {
+            return Err(Error::Invalid("only a token is exchanged for a narrower one".to_owned()));
+        };
+        if principal.kind() == Kind::Node {
+            return Err(Error::Invalid("a node's token is for the node alone".to_owned()));
+        }
+        let scope = self.0.narrowed(by, principal, &wanted.roles)?;
+        if parent.is_derived() {
+            // As for any token that a derived one asks for.
+            self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
+        }
+        let ttl = self.0.ttl(wanted.ttl_s)?;
+        let certificate = shown.first().map(AsRef::as_ref);
+        let new = NewToken { principal, ttl, parent: Some(parent), scope: Some(&scope), certificate };
         self.0.issue(&Call::of(by), new).await
     }
 
@@ -238,7 +298,7 @@ impl Iam {
         }
         let own = match &what {
             Revocation::Token(jti) => by.token_id.as_ref() == Some(jti),
-            Revocation::Principal(principal) => by.principal.principal() == Some(principal),
+            Revocation::Principal(principal) => by.is_itself(principal),
             Revocation::Key(_) => false,
         };
         if !own {

@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chainfire_client::{Applied, Page, Record, StoreError, SystemStore, memory::MemoryStore};
+use chainfire_client::{Applied, Lineage, Page, Record, StoreError, SystemStore, memory::MemoryStore};
 use chainfire_core::{
     Origin,
     system::{LockGroup, SystemAnswer, SystemCommand},
@@ -58,6 +58,10 @@ impl SystemStore for Watched {
 
     fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError> {
         self.store.lock_groups(after, limit)
+    }
+
+    fn lineage(&self) -> Result<Option<Lineage>, StoreError> {
+        self.store.lineage()
     }
 
     fn applied(&self) -> Applied {

@@ -29,7 +29,7 @@ pub(super) async fn watch_over(etcd: &Etcd, caller: &Caller, subscription: &Arc<
         match look(etcd, caller, subscription) {
             Ok(()) => (last, unchanged) = (now, 0),
             // This server cannot tell at the moment; it looks again in the next round.
-            Err(Error::Unhealthy) => {}
+            Err(Error::Unhealthy(_)) => {}
             Err(Error::UserEmpty | Error::InvalidAuthToken) => return subscription.end(Error::PermissionDenied),
             Err(other) => return subscription.end(other),
         }

@@ -1,7 +1,9 @@
 use async_trait::async_trait;
 use chainfire_client::{Applied, Page, Record, Refused, StoreError, SystemStore};
 use chainfire_core::{
-    Answer, Command, Origin, format,
+    Answer, Command, Origin,
+    cluster::{self, Lineage},
+    format,
     system::{self, LockGroup, SystemAnswer, SystemCommand},
 };
 use chainfire_raft::{ProposeError, ReadError};
@@ -54,6 +56,10 @@ impl SystemStore for Store {
 
     fn lock_groups(&self, after: Option<&str>, limit: usize) -> Result<Vec<LockGroup>, StoreError> {
         Ok(system::lock_groups(&self.view(), after, limit)?)
+    }
+
+    fn lineage(&self) -> Result<Option<Lineage>, StoreError> {
+        Ok(cluster::lineages(&self.view())?.pop())
     }
 
     fn applied(&self) -> Applied {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use configsrv_fleet::{NodeName, Span};
 
-use super::{BreakGlass, GrantKeys, Group, Principal, Trust};
+use super::{BreakGlass, GrantKeys, Group, Principal, Recovery, Revocations, Trust};
 
 /// `florctl iam`.
 #[derive(Debug, Subcommand)]
@@ -57,6 +57,12 @@ pub(crate) enum Iam {
     /// Whose certificates count.
     #[command(subcommand)]
     Trust(Trust),
+    /// What came back with a backup, until it is approved.
+    #[command(subcommand)]
+    Restore(Recovery),
+    /// What has ended, for the restore of an older backup.
+    #[command(subcommand)]
+    Revocations(Revocations),
     /// Tokens by which nodes enrol.
     #[command(subcommand)]
     JoinToken(JoinToken),

@@ -4,6 +4,7 @@ mod break_glass;
 mod directory;
 mod identity;
 mod keys;
+mod recovery;
 mod store;
 mod trust;
 
@@ -20,6 +21,7 @@ pub(crate) use self::{
     directory::{GrantKeys, Group, KeyAccess, Principal},
     identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, IssueBundle, Keys},
+    recovery::{Recovery, Revocations},
     store::{Backup, Restore},
     trust::{RootStep, Trust},
 };

@@ -33,6 +33,9 @@ pub struct Claims {
     /// `jti` of the first token of a chain of exchanges and renewals.
     pub lin: String,
     pub epoch: u64,
+    /// The roles (RFC 6749 §3.3) to which an exchange has narrowed it; all of its principal's rights, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Whoever shows the token must confirm this; anybody may who has it, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
@@ -42,6 +45,11 @@ impl Claims {
     /// Whether another token of the same principal issued it.
     pub fn is_derived(&self) -> bool {
         self.lin != self.jti
+    }
+
+    /// The names of the roles that it is narrowed to.
+    pub fn scope(&self) -> Option<Vec<&str>> {
+        self.scope.as_ref().map(|scope| scope.split_ascii_whitespace().collect())
     }
 }
 

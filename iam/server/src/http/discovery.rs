@@ -37,7 +37,7 @@ pub(super) async fn configuration(State(iam): State<Iam>) -> Response {
         "token_endpoint": format!("{issuer}/oauth2/token"),
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", super::exchange::GRANT],
         "response_types_supported": ["token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["EdDSA", "ES256"],
@@ -46,7 +46,7 @@ pub(super) async fn configuration(State(iam): State<Iam>) -> Response {
         "revocation_endpoint_auth_methods_supported": client_proofs,
         "tls_client_certificate_bound_access_tokens": true,
         "token_endpoint_auth_signing_alg_values_supported": ["EdDSA", "ES256"],
-        "claims_supported": ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "roles", "cnf"],
+        "claims_supported": ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "roles", "scope", "cnf"],
     });
     let mut response = Json(document).into_response();
     cached(&mut response, iam.0.settings.lifetimes.jwks_cache.as_secs());

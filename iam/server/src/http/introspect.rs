@@ -64,5 +64,8 @@ fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
     if let Some(bound) = &claims.cnf {
         state["cnf"] = json!(bound);
     }
+    if let Some(scope) = &claims.scope {
+        state["scope"] = json!(scope);
+    }
     Ok(state)
 }

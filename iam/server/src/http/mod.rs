@@ -2,6 +2,7 @@
 
 mod bundle;
 mod discovery;
+mod exchange;
 mod introspect;
 mod oauth;
 mod revoke;

@@ -79,6 +79,12 @@ pub(super) fn form(headers: &HeaderMap, body: &[u8]) -> Result<Form, OauthError>
     Ok(form)
 }
 
+/// Whether the client proves itself, well or not.
+pub(super) fn is_proof(headers: &HeaderMap, form: &Form) -> bool {
+    let posted = ["client_secret", "client_assertion"].iter().any(|name| form.contains_key(*name));
+    posted || headers.contains_key(AUTHORIZATION)
+}
+
 /// Exactly one way of proof.
 fn client(headers: &HeaderMap, form: &Form) -> Result<Client, OauthError> {
     let text = |name: &str| form.get(name).cloned();
@@ -134,9 +140,11 @@ impl IntoResponse for OauthError {
     fn into_response(self) -> Response {
         let (status, word, text) = match self {
             Self::InvalidRequest(text) => (StatusCode::BAD_REQUEST, "invalid_request", text),
-            Self::UnsupportedGrant => {
-                (StatusCode::BAD_REQUEST, "unsupported_grant_type", "only client_credentials is supported")
-            }
+            Self::UnsupportedGrant => (
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "only client_credentials and token-exchange are supported",
+            ),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large"),
             Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client", "authentication failed"),
             Self::Other(Error::Refused(Refusal::SlowDown { retry_after_s })) => {

@@ -6,7 +6,10 @@ use axum::{
 use http::request::Parts;
 use serde_json::json;
 
-use super::oauth::{OauthError, authenticated, form, unkept};
+use super::{
+    exchange,
+    oauth::{OauthError, authenticated, form, unkept},
+};
 use crate::{Iam, peers::shown, recorder::Call, tokens::NewToken};
 
 /// `client_credentials` with an access key (HTTP Basic or in the form) or with a signed assertion (RFC 7523). On a
@@ -24,13 +27,20 @@ async fn grant(iam: &Iam, call: &Call, parts: &Parts, body: &[u8]) -> Result<Res
     let form = form(&parts.headers, body)?;
     match form.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
+        Some(exchange::GRANT) => return exchange::exchange(iam, call, parts, &form).await,
         Some(_) => return Err(OauthError::UnsupportedGrant),
         None => return Err(OauthError::InvalidRequest("grant_type is missing")),
     }
     let (principal, by) = authenticated(iam, call, &parts.headers, &form).await?;
     let call = Call { principal: principal.to_string(), authenticated_by: by.as_str(), ..call.clone() };
     let (ttl, shown) = (iam.0.ttl(0)?, shown(&parts.extensions));
-    let new = NewToken { principal: &principal, ttl, parent: None, certificate: shown.first().map(AsRef::as_ref) };
+    let new = NewToken {
+        principal: &principal,
+        ttl,
+        parent: None,
+        scope: None,
+        certificate: shown.first().map(AsRef::as_ref),
+    };
     let issued = iam.0.issue(&call, new).await?;
     Ok(unkept(&json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": ttl.as_secs() })))
 }

@@ -7,6 +7,7 @@ mod credentials;
 mod enrollment;
 mod keys;
 mod policies;
+mod recovery;
 mod rotation;
 mod tokens;
 mod trust;
@@ -14,8 +15,9 @@ mod verifiers;
 
 use holdfast_proto::iam::{
     admin_server::AdminServer, authz_server::AuthzServer, credentials_server::CredentialsServer,
-    enrollment_server::EnrollmentServer, policies_server::PoliciesServer, rotation_server::RotationServer,
-    tokens_server::TokensServer, trust_server::TrustServer, verifiers_server::VerifiersServer,
+    enrollment_server::EnrollmentServer, policies_server::PoliciesServer, recovery_server::RecoveryServer,
+    rotation_server::RotationServer, tokens_server::TokensServer, trust_server::TrustServer,
+    verifiers_server::VerifiersServer,
 };
 use tonic::service::Routes;
 
@@ -35,6 +37,7 @@ impl Iam {
             .add_service(PoliciesServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(TrustServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(RecoveryServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(RotationServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
             .add_service(VerifiersServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
     }

@@ -1,13 +1,17 @@
 use std::time::Duration;
 
 use holdfast_proto::iam::{
-    IntrospectRequest, IntrospectResponse, IssueTokenRequest, IssueTokenResponse, RevokeTokenRequest,
-    RevokeTokenResponse, revoke_token_request::What, tokens_server::Tokens,
+    ExchangeTokenRequest, IntrospectRequest, IntrospectResponse, IssueTokenRequest, IssueTokenResponse,
+    RevokeTokenRequest, RevokeTokenResponse, revoke_token_request::What, tokens_server::Tokens,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use crate::{Error, Iam, peers::shown, tokens::Revocation};
+use crate::{
+    Error, Iam,
+    peers::shown,
+    tokens::{Revocation, Wanted},
+};
 
 #[async_trait]
 impl Tokens for Iam {
@@ -17,6 +21,14 @@ impl Tokens for Iam {
         let IssueTokenRequest { principal, ttl_s } = request.into_inner();
         let principal = convert::principal_or_caller(&principal, &by)?;
         let issued = self.issue_token(&by, &principal, ttl_s, &shown).await?;
+        Ok(Response::new(IssueTokenResponse { token: issued.token, jti: issued.jti, expires_ms: issued.expires_ms }))
+    }
+
+    async fn exchange(&self, request: Request<ExchangeTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
+        let by = convert::caller(&request)?;
+        let shown = shown(request.extensions());
+        let ExchangeTokenRequest { roles, ttl_s } = request.into_inner();
+        let issued = self.exchange(&by, Wanted { roles, ttl_s }, &shown).await?;
         Ok(Response::new(IssueTokenResponse { token: issued.token, jti: issued.jti, expires_ms: issued.expires_ms }))
     }
 
@@ -35,6 +47,7 @@ impl Tokens for Iam {
             kid: verified.kid.clone(),
             issued_ms: claims.iat.saturating_mul(1000),
             expires_ms: claims.exp.saturating_mul(1000),
+            scope: claims.scope.clone().unwrap_or_default(),
             x5t_s256: claims.cnf.as_ref().map(|bound| bound.x5t_s256.clone()).unwrap_or_default(),
         }))
     }

@@ -5,6 +5,7 @@ mod directory;
 mod grants;
 mod keys;
 mod policies;
+mod recovery;
 mod rotations;
 mod secrets;
 mod trust;
@@ -58,6 +59,8 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Verifiers => verifiers::list(channel, output).await?,
         Iam::Trust(command) => trust::run(command, channel, output).await?,
         Iam::Bootstrap(command) => secrets::bootstrap(command, channel, output).await?,
+        Iam::Restore(command) => recovery::run(command, channel, output).await?,
+        Iam::Revocations(command) => recovery::revocations(command, channel, output).await?,
         Iam::Key(command) => keys::run(command, channel, output).await?,
     }
     Ok(Code::Done)
