@@ -68,6 +68,8 @@ pub enum Rule {
     V22,
     /// A new tree does not lock operators or nodes out.
     V23,
+    /// Probes can hold: their principals are on the node and may reach what they name.
+    V24,
     /// A repository holds no private keys.
     S1,
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     address::HostPort,
-    artifact::{File, Signer, Via},
+    artifact::{File, Probe, Signer, Via},
     duration::Span,
     finding::Located,
     names::{ClusterName, GroupName, NameError, NodeName, RoleName, ServiceName, UserName},
+    probe,
     repo::{Repo, Scope},
     reserved::CONFIG_SERVER,
     spiffe::{SpiffeId, Subject},
@@ -32,6 +33,7 @@ pub struct Distribution {
     pub via: Via,
     pub urls: Vec<String>,
     pub poll_interval: Option<Span>,
+    pub hold: Option<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     pub socks5: Option<HostPort>,
     pub files: Vec<File>,
+    pub probes: Vec<Probe>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +95,7 @@ impl Fleet {
         let fleet = Self {
             signers,
             distribution: distribution(repo, &cluster)?,
-            nodes: nodes(repo)?,
+            nodes: nodes(repo, &cluster)?,
             services: services(repo)?,
             users: users(repo)?,
             roles: repo
@@ -129,10 +132,11 @@ fn distribution(repo: &Repo, cluster: &ClusterName) -> Result<Distribution, NotV
         via: spec.via,
         urls: spec.read_urls.into_iter().map(|url| url.value).collect(),
         poll_interval: spec.poll_interval,
+        hold: spec.hold,
     })
 }
 
-fn nodes(repo: &Repo) -> Result<BTreeMap<NodeName, Node>, NotValid> {
+fn nodes(repo: &Repo, cluster: &ClusterName) -> Result<BTreeMap<NodeName, Node>, NotValid> {
     let mut out = BTreeMap::new();
     for node in &repo.nodes {
         let spec = Node {
@@ -140,6 +144,12 @@ fn nodes(repo: &Repo) -> Result<BTreeMap<NodeName, Node>, NotValid> {
             labels: node.spec.labels.clone(),
             socks5: node.spec.socks5.as_ref().map(|proxy| proxy.value.clone()),
             files: node.spec.files.iter().map(|spec| spec.file.clone()).collect(),
+            probes: node
+                .spec
+                .probes
+                .iter()
+                .map(|probe| probe::resolve(repo, cluster, node, probe).map_err(|fault| absent(fault.why)))
+                .collect::<Result<_, _>>()?,
         };
         out.insert(node.name.value.parse()?, spec);
     }

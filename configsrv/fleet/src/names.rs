@@ -127,6 +127,10 @@ name!(
     /// A key that signs artifacts.
     SignerName
 );
+name!(
+    /// Something that must hold on a node.
+    ProbeName
+);
 
 /// The cluster's name, which is also its SPIFFE trust domain: labels separated by dots, at most 253 characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

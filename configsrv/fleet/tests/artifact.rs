@@ -114,7 +114,7 @@ fn other_peoples_artifacts_are_refused() {
 fn what_a_newer_release_writes_is_relayed_but_not_read() {
     let case = Case::new();
     let mut newer = case.value();
-    newer["payload"]["schema_version"] = json!("1.1");
+    newer["payload"]["schema_version"] = json!("1.2");
     newer["payload"]["new_field"] = json!([1]);
     newer["expires_at"] = json!("2027-01-01T00:00:00Z");
     let sealed = with_digest(newer);
@@ -129,6 +129,12 @@ fn what_a_newer_release_writes_is_relayed_but_not_read() {
     unknown["payload"]["new_field"] = json!(1);
     assert!(matches!(with_digest(unknown).open(), Err(ArtifactError::Malformed(_))));
     assert_eq!(case.sealed.schema_version(), SchemaVersion::ENVELOPE);
+
+    // What a field needs is stamped; who stamps less is not believed.
+    let mut understated = case.value();
+    understated["payload"]["sync"]["hold"] = json!("30s");
+    let error = with_digest(understated).open().unwrap_err();
+    assert!(error.to_string().contains("schema 1.0 and uses fields of 1.1"), "{error}");
 }
 
 #[test]

@@ -153,6 +153,31 @@ fn the_payload_format_is_frozen() {
     );
 }
 
+/// The example with two probes on pier2, and the time that they must hold.
+fn probed(quay: &Quay) -> Fleet {
+    let probes = "probes: [{ name: ledger, as: stock, target: ledger }, { name: up, url: \"http://127.0.0.1:7100/\" }]";
+    let files = quay.edited("nodes.yaml", "    files:\n", &format!("    {probes}\n    files:\n"));
+    let text = String::from_utf8(files.files["cluster.yaml"].clone()).unwrap();
+    fleet(&files.with("cluster.yaml", text.replace("poll_interval: 30s", "poll_interval: 30s\n    hold: 10s")))
+}
+
+/// Frozen like the first format: what 1.1 brought looks like this.
+#[test]
+fn probes_are_stamped_as_what_they_need() {
+    let payload = payload(&probed(&Quay::new()), "pier2");
+    let value = serde_json::to_value(&payload).unwrap();
+    assert_eq!(value["schema_version"], "1.1");
+    assert_eq!(value["sync"]["hold"], "10s");
+    assert_eq!(
+        String::from_utf8(configsrv_fleet::to_canonical(&value["probes"]).unwrap()).unwrap(),
+        concat!(
+            r#"[{"check":{"tunnel":{"as":"spiffe://quay.test/service/stock","#,
+            r#""target":"spiffe://quay.test/service/ledger"}},"name":"ledger"},"#,
+            r#"{"check":{"url":"http://127.0.0.1:7100/"},"name":"up"}]"#,
+        )
+    );
+}
+
 fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }

@@ -87,6 +87,8 @@ fn what_only_the_agent_reads_is_the_least() {
         assert_eq!(diff.changed.len(), 1);
         assert!(diff.changed.values().all(|change| change.class == Class::TrustOnly), "{:?}", diff.changed);
     }
+    let held = diff("cluster.yaml", "via: direct", "via: direct\n    hold: 30s");
+    assert!(held.changed.values().all(|change| change.class == Class::TrustOnly), "{:?}", held.changed);
     let diff = diff("cluster.yaml", "via: direct", "via: rete");
     assert_eq!(diff.changed.len(), 5);
     assert!(diff.changed.values().all(|change| change.class == Class::TrustOnly));

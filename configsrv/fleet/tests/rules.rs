@@ -128,6 +128,43 @@ fn every_rule_has_its_place() {
         ("users.yaml", "[clerk]", "[harbourmaster]", "V21? roles.yaml: clerk"),
         ("groups.yaml", "  ops:", "  ops:\n  spare:", "V21? groups.yaml: spare"),
         ("users.yaml", "[tomas-pad]", "[]", "V21? users.yaml: tomas"),
+        // V24: probes that could never hold
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: shop }",
+            "probes: [{ name: a, as: tomas, target: stock }]",
+            "V24 nodes.yaml: tomas",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: shop }",
+            "probes: [{ name: a, as: stock, target: stack }]",
+            "V24 nodes.yaml: stack",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: shop }",
+            "probes: [{ name: a, as: stock, target: stock }]",
+            "V24 nodes.yaml: stock }",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: shop }",
+            "probes: [{ name: a, as: pier2, target: shell }]",
+            "V24 nodes.yaml: shell",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: shop }",
+            "probes: [{ name: a, as: stock }]",
+            "V1 nodes.yaml: { name: a",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: shop }",
+            "probes: [{ name: a, url: \"ftp://x\" }]",
+            "V1 nodes.yaml: \"ftp",
+        ),
         // S1: secrets
         ("services.yaml", "listen = ", "-----BEGIN PRIVATE KEY-----", "S1 services.yaml: -----BEGIN"),
     ] {

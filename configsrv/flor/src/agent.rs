@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use configsrv_fleet::{
-    Payload, Signer, Version,
+    Payload, Sealed, Signer, Version,
     diff::{Change, Class, classify},
 };
 
@@ -18,6 +18,9 @@ use crate::{
     verify::{Verified, verify},
 };
 
+/// Characters of a reason that servers take.
+const LONGEST_REASON: usize = 500;
+
 /// Runs the state machine on a machine: loads the world, performs effects, asks and tells the server. It remembers
 /// nothing between calls, so that a daemon and single commands can take turns under the lock.
 #[derive(Clone)]
@@ -28,6 +31,15 @@ pub(crate) struct Agent {
     activator: Activator,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
+}
+
+/// An artifact that may become active.
+struct Judged {
+    verified: Verified,
+    change: Change,
+    offer: Offer,
+    /// Whether anything is to be done about it.
+    update: bool,
 }
 
 impl Agent {
@@ -102,23 +114,25 @@ impl Agent {
         let Offered::Artifact(bytes) = self.server.fetch(have, intent).await? else {
             return unchanged(&world, have);
         };
-        let verified = verify(&bytes, &self.cluster, self.trusted(&world))?;
-        let now = self.clock.now()?;
-        self.identities.cover(self.store.disk(), &verified.envelope.payload, now.wall_ms)?;
-        let change = self.change(&world, &verified)?;
-        let offer = offer(&verified, &change, request);
-        // Judged before anything is staged.
-        let effects = step(&world, Event::Offer(offer.clone()), &now)?;
+        let judged = self.judge(&world, &bytes, request);
+        let Judged { verified, change, offer, update } = match judged {
+            Err(error @ (Error::Untrusted(_) | Error::Replay(_))) if !request.dry_run => {
+                let version = Sealed::parse(&bytes).ok().map(|sealed| sealed.version());
+                self.drive(&mut world, Event::Refused { version, reason: error.to_string() }).await?;
+                return Err(error);
+            }
+            judged => judged?,
+        };
         if request.dry_run {
             return Ok(Outcome::Available {
                 version: offer.to.version,
                 active: world.active().map(|active| active.version),
                 class: change.class,
                 changes: change.reasons,
-                update: !effects.is_empty(),
+                update,
             });
         }
-        if effects.is_empty() {
+        if !update {
             if self.staged(&world, offer.to.version).is_err() {
                 self.store.stage(&verified.sealed)?;
             }
@@ -130,6 +144,17 @@ impl Agent {
         self.store.stage(&verified.sealed)?;
         self.drive(&mut world, Event::Offer(offer.clone())).await?;
         self.outcome_of(&world, &offer)
+    }
+
+    /// Everything that can be said against an artifact before anything is staged.
+    fn judge(&self, world: &World, bytes: &[u8], request: &SyncRequest) -> Result<Judged, Error> {
+        let verified = verify(bytes, &self.cluster, self.trusted(world))?;
+        let now = self.clock.now()?;
+        self.identities.cover(self.store.disk(), &verified.envelope.payload, now.wall_ms)?;
+        let change = self.change(world, &verified)?;
+        let offer = offer(&verified, &change, request);
+        let update = !step(world, Event::Offer(offer.clone()), &now)?.is_empty();
+        Ok(Judged { verified, change, offer, update })
     }
 
     /// Confirms what is pending, after showing that the server is reachable through it.
@@ -322,8 +347,13 @@ fn report(world: &World, told: &Told) -> Report {
         Told::Pending => ("pending", None),
         Told::Confirmed => ("confirmed", None),
         Told::Adopted => ("adopted", None),
-        Told::RolledBack { reason, .. } => ("rolled_back", Some(reason.clone())),
-        Told::Degraded { reason, .. } => ("degraded", Some(reason.clone())),
+        Told::Rejected { reason, .. } => ("rejected", Some(reason)),
+        Told::RolledBack { reason, .. } => ("rolled_back", Some(reason)),
+        Told::Degraded { reason, .. } => ("degraded", Some(reason)),
+    };
+    let rejected = match told {
+        Told::Rejected { version, .. } => *version,
+        _ => None,
     };
     let pending = world.pending.as_ref();
     Report {
@@ -331,11 +361,12 @@ fn report(world: &World, told: &Told) -> Report {
         active: world.active().map(|active| active.version),
         pending: pending.map(|pending| pending.to.version),
         confirmed: world.state.confirmed.map(|confirmed| confirmed.version),
+        rejected,
         rolled_back: world.state.rejected.last().map(|rejected| rejected.target.version),
         digest: pending.map(|pending| pending.to.digest).or(world.active().map(|active| active.digest)),
         deadline_ms: pending.and_then(|pending| pending.guard.as_ref()).map(|guard| guard.deadline_wall_ms),
         result: Some(result),
-        reason,
+        reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
         nonce: None,
     }
 }

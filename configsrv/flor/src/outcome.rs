@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::Cluster,
     identities::CertificateView,
-    machine::{LastChange, Phase, Rejected, World},
+    machine::{LastChange, Phase, Refused, Rejected, World},
     plane::PlaneView,
 };
 
@@ -73,6 +73,9 @@ pub(crate) struct StatusView {
     pub degraded: Option<String>,
     pub last: Option<LastChange>,
     pub rejected: Vec<Rejected>,
+    /// What was refused before anything was touched.
+    #[serde(default)]
+    pub refused: Option<Refused>,
     /// Who this node is in the data plane, and until when.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
@@ -135,6 +138,7 @@ impl StatusView {
             degraded: world.state.degraded.clone(),
             last: world.state.last.clone(),
             rejected: world.state.rejected.clone(),
+            refused: world.state.refused.clone(),
             certificates: Vec::new(),
             faults: Vec::new(),
             plane: None,
@@ -180,6 +184,11 @@ impl fmt::Display for StatusView {
         }
         if let Some(rejected) = self.rejected.last() {
             writeln!(out, "rejected  version {}: {}", rejected.target.version, rejected.reason)?;
+        }
+        if let Some(Refused { version, reason, .. }) = &self.refused {
+            let what =
+                version.map_or_else(|| "what the server sent".to_owned(), |version| format!("version {version}"));
+            writeln!(out, "refused   {what}: {reason}")?;
         }
         if let Some(degraded) = &self.degraded {
             writeln!(out, "DEGRADED  {degraded}")?;

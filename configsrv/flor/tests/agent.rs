@@ -214,13 +214,44 @@ async fn the_server_knows_how_far_the_node_is() {
     let (node, signer) = (Node::new(address), Signer::new("primary"));
     publish(address, &tree(1, &signer, &node, "one"), 0).await;
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
-    let request = http::Request::builder().uri("/nodes/pier2").extension(operator()).body(Body::empty()).unwrap();
-    let answer = router(service).oneshot(request).await.unwrap();
-    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-    let view: Value = serde_json::from_slice(&bytes).unwrap();
+    let view = fleet_view(service).await;
     assert_eq!(view["fetched"]["version"], 1, "{view}");
     assert_eq!((&view["reported"]["confirmed"], &view["reported"]["result"]), (&json!(1), &json!("confirmed")));
     assert_eq!(view["stale"], false);
+}
+
+/// A server whose operators use a release that this node is too old for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_knows_what_a_node_refused_and_why() {
+    let (address, service) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let mut newer: Value = serde_json::from_slice(tree(2, &signer, &node, "two").artifacts()[0].bytes()).unwrap();
+    newer["payload"]["schema_version"] = json!("1.9");
+    let body = support::tree::body(1, [signer.seal(newer).as_slice()]);
+    assert!(post(address, "/publish", body).await.starts_with("HTTP/1.1 200"));
+    exits(&node.flor(&["sync"]).await, 6);
+    let view = fleet_view(service.clone()).await;
+    let reported = &view["reported"];
+    assert_eq!((&reported["result"], &reported["rejected"]), (&json!("rejected"), &json!(2)), "{view}");
+    assert!(reported["reason"].as_str().unwrap().contains("upgrade this program"), "{view}");
+    assert_eq!((&reported["active"], &reported["confirmed"]), (&json!(1), &json!(1)), "{view}");
+    let status = node.status().await;
+    assert_eq!(status["refused"]["version"], 2, "{status}");
+    assert!(exits(&node.flor(&["status"]).await, 0).contains("refused   version 2: the payload has schema 1.9"));
+    publish(address, &tree(3, &signer, &node, "three"), 2).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(fleet_view(service).await["reported"]["result"], "confirmed");
+    assert_eq!(node.status().await["refused"], Value::Null);
+}
+
+/// What an operator sees of the node.
+async fn fleet_view(service: ConfigService) -> Value {
+    let request = http::Request::builder().uri("/nodes/pier2").extension(operator()).body(Body::empty()).unwrap();
+    let answer = router(service).oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

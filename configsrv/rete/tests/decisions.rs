@@ -68,6 +68,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
             labels: BTreeMap::new(),
             socks5: None,
             files: Vec::new(),
+            probes: Vec::new(),
         };
         Fleet {
             signers: Vec::new(),
@@ -76,6 +77,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
                 via: Via::Direct,
                 urls: Vec::new(),
                 poll_interval: None,
+                hold: None,
             },
             nodes: (0..NODES).map(|at| (name("n", at), node(at + 1))).collect(),
             services: services.into_iter().enumerate().map(|(at, service)| (name("s", at), service)).collect(),

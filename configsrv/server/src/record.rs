@@ -108,6 +108,9 @@ pub struct Status {
     /// The last version that this node went back from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<Version>,
+    /// What the node refused before anything was touched, as `result` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Version>,
     /// The payload digest of what runs, or is about to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,

@@ -88,6 +88,7 @@ impl From<Status> for proto::NodeStatus {
             pending: status.pending.map(Version::get),
             confirmed: status.confirmed.map(Version::get),
             rolled_back: status.rolled_back.map(Version::get),
+            rejected: status.rejected.map(Version::get),
             digest: status.digest.map(|digest| digest.to_string()).unwrap_or_default(),
             deadline_ms: status.deadline_ms,
             result: status.result.map(|result| result.as_str().to_owned()).unwrap_or_default(),

@@ -6,7 +6,7 @@ use crate::{
     address::HostPort,
     digest::Digest,
     duration::Span,
-    names::{ClusterName, NodeName, ServiceName, UserName},
+    names::{ClusterName, NodeName, ProbeName, ServiceName, UserName},
     spiffe::SpiffeId,
 };
 
@@ -31,6 +31,9 @@ pub struct Payload {
     /// The dial table of this node's principals.
     pub egress: Vec<Egress>,
     pub files: Vec<File>,
+    /// What must hold before the agent confirms a version by itself. Since 1.1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     pub trust: Trust,
     pub sync: Sync,
 }
@@ -122,6 +125,27 @@ pub enum Activation {
     Run(Vec<String>),
 }
 
+/// Something that holds on a node that is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    pub name: ProbeName,
+    pub check: Check,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Check {
+    /// One of this node's principals gets a connection to a service through the data plane.
+    Tunnel {
+        #[serde(rename = "as")]
+        initiator: SpiffeId,
+        target: SpiffeId,
+    },
+    /// A GET is answered with success.
+    Url(String),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
@@ -150,6 +174,9 @@ pub struct Sync {
     pub urls: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll_interval: Option<Span>,
+    /// How long all probes must hold before the agent confirms by itself. Since 1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,6 +190,13 @@ pub enum Via {
 }
 
 impl Payload {
+    /// The oldest schema that has every field which is used here: what a writer stamps, so that nodes of an earlier
+    /// release read what they can understand.
+    pub fn lowest_schema(&self) -> SchemaVersion {
+        let Sync { via: _, principal: _, config_server: _, urls: _, poll_interval: _, hold } = &self.sync;
+        if self.probes.is_empty() && hold.is_none() { SchemaVersion::V1_0 } else { SchemaVersion::V1_1 }
+    }
+
     /// SHA-256 of the RFC 8785 form: equal exactly if the payloads are.
     pub fn digest(&self) -> Result<Digest, ArtifactError> {
         Ok(Digest::of(&to_canonical(self)?))
@@ -179,6 +213,7 @@ impl Payload {
             .chain(dials)
             .chain(self.trust.authorized_mgmt_signers.iter().map(|signer| &signer.spiffe_id))
             .chain([&self.sync.principal, &self.sync.config_server])
+            .chain(self.probes.iter().flat_map(Probe::spiffe_ids))
     }
 
     /// Refuses ids of another trust domain.
@@ -187,5 +222,15 @@ impl Payload {
             None => Ok(()),
             Some(id) => Err(ArtifactError::WrongCluster { id: id.clone(), cluster: cluster.clone() }),
         }
+    }
+}
+
+impl Probe {
+    fn spiffe_ids(&self) -> impl Iterator<Item = &SpiffeId> {
+        let ids = match &self.check {
+            Check::Tunnel { initiator, target } => [Some(initiator), Some(target)],
+            Check::Url(_) => [None, None],
+        };
+        ids.into_iter().flatten()
     }
 }

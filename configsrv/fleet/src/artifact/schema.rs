@@ -18,10 +18,13 @@ pub struct SchemaVersion {
 pub struct SchemaVersionError(String);
 
 impl SchemaVersion {
+    pub const V1_0: Self = Self { major: 1, minor: 0 };
+    /// Payloads: `probes`, `sync.hold`.
+    pub const V1_1: Self = Self { major: 1, minor: 1 };
     /// The newest envelope that this release reads.
-    pub const ENVELOPE: Self = Self { major: 1, minor: 0 };
+    pub const ENVELOPE: Self = Self::V1_0;
     /// The newest payload that this release reads.
-    pub const PAYLOAD: Self = Self { major: 1, minor: 0 };
+    pub const PAYLOAD: Self = Self::V1_1;
 
     /// Fails closed: what a newer release wrote may mean something that this one does not know.
     pub(crate) fn check(self, part: &'static str, supported: Self) -> Result<(), ArtifactError> {

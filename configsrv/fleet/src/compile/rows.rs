@@ -21,8 +21,8 @@ pub fn payloads(fleet: &Fleet) -> Result<BTreeMap<NodeName, Payload>, CompileErr
     for (name, node) in &fleet.nodes {
         let id = SpiffeId::node(&fleet.cluster, name);
         let ports = ports::allocate(fleet, name);
-        let payload = Payload {
-            schema_version: SchemaVersion::PAYLOAD,
+        let mut payload = Payload {
+            schema_version: SchemaVersion::V1_0,
             node: name.clone(),
             labels: node.labels.clone(),
             listen_udp: node.udp.as_ref().map(crate::address::HostPort::any_like),
@@ -40,6 +40,7 @@ pub fn payloads(fleet: &Fleet) -> Result<BTreeMap<NodeName, Payload>, CompileErr
             ingress: ingress_rows(&mut ingress, name),
             egress: egress_rows(fleet, &mut egress, name)?,
             files: files(fleet, name, &node.files),
+            probes: node.probes.clone(),
             trust: Trust { authorized_mgmt_signers: fleet.signers.clone() },
             sync: Sync {
                 via: fleet.distribution.via,
@@ -47,8 +48,10 @@ pub fn payloads(fleet: &Fleet) -> Result<BTreeMap<NodeName, Payload>, CompileErr
                 config_server: fleet.distribution.server.clone(),
                 urls: fleet.distribution.urls.clone(),
                 poll_interval: fleet.distribution.poll_interval,
+                hold: fleet.distribution.hold,
             },
         };
+        payload.schema_version = payload.lowest_schema();
         out.insert(name.clone(), payload);
     }
     Ok(out)

@@ -11,7 +11,7 @@ use crate::artifact::{Egress, LocalService, Payload};
 pub enum Class {
     /// Equal payloads: adopt the version's number.
     Noop,
-    /// Only the agent itself is concerned: trusted signers, where to sync, labels, images. The data plane stays.
+    /// Only the agent itself is concerned: trusted signers, where to sync, probes, labels, images. The data plane stays.
     TrustOnly,
     /// Only who may reach what: swap the tables, no connection drops.
     AclOnly,
@@ -66,11 +66,12 @@ pub fn classify(old: &Payload, new: &Payload) -> Change {
         ingress,
         egress,
         files,
+        probes,
         trust,
         sync,
     } = new;
     change.note(*node != old.node, Class::Structural, "the payload is for another node");
-    change.note(*schema_version != old.schema_version, Class::Structural, "the payload's schema changed");
+    change.note(schema_version.major != old.schema_version.major, Class::Structural, "the payload's schema changed");
     change.note(*labels != old.labels, Class::TrustOnly, "labels changed");
     change.note(*listen_udp != old.listen_udp, Class::Structural, "the node listens elsewhere");
     change.note(*local_node != old.local_node, Class::Structural, "the node's own identity or proxy changed");
@@ -79,6 +80,7 @@ pub fn classify(old: &Payload, new: &Payload) -> Change {
     change.note(*ingress != old.ingress, Class::AclOnly, "who may reach local services changed");
     change.egress(&old.egress, egress);
     change.note(*files != old.files, Class::Files, "files changed");
+    change.note(*probes != old.probes, Class::TrustOnly, "what must hold before a confirmation changed");
     change.note(*trust != old.trust, Class::TrustOnly, "trusted signers changed");
     change.note(*sync != old.sync, Class::TrustOnly, "where to sync from changed");
     change

@@ -5,8 +5,8 @@ use crate::{
 };
 
 use super::{
-    Address, Cluster, ConfigServer, Device, Named, NodeSpec, Repo, RoleSpec, Scope, ServiceSpec, SignerSpec, Source,
-    UserSpec, file,
+    Address, CheckSpec, Cluster, ConfigServer, Device, Named, NodeSpec, ProbeSpec, Repo, RoleSpec, Scope, ServiceSpec,
+    SignerSpec, Source, UserSpec, file,
 };
 
 const COLLECTIONS: &[&str] = &["cluster", "nodes", "services", "groups", "roles", "users", "source"];
@@ -114,7 +114,7 @@ impl Decoder<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Option<NodeSpec> {
-        let fields = self.items.fields(node, &["addresses", "labels", "socks5", "files"], Rule::V1)?;
+        let fields = self.items.fields(node, &["addresses", "labels", "socks5", "files", "probes"], Rule::V1)?;
         let mut spec = NodeSpec::default();
         if let Some(list) = fields.get("addresses") {
             let items = &mut self.items;
@@ -129,6 +129,10 @@ impl Decoder<'_> {
         }
         spec.socks5 = fields.get("socks5").and_then(|node| self.items.parsed(node));
         spec.files = file::read_all(&mut self.items, self.source, fields.get("files"));
+        if let Some(list) = fields.get("probes") {
+            let items = &mut self.items;
+            spec.probes = items.list(list, "probes").iter().filter_map(|node| probe(items, node)).collect();
+        }
         Some(spec)
     }
 
@@ -205,7 +209,7 @@ fn signers(items: &mut Items<'_>, node: &Node) -> Vec<SignerSpec> {
 }
 
 fn config_server(items: &mut Items<'_>, node: &Node) -> Option<ConfigServer> {
-    let fields = items.fields(node, &["via", "read_url", "publish_url", "poll_interval"], Rule::V1)?;
+    let fields = items.fields(node, &["via", "read_url", "publish_url", "poll_interval", "hold"], Rule::V1)?;
     let via = match fields.get("via").and_then(|node| items.text(node)) {
         None => Via::default(),
         Some(text) => match text.value.as_str() {
@@ -233,7 +237,8 @@ fn config_server(items: &mut Items<'_>, node: &Node) -> Option<ConfigServer> {
         }
     }
     let poll_interval = fields.get("poll_interval").and_then(|node| items.parsed(node)).map(|span| span.value);
-    Some(ConfigServer { via, read_urls, publish_url, poll_interval })
+    let hold = fields.get("hold").and_then(|node| items.parsed(node)).map(|span| span.value);
+    Some(ConfigServer { via, read_urls, publish_url, poll_interval, hold })
 }
 
 fn address(items: &mut Items<'_>, node: &Node) -> Option<Address> {
@@ -242,6 +247,27 @@ fn address(items: &mut Items<'_>, node: &Node) -> Option<Address> {
     let udp = items.required(&fields, "udp").and_then(|node| items.parsed(node));
     let public = fields.get("public").and_then(|node| items.flag(node));
     Some(Address { name: name?, udp: udp?, public })
+}
+
+/// `{name: ledger, as: stock, target: ledger}`, or `{name: shop, url: "http://127.0.0.1:7100/healthz"}`.
+fn probe(items: &mut Items<'_>, node: &Node) -> Option<ProbeSpec> {
+    let fields = items.fields(node, &["name", "as", "target", "url"], Rule::V1)?;
+    let name = items.required(&fields, "name").and_then(|node| items.parsed(node));
+    let mut text = |name| fields.get(name).and_then(|node| items.text(node));
+    let check = match (text("as"), text("target"), text("url")) {
+        (Some(initiator), Some(target), None) => CheckSpec::Tunnel { initiator, target },
+        (None, None, Some(url)) => {
+            if !url.value.starts_with("http://") {
+                items.error(Rule::V1, &url.at, format!("\"{}\" is not an http:// URL", url.value));
+            }
+            CheckSpec::Url(url)
+        }
+        _ => {
+            items.error(Rule::V1, &fields.at, "a probe has either \"as\" and \"target\", or \"url\"");
+            return None;
+        }
+    };
+    Some(ProbeSpec { name: name?, check })
 }
 
 /// `pier2`, or `{at: pier2, socks5: 127.0.0.1:1085}`.

@@ -10,7 +10,7 @@ mod source;
 pub use discover::Selection;
 pub use load::{load, load_from};
 pub use model::{
-    Address, Cluster, ConfigServer, Device, FileSpec, Named, NodeSpec, Repo, RoleSpec, Scope, ServiceSpec, SignerSpec,
-    UserSpec,
+    Address, CheckSpec, Cluster, ConfigServer, Device, FileSpec, Named, NodeSpec, ProbeSpec, Repo, RoleSpec, Scope,
+    ServiceSpec, SignerSpec, UserSpec,
 };
 pub use source::{Folder, Memory, Source, SourceError};

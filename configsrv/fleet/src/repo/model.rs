@@ -6,6 +6,7 @@ use crate::{
     duration::Span,
     enrollment::Log,
     finding::{Finding, Located, Place},
+    names::ProbeName,
     pki::Certificate,
 };
 
@@ -57,6 +58,8 @@ pub struct ConfigServer {
     pub read_urls: Vec<Located<String>>,
     pub publish_url: Option<Located<String>>,
     pub poll_interval: Option<Span>,
+    /// How long probes must hold before an agent confirms by itself.
+    pub hold: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,6 +69,23 @@ pub struct NodeSpec {
     /// The listener of the node's own dial-out.
     pub socks5: Option<Located<HostPort>>,
     pub files: Vec<FileSpec>,
+    pub probes: Vec<ProbeSpec>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProbeSpec {
+    pub name: Located<ProbeName>,
+    pub check: CheckSpec,
+}
+
+#[derive(Clone, Debug)]
+pub enum CheckSpec {
+    /// `as` is a name on the node, `target` SERVICE or NODE/SERVICE.
+    Tunnel {
+        initiator: Located<String>,
+        target: Located<String>,
+    },
+    Url(Located<String>),
 }
 
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ mod files;
 mod listeners;
 mod lockout;
 mod names;
+mod probes;
 mod reachability;
 mod references;
 mod reserved;
@@ -37,6 +38,7 @@ pub fn validate(repo: &Repo, now: OffsetDateTime) -> Vec<Finding> {
     reachability::check(repo, &mut findings);
     listeners::check(repo, &mut findings);
     files::check(repo, &mut findings);
+    probes::check(repo, &mut findings);
     signers::check(repo, now, &mut findings);
     enrollment::check(repo, now, &mut findings);
     unused::check(repo, &mut findings);

@@ -17,7 +17,7 @@ mod world;
 
 pub(crate) use clock::{BootId, Guard, Now};
 pub(crate) use step::{Effect, Event, Failure, Offer, Refusal, Told, step};
-pub(crate) use world::{AgentState, LastChange, Pending, Phase, Rejected, Target, World};
+pub(crate) use world::{AgentState, LastChange, Pending, Phase, Refused, Rejected, Target, World};
 
 #[cfg(test)]
 mod tests;

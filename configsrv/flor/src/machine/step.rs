@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use configsrv_fleet::{Signer, Version, diff::Class};
 
-use super::{AgentState, Guard, Now, Pending, Phase, Target, World, boot};
+use super::{AgentState, Guard, Now, Pending, Phase, Refused, Target, World, boot};
 
 /// How much of a window may pass before what is left is written down again.
 const WRITE_DOWN_MS: u64 = 10_000;
@@ -12,6 +12,8 @@ const WRITE_DOWN_MS: u64 = 10_000;
 pub(crate) enum Event {
     /// A verified and staged artifact is to become active.
     Offer(Offer),
+    /// An artifact was refused before anything was touched.
+    Refused { version: Option<Version>, reason: String },
     /// How [`Effect::Activate`] ended.
     Activated(Result<(), Failure>),
     /// How [`Effect::Restore`] ended.
@@ -79,6 +81,11 @@ pub(crate) enum Told {
     Pending,
     Confirmed,
     Adopted,
+    /// Refused before anything was touched.
+    Rejected {
+        version: Option<Version>,
+        reason: String,
+    },
     RolledBack {
         version: Version,
         reason: String,
@@ -112,6 +119,7 @@ pub(crate) enum Refusal {
 pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>, Refusal> {
     match event {
         Event::Offer(offer) => take(world, offer, now),
+        Event::Refused { version, reason } => Ok(refused(world, version, reason, now)),
         Event::Activated(outcome) => Ok(activated(world, outcome, now)),
         Event::Restored(outcome) => Ok(restored(world, outcome, now)),
         Event::Confirm(version) => confirm(world, version, now),
@@ -151,7 +159,7 @@ fn take(world: &World, offer: Offer, now: &Now) -> Result<Vec<Effect>, Refusal> 
         guard: offer.window.map(|window| Guard::new(window, now)),
         phase: Phase::Activating,
     };
-    let offered = AgentState { offered: state.offered.max(Some(offer.to.version)), ..state.clone() };
+    let offered = AgentState { offered: state.offered.max(Some(offer.to.version)), refused: None, ..state.clone() };
     let mut effects = vec![Effect::SaveState(offered.clone())];
     if world.pending.is_none() && state.degraded.is_none() {
         effects.push(Effect::DropOriginals);
@@ -171,6 +179,17 @@ fn take(world: &World, offer: Offer, now: &Now) -> Result<Vec<Effect>, Refusal> 
         Effect::Activate { from: before.map(|before| before.version), to },
     ]);
     Ok(effects)
+}
+
+/// The server is told each time, since it may not have heard it before; the disk is not written for the same again.
+fn refused(world: &World, version: Option<Version>, reason: String, now: &Now) -> Vec<Effect> {
+    let known = world.state.refused.as_ref();
+    let told = Effect::Tell(Told::Rejected { version, reason: reason.clone() });
+    if known.is_some_and(|known| known.version == version && known.reason == reason) {
+        return vec![told];
+    }
+    let refused = Some(Refused { version, reason, at_ms: now.wall_ms });
+    vec![Effect::SaveState(AgentState { refused, ..world.state.clone() }), told]
 }
 
 fn activated(world: &World, outcome: Result<(), Failure>, now: &Now) -> Vec<Effect> {

@@ -177,6 +177,20 @@ fn the_deadline_goes_back_and_remembers() {
 }
 
 #[test]
+fn what_is_refused_is_told_each_time_and_written_once() {
+    let mut run = Run::new(committed(1));
+    let refused = || Event::Refused { version: Some(version(2)), reason: "not signed".into() };
+    run.feed(refused(), &at(0)).unwrap();
+    run.feed(refused(), &at(1)).unwrap();
+    run.is_committed(1);
+    assert_eq!(run.told().len(), 2);
+    assert_eq!(run.done.iter().filter(|effect| matches!(effect, Effect::SaveState(_))).count(), 1);
+    assert_eq!(run.world.state.refused.as_ref().unwrap().at_ms, WALL);
+    run.feed(Event::Offer(offer(target(2))), &at(2)).unwrap();
+    assert_eq!(run.world.state.refused, None, "it is followed by what is accepted");
+}
+
+#[test]
 fn a_failed_activation_goes_back_at_once() {
     let mut run = Run::new(committed(1));
     run.activation = Err(Failure("the hook said no".into()));

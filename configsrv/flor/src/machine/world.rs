@@ -40,6 +40,9 @@ pub(crate) struct AgentState {
     /// Contents that this node went back from, the newest last.
     #[serde(default)]
     pub rejected: Vec<Rejected>,
+    /// What was refused last before anything was touched, until something is accepted.
+    #[serde(default)]
+    pub refused: Option<Refused>,
     /// Set when the way back failed too, until a version is confirmed.
     #[serde(default)]
     pub degraded: Option<String>,
@@ -51,6 +54,15 @@ pub(crate) struct AgentState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rejected {
     pub target: Target,
+    pub reason: String,
+    pub at_ms: u64,
+}
+
+/// An artifact that is none for this node, or not a trusted one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    /// What it says it is; nothing of it is verified.
+    pub version: Option<Version>,
     pub reason: String,
     pub at_ms: u64,
 }

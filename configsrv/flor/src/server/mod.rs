@@ -59,6 +59,9 @@ pub(crate) struct Report {
     pub confirmed: Option<Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<Version>,
+    /// What was refused before anything was touched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
