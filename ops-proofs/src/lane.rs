@@ -1,6 +1,7 @@
 //! A lane is a row of checks that are run, timed and recorded one after the other.
 
 use std::{
+    cell::RefCell,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -12,10 +13,16 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     artifacts::Artifacts,
+    bootstrap,
+    contract::{Contract, Line},
     digest, leader_kill, linearizable,
     result::{Binary, CheckResult, Counts, Evidence, FORMAT, ProofResult, Setting, Status},
+    rotation::{credential, signing_key, trust},
     scope,
 };
+
+/// What is put to the test.
+const PROGRAMS: [&str; 3] = ["holdfast", "florctl", "flor"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Lane {
@@ -32,7 +39,16 @@ impl Lane {
 
     fn checks(self) -> &'static [Check] {
         match self {
-            Self::Core => &[scope::CHECK, leader_kill::CHECK, linearizable::CHECK],
+            // The contract comes last: it has lines of checks before it.
+            Self::Core => &[
+                leader_kill::CHECK,
+                linearizable::CHECK,
+                bootstrap::CHECK,
+                signing_key::CHECK,
+                credential::CHECK,
+                trust::CHECK,
+                scope::CHECK,
+            ],
         }
     }
 }
@@ -48,27 +64,36 @@ pub(crate) struct Check {
 pub(crate) struct Run<'a> {
     pub(crate) binaries: &'a Binaries,
     pub(crate) setting: Setting,
+    /// What the lane has found so far.
+    pub(crate) contract: &'a RefCell<Contract>,
+    /// The running check.
+    check: &'static str,
     artifacts: &'a Artifacts,
-    evidence: std::cell::RefCell<Vec<Evidence>>,
+    evidence: RefCell<Vec<Evidence>>,
 }
 
 impl Run<'_> {
-    /// Starts a cluster and lets `drive` have it; keeps the servers' logs, whatever comes of it. The cluster is driven
-    /// from one task, which may block: clients have the runtime's other threads.
-    pub(crate) fn on_cluster(
-        &self,
-        check: &str,
-        servers: usize,
-        drive: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
-    ) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    /// Lets `drive` have a folder of its own; keeps the logs that servers left in it, whatever comes of it.
+    pub(crate) fn in_folder<T>(&self, drive: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let folder = tempfile::Builder::new().prefix("holdfast-proof-").tempdir()?;
-        let mut cluster = Cluster::start_in(self.binaries, folder.path(), servers)?;
-        let outcome = runtime.block_on(drive(&mut cluster));
-        // Killed before their logs are kept, so that the files do not change any more.
-        drop(cluster);
-        self.keep_logs(check, &folder.path().join("logs"))?;
+        let outcome = drive(folder.path());
+        self.keep_logs(&folder.path().join("logs"))?;
         outcome
+    }
+
+    /// Starts a cluster and lets `drive` have it. The cluster is driven from one task, which may block: clients have
+    /// the runtime's other threads.
+    pub(crate) fn on_cluster(&self, servers: usize, drive: impl AsyncFnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        self.in_folder(|folder| {
+            let mut cluster = Cluster::start_in(self.binaries, folder, servers)?;
+            runtime.block_on(drive(&mut cluster))
+        })
+    }
+
+    /// A line of the contract that the running check proves.
+    pub(crate) fn line(&self, id: &str, call: impl Into<String>, doc: &str) -> Line {
+        Line { id: id.to_owned(), call: call.into(), proof: self.check.to_owned(), doc: doc.to_owned() }
     }
 
     /// Keeps a value as a file of evidence of the running check.
@@ -78,21 +103,28 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Keeps the servers' logs; also called when a check fails.
-    pub(crate) fn keep_logs(&self, check: &str, logs: &Path) -> Result<()> {
-        let evidence = self.artifacts.keep_logs(check, logs)?;
+    /// Their servers have ended, so the files do not change any more.
+    fn keep_logs(&self, logs: &Path) -> Result<()> {
+        let evidence = self.artifacts.keep_logs(self.check, logs)?;
         self.evidence.borrow_mut().extend(evidence);
         Ok(())
     }
 }
 
-/// Runs every check of the lane and writes `result.json`.
-pub(crate) fn run(lane: Lane, setting: Setting, out: &Path) -> Result<Status> {
+/// Runs the checks of the lane, or `only` those, and writes `result.json`.
+pub(crate) fn run(lane: Lane, only: &[String], setting: Setting, out: &Path) -> Result<Status> {
+    let chosen = |check: &&Check| only.is_empty() || only.iter().any(|id| id == check.id);
+    let chosen: Vec<_> = lane.checks().iter().filter(chosen).collect();
     let binaries = Binaries::find()?;
     let begun = OffsetDateTime::now_utc();
     let clock = Instant::now();
     let artifacts = Artifacts::create(out, lane.name(), begun)?;
-    let checks: Vec<_> = lane.checks().iter().map(|check| run_check(check, &binaries, setting, &artifacts)).collect();
+    let contract = RefCell::new(Contract::of(chosen.iter().map(|check| check.id)));
+    let run = |check: &Check| {
+        let (check, evidence) = (check.id, RefCell::default());
+        Run { binaries: &binaries, setting, contract: &contract, check, artifacts: &artifacts, evidence }
+    };
+    let checks: Vec<_> = chosen.iter().map(|check| run_check(check, run(check))).collect();
     let counts = Counts::of(&checks);
     let result = ProofResult {
         format: FORMAT,
@@ -103,7 +135,7 @@ pub(crate) fn run(lane: Lane, setting: Setting, out: &Path) -> Result<Status> {
         ended: OffsetDateTime::now_utc().format(&Rfc3339)?,
         duration_ms: milliseconds(clock.elapsed()),
         commit: commit(),
-        binaries: vec![Binary { name: "holdfast".into(), sha256: digest::of_file(&binaries.path("holdfast"))? }],
+        binaries: PROGRAMS.iter().map(|name| binary(&binaries, name)).collect::<Result<_>>()?,
         checks,
         counts,
     };
@@ -113,10 +145,13 @@ pub(crate) fn run(lane: Lane, setting: Setting, out: &Path) -> Result<Status> {
     Ok(result.status)
 }
 
-fn run_check(check: &Check, binaries: &Binaries, setting: Setting, artifacts: &Artifacts) -> CheckResult {
+fn binary(binaries: &Binaries, name: &str) -> Result<Binary> {
+    Ok(Binary { name: name.to_owned(), sha256: digest::of_file(&binaries.path(name))? })
+}
+
+fn run_check(check: &Check, run: Run<'_>) -> CheckResult {
     println!("{}: {}", check.id, check.requirement);
     let clock = Instant::now();
-    let run = Run { binaries, setting, artifacts, evidence: std::cell::RefCell::default() };
     let outcome = (check.run)(&run);
     let (status, failure) = match outcome {
         Ok(()) => (Status::Passed, None),

@@ -4,15 +4,19 @@
 //! logs, and `work/<lane>/latest` points at it. Any failed check makes the exit code 1.
 
 mod artifacts;
+mod bootstrap;
+mod contract;
 mod digest;
 mod etcd;
 mod history;
+mod https;
 mod lane;
 mod leader_kill;
 mod linearizable;
 mod members;
 mod metrics;
 mod result;
+mod rotation;
 mod scope;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -28,6 +32,9 @@ use crate::{
 #[command(about = "Executable proofs of the operator contract")]
 struct Arguments {
     lane: Lane,
+    /// Only this check; may be repeated.
+    #[arg(long, value_name = "CHECK")]
+    only: Vec<String>,
     /// Where the folder of the lane is made.
     #[arg(long, default_value = "work")]
     out: PathBuf,
@@ -42,7 +49,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let setting = if arguments.long { Setting::Long } else { Setting::Short };
-    match lane::run(arguments.lane, setting, &arguments.out) {
+    match lane::run(arguments.lane, &arguments.only, setting, &arguments.out) {
         Ok(Status::Passed) => ExitCode::SUCCESS,
         Ok(Status::Failed) => ExitCode::FAILURE,
         Err(error) => {

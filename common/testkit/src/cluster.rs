@@ -76,18 +76,26 @@ impl Cluster {
         Self::start_with(binaries, folder, count, Mode::Secured)
     }
 
-    /// Servers as operators run them, in a folder of their own and all ready: without `--dev`, with TLS on every door and
-    /// with whatever certificates and secrets that takes. `iam` is more of the `iam:` section, one setting a line.
+    /// Servers as operators run them, in a folder of their own and all ready; see [`Cluster::start_production_in`].
     ///
     /// # Errors
     /// As [`Cluster::start`].
     pub fn start_production(count: usize, iam: &[&str]) -> Result<Self> {
         let folder = Arc::new(tempfile::Builder::new().prefix("holdfast-").tempdir()?);
-        let iam: String = iam.iter().map(|setting| format!("  {setting}\n")).collect();
-        let mut cluster = Self::start_with(&Binaries::find()?, folder.path(), count, Mode::Production(&iam))?;
+        let mut cluster = Self::start_production_in(&Binaries::find()?, folder.path(), count, iam)?;
         cluster.keep(&folder);
         cluster.wait_ready()?;
         Ok(cluster)
+    }
+
+    /// Starts servers as operators run them: without `--dev`, with TLS on every door and with whatever certificates and
+    /// secrets that takes. `iam` is more of the `iam:` section, one setting a line.
+    ///
+    /// # Errors
+    /// As [`Cluster::start_in`].
+    pub fn start_production_in(binaries: &Binaries, folder: &Path, count: usize, iam: &[&str]) -> Result<Self> {
+        let iam: String = iam.iter().map(|setting| format!("  {setting}\n")).collect();
+        Self::start_with(binaries, folder, count, Mode::Production(&iam))
     }
 
     /// The certificate (PEM) that the certificates of the servers in `folder` chain to.

@@ -53,7 +53,7 @@ struct Evidence {
 }
 
 fn prove(run: &Run<'_>) -> Result<()> {
-    run.on_cluster(CHECK.id, SERVERS, async |cluster| drive(run, cluster).await)
+    run.on_cluster(SERVERS, async |cluster| drive(run, cluster).await)
 }
 
 async fn drive(run: &Run<'_>, cluster: &mut Cluster) -> Result<()> {

@@ -11,7 +11,6 @@ mod keys;
 mod locks;
 mod nodes;
 mod outage;
-mod program;
 mod screen;
 mod world;
 

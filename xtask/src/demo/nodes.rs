@@ -6,10 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use holdfast_testkit::Process;
-use serde_json::Value;
+use holdfast_testkit::{Node, Program};
 
-use super::{Step, program::Program, screen::ensure, world::World};
+use super::{Step, screen::ensure, world::World};
 
 pub(super) const JOIN: &[Step] = &[
     Step { title: "Two machines join with a token each", run: join },
@@ -29,34 +28,26 @@ const GUARD: &str = "3s";
 
 fn join(world: &mut World) -> Result<()> {
     let servers = world.running()?;
-    let api = servers.first().map(|endpoints| format!("http://{}", endpoints.api)).context("no server runs")?;
-    let https: Vec<_> = servers.iter().map(|endpoints| format!("--server http://{}", endpoints.http)).collect();
     fs::create_dir_all(world.folder.join("join"))?;
-    for node in NODES {
-        world.tell("florctl", &format!("iam join-token create {node} --out join/{node}"))?;
-        let enroll = format!("enroll --join-token-file join/{node} --api {api} {}", https.join(" "));
-        world.tell_program(flor(world, node).words(&enroll), 0)?;
-        let agent = flor(world, node).words("agent run");
-        world.screen.command(&format!("{} &", agent.shown()));
-        let logs = world.folder.join("logs");
-        world
-            .agents
-            .push((node.to_owned(), Process::start(&format!("flor-{node}"), &mut agent.into_command(), &logs)?));
-        world.wait(&format!("{node}'s agent"), || {
-            let status = flor(world, node).words("status").quietly("--json").run()?;
-            Ok((status.code == Some(0) && status.json()?["daemon"] == true).then_some(()))
-        })?;
-        world.screen.fact(&format!("{node} has a certificate of its own, and its agent runs"));
+    for name in NODES {
+        world.tell("florctl", &format!("iam join-token create {name} --out join/{name}"))?;
+        let mut node = Node::new(&world.binaries, &world.folder, name);
+        world.tell_program(node.enrolling(&Path::new("join").join(name), &servers, None), 0)?;
+        world.screen.command(&format!("{} &", node.running().shown()));
+        node.start(&world.folder.join("logs"))?;
+        world.wait(&format!("{name}'s agent"), || Ok(node.is_running()?.then_some(())))?;
+        world.nodes.push(node);
+        world.screen.fact(&format!("{name} has a certificate of its own, and its agent runs"));
     }
     Ok(())
 }
 
 fn take_over(world: &mut World) -> Result<()> {
-    for node in NODES {
-        world.tell_program(flor(world, node).words("sync --commit-timeout 5m"), 0)?;
-        ensure(status(world, node)?["pending"]["version"] == 1, "version 1 is on probation")?;
-        world.tell_program(flor(world, node).words("sync --confirm"), 0)?;
-        let status = status(world, node)?;
+    for node in &world.nodes {
+        world.tell_program(node.flor().words("sync --commit-timeout 5m"), 0)?;
+        ensure(node.status()?["pending"]["version"] == 1, "version 1 is on probation")?;
+        world.tell_program(node.flor().words("sync --confirm"), 0)?;
+        let status = node.status()?;
         ensure(status["confirmed"] == 1 && status["pending"].is_null(), "version 1 is confirmed")?;
     }
     // Whatever the version wrote lies under this folder; see the step that began the fleet.
@@ -73,29 +64,29 @@ fn take_over(world: &mut World) -> Result<()> {
 
 fn dry_run(world: &mut World) -> Result<()> {
     const UPDATE_AVAILABLE: i32 = 4;
-    world.tell_program(flor(world, CHANGED).words("sync --dry-run --exit-code"), UPDATE_AVAILABLE)?;
-    ensure(status(world, CHANGED)?["active"] == 1, "the node still runs version 1")
+    world.tell_program(changed(world)?.flor().words("sync --dry-run --exit-code"), UPDATE_AVAILABLE)?;
+    ensure(changed(world)?.status()?["active"] == 1, "the node still runs version 1")
 }
 
 fn roll_back(world: &mut World) -> Result<()> {
-    world.tell_program(flor(world, CHANGED).words(&format!("sync --commit-timeout {GUARD}")), 0)?;
-    ensure(status(world, CHANGED)?["active"] == 2, "version 2 is active")?;
+    world.tell_program(changed(world)?.flor().words(&format!("sync --commit-timeout {GUARD}")), 0)?;
+    ensure(changed(world)?.status()?["active"] == 2, "version 2 is active")?;
     world.wait(&format!("{CHANGED} to go back by itself"), || {
-        let status = status(world, CHANGED)?;
+        let status = changed(world)?.status()?;
         Ok((status["active"] == 1 && status["pending"].is_null()).then_some(()))
     })?;
-    world.tell_program(flor(world, CHANGED).words("status"), 0)?;
+    world.tell_program(changed(world)?.flor().words("status"), 0)?;
     world.screen.fact(&format!("{CHANGED} is back on version 1: a change that cuts a node off ends by itself"));
     world.tell("florctl", &format!("node {CHANGED}"))
 }
 
 fn confirm(world: &mut World) -> Result<()> {
-    world.tell_program(flor(world, CHANGED).words("sync --retry-rejected --commit-timeout 5m"), 0)?;
-    world.tell_program(flor(world, CHANGED).words("sync --confirm=2"), 0)?;
-    ensure(status(world, CHANGED)?["confirmed"] == 2, "version 2 is confirmed")?;
-    for node in NODES.iter().filter(|node| **node != CHANGED) {
-        world.tell_program(flor(world, node).words("sync"), 0)?;
-        let status = status(world, node)?;
+    world.tell_program(changed(world)?.flor().words("sync --retry-rejected --commit-timeout 5m"), 0)?;
+    world.tell_program(changed(world)?.flor().words("sync --confirm=2"), 0)?;
+    ensure(changed(world)?.status()?["confirmed"] == 2, "version 2 is confirmed")?;
+    for node in world.nodes.iter().filter(|node| node.name() != CHANGED) {
+        world.tell_program(node.flor().words("sync"), 0)?;
+        let status = node.status()?;
         ensure(status["active"] == 2 && status["pending"].is_null(), "what does not change needs no confirmation")?;
     }
     world.tell("florctl", "fleet")
@@ -116,10 +107,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn flor(world: &World, node: &str) -> Program {
-    world.program("flor").words(&format!("--home nodes/{node}"))
-}
-
-fn status(world: &World, node: &str) -> Result<Value> {
-    flor(world, node).words("status").quietly("--json").run()?.expect(0)?.json()
+fn changed(world: &World) -> Result<&Node> {
+    world.nodes.iter().find(|node| node.name() == CHANGED).context("it has not joined")
 }

@@ -10,12 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use holdfast_testkit::{Binaries, Endpoints, Process, Server};
+use holdfast_testkit::{Binaries, Ended, Endpoints, Node, Program, Server};
 
-use super::{
-    program::{Ended, Program},
-    screen::Screen,
-};
+use super::screen::Screen;
 use crate::layout::Layout;
 
 /// For whatever takes an election, a restart or a first compilation of a query.
@@ -31,8 +28,7 @@ pub(crate) struct World {
     pub(crate) binaries: Binaries,
     pub(crate) server_count: usize,
     pub(crate) servers: Vec<Server>,
-    /// Agents of nodes, by node.
-    pub(crate) agents: Vec<(String, Process)>,
+    pub(crate) nodes: Vec<Node>,
     /// The data folder of the server that `florctl` talks to.
     pointed_at: PathBuf,
     tools: PathBuf,
@@ -59,7 +55,7 @@ impl World {
             binaries: binaries.clone(),
             server_count,
             servers: Vec::new(),
-            agents: Vec::new(),
+            nodes: Vec::new(),
             pointed_at: PathBuf::new(),
             tools: layout.bin(),
             interrupted,
@@ -160,7 +156,7 @@ impl World {
     /// What went wrong, as far as servers and agents know.
     pub(crate) fn log_tails(&self) -> Vec<String> {
         let servers = self.servers.iter().map(Server::log_tail);
-        servers.chain(self.agents.iter().map(|(_, agent)| agent.log_tail())).collect()
+        servers.chain(self.nodes.iter().filter_map(Node::log_tail)).collect()
     }
 
     /// What can be visited, by name.

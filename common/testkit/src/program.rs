@@ -1,4 +1,4 @@
-//! Running our command lines the way the demo shows them.
+//! Running command lines the way a person types them.
 
 use std::{
     ffi::OsString,
@@ -10,25 +10,25 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-/// A program with its arguments, run in the demo's folder so that paths are short enough to read.
+/// A program with its arguments, run in a folder in which paths are short enough to read.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub struct Program {
     command: Command,
     shown: Vec<String>,
 }
 
 /// How a program ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) output: String,
-    errors: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub output: String,
+    pub errors: String,
     shown: String,
 }
 
 impl Program {
     /// `binary` is run; its file name is shown.
-    pub(crate) fn new(binary: &Path, folder: &Path) -> Self {
+    pub fn new(binary: &Path, folder: &Path) -> Self {
         let mut command = Command::new(binary);
         command.current_dir(folder);
         let name = binary.file_name().unwrap_or(binary.as_os_str()).to_string_lossy().into_owned();
@@ -36,14 +36,14 @@ impl Program {
     }
 
     /// Arguments, split at blanks; what holds a blank itself goes through [`Program::argument`].
-    pub(crate) fn words(mut self, words: &str) -> Self {
+    pub fn words(mut self, words: &str) -> Self {
         for word in words.split_whitespace() {
             self = self.argument(word);
         }
         self
     }
 
-    pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         let argument = argument.into();
         self.shown.push(quoted(&argument.to_string_lossy()));
         self.command.arg(argument);
@@ -51,18 +51,22 @@ impl Program {
     }
 
     /// An argument that is not shown because the typed command would not have it, such as `-o json`.
-    pub(crate) fn quietly(mut self, words: &str) -> Self {
+    pub fn quietly(mut self, words: &str) -> Self {
         self.command.args(words.split_whitespace());
         self
     }
 
-    pub(crate) fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    /// A variable that is not shown.
+    pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.command.env(name, value.into());
         self
     }
 
     /// A variable with a secret that is in a file, set as a person would set it for one command.
-    pub(crate) fn secret(mut self, name: &str, prefix: &str, file: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn secret(mut self, name: &str, prefix: &str, file: &Path) -> Result<Self> {
         let secret = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let folder = self.command.get_current_dir().unwrap_or(Path::new(""));
         let short = file.strip_prefix(folder).unwrap_or(file);
@@ -72,16 +76,20 @@ impl Program {
     }
 
     /// The line that a person would type.
-    pub(crate) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         self.shown.join(" ")
     }
 
     /// Takes the command apart for a caller that starts it in the background.
-    pub(crate) fn into_command(self) -> Command {
+    pub fn into_command(self) -> Command {
         self.command
     }
 
-    pub(crate) fn run(mut self) -> Result<Ended> {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(mut self) -> Result<Ended> {
         let shown = self.shown();
         let Output { status, stdout, stderr } =
             self.command.output().with_context(|| format!("cannot start {shown}"))?;
@@ -92,7 +100,10 @@ impl Program {
 
 impl Ended {
     /// An error that shows what the program said, unless it ended with this code.
-    pub(crate) fn expect(self, code: i32) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it ended otherwise.
+    pub fn expect(self, code: i32) -> Result<Self> {
         if self.code == Some(code) {
             return Ok(self);
         }
@@ -100,13 +111,17 @@ impl Ended {
         bail!("`{}` ended with {ended} instead of {code}\n{}{}", self.shown, self.output, self.errors)
     }
 
-    pub(crate) fn json(&self) -> Result<Value> {
+    /// What it printed, which is JSON.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.output)
             .with_context(|| format!("`{}` did not print JSON: {}", self.shown, self.output))
     }
 
     /// Both streams, for showing.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         format!("{}{}", self.output, self.errors)
     }
 }

@@ -1,0 +1,97 @@
+//! A machine of a fleet.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{Binaries, Endpoints, Process, Program};
+
+/// `flor` with a home of its own, and its agent once that is started.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    flor: PathBuf,
+    folder: PathBuf,
+    home: PathBuf,
+    agent: Option<Process>,
+}
+
+impl Node {
+    /// Its commands are run in `folder`, and its home is `nodes/NAME` there.
+    pub fn new(binaries: &Binaries, folder: &Path, name: &str) -> Self {
+        let home = Path::new("nodes").join(name);
+        Self { name: name.to_owned(), flor: binaries.path("flor"), folder: folder.to_owned(), home, agent: None }
+    }
+
+    /// The same machine, set up anew: its home is `nodes/HOME`.
+    pub fn with_home(self, home: &str) -> Self {
+        Self { home: Path::new("nodes").join(home), ..self }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.folder.join(&self.home)
+    }
+
+    pub fn flor(&self) -> Program {
+        Program::new(&self.flor, &self.folder).words("--home").argument(&self.home)
+    }
+
+    /// Joins the servers' cluster with the join token in a file. `authority` is what the servers' certificates chain to,
+    /// where their doors have TLS.
+    pub fn enrolling(&self, join_token: &Path, servers: &[Endpoints], authority: Option<&Path>) -> Program {
+        let scheme = if authority.is_some() { "https" } else { "http" };
+        let mut program = self.flor().words("enroll --join-token-file").argument(join_token);
+        for Endpoints { api, .. } in servers.iter().take(1) {
+            program = program.words("--api").argument(format!("{scheme}://{api}"));
+        }
+        for Endpoints { http, .. } in servers {
+            program = program.words("--server").argument(format!("{scheme}://{http}"));
+        }
+        match authority {
+            Some(file) => program.words("--ca-file").argument(file),
+            None => program,
+        }
+    }
+
+    /// The command that [`Node::start`] runs in the background.
+    pub fn running(&self) -> Program {
+        self.flor().words("agent run")
+    }
+
+    /// Starts its agent, with output and log in `logs`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&mut self, logs: &Path) -> Result<()> {
+        let name = format!("flor-{}", self.name);
+        self.agent = Some(Process::start(&name, &mut self.running().into_command(), logs)?);
+        Ok(())
+    }
+
+    /// Whether its agent answers.
+    ///
+    /// # Errors
+    /// When `flor` cannot be started.
+    pub fn is_running(&self) -> Result<bool> {
+        let status = self.flor().words("status").quietly("--json").run()?;
+        Ok(status.code == Some(0) && status.json()?["daemon"] == true)
+    }
+
+    /// What `flor status --json` says.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn status(&self) -> Result<Value> {
+        self.flor().words("status").quietly("--json").run()?.expect(0)?.json()
+    }
+
+    /// The end of its agent's log, once that was started.
+    pub fn log_tail(&self) -> Option<String> {
+        self.agent.as_ref().map(Process::log_tail)
+    }
+}
