@@ -15,7 +15,7 @@ use crate::{
     artifacts::Artifacts,
     bootstrap,
     contract::{Contract, Line},
-    digest, leader_kill, linearizable,
+    digest, leader_kill, linearizable, playbook,
     result::{Binary, CheckResult, Counts, Evidence, FORMAT, ProofResult, Setting, Status},
     rotation::{credential, signing_key, trust},
     scope,
@@ -28,12 +28,15 @@ const PROGRAMS: [&str; 3] = ["holdfast", "florctl", "flor"];
 pub(crate) enum Lane {
     /// What the core control plane promises, also while servers die.
     Core,
+    /// What the operator of a fleet does, and what may go wrong with it.
+    Playbook,
 }
 
 impl Lane {
     fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Playbook => "playbook",
         }
     }
 
@@ -49,6 +52,7 @@ impl Lane {
                 trust::CHECK,
                 scope::CHECK,
             ],
+            Self::Playbook => &[playbook::CHECK],
         }
     }
 }

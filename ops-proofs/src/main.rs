@@ -15,6 +15,7 @@ mod leader_kill;
 mod linearizable;
 mod members;
 mod metrics;
+mod playbook;
 mod result;
 mod rotation;
 mod scope;

@@ -8,7 +8,7 @@ use crate::{layout::Layout, native, programs, test};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The lane, for instance `core`.
+    /// The lane: `core` or `playbook`.
     lane: String,
     /// More arguments for the runner, for instance `--long`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -23,7 +23,9 @@ pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
 
 /// The lanes that every change has to pass, at their short settings.
 pub(crate) fn short(layout: &Layout) -> Result<()> {
-    programs::run(runner(layout).args(["core", "--short"]))
+    // Every lane reports, also when one before it has failed.
+    let lanes = ["core", "playbook"].map(|lane| programs::run(runner(layout).args([lane, "--short"])));
+    lanes.into_iter().collect()
 }
 
 fn runner(layout: &Layout) -> Command {

@@ -48,6 +48,9 @@ impl Member {
 }
 
 impl Cluster {
+    /// The trust domain of servers as operators run them; a fleet of theirs has this name.
+    pub const TRUST_DOMAIN: &str = "testkit";
+
     /// `count` servers in a folder of their own, all ready.
     ///
     /// # Errors
@@ -239,10 +242,11 @@ fn configuration(
     }
     if let Mode::Production(iam) = mode {
         let issuer = members.first().map_or(own.http, |first| first.http);
+        let domain = Cluster::TRUST_DOMAIN;
         let _ = write!(
             text,
             "fleetlock: {{client_auth: basic}}\n\
-             iam:\n  trust_domain: testkit\n  issuer: \"https://127.0.0.1:{issuer}\"\n{iam}",
+             iam:\n  trust_domain: {domain}\n  issuer: \"https://127.0.0.1:{issuer}\"\n{iam}",
         );
     }
     text
