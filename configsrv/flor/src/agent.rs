@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use configsrv_fleet::{
     Payload, Sealed, Signer, Version,
@@ -10,8 +10,9 @@ use crate::{
     activate::{Activator, Way},
     clock::Clock,
     cluster::Cluster,
+    health::{self, Candidate},
     identities::IdentityStore,
-    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Told, World, step},
+    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
     outcome::{Outcome, StatusView, SyncRequest},
     server::{Intent, Offered, Report, Server},
     store::Store,
@@ -31,6 +32,14 @@ pub(crate) struct Agent {
     activator: Activator,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
+}
+
+/// What the servers have for this node.
+pub(crate) enum News {
+    Nothing,
+    /// A version waits for its confirmation: nothing was asked.
+    Pending,
+    Artifact(Vec<u8>),
 }
 
 /// An artifact that may become active.
@@ -105,19 +114,42 @@ impl Agent {
 
     /// Fetches, verifies, stages and activates; or only looks.
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
-        let mut world = self.recover().await?;
-        if let Some(pending) = world.pending.as_ref().filter(|_| !request.supersede && !request.dry_run) {
-            return Err(Refusal::AlreadyPending { version: pending.to.version }.into());
-        }
+        let world = self.recover().await?;
+        free(&world, request)?;
         let have = self.have(&world, request);
         let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
-        let Offered::Artifact(bytes) = self.server.fetch(have, intent).await? else {
-            return unchanged(&world, have);
-        };
-        let judged = self.judge(&world, &bytes, request);
+        match self.server.fetch(have, Duration::ZERO, intent).await? {
+            Offered::Nothing => unchanged(&world, have),
+            Offered::Artifact(bytes) => self.take_in(world, &bytes, request).await,
+        }
+    }
+
+    /// Waits for what a sync would fetch, without a turn and without touching anything. A version to `skip` is not asked
+    /// for again.
+    pub(crate) async fn news(&self, skip: Option<Version>, patience: Duration) -> Result<News, Error> {
+        let world = self.store.load()?;
+        if world.pending.is_some() {
+            return Ok(News::Pending);
+        }
+        let have = skip.or_else(|| self.have(&world, &SyncRequest::default()));
+        Ok(match self.server.fetch(have, patience, Intent::Sync).await? {
+            Offered::Nothing => News::Nothing,
+            Offered::Artifact(bytes) => News::Artifact(bytes),
+        })
+    }
+
+    /// A sync with what was fetched before.
+    pub(crate) async fn take(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
+        let world = self.recover().await?;
+        free(&world, request)?;
+        self.take_in(world, bytes, request).await
+    }
+
+    async fn take_in(&self, mut world: World, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
+        let judged = self.judge(&world, bytes, request);
         let Judged { verified, change, offer, update } = match judged {
-            Err(error @ (Error::Untrusted(_) | Error::Replay(_))) if !request.dry_run => {
-                let version = Sealed::parse(&bytes).ok().map(|sealed| sealed.version());
+            Err(error @ (Error::Untrusted(_) | Error::Replay(_) | Error::Usage(_))) if !request.dry_run => {
+                let version = Sealed::parse(bytes).ok().map(|sealed| sealed.version());
                 self.drive(&mut world, Event::Refused { version, reason: error.to_string() }).await?;
                 return Err(error);
             }
@@ -152,6 +184,9 @@ impl Agent {
         let now = self.clock.now()?;
         self.identities.cover(self.store.disk(), &verified.envelope.payload, now.wall_ms)?;
         let change = self.change(world, &verified)?;
+        if request.unattended && change.class != Class::Noop {
+            health::confirmable(&verified.envelope.payload, request.window())?;
+        }
         let offer = offer(&verified, &change, request);
         let update = !step(world, Event::Offer(offer.clone()), &now)?.is_empty();
         Ok(Judged { verified, change, offer, update })
@@ -168,6 +203,46 @@ impl Agent {
         self.server.prove(pending.to, report(&world, &Told::Pending)).await?;
         self.drive(&mut world, Event::Confirm(Some(pending.to.version))).await?;
         Ok(Outcome::Confirmed { version: pending.to.version, already: false })
+    }
+
+    /// What waits for its confirmation, as far as its activation is done.
+    pub(crate) fn candidate(&self) -> Result<Option<Candidate>, Error> {
+        let world = self.store.load()?;
+        let Some(pending) = world.pending.as_ref().filter(|pending| pending.phase == Phase::Guarded) else {
+            return Ok(None);
+        };
+        let payload = self.staged(&world, pending.to.version)?;
+        Ok(Some(Candidate { target: pending.to, payload }))
+    }
+
+    /// Shows that the servers are reached through the version that waits.
+    pub(crate) async fn prove(&self, target: Target) -> Result<(), Error> {
+        self.server.prove(target, report(&self.store.load()?, &Told::Pending)).await
+    }
+
+    /// Confirms a version of which everything has held, after one more proof.
+    pub(crate) async fn keep(&self, target: Target, evidence: String) -> Result<Outcome, Error> {
+        let mut world = self.recover().await?;
+        let held = Event::Held { version: target.version, evidence };
+        step(&world, held.clone(), &self.clock.now()?)?;
+        self.prove(target).await?;
+        self.drive(&mut world, held).await?;
+        Ok(Outcome::Confirmed { version: target.version, already: false })
+    }
+
+    pub(crate) fn node(&self) -> &str {
+        self.cluster.node.as_str()
+    }
+
+    pub(crate) fn plane_runs(&self) -> bool {
+        self.activator.plane_runs()
+    }
+
+    /// How often the active version wants to be asked for the next one.
+    pub(crate) fn poll_interval(&self) -> Option<Duration> {
+        let world = self.store.load().ok()?;
+        let payload = self.active_payload(&world).ok()??;
+        payload.sync.poll_interval.map(configsrv_fleet::Span::as_duration)
     }
 
     /// Goes back to the confirmed version now.
@@ -321,6 +396,16 @@ impl Agent {
     }
 }
 
+/// One change at a time, unless it is to be replaced.
+fn free(world: &World, request: &SyncRequest) -> Result<(), Refusal> {
+    match &world.pending {
+        Some(pending) if !request.supersede && !request.dry_run => {
+            Err(Refusal::AlreadyPending { version: pending.to.version })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The server has nothing newer than what this node has, or than what failed here.
 fn unchanged(world: &World, have: Option<Version>) -> Result<Outcome, Error> {
     let version = have.unwrap_or(Version::NONE);
@@ -332,7 +417,7 @@ fn unchanged(world: &World, have: Option<Version>) -> Result<Outcome, Error> {
 
 fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
     Offer {
-        to: crate::machine::Target { version: verified.sealed.version(), digest: verified.sealed.payload_digest() },
+        to: Target { version: verified.sealed.version(), digest: verified.sealed.payload_digest() },
         class: change.class,
         signers: verified.envelope.payload.trust.authorized_mgmt_signers.clone(),
         window: request.window(),
@@ -345,11 +430,11 @@ fn report(world: &World, told: &Told) -> Report {
     let (result, reason) = match told {
         Told::Acknowledged => ("acknowledged", None),
         Told::Pending => ("pending", None),
-        Told::Confirmed => ("confirmed", None),
+        Told::Confirmed { evidence } => ("confirmed", evidence.clone()),
         Told::Adopted => ("adopted", None),
-        Told::Rejected { reason, .. } => ("rejected", Some(reason)),
-        Told::RolledBack { reason, .. } => ("rolled_back", Some(reason)),
-        Told::Degraded { reason, .. } => ("degraded", Some(reason)),
+        Told::Rejected { reason, .. } => ("rejected", Some(reason.clone())),
+        Told::RolledBack { reason, .. } => ("rolled_back", Some(reason.clone())),
+        Told::Degraded { reason, .. } => ("degraded", Some(reason.clone())),
     };
     let rejected = match told {
         Told::Rejected { version, .. } => *version,

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -48,7 +49,7 @@ struct Published {
 
 #[async_trait]
 impl Server for Published {
-    async fn fetch(&self, have: Option<Version>, _intent: Intent) -> Result<Offered, Error> {
+    async fn fetch(&self, have: Option<Version>, _patience: Duration, _intent: Intent) -> Result<Offered, Error> {
         let bytes = self.bytes.lock().unwrap().clone();
         if have.is_some() && Sealed::parse(&bytes).map(|sealed| sealed.version()).ok() == have {
             return Ok(Offered::Nothing);

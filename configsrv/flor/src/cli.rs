@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use configsrv_fleet::{NodeName, Span, Subject, Version};
 
+use crate::policy::{ConfirmPolicy, SyncMode};
+
 /// Exit codes: 0 done, 1 unexpected, 2 usage, 4 an update is available (--dry-run --exit-code), 5 replay refused,
 /// 6 signature, trust or schema, 7 server unreachable (try again), 8 nothing pending or already pending, 9 the new
 /// version failed or was not confirmed and is rolled back, 78 cluster.json cannot be used.
@@ -60,18 +62,24 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
-    /// Watch over pending versions, and serve the other commands over a socket.
-    Run {
-        /// Who starts a sync.
-        #[arg(long, value_enum, default_value_t = SyncMode::Manual)]
-        sync: SyncMode,
-    },
+    /// Watch over pending versions, run the data plane, and serve the other commands over a socket.
+    Run(Run),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SyncMode {
-    /// Only `flor sync`.
-    Manual,
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Who starts a sync.
+    #[arg(long, value_enum, default_value_t = SyncMode::Manual)]
+    pub sync: SyncMode,
+    /// Who confirms what is pending [default: manual for --sync manual, else health].
+    #[arg(long, value_enum)]
+    pub confirm_policy: Option<ConfirmPolicy>,
+    /// How often --sync timer asks [default: what the active version says, else 5m].
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<Span>,
+    /// How long a version that came by itself waits for its confirmation before this node goes back.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub commit_timeout: Span,
 }
 
 #[derive(Debug, Subcommand)]

@@ -63,8 +63,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             }
             Ok(0)
         }
-        Command::Agent(cli::Agent::Run { sync: cli::SyncMode::Manual }) => {
+        Command::Agent(cli::Agent::Run(arguments)) => {
             let layout = home.cluster(cluster)?;
+            let settings = daemon::Settings::new(&arguments)?;
             let stop = Stop::new();
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
             let renewal =
@@ -72,7 +73,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             tokio::spawn(renewal.run(stop.clone()));
             let identities = IdentityStore::new(&layout, Cluster::load(&RealDisk, &layout)?.cluster);
             let plane = Arc::new(LivePlane::new(identities, layout.identities())?);
-            daemon::run(agent(&layout, Arc::clone(&plane) as _)?, plane, layout, stop).await?;
+            daemon::run(agent(&layout, Arc::clone(&plane) as _)?, plane, layout, settings, stop).await?;
             Ok(0)
         }
         Command::Lock(arguments) => {
@@ -92,6 +93,7 @@ async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<
             dry_run: arguments.dry_run,
             supersede: arguments.supersede,
             retry_rejected: arguments.retry_rejected,
+            unattended: false,
         }),
     };
     let outcome = match ipc::ask(layout, &request).await? {

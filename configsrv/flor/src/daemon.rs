@@ -1,5 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
+use configsrv_fleet::Span;
 use holdfast_service::Stop;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -11,11 +12,16 @@ use tokio::{
 use crate::{
     Error,
     agent::Agent,
+    autosync::{self, AgentLooks, Mode, Schedule},
+    cli,
     disk::{Disk as _, PRIVATE_FOLDER, RealDisk},
+    health::{self, AgentWatched, Verdict},
     home::Layout,
     ipc::{self, Answer, Request},
     op_lock::OpLock,
+    outcome::SyncRequest,
     plane::LivePlane,
+    policy::{ConfirmPolicy, Policy, SyncMode},
 };
 
 /// How often the daemon looks even though nothing is said to be pending: a command that found no daemon may have
@@ -33,8 +39,80 @@ const MOST_COMMANDS: usize = 16;
 /// How often the daemon looks whether identities were replaced.
 const IDENTITIES: Duration = Duration::from_secs(2);
 
-/// Watches over what is pending, runs the data plane, and does what commands ask over the socket, until `stop`.
-pub(crate) async fn run(agent: Agent, plane: Arc<LivePlane>, layout: Layout, stop: Stop) -> Result<(), Error> {
+/// How this daemon was started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    policy: Policy,
+    interval: Option<Duration>,
+    commit_timeout: Span,
+}
+
+impl Settings {
+    pub(crate) fn new(arguments: &cli::Run) -> Result<Self, Error> {
+        let policy = Policy::new(arguments.sync, arguments.confirm_policy);
+        let usage = |text: &str| Err(Error::Usage(text.to_owned()));
+        if arguments.commit_timeout.is_zero() && policy.sync != SyncMode::Manual {
+            return usage(
+                "--commit-timeout 0 would keep whatever comes: a machine that syncs by itself needs a way back",
+            );
+        }
+        if arguments.interval.is_some() && policy.sync != SyncMode::Timer {
+            return usage("--interval is for --sync timer");
+        }
+        if arguments.interval.is_some_and(Span::is_zero) {
+            return usage("--interval is at least 1s");
+        }
+        let interval = arguments.interval.map(Span::as_duration);
+        Ok(Self { policy, interval, commit_timeout: arguments.commit_timeout })
+    }
+}
+
+/// What commands are answered with.
+#[derive(Clone)]
+struct Context {
+    agent: Agent,
+    plane: Arc<LivePlane>,
+    layout: Layout,
+    settings: Settings,
+    verdict: Verdict,
+}
+
+impl Context {
+    /// Syncs and confirmations that nobody types.
+    fn unattended(&self, wake: &mpsc::Sender<()>, stop: &Stop) -> Result<JoinSet<()>, Error> {
+        let mut tasks = JoinSet::new();
+        let Settings { policy, interval, commit_timeout } = self.settings;
+        if policy.confirm == ConfirmPolicy::Health {
+            let watched = AgentWatched::new(self.agent.clone(), self.layout.clone(), wake.clone())?;
+            tasks.spawn(health::run(Arc::new(watched), self.verdict.clone(), stop.clone()));
+        }
+        let mode = match policy.sync {
+            SyncMode::Manual => return Ok(tasks),
+            SyncMode::Watch => Mode::Watch,
+            SyncMode::Timer => Mode::Timer,
+        };
+        let request = SyncRequest {
+            window_ms: commit_timeout.as_secs().saturating_mul(1000),
+            unattended: policy.confirm == ConfirmPolicy::Health,
+            ..SyncRequest::default()
+        };
+        let (agent, layout) = (self.agent.clone(), self.layout.clone());
+        let schedule = Schedule::new(mode, agent.node());
+        let looks = AgentLooks::new(agent, layout, request, interval, wake.clone());
+        tasks.spawn(autosync::run(Arc::new(looks), schedule, stop.clone()));
+        Ok(tasks)
+    }
+}
+
+/// Watches over what is pending, runs the data plane, syncs if it is to, and does what commands ask over the socket, until
+/// `stop`.
+pub(crate) async fn run(
+    agent: Agent,
+    plane: Arc<LivePlane>,
+    layout: Layout,
+    settings: Settings,
+    stop: Stop,
+) -> Result<(), Error> {
     let listener = listen(&layout).await?;
     let mut next = {
         let _turn = OpLock::acquire(&layout).await?;
@@ -47,15 +125,18 @@ pub(crate) async fn run(agent: Agent, plane: Arc<LivePlane>, layout: Layout, sto
         next
     };
     let following = tokio::spawn(follow(Arc::clone(&plane)));
-    tracing::info!(socket = %layout.socket().display(), "agent is running");
     let (wake, mut woken) = mpsc::channel::<()>(1);
+    let context = Context { agent, plane, layout, settings, verdict: Verdict::default() };
+    let mut unattended = context.unattended(&wake, &stop)?;
+    let (agent, layout, Policy { sync, confirm }) = (&context.agent, &context.layout, settings.policy);
+    tracing::info!(socket = %layout.socket().display(), %sync, %confirm, "agent is running");
     let mut commands = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.requested() => break,
             accepted = listener.accept(), if commands.len() < MOST_COMMANDS => match accepted {
                 Ok((stream, _)) => {
-                    commands.spawn(serve(agent.clone(), Arc::clone(&plane), layout.clone(), stream, wake.clone()));
+                    commands.spawn(serve(context.clone(), stream, wake.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors: the deadline is kept all the same.
@@ -65,11 +146,12 @@ pub(crate) async fn run(agent: Agent, plane: Arc<LivePlane>, layout: Layout, sto
             },
             Some(_) = commands.join_next() => {}
             _ = woken.recv() => next = Instant::now(),
-            () = sleep_until(next) => next = watch(&agent, &layout).await,
+            () = sleep_until(next) => next = watch(agent, layout).await,
         }
     }
     following.abort();
-    plane.stop().await;
+    unattended.shutdown().await;
+    context.plane.stop().await;
     let _ = fs::remove_file(layout.socket());
     Ok(())
 }
@@ -123,7 +205,7 @@ async fn listen(layout: &Layout) -> Result<UnixListener, Error> {
     Ok(listener)
 }
 
-async fn serve(agent: Agent, plane: Arc<LivePlane>, layout: Layout, mut stream: UnixStream, wake: mpsc::Sender<()>) {
+async fn serve(context: Context, mut stream: UnixStream, wake: mpsc::Sender<()>) {
     let request = match tokio::time::timeout(LINE, ipc::read::<Request>(&mut stream)).await {
         Ok(Ok(Some(request))) => request,
         Ok(Ok(None)) | Err(_) => return,
@@ -132,7 +214,7 @@ async fn serve(agent: Agent, plane: Arc<LivePlane>, layout: Layout, mut stream: 
             return;
         }
     };
-    let answer = answer(&agent, &plane, &layout, request).await.unwrap_or_else(Answer::Failed);
+    let answer = answer(&context, request).await.unwrap_or_else(Answer::Failed);
     // The deadline may have moved, also when the command failed.
     let _ = wake.try_send(());
     if let Err(error) = ipc::write(&mut stream, &answer).await {
@@ -140,10 +222,13 @@ async fn serve(agent: Agent, plane: Arc<LivePlane>, layout: Layout, mut stream: 
     }
 }
 
-async fn answer(agent: &Agent, plane: &LivePlane, layout: &Layout, request: Request) -> Result<Answer, Error> {
+async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
+    let Context { agent, plane, layout, settings, verdict } = context;
     if let Request::Status = request {
         let mut view = agent.status()?;
         view.daemon = true;
+        view.policy = Some(settings.policy);
+        view.not_yet = verdict.get();
         view.plane = Some(plane.view().await);
         return Ok(Answer::Status(Box::new(view)));
     }

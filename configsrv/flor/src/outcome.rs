@@ -11,6 +11,7 @@ use crate::{
     identities::CertificateView,
     machine::{LastChange, Phase, Refused, Rejected, World},
     plane::PlaneView,
+    policy::Policy,
 };
 
 /// What a sync is asked to do.
@@ -21,6 +22,9 @@ pub(crate) struct SyncRequest {
     pub dry_run: bool,
     pub supersede: bool,
     pub retry_rejected: bool,
+    /// Nobody will type a confirmation: only what can be confirmed by what holds is taken.
+    #[serde(default)]
+    pub unattended: bool,
 }
 
 /// How a command ended well.
@@ -87,6 +91,12 @@ pub(crate) struct StatusView {
     pub plane: Option<PlaneView>,
     /// Whether a daemon answered.
     pub daemon: bool,
+    /// Who starts a sync at this daemon, and who confirms.
+    #[serde(default)]
+    pub policy: Option<Policy>,
+    /// Why the daemon does not confirm what is pending yet.
+    #[serde(default)]
+    pub not_yet: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +153,8 @@ impl StatusView {
             faults: Vec::new(),
             plane: None,
             daemon: false,
+            policy: None,
+            not_yet: None,
         }
     }
 }
@@ -205,7 +217,13 @@ impl fmt::Display for StatusView {
         if let Some(plane) = &self.plane {
             write!(out, "{plane}")?;
         }
-        write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" })
+        if let Some(not_yet) = &self.not_yet {
+            writeln!(out, "not yet   {not_yet}")?;
+        }
+        match self.policy {
+            Some(Policy { sync, confirm }) => write!(out, "daemon    running; sync: {sync}, confirm: {confirm}"),
+            None => write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" }),
+        }
     }
 }
 

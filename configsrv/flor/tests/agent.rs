@@ -10,13 +10,17 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, extract::State, routing::get};
 use configsrv_fleet::{artifact::MAX_ARTIFACT, to_canonical};
 use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
+use holdfast_service::Stop;
 use iam_client::IamLayer;
 use serde_json::{Value, json};
 use support::{
@@ -292,6 +296,64 @@ async fn the_daemon_keeps_the_deadline() {
     exits(&node.flor(&["sync", "--commit-timeout", "5m"]).await, 0);
     exits(&node.flor(&["sync", "--cancel"]).await, 0);
     assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
+/// Who syncs by the clock and lets people confirm.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_brings_what_a_person_confirms() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    let timer = ["agent", "run", "--sync", "timer", "--interval", "1s", "--confirm-policy", "manual"];
+    let mut daemon = node.spawn(&timer);
+    node.until("the daemon", |status| status["daemon"] == true).await;
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    node.until("version 1", |status| status["pending"]["phase"] == "active").await;
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+    exits(&node.flor(&["sync", "--confirm=1"]).await, 0);
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    node.until("version 2", |status| status["pending"]["version"] == 2).await;
+    exits(&node.flor(&["sync", "--cancel"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+    daemon.kill().await.unwrap();
+    for (words, why) in [
+        (&["--sync", "watch", "--commit-timeout", "0"][..], "way back"),
+        (&["--interval", "1s"], "--sync timer"),
+        (&["--sync", "timer", "--interval", "0"], "at least 1s"),
+    ] {
+        let said = exits(&node.flor(&[&["agent", "run"], words].concat()).await, 2);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+/// A refused version is downloaded once, and the watch goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_does_not_ask_again_for_what_it_refused() {
+    let (service, _store) = service(Settings::default());
+    tokio::spawn(service.clone().run(Stop::new()));
+    let downloads: Arc<AtomicUsize> = Arc::default();
+    let counted = Arc::clone(&downloads);
+    let app = router(service.clone()).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
+    let app = app.layer(axum::middleware::map_response(move |response: axum::response::Response| {
+        let artifact = response.headers().contains_key("flor-version") && response.status() == 200;
+        counted.fetch_add(usize::from(artifact), Ordering::Relaxed);
+        std::future::ready(response)
+    }));
+    let address = listen(app).await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let mut newer: Value = serde_json::from_slice(tree(2, &signer, &node, "two").artifacts()[0].bytes()).unwrap();
+    newer["payload"]["schema_version"] = json!("1.9");
+    let body = support::tree::body(1, [signer.seal(newer).as_slice()]);
+    assert!(post(address, "/publish", body).await.starts_with("HTTP/1.1 200"));
+    let _daemon = node.spawn(&["agent", "run", "--sync", "watch", "--confirm-policy", "manual"]);
+    node.until("the refusal", |status| status["refused"]["version"] == 2).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(downloads.load(Ordering::Relaxed), 2);
+    assert_eq!(fleet_view(service).await["reported"]["result"], "rejected");
+    publish(address, &tree(3, &signer, &node, "three"), 2).await;
+    node.until("version 3", |status| status["pending"]["phase"] == "active").await;
+    assert_eq!(downloads.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use configsrv_fleet::{
     ca::Authority,
 };
 use configsrv_server::{ACCESS_HTTP, Settings, router};
+use holdfast_service::Stop;
 use iam_client::IamLayer;
 use serde_json::{Value, json};
 use support::{
@@ -34,6 +35,7 @@ use tokio::{
     process::{Child, Command},
     task::JoinHandle,
 };
+use tower::ServiceExt as _;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const STOCK: &str = "stock.quay.test.rete";
@@ -67,8 +69,22 @@ struct Hub {
 }
 
 impl Hub {
+    /// What an operator sees of the node.
+    async fn view(&self) -> Value {
+        let request = http::Request::builder()
+            .uri("/nodes/pier2")
+            .header("authorization", format!("Bearer {}", support::OPERATOR))
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let answer = self.app.clone().oneshot(request).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
     async fn start() -> Self {
         let (service, _) = service(Settings::default());
+        // Whoever waits for news is told.
+        tokio::spawn(service.clone().run(Stop::new()));
         let app = router(service).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -173,7 +189,12 @@ impl Pier {
     }
 
     async fn daemon(&self) -> Child {
-        let child = self.command(&["agent", "run"]).spawn().unwrap();
+        self.daemon_with(&[]).await
+    }
+
+    /// With more words on its command line.
+    async fn daemon_with(&self, words: &[&str]) -> Child {
+        let child = self.command(&[&["agent", "run"], words].concat()).spawn().unwrap();
         self.until("the daemon", |status| status["daemon"] == true).await;
         child
     }
@@ -397,4 +418,85 @@ async fn the_next_version_comes_from_where_this_one_says() {
     exits(&pier.flor(&["sync", "--cancel"]).await, 0);
     assert_eq!(pier.until("the way back", |status| status["pending"].is_null()).await["active"], 2);
     moved.serving.abort();
+}
+
+/// What a version names that confirms itself: mira gets through to the service, for a second.
+fn watched() -> Value {
+    let check = json!({ "tunnel": { "as": id("user/mira"), "target": id("service/stock") } });
+    let (principal, config_server) = (id("node/pier2"), id("service/config-server"));
+    json!({
+        "schema_version": "1.1",
+        "probes": [{ "name": "stock", "check": check }],
+        "sync": { "via": "direct", "principal": principal, "config_server": config_server, "urls": [], "hold": "1s" },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_and_nobody_at_the_keyboard() {
+    let hub = Hub::start().await;
+    let pier = Pier::new(&hub).await;
+    hub.publish(&pier.tree(1, &["user/mira"], &watched())).await;
+    let _daemon = pier.daemon_with(&["--sync", "watch", "--commit-timeout", "30s"]).await;
+    pier.until("version 1", |status| status["confirmed"] == 1).await;
+    assert_eq!(connect(pier.tomas).await.unwrap_err(), 2);
+    hub.publish(&pier.tree(2, &["user/mira", "user/tomas"], &watched())).await;
+    let status = pier.until("version 2", |status| status["confirmed"] == 2).await;
+    assert_eq!(status["last"]["result"], "confirmed by itself", "{status}");
+    assert_eq!(status["policy"], json!({ "sync": "watch", "confirm": "health" }));
+    ping(&mut connect(pier.tomas).await.unwrap()).await;
+    let reported = hub.view().await["reported"].clone();
+    assert_eq!((&reported["result"], &reported["reason"]), (&json!("confirmed"), &json!("1 probes held for 1 s")));
+
+    // What nothing could confirm is refused before it is staged, and the operators see why.
+    hub.publish(&pier.tree(3, &["user/mira"], &json!({}))).await;
+    pier.until("the refusal", |status| status["refused"]["version"] == 3).await;
+    let reported = hub.view().await["reported"].clone();
+    assert_eq!((&reported["result"], &reported["rejected"]), (&json!("rejected"), &json!(3)), "{reported}");
+    hub.publish(&pier.tree(4, &["user/mira"], &watched())).await;
+    pier.until("version 4", |status| status["confirmed"] == 4 && status["refused"].is_null()).await;
+    hub.serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_breaks_the_node_goes_back_by_itself() {
+    let hub = Hub::start().await;
+    let pier = Pier::new(&hub).await;
+    hub.publish(&pier.tree(1, &["user/mira"], &watched())).await;
+    let _daemon = pier.daemon_with(&["--sync", "watch", "--commit-timeout", "6s"]).await;
+    pier.until("version 1", |status| status["confirmed"] == 1).await;
+
+    // The probe fails, and nothing else happens until the deadline.
+    hub.publish(&pier.tree(2, &["user/tomas"], &watched())).await;
+    let status = pier.until("the probe", |status| status["not_yet"].to_string().contains("probe stock")).await;
+    assert_eq!((&status["active"], &status["pending"]["version"]), (&json!(2), &json!(2)), "{status}");
+    let status = pier.until("the way back", |status| status["pending"].is_null()).await;
+    assert_eq!((&status["active"], &status["confirmed"]), (&json!(1), &json!(1)), "{status}");
+    assert_eq!(status["rejected"][0]["target"]["version"], 2);
+    ping(&mut connect(pier.mira).await.unwrap()).await;
+    let reported = hub.view().await["reported"].clone();
+    assert_eq!((&reported["result"], &reported["rolled_back"]), (&json!("rolled_back"), &json!(2)), "{reported}");
+
+    // What syncs through the data plane is confirmed through it, and a version that cuts the node off from the servers goes
+    // back although there is another way to them.
+    let through = |version, ingress: &Value| {
+        let (server, own) = (id("service/config-server"), id("node/pier2"));
+        let name = |name: &str, addr: &str| json!({ "name": name, "spiffe_id": id(&format!("service/{name}")), "upstream_addr": addr });
+        pier.tree(version, &[], &json!({
+            "schema_version": "1.1",
+            "local_services": [name("config-server", &hub.address.to_string()), name("stock", &pier.stock.to_string())],
+            "ingress": ingress,
+            "sync": { "via": "rete", "principal": own, "config_server": server, "urls": [], "hold": "1s" },
+        }))
+    };
+    let row = json!([{ "target_spiffe_id": id("service/config-server"), "allow": [id("node/pier2")] }]);
+    hub.publish(&through(3, &row)).await;
+    pier.until("version 3", |status| status["confirmed"] == 3).await;
+    hub.publish(&through(4, &json!([]))).await;
+    pier.until("version 4", |status| status["pending"]["version"] == 4).await;
+    let status = pier.until("the way back", |status| status["pending"].is_null()).await;
+    assert_eq!((&status["active"], &status["confirmed"]), (&json!(3), &json!(3)), "{status}");
+    hub.publish(&through(5, &row)).await;
+    pier.until("version 5", |status| status["confirmed"] == 5).await;
+    assert_eq!(hub.view().await["reported"]["result"], "adopted", "it is the content of version 3");
+    hub.serving.abort();
 }

@@ -41,6 +41,10 @@ impl Activator {
         self.plane.apply(payload).await
     }
 
+    pub(crate) fn plane_runs(&self) -> bool {
+        self.plane.runs()
+    }
+
     /// Repeating it after a crash ends in the same state.
     pub(crate) async fn bring(
         &self,

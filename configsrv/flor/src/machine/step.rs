@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Restored(Result<(), Failure>),
     /// Somebody proved that the node is well: this version, or whichever is pending.
     Confirm(Option<Version>),
+    /// Everything that this version names has held for long enough.
+    Held { version: Version, evidence: String },
     /// Back to the old version now.
     Cancel,
     /// Time passed.
@@ -79,7 +81,10 @@ pub(crate) enum Told {
     /// Before anything is touched, so that a lost network does not swallow it.
     Acknowledged,
     Pending,
-    Confirmed,
+    /// By somebody, or by what held.
+    Confirmed {
+        evidence: Option<String>,
+    },
     Adopted,
     /// Refused before anything was touched.
     Rejected {
@@ -122,7 +127,8 @@ pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>
         Event::Refused { version, reason } => Ok(refused(world, version, reason, now)),
         Event::Activated(outcome) => Ok(activated(world, outcome, now)),
         Event::Restored(outcome) => Ok(restored(world, outcome, now)),
-        Event::Confirm(version) => confirm(world, version, now),
+        Event::Confirm(version) => confirm(world, version, None, now),
+        Event::Held { version, evidence } => confirm(world, Some(version), Some(evidence), now),
         Event::Cancel => cancel(world),
         Event::Tick => Ok(tick(world, now)),
         Event::Boot => Ok(boot::recover(world, now)),
@@ -196,14 +202,21 @@ fn activated(world: &World, outcome: Result<(), Failure>, now: &Now) -> Vec<Effe
     let Some(pending) = &world.pending else { return Vec::new() };
     match outcome {
         Err(Failure(reason)) => roll_back(pending, reason, true),
-        Ok(()) if pending.guard.is_none() => commit(&world.state, pending, now, Told::Confirmed, "committed"),
+        Ok(()) if pending.guard.is_none() => {
+            commit(&world.state, pending, now, Told::Confirmed { evidence: None }, "committed")
+        }
         Ok(()) => {
             vec![Effect::SavePending(Pending { phase: Phase::Guarded, ..pending.clone() }), Effect::Tell(Told::Pending)]
         }
     }
 }
 
-fn confirm(world: &World, version: Option<Version>, now: &Now) -> Result<Vec<Effect>, Refusal> {
+fn confirm(
+    world: &World,
+    version: Option<Version>,
+    evidence: Option<String>,
+    now: &Now,
+) -> Result<Vec<Effect>, Refusal> {
     let Some(pending) = &world.pending else {
         let confirmed = world.state.confirmed.map(|confirmed| confirmed.version);
         return if version.is_some() && version == confirmed { Ok(Vec::new()) } else { Err(Refusal::NothingPending) };
@@ -216,7 +229,8 @@ fn confirm(world: &World, version: Option<Version>, now: &Now) -> Result<Vec<Eff
     if expired || pending.phase != Phase::Guarded {
         return Err(Refusal::Expired(target));
     }
-    Ok(commit(&world.state, pending, now, Told::Confirmed, "confirmed"))
+    let word = if evidence.is_some() { "confirmed by itself" } else { "confirmed" };
+    Ok(commit(&world.state, pending, now, Told::Confirmed { evidence }, word))
 }
 
 fn cancel(world: &World) -> Result<Vec<Effect>, Refusal> {

@@ -135,11 +135,23 @@ fn confirm_keeps_it_and_comes_before_the_tidying() {
     let saved = run.position(|effect| matches!(effect, Effect::SaveState(_)));
     let cleared = run.position(|effect| *effect == Effect::ClearPending);
     assert!(saved < cleared);
-    assert_eq!(run.told(), [&Told::Confirmed]);
+    assert_eq!(run.told(), [&Told::Confirmed { evidence: None }]);
     assert!(run.done.contains(&Effect::Sweep { keep: vec![version(2), version(1)] }));
     // Again is fine; without a number there is nothing to confirm.
     assert_eq!(step(&run.world, Event::Confirm(Some(version(2))), &at(300)), Ok(Vec::new()));
     assert_eq!(step(&run.world, Event::Confirm(None), &at(300)), Err(Refusal::NothingPending));
+}
+
+#[test]
+fn what_has_held_is_kept_and_told_with_the_evidence() {
+    let mut run = guarded();
+    let held = |number| Event::Held { version: version(number), evidence: "2 probes".into() };
+    assert!(matches!(step(&run.world, held(1), &at(1)), Err(Refusal::OtherPending { .. })));
+    assert_eq!(step(&run.world, held(2), &at(300)), Err(Refusal::Expired(version(2))));
+    run.feed(held(2), &at(299)).unwrap();
+    run.is_committed(2);
+    assert_eq!(run.told(), [&Told::Confirmed { evidence: Some("2 probes".into()) }]);
+    assert_eq!(run.world.state.last.as_ref().unwrap().result, "confirmed by itself");
 }
 
 #[test]
@@ -221,7 +233,7 @@ fn without_a_window_there_is_nothing_to_wait_for() {
     let mut run = Run::new(committed(1));
     run.feed(Event::Offer(Offer { window: None, ..offer(target(2)) }), &at(0)).unwrap();
     run.is_committed(2);
-    assert_eq!(run.told(), [&Told::Acknowledged, &Told::Confirmed]);
+    assert_eq!(run.told(), [&Told::Acknowledged, &Told::Confirmed { evidence: None }]);
 }
 
 #[test]

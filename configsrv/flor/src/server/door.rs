@@ -11,7 +11,8 @@ use super::{Credentials, route::Route};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
-const REQUEST: Duration = Duration::from_secs(30);
+/// An answer that nobody waits for on purpose comes in this time.
+pub(super) const REQUEST: Duration = Duration::from_secs(30);
 
 /// Connections, and what this node shows on them.
 pub(super) struct Door {

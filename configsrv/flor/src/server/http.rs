@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Credentials, Intent, Offered, Problem, Receipt, Report, Server,
-    door::{Door, Token},
+    door::{Door, REQUEST, Token},
     route::{self, Distribution, Route},
     token::{self, Discovery, Grant},
 };
@@ -177,12 +177,15 @@ impl HttpServer {
 
 #[async_trait]
 impl Server for HttpServer {
-    async fn fetch(&self, have: Option<Version>, intent: Intent) -> Result<Offered, Error> {
-        let have = have.map(|have| format!("?have={have}")).unwrap_or_default();
-        let path = format!("/artifact/{}{have}", self.cluster.node);
+    async fn fetch(&self, have: Option<Version>, patience: Duration, intent: Intent) -> Result<Offered, Error> {
+        let have = have.map(|have| format!("have={have}"));
+        let wait = (!patience.is_zero()).then(|| format!("wait={}s", patience.as_secs()));
+        let query: Vec<String> = have.into_iter().chain(wait).collect();
+        let path = format!("/artifact/{}?{}", self.cluster.node, query.join("&"));
+        let path = path.trim_end_matches('?');
         let response = self
             .ask(&*self.door().await?, &self.routes(), |client, url| {
-                let request = client.get(format!("{url}{path}"));
+                let request = client.get(format!("{url}{path}")).timeout(REQUEST + patience);
                 match intent {
                     Intent::Sync => request,
                     Intent::DryRun => request.header("flor-sync-intent", "dry-run"),

@@ -7,6 +7,8 @@ mod route;
 mod tls;
 mod token;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use configsrv_fleet::{Digest, Payload, Version};
 use serde::{Deserialize, Serialize};
@@ -19,8 +21,9 @@ use crate::{Error, machine::Target};
 
 #[async_trait]
 pub(crate) trait Server: Send + Sync {
-    /// This node's current artifact, unless it is the one that the node has.
-    async fn fetch(&self, have: Option<Version>, intent: Intent) -> Result<Offered, Error>;
+    /// This node's current artifact, unless it is the one that the node has. Until there is another one, the answer may take
+    /// `patience`.
+    async fn fetch(&self, have: Option<Version>, patience: Duration, intent: Intent) -> Result<Offered, Error>;
 
     /// From now on the servers are where an active artifact says.
     fn follow(&self, active: Option<&Payload>);
