@@ -9,7 +9,7 @@
 //! - `machine`: applies committed entries, a batch at a time.
 //! - `network`: what servers say to each other, over mutual TLS.
 //! - `genesis`: how a cluster begins, and who may take part; `restore`: how it begins with the state of another;
-//!   `rejoin`: how a server that lost its disk comes back.
+//!   `rejoin`: how a server that lost its disk comes back; `stall`: what one does whose disk hangs.
 //! - `group`, `node`: what services hold.
 
 mod config;
@@ -29,6 +29,7 @@ mod restore;
 mod runtime;
 #[cfg(test)]
 mod sim;
+mod stall;
 mod state;
 mod status;
 mod types;
@@ -43,6 +44,7 @@ pub use machine::{Applied, Halt, Machine};
 pub use metrics::{GroupMetrics, NodeMetrics, PeerMetrics};
 pub use node::Node;
 pub use restore::{Restore, Restoring};
+pub use stall::Stall;
 pub use state::{Frames, OwnedScan, StateDb, View};
 pub use status::Status;
 

@@ -27,6 +27,7 @@ use crate::{
     network::{Connections, Dialer, PeerService, check_own, watch_over_certificates},
     rejoin::ask_back,
     restore::check_finished,
+    stall,
     types::Vote,
     witness,
 };
@@ -145,6 +146,7 @@ impl Node {
             machine,
             state,
             log: reader,
+            unsynced: self.log.unsynced(),
             heard,
             fatal,
             dialer: Arc::clone(&self.dialer),
@@ -179,6 +181,8 @@ impl Node {
             // From here on it is a server like the others: what it still lacks, the leaders know.
             self.known.form(&formed)?;
         }
+        let (log, lives) = (Arc::clone(&self.log), groups.iter().map(|(_, group)| Arc::clone(group)).collect());
+        self.tasks.spawn(stall::run(log, lives, self.config.timing, self.closing.clone()));
         let genesis = Arc::new(genesis);
         for (id, group) in groups {
             group.begin(&self.known).await?;

@@ -1,6 +1,6 @@
 /* What a machine can do to a process that is started with this library in LD_PRELOAD. The file that FAULTS names is
  * mapped, so that a test changes it at any time: its first word, if it is not 0, makes every sync fail; its second is
- * how many seconds the wall clock is off. */
+ * how many seconds the wall clock is off; while its third is not 0, no sync returns. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@ __attribute__((constructor)) static void begin(void) {
     if (file < 0) {
         abort();
     }
-    void *map = mmap(NULL, 16, PROT_READ, MAP_SHARED, file, 0);
+    void *map = mmap(NULL, 24, PROT_READ, MAP_SHARED, file, 0);
     if (map == MAP_FAILED) {
         abort();
     }
@@ -29,6 +29,10 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 static int sync_file(long call, int file) {
+    const struct timespec moment = {0, 10000000};
+    while (faults && faults[2]) {
+        nanosleep(&moment, NULL);
+    }
     if (faults && faults[0]) {
         errno = EIO;
         return -1;

@@ -20,17 +20,12 @@ use tempfile::TempDir;
 use crate::{
     drop_in::DropIn,
     lab::SOON,
-    programs::{Etcdctl, HOLDFAST, run, run_with},
+    members::drop_in,
+    programs::{Etcdctl, run, run_with},
 };
 
 /// Keys of one transaction.
 const KEYS: usize = 20;
-
-fn command() -> Command {
-    let mut command = Command::new(HOLDFAST);
-    command.arg("chainfire");
-    command
-}
 
 /// One client, and what the server has acknowledged to it.
 #[derive(Default)]
@@ -120,7 +115,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_loses_nothing_and_is_named() -> Result<()> {
     let Some(disk) = SmallDisk::mount(64)? else { return Ok(()) };
     let data = disk.0.path().join("data");
-    let mut server = DropIn::start_on(&data, &mut command())?;
+    let mut server = DropIn::start_on(&data, &mut drop_in())?;
     let Some(etcdctl) = etcdctl(&server)? else { return Ok(()) };
     let mut client = Client::default();
     while client.write(&etcdctl, 60_000)? {
@@ -131,21 +126,30 @@ fn a_full_disk_loses_nothing_and_is_named() -> Result<()> {
 
     // Once there is room again, it goes on where it was.
     disk.grow(1_000)?;
-    let server = DropIn::start_on(&data, &mut command())?;
+    let server = DropIn::start_on(&data, &mut drop_in())?;
     client.check(&server)?;
     ensure!(client.write(&self::etcdctl(&server)?.context("it was there before")?, 10)?);
     client.check(&server)
 }
 
 /// The library that makes faults, and the file through which a test asks for them.
-struct Faults {
+pub(crate) struct Faults {
     library: PathBuf,
     file: File,
     folder: TempDir,
 }
 
+/// The words of that file.
+const SYNCS_FAIL: u64 = 0;
+const CLOCK_OFF_BY_S: u64 = 1;
+const SYNCS_HANG: u64 = 2;
+
+fn set(file: &File, word: u64, value: i64) -> Result<()> {
+    Ok(file.write_all_at(&value.to_ne_bytes(), word * 8)?)
+}
+
 impl Faults {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let library = folder.path().join("faults.so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/faults.c");
@@ -153,18 +157,26 @@ impl Faults {
         compile.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library).arg(source);
         run(compile)?.good()?;
         let file = File::create(folder.path().join("faults"))?;
-        let faults = Self { library, file, folder };
-        faults.set(false, 0)?;
-        Ok(faults)
+        for word in [SYNCS_FAIL, CLOCK_OFF_BY_S, SYNCS_HANG] {
+            set(&file, word, 0)?;
+        }
+        Ok(Self { library, file, folder })
     }
 
-    fn set(&self, syncs_fail: bool, clock_off_by_s: i64) -> Result<()> {
-        let words = [i64::from(syncs_fail).to_ne_bytes(), clock_off_by_s.to_ne_bytes()].concat();
-        Ok(self.file.write_all_at(&words, 0)?)
+    fn fail_syncs(&self, fail: bool) -> Result<()> {
+        set(&self.file, SYNCS_FAIL, fail.into())
     }
 
-    fn command(&self) -> Command {
-        let mut command = command();
+    fn shift_clock(&self, seconds: i64) -> Result<()> {
+        set(&self.file, CLOCK_OFF_BY_S, seconds)
+    }
+
+    pub(crate) fn hang_syncs(&self, hang: bool) -> Result<()> {
+        set(&self.file, SYNCS_HANG, hang.into())
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = drop_in();
         command.env("LD_PRELOAD", &self.library).env("FAULTS", self.folder.path().join("faults"));
         command
     }
@@ -177,11 +189,11 @@ fn a_disk_that_does_not_sync_ends_the_server_and_loses_nothing() -> Result<()> {
     let Some(etcdctl) = etcdctl(&server)? else { return Ok(()) };
     let mut client = Client::default();
     ensure!(client.write(&etcdctl, 100)?);
-    faults.set(true, 0)?;
+    faults.fail_syncs(true)?;
     ensure!(!client.write(&etcdctl, 100)?, "acknowledged without having been synced");
     let words = last_words(&mut server)?;
     ensure!(words.contains("Input/output error"), "{words}");
-    faults.set(false, 0)?;
+    faults.fail_syncs(false)?;
     client.check(&DropIn::start_on(folder.path(), &mut faults.command())?)
 }
 
@@ -196,7 +208,7 @@ fn a_clock_that_jumps_ends_no_lease() -> Result<()> {
     etcdctl.says(&["put", "session", "mine", &format!("--lease={lease}")])?;
     let hour = 3_600;
     for off in [hour, -hour, 0] {
-        faults.set(false, off)?;
+        faults.shift_clock(off)?;
         ensure!(client.write(&etcdctl, 10)?);
         let left = etcdctl.says(&["lease", "timetolive", lease, "-w", "json"])?;
         let left = serde_json::from_str::<Value>(&left)?["ttl"].as_i64().context("no time")?;
@@ -211,7 +223,7 @@ fn a_clock_that_jumps_ends_no_lease() -> Result<()> {
 fn used() -> Result<Option<(TempDir, Client)>> {
     let (folder, mut client) = (tempfile::tempdir()?, Client::default());
     for _ in 0..2 {
-        let mut server = DropIn::start_on(folder.path(), &mut command())?;
+        let mut server = DropIn::start_on(folder.path(), &mut drop_in())?;
         let Some(etcdctl) = etcdctl(&server)? else { return Ok(None) };
         for _ in 0..5 {
             ensure!(client.write(&etcdctl, 200)?);
@@ -246,7 +258,7 @@ fn survives(harm: impl Fn(&Path) -> Result<()>) -> Result<()> {
         copy_folder(folder.path(), copy.path())?;
         let name = file.strip_prefix(folder.path())?;
         harm(&copy.path().join(name))?;
-        let outcome = match DropIn::start_on(copy.path(), &mut command()) {
+        let outcome = match DropIn::start_on(copy.path(), &mut drop_in()) {
             Ok(server) => client.check(&server).or_else(|error| explained(&format!("{error:#}"))),
             Err(error) => {
                 refused += 1;

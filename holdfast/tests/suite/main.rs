@@ -16,6 +16,7 @@
 //! | [`directory`] | groups and rights on keys count for etcd's clients at once |
 //! | [`drop_in`] | `holdfast chainfire` in the place of an etcd |
 //! | [`faults`] | a full or failing disk, damaged files and a wrong clock: nothing acknowledged is lost, and it is said |
+//! | [`hung`] | a leader whose disk hangs lets another one lead, says so, and comes back |
 //! | [`rolling`] | members are restarted one after the other, and watches of public clients go on |
 //! | [`rotation`] | keys, authorities and access keys are rotated while servers are killed, and nobody is refused before his time |
 //! | [`secrets`] | no secret is left in anything that servers write or say |
@@ -29,7 +30,8 @@
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
-//! [`plane`] servers as operators run them, [`node`] a node with a certificate and its connections, [`runbook`] executes what runbooks say,
+//! [`members`] three drop-in servers, [`plane`] servers as operators run them, [`node`] a node with a certificate and its
+//! connections, [`runbook`] executes what runbooks say,
 //! [`programs`] runs others' programs, [`tokens`] forges, [`tree`] signs.
 
 mod attacks;
@@ -45,7 +47,9 @@ mod foreign;
 mod grpcurl;
 mod history;
 mod http;
+mod hung;
 mod lab;
+mod members;
 mod node;
 mod plane;
 mod policies;

@@ -9,59 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_testkit::{Process, free_ports, wait_until};
-use tempfile::TempDir;
 
 use crate::{
     lab::SOON,
-    programs::{Etcdctl, HOLDFAST, Owned, run},
+    members::{MEMBERS, Members, drop_in},
+    programs::{Etcdctl, Owned},
 };
-
-const MEMBERS: usize = 3;
-
-struct Cluster {
-    clients: [u16; MEMBERS],
-    peers: [u16; MEMBERS],
-    members: Vec<Process>,
-    folder: TempDir,
-}
-
-impl Cluster {
-    fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let mut cluster = Self { clients: free_ports()?, peers: free_ports()?, members: Vec::new(), folder };
-        for at in 0..MEMBERS {
-            let member = cluster.member(at)?;
-            cluster.members.push(member);
-        }
-        Ok(cluster)
-    }
-
-    fn member(&self, at: usize) -> Result<Process> {
-        let own = |ports: &[u16; MEMBERS]| ports.get(at).map(|port| format!("http://127.0.0.1:{port}"));
-        let (client, peer) = own(&self.clients).zip(own(&self.peers)).context("no such member")?;
-        let all: Vec<_> =
-            self.peers.iter().enumerate().map(|(at, port)| format!("m{at}=http://127.0.0.1:{port}")).collect();
-        let name = format!("m{at}");
-        let mut command = Command::new(HOLDFAST);
-        command.args(["chainfire", "--name", &name, "--initial-cluster", &all.join(",")]);
-        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.arg("--data-dir").arg(self.folder.path().join(&name));
-        Process::start(&name, &mut command, self.folder.path())
-    }
-
-    fn endpoints(&self) -> String {
-        self.clients.map(|port| format!("127.0.0.1:{port}")).join(",")
-    }
-
-    fn wait_healthy(&self, etcdctl: &Etcdctl) -> Result<()> {
-        wait_until(SOON, "all members to be healthy", || {
-            let said = run(etcdctl.command(&["endpoint", "health"]))?;
-            Ok((said.code == Some(0)).then_some(()))
-        })
-    }
-}
 
 /// A client that watches one key.
 struct Watch {
@@ -92,9 +45,9 @@ impl Watch {
 
 #[test]
 fn watches_go_on_while_members_are_restarted() -> Result<()> {
-    let mut cluster = Cluster::start()?;
-    let Some(etcdctl) = Etcdctl::find(&cluster.endpoints(), None)? else { return Ok(()) };
-    cluster.wait_healthy(&etcdctl)?;
+    let mut members = Members::start(|_| drop_in())?;
+    let Some(etcdctl) = Etcdctl::find(&members.endpoints(|_| true), None)? else { return Ok(()) };
+    members.wait_healthy(&etcdctl)?;
     let watch = || Watch::start(etcdctl.command(&["watch", "--rev=1", "watched"]));
     let watches = (0..6).map(|_| watch()).collect::<Result<Vec<_>>>()?;
     let everybody_hears = |value: &str| {
@@ -103,12 +56,11 @@ fn watches_go_on_while_members_are_restarted() -> Result<()> {
     };
     everybody_hears("before")?;
     for at in 0..MEMBERS {
-        let stopped = cluster.members.get_mut(at).context("a member")?.terminate(SOON)?;
+        let stopped = members.process(at)?.terminate(SOON)?;
         ensure!(stopped.success(), "m{at} ended with {stopped}");
         everybody_hears(&format!("without m{at}"))?;
-        let again = cluster.member(at)?;
-        *cluster.members.get_mut(at).context("a member")? = again;
-        cluster.wait_healthy(&etcdctl)?;
+        members.start_again(at, drop_in())?;
+        members.wait_healthy(&etcdctl)?;
         everybody_hears(&format!("with m{at}"))?;
     }
     Ok(())

@@ -13,8 +13,14 @@ use tokio::{
 
 use super::{Desk, Heard, rounds::Rounds};
 use crate::{
-    Cluster, FatalHook, GroupId, GroupMetrics, Incarnation, Limits, Machine, RaftId, ReadError, Slot, StateDb, Status,
-    Timing, TransferError, genesis::Known, log::LogReader, machine::Applier, network::Dialer, types::TypeConfig,
+    Cluster, FatalHook, GroupId, GroupMetrics, Incarnation, Limits, Machine, RaftId, ReadError, Slot, Stall, StateDb,
+    Status, Timing, TransferError,
+    genesis::Known,
+    log::{LogReader, Unsynced},
+    machine::Applier,
+    network::Dialer,
+    stall::StepDown,
+    types::TypeConfig,
 };
 
 /// A Raft group on this server. Clones share it.
@@ -29,6 +35,8 @@ pub(super) struct Inner<M: Machine> {
     pub(super) machine: Arc<M>,
     pub(super) state: StateDb,
     pub(super) log: LogReader,
+    unsynced: Unsynced,
+    pub(super) step_down: tokio::sync::Mutex<StepDown>,
     pub(super) heard: Heard,
     pub(super) fatal: FatalHook,
     pub(super) dialer: Arc<Dialer>,
@@ -60,6 +68,7 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) machine: Arc<M>,
     pub(crate) state: StateDb,
     pub(crate) log: LogReader,
+    pub(crate) unsynced: Unsynced,
     pub(crate) heard: Heard,
     pub(crate) fatal: FatalHook,
     pub(crate) dialer: Arc<Dialer>,
@@ -86,6 +95,7 @@ impl<M: Machine> Group<M> {
             machine,
             state,
             log,
+            unsynced,
             heard,
             fatal,
             dialer,
@@ -105,6 +115,8 @@ impl<M: Machine> Group<M> {
             machine,
             state,
             log,
+            unsynced,
+            step_down: tokio::sync::Mutex::default(),
             heard,
             fatal,
             dialer,
@@ -149,6 +161,11 @@ impl<M: Machine> Group<M> {
     /// The disk with which this server has come back; none while it has the one that its cluster began with.
     pub fn replaced_disk(&self) -> Option<Incarnation> {
         self.inner.known.has_rejoined().then(|| self.inner.own.incarnation())
+    }
+
+    /// For how long this server's disk has not synced the log, if that is too long.
+    pub fn disk_stall(&self) -> Option<Stall> {
+        Stall::of(self.inner.unsynced.age(), &self.inner.timing)
     }
 
     /// What this server measures of the group.

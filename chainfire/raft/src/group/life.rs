@@ -1,8 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,8 +7,10 @@ use tokio::{sync::watch, time::timeout_at};
 
 use super::Group;
 use crate::{
-    Error, Founder, Founding, Machine, RaftId,
+    Error, Founder, Founding, Machine, RaftId, Stall,
     genesis::{Known, random_uuid},
+    rejoin::Roster,
+    stall::{furthest, matched},
     state::Meta,
     types::{Command, Peer},
 };
@@ -31,6 +29,9 @@ pub(crate) trait Life: Send + Sync + 'static {
 
     /// As the leader, ends what is left of giving a server its place back; returns when the node stops.
     async fn keep_members(&self);
+
+    /// Does what the disk below the log asks for: with one that hangs it leads only if no other server can.
+    async fn bear(&self, stall: Option<Stall>);
 
     /// Gives leadership to another server, if this one leads.
     async fn retire(&self);
@@ -74,19 +75,29 @@ impl<M: Machine> Life for Group<M> {
         self.tend_members().await;
     }
 
+    async fn bear(&self, stall: Option<Stall>) {
+        let inner = &self.inner;
+        let mut step_down = inner.step_down.lock().await;
+        let handed = step_down.look(&inner.raft, stall.is_some(), inner.timing.election_max).await;
+        if let Some((to, stall)) = handed.zip(stall) {
+            let to = inner.cluster.member(to.slot()).map_or("", |member| &member.name);
+            let waited = stall.age;
+            tracing::warn!(group = %inner.id, to, ?waited, "the disk does not sync the log: another server shall lead");
+        }
+    }
+
     async fn retire(&self) {
         let inner = &self.inner;
         if !self.status().is_leader {
             return;
         }
-        // Cloned at once: a borrowed value blocks openraft.
-        let matched = inner.raft.metrics().borrow_watched().replication.clone().unwrap_or_default();
-        let own = inner.own.to_u64();
-        let voters: BTreeSet<u64> = inner.raft.voter_ids().collect();
-        let others = matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id));
-        let best = others.max_by_key(|(_, matched)| *matched);
-        let Some((best, _)) = best else { return };
-        if let Err(error) = self.hand_over(RaftId::from_u64(best)).await {
+        let furthest = {
+            let metrics = inner.raft.metrics();
+            let seen = metrics.borrow_watched();
+            furthest(&Roster::of(&seen.membership_config), |id| id != inner.own, &matched(&seen))
+        };
+        let Some(best) = furthest else { return };
+        if let Err(error) = self.hand_over(best).await {
             tracing::info!(group = %inner.id, %error, "leadership not handed over; the others will elect");
         }
     }

@@ -16,7 +16,9 @@ use tokio::sync::oneshot;
 use super::{
     disk::{Change, Disk, Family, Visit},
     flusher::{Flusher, Waiter},
-    key, wal,
+    key,
+    unsynced::Unsynced,
+    wal,
 };
 use crate::{Error, FatalHook, error::DAMAGED, metrics::durations, types::TypeConfig};
 
@@ -89,6 +91,11 @@ impl LogDb {
     /// How long the syncs took, in seconds.
     pub(crate) fn syncs(&self) -> Histogram {
         self.syncs.clone()
+    }
+
+    /// How long what is not on disk yet has been waiting.
+    pub(crate) fn unsynced(&self) -> Unsynced {
+        self.flusher.unsynced()
     }
 
     /// Grows with every write.

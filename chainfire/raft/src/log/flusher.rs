@@ -4,6 +4,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use super::unsynced::Unsynced;
 use crate::FatalHook;
 
 /// Something that waits until everything written before it is on disk.
@@ -17,18 +18,31 @@ pub(crate) struct Flusher<W: Waiter> {
     /// None while it shuts down: the thread ends when the last sender is gone.
     queue: Option<Sender<W>>,
     thread: Option<JoinHandle<()>>,
+    unsynced: Unsynced,
 }
 
 impl<W: Waiter> Flusher<W> {
     /// `sync` makes everything written before its call durable. It is never called again after it failed: what the
     /// kernel has dropped cannot be written by asking twice.
     pub(crate) fn spawn(
-        sync: impl FnMut() -> Result<(), String> + Send + 'static,
+        mut sync: impl FnMut() -> Result<(), String> + Send + 'static,
         fatal: FatalHook,
     ) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel();
+        let unsynced = Unsynced::default();
+        let watched = unsynced.clone();
+        let sync = move || {
+            watched.begin();
+            let synced = sync();
+            watched.end();
+            synced
+        };
         let thread = thread::Builder::new().name("log-flusher".into()).spawn(move || run(&waiting, sync, &fatal))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), thread: Some(thread), unsynced })
+    }
+
+    pub(crate) fn unsynced(&self) -> Unsynced {
+        self.unsynced.clone()
     }
 
     /// Queues `waiter` behind everything that is written already.
@@ -72,9 +86,12 @@ fn stopped() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
     };
 
     use parking_lot::Mutex;
@@ -102,11 +119,17 @@ mod tests {
             Ok(())
         };
         let flusher = Flusher::spawn(sync, FatalHook::new(|_| {})).unwrap();
+        let unsynced = flusher.unsynced();
+        assert_eq!(unsynced.age(), None);
         for number in 0..100 {
             flusher.enqueue(Note(number, Arc::clone(&seen)));
         }
+        while unsynced.age().is_none_or(|age| age < Duration::from_millis(1)) {
+            thread::yield_now();
+        }
         drop(open);
         drop(flusher);
+        assert_eq!(unsynced.age(), None);
         assert_eq!(*seen.lock(), (0..100).map(|number| (number, true)).collect::<Vec<_>>());
         assert!(syncs.load(Ordering::SeqCst) <= 2, "{syncs:?}");
     }

@@ -8,11 +8,13 @@ mod mark;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 mod verify;
 mod wal;
 
 pub(crate) use db::LogDb;
 pub(crate) use store::{Durable, LogReader, LogStore};
+pub(crate) use unsynced::Unsynced;
 #[cfg(test)]
 pub(crate) use {
     db::Synced,

@@ -18,7 +18,7 @@ pub(crate) use dialer::{CallError, Dialer};
 pub(crate) use lifetime::watch_over as watch_over_certificates;
 pub(crate) use service::{PeerGroup, PeerService};
 #[cfg(test)]
-pub(crate) use wire::{AppendAnswerV1, AppendV1, VoteAnswerV1, VoteRequestV1};
+pub(crate) use wire::{AppendAnswerV1, AppendV1, TransferAnswerV1, TransferV1, VoteAnswerV1, VoteRequestV1};
 pub(crate) use wire::{
     AskAnswerV1, AskV1, FormedV1, ProbeAnswerV1, ProbeV1, ProposeAnswerV1, ProposeV1, ReadIndexAnswerV1, ReadIndexV1,
     RejoinAnswerV1, RejoinV1, decode, encode,

@@ -46,8 +46,14 @@ impl Roster {
         self.voters.iter().flatten().chain(&self.learners).copied()
     }
 
+    /// Whether those that are `counted` have the majority in every set of voters.
+    pub(crate) fn are_majority(&self, counted: impl Fn(RaftId) -> bool) -> bool {
+        let majority = |set: &BTreeSet<RaftId>| set.iter().filter(|id| counted(**id)).count() > set.len() / 2;
+        !self.is_empty() && self.voters.iter().all(majority)
+    }
+
     /// The voters of the newest set.
-    pub(super) fn voters(&self) -> impl Iterator<Item = RaftId> {
+    pub(crate) fn voters(&self) -> impl Iterator<Item = RaftId> {
         self.voters.last().into_iter().flatten().copied()
     }
 
@@ -72,7 +78,7 @@ impl Roster {
 
 #[cfg(test)]
 impl Roster {
-    pub(super) fn new(voters: &[&[RaftId]], learners: &[RaftId]) -> Self {
+    pub(crate) fn new(voters: &[&[RaftId]], learners: &[RaftId]) -> Self {
         let set = |ids: &&[RaftId]| ids.iter().copied().collect();
         Self { at: Some(1), voters: voters.iter().map(set).collect(), learners: learners.iter().copied().collect() }
     }

@@ -66,7 +66,8 @@ impl Client {
             let id = LeaseId(i64::try_from(self.number).unwrap_or(0) * 1_000 + count + 1);
             let asked = Instant::now();
             let grant = UserCommand::LeaseGrant(LeaseGrant { id, ttl: TTL, min_ttl: 1 });
-            let Some(UserAnswer::LeaseGrant { ttl, .. }) = self.change(grant).await else { continue };
+            let Some(process) = self.pick() else { continue };
+            let Some(UserAnswer::LeaseGrant { ttl, .. }) = change(&process, grant).await else { continue };
             let time = Duration::from_secs(ttl.unsigned_abs());
             self.fleet.common.record.judge(|record| {
                 record.leases.promise(id, asked + time);
@@ -128,26 +129,23 @@ impl Client {
         }
     }
 
+    /// Writes where some server takes somebody for the leader.
     pub(super) async fn put(&self, key: String, value: String, lease: LeaseId) -> bool {
+        let Some(process) = self.pick() else { return false };
+        self.put_at(&process, key, value, lease).await
+    }
+
+    pub(super) async fn put_at(&self, process: &Process, key: String, value: String, lease: LeaseId) -> bool {
         let floor = self.fleet.common.record.lock().revisions.begin();
         let value = Bytes::from(value);
         let put = Put { key: key.into(), value: value.clone(), lease, ..Put::default() };
-        let Some(UserAnswer::Put(answer)) = self.change(UserCommand::Put(put)).await else { return false };
+        let answer = change(process, UserCommand::Put(put)).await;
+        let Some(UserAnswer::Put(answer)) = answer else { return false };
         self.fleet.common.record.judge(|record| {
             record.revisions.written(floor, answer.revision)?;
             record.writes.acknowledge(answer.revision, &value)
         });
         true
-    }
-
-    /// Proposes to whom some server takes for the leader. No answer, no promise.
-    async fn change(&self, change: UserCommand) -> Option<UserAnswer> {
-        let process = self.pick()?;
-        let written = timeout(PATIENCE, process.raft.client_write(command(change))).await.ok()?.ok()?;
-        match format::decode_answer(&written.data.0).ok()? {
-            Answer::User(Ok(answer)) if process.is_alive() => Some(answer),
-            _ => None,
-        }
     }
 
     fn pick(&self) -> Option<Process> {
@@ -156,5 +154,14 @@ impl Client {
         let leader = asked.raft.metrics().borrow_watched().current_leader.map(RaftId::from_u64);
         let named = processes.iter().find(|process| Some(process.id) == leader);
         Some(named.unwrap_or(asked).clone())
+    }
+}
+
+/// Proposes to a server. No answer, no promise.
+async fn change(process: &Process, change: UserCommand) -> Option<UserAnswer> {
+    let written = timeout(PATIENCE, process.raft.client_write(command(change))).await.ok()?.ok()?;
+    match format::decode_answer(&written.data.0).ok()? {
+        Answer::User(Ok(answer)) if process.is_alive() => Some(answer),
+        _ => None,
     }
 }

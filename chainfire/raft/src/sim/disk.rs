@@ -9,14 +9,16 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use super::{Sabotage, chance::Chance};
-use crate::log::{Change, Disk, Family, Synced, Visit, Waiter as _};
+use crate::log::{Change, Disk, Family, Synced, Unsynced, Visit, Waiter as _};
 
 /// The disk of a server's log: a crash takes what was not synced, or a part of it, from the end.
 pub(super) struct LogDisk {
     state: Mutex<State>,
+    /// No sync returns while it is true.
+    hangs: watch::Sender<bool>,
     chance: Chance,
     sabotage: Sabotage,
 }
@@ -39,15 +41,26 @@ struct State {
 pub(super) struct Mounted {
     disk: Arc<LogDisk>,
     alive: Arc<AtomicBool>,
+    unsynced: Unsynced,
 }
 
 impl LogDisk {
     pub(super) fn new(chance: Chance, sabotage: Sabotage) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), chance, sabotage })
+        let hangs = watch::Sender::new(false);
+        Arc::new(Self { state: Mutex::default(), hangs, chance, sabotage })
     }
 
     pub(super) fn mount(self: &Arc<Self>, alive: &Arc<AtomicBool>) -> Arc<Mounted> {
-        Arc::new(Mounted { disk: Arc::clone(self), alive: Arc::clone(alive) })
+        Arc::new(Mounted { disk: Arc::clone(self), alive: Arc::clone(alive), unsynced: Unsynced::default() })
+    }
+
+    pub(super) fn hang(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
+    }
+
+    async fn is_well(&self) {
+        // The sender lives in the disk.
+        let _ = self.hangs.subscribe().wait_for(|hangs| !hangs).await;
     }
 
     /// The server has crashed: some of what it had not synced is gone.
@@ -90,14 +103,20 @@ impl Mounted {
         if self.alive.load(Ordering::SeqCst) { Ok(()) } else { Err(io::Error::other("the server has crashed")) }
     }
 
+    pub(super) fn unsynced(&self) -> Unsynced {
+        self.unsynced.clone()
+    }
+
     /// One sync after the other, each for all that wait when it begins.
-    async fn sync(disk: Arc<LogDisk>, alive: Arc<AtomicBool>) {
+    async fn sync(disk: Arc<LogDisk>, alive: Arc<AtomicBool>, unsynced: Unsynced) {
         loop {
             let (batches, waiting) = {
                 let mut state = disk.state.lock();
                 (state.unsynced.len(), std::mem::take(&mut state.waiting))
             };
+            unsynced.begin();
             sleep(disk.chance.latency(4)).await;
+            disk.is_well().await;
             if !alive.load(Ordering::SeqCst) {
                 return;
             }
@@ -107,6 +126,7 @@ impl Mounted {
                     disk.harden(&mut state, batch);
                 }
             }
+            unsynced.end();
             waiting.into_iter().for_each(|waiter| waiter.complete(Ok(())));
             let mut state = disk.state.lock();
             if state.waiting.is_empty() {
@@ -139,7 +159,7 @@ impl Disk for Mounted {
         let mut state = self.disk.state.lock();
         state.waiting.extend(waiter);
         if !std::mem::replace(&mut state.syncing, true) {
-            tokio::spawn(Self::sync(Arc::clone(&self.disk), Arc::clone(&self.alive)));
+            tokio::spawn(Self::sync(Arc::clone(&self.disk), Arc::clone(&self.alive), self.unsynced()));
         }
     }
 

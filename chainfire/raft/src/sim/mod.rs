@@ -1,6 +1,6 @@
 //! A simulation of whole clusters: openraft itself, our log, our rejoin, our wire formats and chainfire's own commands,
 //! on one thread with a clock that jumps and chance that follows from a seed. Servers crash and lose what they had not
-//! synced, disks are lost, links are late, lossy and cut. What must stay true is in [`invariants`], each in a file.
+//! synced, disks hang and are lost, links are late, lossy and cut. What must stay true is in [`invariants`], each in a file.
 //!
 //! `cargo xtask sim --seeds N` runs many seeds; a seed that fails is printed with its trace, and happens again exactly.
 //! That the simulation would notice is tested too: with votes that are forgotten, syncs that nobody awaits, and disks
@@ -9,6 +9,7 @@
 mod chance;
 mod clients;
 mod disk;
+mod hung;
 mod invariants;
 mod lessor;
 mod machine;
@@ -37,6 +38,17 @@ pub(crate) enum Sabotage {
     RestoresAreNotTold,
     /// A new leader does not know how long the leases that it finds may still run, and guesses.
     LeasesAreNotExtended,
+    /// A leader whose disk hangs leads on.
+    HungLeadersStay,
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Whatever the seed says.
+    Any,
+    /// The disk of whoever leads hangs, then all disks, then none.
+    HungDisks,
 }
 
 /// What kind of run it is; the seed decides the rest.
@@ -45,11 +57,12 @@ struct Kind {
     sabotage: Sabotage,
     /// 3 or 5 servers; without it the seed chooses.
     members: Option<u16>,
+    trouble: Trouble,
 }
 
 impl Kind {
     /// Nothing is broken.
-    const HONEST: Self = Self { sabotage: Sabotage::Nothing, members: None };
+    const HONEST: Self = Self { sabotage: Sabotage::Nothing, members: None, trouble: Trouble::Any };
 }
 
 /// What became of one run.
@@ -68,6 +81,7 @@ struct Reached {
     leases: usize,
     rejoins: usize,
     snapshots: usize,
+    step_downs: usize,
 }
 
 impl Reached {
@@ -78,6 +92,7 @@ impl Reached {
         self.leases += other.leases;
         self.rejoins += other.rejoins;
         self.snapshots += other.snapshots;
+        self.step_downs += other.step_downs;
     }
 }
 
@@ -111,6 +126,7 @@ fn outcome(record: &Record) -> Outcome {
         leases: seen.leases.ended(),
         rejoins: seen.rejoins,
         snapshots: seen.snapshots,
+        step_downs: seen.step_downs,
     };
     Outcome { violation, trace, reached }
 }

@@ -14,7 +14,7 @@ use openraft::{
     network::{Backoff, RPCOption},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
-        VoteRequest, VoteResponse,
+        TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     RaftId, Slot,
-    network::{AppendAnswerV1, AppendV1, VoteAnswerV1, VoteRequestV1, decode, encode},
+    network::{AppendAnswerV1, AppendV1, TransferAnswerV1, TransferV1, VoteAnswerV1, VoteRequestV1, decode, encode},
     types::{Peer, TypeConfig, Vote},
 };
 
@@ -200,6 +200,18 @@ impl RaftNetworkV2<TypeConfig> for Link {
 
     async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, _: RPCOption) -> Result<VoteResponse<TypeConfig>> {
         self.vote_call(rpc, |raft, request| async move { raft.pre_vote(request).await.ok() }).await
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>> {
+        let answer = self.call(|raft| async move {
+            let answer = raft.handle_transfer_leader(wired(&TransferV1::from(&rpc))?.into()).await.ok()?;
+            wired(&TransferAnswerV1::from(answer)).map(TransferLeaderResponse::from)
+        });
+        answer.await.map_err(RPCError::Unreachable)
     }
 
     async fn full_snapshot(

@@ -21,6 +21,8 @@ pub(super) struct Inner {
     pub(super) leases: LeaseNeverEarly,
     pub(super) rejoins: usize,
     pub(super) snapshots: usize,
+    /// Leaders that gave up for their disks.
+    pub(super) step_downs: usize,
     trace: Vec<String>,
     violation: Option<String>,
 }
@@ -37,6 +39,7 @@ impl Record {
             leases: LeaseNeverEarly::default(),
             rejoins: 0,
             snapshots: 0,
+            step_downs: 0,
             trace: Vec::new(),
             violation: None,
         })))

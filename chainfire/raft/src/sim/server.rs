@@ -25,9 +25,10 @@ use super::{
     record::Record,
 };
 use crate::{
-    GroupId, Limits, RaftId, Slot, Timing,
-    log::LogStore,
+    GroupId, Limits, RaftId, Slot, Stall, Timing,
+    log::{LogStore, Unsynced},
     rejoin::{Host, Roster, Step, unfinished},
+    stall::StepDown,
     types::{Peer, TypeConfig},
 };
 
@@ -65,9 +66,19 @@ pub(super) struct Process {
     pub(super) state: Arc<State>,
     pub(super) lessor: Arc<Lessor>,
     pub(super) alive: Arc<AtomicBool>,
+    unsynced: Unsynced,
 }
 
 impl Process {
+    pub(super) fn term(&self) -> u64 {
+        self.raft.metrics().borrow_watched().current_term
+    }
+
+    /// The last entry in its state.
+    pub(super) fn applied(&self) -> u64 {
+        self.raft.metrics().borrow_watched().last_applied.map_or(0, |id| id.index)
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }
@@ -119,8 +130,7 @@ impl Fleet {
     /// Who leads, as far as anybody knows.
     pub(super) fn leader(&self) -> Option<Process> {
         let leads = |process: &Process| process.raft.metrics().borrow_watched().state == ServerState::Leader;
-        let term = |process: &Process| process.raft.metrics().borrow_watched().current_term;
-        self.processes().into_iter().filter(leads).max_by_key(term)
+        self.processes().into_iter().filter(leads).max_by_key(Process::term)
     }
 
     /// Slots whose new disk has no vote yet by what the leader knows.
@@ -219,6 +229,7 @@ impl Fleet {
             (server.id, server.log.mount(&alive), Arc::clone(&server.flushed))
         };
         let state = State::open(flushed, Arc::clone(&alive), self.common.record.clone(), self.common.sabotage);
+        let unsynced = log.unsynced();
         let log = LogStore::on(log, GroupId(1), Limits::default(), Arc::clone(&state) as _);
         let log = log.map_err(|error| error.to_string())?;
         let links = Links { net: self.common.net.clone(), own: id, alive: Arc::clone(&alive) };
@@ -226,7 +237,7 @@ impl Fleet {
         let raft = Raft::build(id.to_u64(), settings, links, log, Machine(Arc::clone(&state))).await;
         let raft = raft.map_err(|error| error.to_string())?;
         raft.run();
-        let process = Process { id, raft, state, lessor: Arc::default(), alive };
+        let process = Process { id, raft, state, lessor: Arc::default(), alive, unsynced };
         self.common.net.join(&process);
         self.servers.lock()[usize::from(slot.0)].process = Some(process.clone());
         Ok(process)
@@ -239,6 +250,9 @@ impl Fleet {
         self.spawn(slot, Box::pin(observe(observed, record, sabotaged)));
         let (tended, fleet) = (process.clone(), self.clone());
         self.spawn(slot, Box::pin(async move { fleet.tend(tended).await }));
+        if self.common.sabotage != Sabotage::HungLeadersStay {
+            self.spawn(slot, Box::pin(watch_disk(process.clone(), self.common.clone())));
+        }
         let (state, chance) = (Arc::clone(&process.state), self.common.chance.clone());
         self.spawn(
             slot,
@@ -282,6 +296,12 @@ impl Fleet {
         }
     }
 
+    /// From now on the disk of a log syncs nothing, or syncs again.
+    pub(super) fn hang(&self, slot: Slot, hangs: bool) {
+        self.common.record.note(format!("the disk of slot {slot} {}", if hangs { "hangs" } else { "is well" }));
+        self.servers.lock()[usize::from(slot.0)].log.hang(hangs);
+    }
+
     /// The process ends without a word, and its disk keeps what it must.
     pub(super) fn crash(&self, slot: Slot) {
         for task in self.tasks.lock().remove(&slot).into_iter().flatten() {
@@ -323,6 +343,19 @@ impl Fleet {
         let store = LogStore::on(log, GroupId(1), Limits::default(), state);
         let mut store = store.map_err(|error| error.to_string())?;
         store.get_log_reader().await.try_get_log_entries(..).await.map_err(|error| error.to_string())
+    }
+}
+
+/// As a node watches the disk of its log.
+async fn watch_disk(process: Process, common: Common) {
+    let mut step_down = StepDown::default();
+    loop {
+        sleep(common.timing.heartbeat).await;
+        let stalled = Stall::of(process.unsynced.age(), &common.timing).is_some();
+        if let Some(to) = step_down.look(&process.raft, stalled, common.timing.election_max).await {
+            common.record.note(format!("{} hands over to {to}", process.id));
+            common.record.lock().step_downs += 1;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Kind, Outcome, Reached, Sabotage, run};
+use super::{Kind, Outcome, Reached, Sabotage, Trouble, run};
 
 /// Runs `seeds` on all cores and returns the first whose violation begins with one of `wanted` (any, if there are none),
 /// with what the others reached.
@@ -37,8 +37,8 @@ fn search(first: u64, seeds: u64, kind: Kind, wanted: &[&str]) -> (Option<(u64, 
 }
 
 /// Finds nothing in `seeds`, or shows what it has found.
-fn clean(first: u64, seeds: u64) -> Reached {
-    let (found, reached) = search(first, seeds, Kind::HONEST, &[]);
+fn clean(first: u64, seeds: u64, kind: Kind) -> Reached {
+    let (found, reached) = search(first, seeds, kind, &[]);
     if let Some((seed, Outcome { violation, trace, .. })) = found {
         panic!("seed {seed}: {}\n{}", violation.unwrap_or_default(), trace.join("\n"));
     }
@@ -50,7 +50,12 @@ const HARM: &[&str] = &["election safety", "log matching", "lost write", "monoto
 
 /// The sabotage must lead to one of `wanted`.
 fn finds(sabotage: Sabotage, members: Option<u16>, wanted: &[&str]) {
-    let (found, _) = search(0, SOME, Kind { sabotage, members }, wanted);
+    finds_with(Kind { sabotage, members, ..Kind::HONEST }, wanted);
+}
+
+fn finds_with(kind: Kind, wanted: &[&str]) {
+    let (found, _) = search(0, SOME, kind, wanted);
+    let Kind { sabotage, members, .. } = kind;
     let (seed, outcome) = found.unwrap_or_else(|| panic!("{sabotage:?} goes unnoticed in {SOME} seeds"));
     println!("{sabotage:?}, {members:?} members: seed {seed}: {}", outcome.violation.unwrap_or_default());
 }
@@ -67,7 +72,7 @@ fn nothing_is_found_and_nothing_left_out() {
     let number = |name: &str, without: u64| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(without);
     let (first, seeds) = (number("HOLDFAST_SIM_FIRST", 0), number("HOLDFAST_SIM_SEEDS", FEW));
     let begun = Instant::now();
-    let reached = clean(first, seeds);
+    let reached = clean(first, seeds, Kind::HONEST);
     println!("{seeds} seeds from {first} in {:.0} s: {reached:?}", begun.elapsed().as_secs_f64());
     if seeds >= FEW {
         let seeds = usize::try_from(seeds).unwrap_or(1);
@@ -118,4 +123,11 @@ fn a_restore_that_watchers_do_not_hear_of_is_found() {
 #[test]
 fn leases_that_a_new_leader_does_not_extend_are_found() {
     finds(Sabotage::LeasesAreNotExtended, None, &["lease"]);
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_steps_down_and_only_where_another_can_lead() {
+    let kind = Kind { trouble: Trouble::HungDisks, ..Kind::HONEST };
+    clean(0, FEW, kind);
+    finds_with(Kind { sabotage: Sabotage::HungLeadersStay, ..kind }, &["liveness"]);
 }

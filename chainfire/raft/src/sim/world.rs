@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    Kind, Sabotage,
+    Kind, Sabotage, Trouble,
     chance::Chance,
     clients::Client,
     invariants::Verdict,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{GroupConfig, Slot, Timing, group::settings, types::Command};
 
-const TIMING: Timing = Timing {
+pub(super) const TIMING: Timing = Timing {
     heartbeat: Duration::from_millis(60),
     election_min: Duration::from_millis(300),
     election_max: Duration::from_millis(600),
@@ -34,14 +34,15 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 /// One cluster, its clients, and what happens to them.
 pub(super) struct World {
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     chance: Chance,
-    record: Record,
+    pub(super) record: Record,
+    trouble: Trouble,
 }
 
 impl World {
     pub(super) fn new(seed: u64, kind: Kind, record: Record) -> Self {
-        let Kind { sabotage, members } = kind;
+        let Kind { sabotage, members, trouble } = kind;
         let chance = Chance::new(seed);
         let group = GroupConfig { snapshot_every: 40, keep_entries: 10, ..GroupConfig::chainfire() };
         let mut settings = settings(&group, TIMING).unwrap_or_default();
@@ -54,7 +55,7 @@ impl World {
         let members = members.unwrap_or(chosen);
         let common =
             Common { members, timing: TIMING, settings, net, record: record.clone(), chance: chance.clone(), sabotage };
-        Self { fleet: Fleet::new(common), chance, record }
+        Self { fleet: Fleet::new(common), chance, record, trouble }
     }
 
     /// A phase in which only safety counts, then one in which the cluster must come to life again.
@@ -71,9 +72,12 @@ impl World {
             tokio::spawn(client(6).watch()),
             tokio::spawn(client(7).watch()),
         ];
-        let end = Instant::now() + TROUBLE;
-        while Instant::now() < end && self.record.violation().is_none() {
-            self.trouble().await;
+        match self.trouble {
+            Trouble::Any => self.trouble().await,
+            Trouble::HungDisks => {
+                let verdict = self.hang_disks().await;
+                self.record.judge(|_| verdict);
+            }
         }
         self.mend();
         let recovered = self.recovered().await;
@@ -114,12 +118,23 @@ impl World {
         Slot(u16::try_from(self.chance.below(usize::from(self.fleet.common.members))).unwrap_or(0))
     }
 
-    /// The next thing that goes wrong, or right again.
     async fn trouble(&self) {
+        let end = Instant::now() + TROUBLE;
+        while Instant::now() < end && self.record.violation().is_none() {
+            self.next_trouble().await;
+        }
+    }
+
+    /// The next thing that goes wrong, or right again.
+    async fn next_trouble(&self) {
         sleep(self.chance.millis(20, 700)).await;
         let net = &self.fleet.common.net;
         match self.chance.below(100) {
-            0..20 => self.bounce(self.any(), self.chance.millis(1, 1_500)),
+            0..14 => self.bounce(self.any(), self.chance.millis(1, 1_500)),
+            14..20 => {
+                let slot = self.fleet.leader().map_or_else(|| self.any(), |leader| leader.id.slot());
+                self.hang(slot, self.chance.millis(100, 4_000));
+            }
             20..35 => {
                 let Some(leader) = self.fleet.leader() else { return };
                 self.bounce(leader.id.slot(), self.chance.millis(1, 1_500));
@@ -164,6 +179,16 @@ impl World {
         });
     }
 
+    /// A disk syncs nothing for a while.
+    fn hang(&self, slot: Slot, lasting: Duration) {
+        self.fleet.hang(slot, true);
+        let fleet = self.fleet.clone();
+        tokio::spawn(async move {
+            sleep(lasting).await;
+            fleet.hang(slot, false);
+        });
+    }
+
     /// As long as the others, with their disks, are a majority, a lost one can be replaced.
     fn lose_a_disk(&self, slot: Slot) {
         let bearable = (usize::from(self.fleet.common.members) - 1) / 2;
@@ -197,6 +222,7 @@ impl World {
         self.fleet.common.net.heal();
         self.fleet.common.net.lose(0);
         for slot in self.fleet.slots() {
+            self.fleet.hang(slot, false);
             if self.fleet.is_down(slot) {
                 self.fleet.start(slot);
             }

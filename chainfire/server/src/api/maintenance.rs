@@ -27,6 +27,7 @@ impl Maintenance for Etcd {
         }
         errors.extend(self.store.alarms()?.into_iter().map(wire::alarm_text));
         errors.extend(status.failed);
+        errors.extend(self.store.group().disk_stall().filter(|stall| stall.lasting).map(|stall| stall.to_string()));
         let newest = self.profile == Profile::V3_6;
         Ok(Response::new(StatusResponse {
             header: Some(self.current_header()?),

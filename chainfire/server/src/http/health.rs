@@ -49,6 +49,9 @@ async fn check(store: &Store, query: &Query) -> Result<(), String> {
     if query.serializable {
         return Check::SerializableRead.run(store).await;
     }
+    if let Some(stall) = store.group().disk_stall().filter(|stall| stall.lasting) {
+        return Err(format!("DISK STALLED: {stall}"));
+    }
     if store.status().leader.is_none() {
         return Err("RAFT NO LEADER".to_owned());
     }

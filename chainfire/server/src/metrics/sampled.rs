@@ -82,6 +82,8 @@ impl Collector for Sampled {
         let mut seconds = |name: &str, help: &str, value: f64| {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
+        let stall = self.store.group().disk_stall().map_or(0.0, |stall| stall.age.as_secs_f64());
+        seconds("holdfast_raft_disk_stalled_seconds", "For how long the disk has not synced the log", stall)?;
         seconds("process_cpu_seconds_total", "Processor time", process.cpu)?;
         seconds("process_start_time_seconds", "Start of the process, in Unix time", process.started)?;
         peers::encode(&mut encoder, self.directory.members(), &self.peers)?;
