@@ -45,6 +45,12 @@ impl Node {
         Ok(Self { key, join_token, answer })
     }
 
+    /// One that did not come in by a join token: somebody else's authority made its certificate.
+    pub(crate) fn of(key: KeyPair, certificate: Vec<u8>) -> Self {
+        let certificate_chain = vec![certificate.into()];
+        Self { key, join_token: String::new(), answer: EnrollResponse { certificate_chain, ..Default::default() } }
+    }
+
     pub(crate) fn pem(&self) -> String {
         let chain = self.answer.certificate_chain.iter().map(|der| STANDARD.encode(der));
         chain.map(|der| format!("-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n")).collect()

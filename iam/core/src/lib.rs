@@ -9,6 +9,7 @@
 //! - [`credential`]: access keys and their overlap rule.
 //! - [`groups`]: how groups are in groups.
 //! - [`enrol`]: join tokens, and whom certificates name.
+//! - [`mapping`]: whom certificates name by other names than their SPIFFE id.
 //! - [`restored`]: what a restore leaves to be approved.
 //! - [`trust`]: authorities that are trusted, certificates that are denied.
 //! - [`verifier`]: what servers and other verifiers say that they enforce.
@@ -18,6 +19,7 @@
 pub mod credential;
 pub mod enrol;
 pub mod groups;
+pub mod mapping;
 pub mod master;
 pub mod policy;
 mod principal;

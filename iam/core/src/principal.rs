@@ -103,8 +103,16 @@ impl TrustDomain {
 
     /// The principal that a SPIFFE id of this trust domain names; nobody if it is another's or malformed.
     pub fn principal(&self, spiffe_id: &str) -> Option<PrincipalId> {
-        let rest = spiffe_id.strip_prefix("spiffe://")?.strip_prefix(&self.0)?.strip_prefix('/')?;
-        rest.parse().ok()
+        self.path(spiffe_id)?.strip_prefix('/')?.parse().ok()
+    }
+
+    /// Whether `uri` is of this trust domain, whatever it names there.
+    pub fn owns(&self, uri: &str) -> bool {
+        self.path(uri).is_some_and(|path| path.is_empty() || path.starts_with('/'))
+    }
+
+    fn path<'a>(&self, uri: &'a str) -> Option<&'a str> {
+        uri.strip_prefix("spiffe://")?.strip_prefix(&self.0)
     }
 }
 

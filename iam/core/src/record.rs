@@ -178,6 +178,7 @@ pub mod key {
     pub const BOOTSTRAP: &[u8] = b"iam/bootstrap";
     pub const RING: &[u8] = b"iam/ring";
     pub const AUTHORITIES: &[u8] = b"iam/authorities";
+    pub const MAPPINGS: &[u8] = b"iam/mappings";
     pub const MASTERS: &[u8] = b"iam/masters";
     pub const RESEALING: &[u8] = b"iam/resealing";
     pub const PRINCIPALS: &str = "iam/principal/";

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
 use iam_core::{
     credential::CredentialSet,
     enrol::{JoinTokenRecord, Redemption},
+    mapping::{Mappings, Rule},
     master::{Master, Masters, Resealing},
     policy::Role,
     record::{
@@ -77,6 +78,10 @@ fn every_record_of_the_first_release() {
     frozen("access-key", &AccessKey { principal: user });
     let approved = Some(Approval { at_ms: 7, by: "user/mira".into() });
     frozen("restored", &Restored { lineage: "0b".into(), noticed_ms: 6, approved });
+    let mapped = "node/*".parse().unwrap();
+    let rule = Rule::new(&mapped, "dns:*.nodes.example".parse().unwrap(), Some("aa".into())).unwrap();
+    let rules = Set::genesis(rule.name.to_string(), rule, 7);
+    frozen("mappings", &Mappings([(mapped, rules)].into()));
     frozen("used-assertion", &UsedAssertion { until_ms: 6 });
     let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
     frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());

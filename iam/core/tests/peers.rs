@@ -3,7 +3,8 @@
 
 use iam_core::{
     TrustDomain,
-    enrol::{Peer, PeerFault, verify_peer},
+    enrol::{Peer, PeerFault, Standards, verify_peer},
+    mapping::Mappings,
     signing::Algorithm,
 };
 use rcgen::{
@@ -25,7 +26,9 @@ fn judge(algorithm: &'static SignatureAlgorithm, names: &[&str]) -> Result<Peer,
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     (params.not_before, params.not_after) = (date_time_ymd(2026, 5, 31), date_time_ymd(2026, 6, 2));
     let leaf = params.signed_by(&KeyPair::generate_for(algorithm).unwrap(), &root).unwrap();
-    verify_peer(&[leaf.der()], &[root.der()], &TrustDomain::new("harbour.example").unwrap(), NOW_MS)
+    let trust_domain = TrustDomain::new("harbour.example").unwrap();
+    let roots: &[(&str, &[u8])] = &[("root", root.der())];
+    verify_peer(&[leaf.der()], Standards { roots, trust_domain: &trust_domain, mappings: &Mappings::default() }, NOW_MS)
 }
 
 #[test]

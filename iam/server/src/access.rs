@@ -30,6 +30,7 @@ pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Trust/*", ADMIN),
     Rule::new("/iam.v1.Trust/List", READ),
     Rule::new("/iam.v1.Trust/ListDenied", READ),
+    Rule::new("/iam.v1.Trust/ListMappings", READ),
     Rule::new("/iam.v1.Trust/Check", READ),
     Rule::new("/iam.v1.Enrollment/CreateJoinToken", Access::Authenticated),
     // The join token in the request is the credential.

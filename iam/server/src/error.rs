@@ -5,6 +5,7 @@ use iam_client::Refusal;
 use iam_core::{
     NameError,
     credential::CredentialError,
+    mapping::MappingError,
     policy::PolicyError,
     rotation::StepError,
     seal::SealError,
@@ -20,6 +21,8 @@ pub enum Error {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
@@ -72,6 +75,7 @@ impl Error {
                 Refusal::Unavailable(_) => Kind::Unavailable,
             },
             Self::Name(_)
+            | Self::Mapping(_)
             | Self::Invalid(_)
             | Self::Key(_)
             | Self::Request(_)
@@ -121,6 +125,7 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.word(),
             Self::Name(_) => "bad_name",
+            Self::Mapping(_) => "bad_mapping",
             Self::Invalid(_) | Self::Request(_) => "invalid_request",
             Self::Key(_) => "bad_key",
             Self::Policy(PolicyError::Invalid { .. }) => "bad_policy",

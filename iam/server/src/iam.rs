@@ -8,6 +8,7 @@ use holdfast_rpc::Sessions;
 use holdfast_service::Stop;
 use iam_client::{DecisionSource, Refusal};
 use iam_core::{
+    mapping::Mappings,
     master::{MasterKeys, Masters},
     record::{Genesis, key},
     restored::Restored,
@@ -72,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) ring: Cached<KeyRing>,
     pub(crate) authorities: Cached<Authorities>,
     pub(crate) genesis: Cached<Genesis>,
+    pub(crate) mappings: Cached<Mappings>,
     pub(crate) masters: Cached<Masters>,
     pub(crate) restored: Cached<Restored>,
     /// The key that signs, unsealed, under its name.
@@ -160,6 +162,7 @@ impl Iam {
             ring: Cached::new(key::RING),
             authorities: Cached::new(key::AUTHORITIES),
             genesis: Cached::new(key::GENESIS),
+            mappings: Cached::new(key::MAPPINGS),
             masters: Cached::new(key::MASTERS),
             restored: Cached::new(key::RESTORED),
             signer: Mutex::new(None),

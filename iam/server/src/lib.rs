@@ -34,6 +34,7 @@ mod http;
 mod iam;
 mod issuer;
 mod kept;
+mod mappings;
 mod masters;
 mod metrics;
 mod peers;

@@ -6,12 +6,14 @@ use holdfast_rpc::Connection;
 use http::Extensions;
 use iam_ca::ChainFault;
 use iam_core::{
-    enrol::{Peer, PeerFault, verify_peer},
+    enrol::{Peer, PeerFault, Standards, verify_peer},
+    mapping::Mappings,
     record::key,
+    trust::Authorities,
 };
 use ring::digest::{Context, SHA256};
 
-use crate::{Error, iam::Inner, kept::Kept};
+use crate::{Error, iam::Inner, kept::Kept, trust::der};
 
 /// A client's certificates as the connection has them: leaf first, DER.
 pub(crate) type Chain = Arc<[Arc<[u8]>]>;
@@ -21,19 +23,23 @@ pub(crate) fn shown(extensions: &Extensions) -> Chain {
     extensions.get::<Connection>().map(|connection| Arc::clone(&connection.certificates)).unwrap_or_default()
 }
 
-/// Chains that were found good, by their hash, at a revision of the authorities: checking signatures costs more than
+/// Chains that were found good, by their hash, at a revision of the authorities and the mapping rules: checking signatures costs more than
 /// everything else. Time is looked at again for each call.
 pub(crate) type JudgedPeers = Kept<[u8; 32], Arc<Peer>>;
 
 impl Inner {
     /// Whom a certificate chain names.
     pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
-        let (revision, now_ms) = (self.trust()?.revision, self.now_ms());
+        let (revision, now_ms) = (self.trust_version()?, self.now_ms());
         let peer = match self.peers.get(&hash(chain), revision) {
             Some(peer) if now_ms < peer.until_ms => peer,
             Some(_) => return Ok(Err(ChainFault::Time.into())),
-            None => match self.verify_anew(chain, revision, now_ms)? {
-                Ok(peer) => peer,
+            None => match self.judge_peer(chain, &self.trust()?.value, &self.mappings()?.value)? {
+                Ok(peer) => {
+                    let peer = Arc::new(peer);
+                    self.peers.note(hash(chain), revision, Arc::clone(&peer));
+                    peer
+                }
                 Err(fault) => return Ok(Err(fault)),
             },
         };
@@ -45,15 +51,19 @@ impl Inner {
         Ok(Ok(peer))
     }
 
-    fn verify_anew(&self, chain: &Chain, revision: u64, now_ms: u64) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
-        let roots = self.roots()?;
-        let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+    /// Whom it names by these, whether denied or not.
+    pub(crate) fn judge_peer(
+        &self,
+        chain: &Chain,
+        authorities: &Authorities,
+        mappings: &Mappings,
+    ) -> Result<Result<Peer, PeerFault>, Error> {
+        let roots = authorities.trusted().map(|root| Ok((root.id.as_str(), der(root)?)));
+        let roots = roots.collect::<Result<Vec<_>, Error>>()?;
+        let roots: Vec<_> = roots.iter().map(|(id, der)| (*id, der.as_slice())).collect();
         let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
-        Ok(verify_peer(&certificates, &roots, &self.settings.trust_domain, now_ms).map(|peer| {
-            let peer = Arc::new(peer);
-            self.peers.note(hash(chain), revision, Arc::clone(&peer));
-            peer
-        }))
+        let by = Standards { roots: &roots, trust_domain: &self.settings.trust_domain, mappings };
+        Ok(verify_peer(&certificates, by, self.now_ms()))
     }
 }
 

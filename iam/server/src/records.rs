@@ -31,7 +31,7 @@ const VERSIONS: [(&str, &[u8]); 7] = [
 pub(crate) struct Records(Arc<dyn SystemStore>);
 
 /// A record and the revision of its last change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Versioned<T> {
     pub(crate) value: T,
     pub(crate) revision: u64,

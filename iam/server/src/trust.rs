@@ -8,9 +8,10 @@ use chainfire_core::system::Expect;
 use iam_ca::{Anchor, certificates_pem};
 use iam_client::Identity;
 use iam_core::{
-    enrol::{PeerFault, verify_peer},
+    enrol::PeerFault,
+    mapping::Mappings,
     record::key,
-    rotation::{Evidence, Item, Part, State, Step, StepError, Waive, Windows},
+    rotation::{Evidence, Item, Part, Rotates, State, Step, StepError, Waive, Windows},
     trust::{Authorities, Denied, Root, serial},
     verifier::Versions,
 };
@@ -62,7 +63,7 @@ pub(crate) struct Checked {
 
 /// Whom a certificate would name.
 pub(crate) struct Verdict {
-    /// The authority that is removed by then, and when that is possible; none for now.
+    /// What is removed by then, and when that is possible; none for now.
     pub(crate) without: Option<(String, u64)>,
     pub(crate) found: Result<String, String>,
 }
@@ -78,11 +79,11 @@ impl Inner {
         Ok(certificates_pem(self.roots()?.iter().map(Vec::as_slice)))
     }
 
-    /// What the next step with `root` is judged by, of authorities that are at `version`.
-    pub(crate) fn judge_root(&self, root: &Item<Root>, version: u64) -> Result<Judge, Error> {
+    /// What the next step with an authority or a rule in this state is judged by, of those that are at `version`.
+    pub(crate) fn judge_trust(&self, state: State, version: u64) -> Result<Judge, Error> {
         let mut windows =
             Windows { life_ms: millis(self.settings.lifetimes.certificate), ..self.settings.key_windows() };
-        let evidence = match root.state {
+        let evidence = match state {
             State::Pending => self.evidence(version, |word| word.versions.trust)?,
             // A certificate is handed out in a change that demands the authorities as they are, so none is of an
             // authority that has been superseded, whichever server was cut off.
@@ -93,6 +94,15 @@ impl Inner {
             State::Active | State::Retired | State::Compromised => Evidence::default(),
         };
         Ok(Judge { windows, evidence, now_ms: self.now_ms() })
+    }
+
+    /// When something that certificates are judged by can be removed.
+    fn removable_ms<T: Rotates>(&self, item: &Item<T>, version: u64) -> Result<u64, Error> {
+        let judge = self.judge_trust(item.state, version)?;
+        Ok(match item.state {
+            State::Overlap => item.next_step_ms(&judge.terms(Waive::Nothing)).unwrap_or_default(),
+            State::Pending | State::Active | State::Retired | State::Compromised => self.now_ms(),
+        })
     }
 
     /// Whether the key of the authority `id` is here.
@@ -134,13 +144,17 @@ impl Inner {
     }
 
     /// How many connections each server has said to have closed so far.
-    fn closed_so_far(&self) -> Result<Vec<u64>, Error> {
+    pub(crate) fn closed_so_far(&self) -> Result<Vec<u64>, Error> {
         let servers = self.standings()?.into_iter().filter(|standing| standing.part == Part::Server);
         Ok(servers.map(|standing| standing.word.map_or(0, |word| word.closed)).collect())
     }
 
     /// Waits a moment until every server says that it enforces a change, and returns what each says.
-    async fn enforced(&self, before: &[u64], covered: impl Fn(&Versions) -> bool) -> Result<Vec<Enforced>, Error> {
+    pub(crate) async fn enforced(
+        &self,
+        before: &[u64],
+        covered: impl Fn(&Versions) -> bool,
+    ) -> Result<Vec<Enforced>, Error> {
         let mut changes = self.records.store().changes();
         let patience = Instant::now() + PATIENCE;
         loop {
@@ -201,7 +215,7 @@ impl Iam {
                     };
                 };
                 self.0.check_may_issue(id, step)?;
-                let judge = self.0.judge_root(root, trust.revision)?;
+                let judge = self.0.judge_trust(root.state, trust.revision)?;
                 let roots = trust.value.roots.step(id, step, &judge.terms(options.waive))?;
                 let forced = options.waive == Waive::Everything;
                 let breaks = root.breaks(&judge.terms(Waive::Nothing)).filter(|_| forced).unwrap_or_default();
@@ -264,7 +278,8 @@ impl Iam {
         self.0.records.list(key::DENIED.as_bytes(), after, limit)
     }
 
-    /// Whom a chain names now, and after the removal of each authority that is trusted.
+    /// Whom a chain names now, after the removal of each authority that is trusted, and after that of each mapping rule
+    /// without which it names somebody else, or nobody.
     pub(crate) fn check_certificate(&self, chain: &Chain) -> Result<Checked, Error> {
         let inner = &self.0;
         let text = |found: Result<String, PeerFault>| found.map_err(|fault| fault.to_string());
@@ -273,21 +288,35 @@ impl Iam {
             now.as_ref().map_or_else(|_| Default::default(), |peer| (peer.serial.clone(), peer.expires_ms));
         let found = now.map(|peer| peer.principal.to_string());
         let denied = found == Err(PeerFault::Denied);
-        let mut verdicts = vec![Verdict { without: None, found: text(found) }];
-        let trust = inner.trust()?;
-        let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
-        for removed in trust.value.trusted().filter(|_| !denied) {
-            let rest = trust.value.trusted().filter(|root| root.id != removed.id).map(der);
-            let rest = rest.collect::<Result<Vec<_>, _>>()?;
-            let rest: Vec<&[u8]> = rest.iter().map(Vec::as_slice).collect();
-            let found = verify_peer(&certificates, &rest, &inner.settings.trust_domain, inner.now_ms());
-            let judge = inner.judge_root(removed, trust.revision)?;
-            let possible_ms = match removed.state {
-                State::Overlap => removed.next_step_ms(&judge.terms(Waive::Nothing)).unwrap_or_default(),
-                _ => inner.now_ms(),
-            };
+        let mut verdicts = vec![Verdict { without: None, found: text(found.clone()) }];
+        if denied {
+            return Ok(Checked { verdicts, serial, expires_ms });
+        }
+        let (trust, mappings) = (inner.trust()?, inner.mappings()?);
+        let would_be = |authorities: &Authorities, mappings: &Mappings| {
+            let found = inner.judge_peer(chain, authorities, mappings)?;
+            Ok::<_, Error>(found.map(|peer| peer.principal.to_string()))
+        };
+        for removed in trust.value.trusted() {
+            let mut rest = trust.value.clone();
+            rest.roots.items.retain(|root| root.id != removed.id);
+            let possible_ms = inner.removable_ms(removed, trust.revision)?;
             let without = Some((removed.id.clone(), possible_ms));
-            verdicts.push(Verdict { without, found: text(found.map(|peer| peer.principal.to_string())) });
+            verdicts.push(Verdict { without, found: text(would_be(&rest, &mappings.value)?) });
+        }
+        for (mapped, rules) in &mappings.value.0 {
+            for removed in rules.items.iter().filter(|rule| rule.state.verifies()) {
+                let mut rest = mappings.value.clone();
+                if let Some(rules) = rest.0.get_mut(mapped) {
+                    rules.items.retain(|rule| rule.id != removed.id);
+                }
+                let then = would_be(&trust.value, &rest)?;
+                if then != found {
+                    let possible_ms = inner.removable_ms(removed, mappings.revision)?;
+                    let without = Some((format!("{mapped} by {}", removed.id), possible_ms));
+                    verdicts.push(Verdict { without, found: text(then) });
+                }
+            }
         }
         Ok(Checked { verdicts, serial, expires_ms })
     }

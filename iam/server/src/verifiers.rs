@@ -71,7 +71,7 @@ impl Inner {
         let mark = |key: &[u8]| Ok::<_, Error>(self.records.get::<Mark>(key)?.map_or(0, |mark| mark.revision));
         Ok(Versions {
             keys: self.key_ring()?.revision,
-            trust: self.trust()?.revision,
+            trust: self.trust_version()?,
             policy: mark(key::POLICY_VERSION)?,
             revocations: mark(key::REVOCATIONS_VERSION)?,
             masters: self.masters_version()?,

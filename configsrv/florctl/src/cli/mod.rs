@@ -23,7 +23,7 @@ pub(crate) use self::{
     keys::{Ca, Holder, IssueBundle, Keys},
     recovery::{Recovery, Revocations},
     store::{Backup, Restore},
-    trust::{RootStep, Trust},
+    trust::{Mapping, MappingRule, RootStep, Trust},
 };
 
 const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \

@@ -40,12 +40,67 @@ pub(crate) enum Trust {
     Allow { serial: String },
     /// List the certificates that do not count.
     Denied,
+    /// Names in certificates that stand for principals, beside their SPIFFE ids.
+    #[command(subcommand)]
+    Mapping(Mapping),
     /// Say whom a certificate names now, and after each removal that may come.
     Check {
         /// The certificate and what its holder sends with it, PEM.
         #[arg(long, value_name = "FILE")]
         cert: PathBuf,
     },
+}
+
+/// `florctl iam trust mapping`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mapping {
+    /// List the rules and when their next step is possible.
+    List,
+    /// Let another name stand for a principal. Its first name is active at once.
+    Add {
+        /// user/mira, service/ci, node/pier2; or node/* for whoever is called as the * of the name says.
+        principal: String,
+        /// uri:TEXT, dns:TEXT or cn:TEXT, where one * may stand for a part.
+        name: String,
+        /// Only if this authority vouches for it (as `trust list` names it).
+        #[arg(long, value_name = "ID")]
+        authority: Option<String>,
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// It is the principal's name from now on; the one before counts, too, until it is removed.
+    Activate {
+        #[command(flatten)]
+        rule: MappingRule,
+        /// Without waiting for those who verify and say nothing about themselves.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Let it count no more, and close the connections that were opened with it.
+    Remove(MappingRule),
+    /// The same at once and for good.
+    Distrust(MappingRule),
+    /// Forget a removed one.
+    Purge(MappingRule),
+    /// Forget every name of a principal, and close the connections that were opened with them.
+    Drop {
+        principal: String,
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MappingRule {
+    pub(crate) principal: String,
+    /// As `list` shows it.
+    pub(crate) name: String,
+    /// Say what would happen, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait for nothing. What that breaks is said; with --dry-run before it is done.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]

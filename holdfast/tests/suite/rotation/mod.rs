@@ -3,7 +3,9 @@
 
 mod credential;
 mod families;
+mod mapping;
 mod master_key;
+mod open;
 mod signing_key;
 mod trust;
 

@@ -1,6 +1,20 @@
 use iam_ca::{Certified, ChainFault};
 
-use crate::{PrincipalId, TrustDomain, signing::PublicKey, trust};
+use crate::{
+    PrincipalId, TrustDomain,
+    mapping::{Ambiguous, Mappings},
+    signing::PublicKey,
+    trust,
+};
+
+/// By what certificates are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Standards<'a> {
+    /// The authorities that are trusted: id and certificate (DER).
+    pub roots: &'a [(&'a str, &'a [u8])],
+    pub trust_domain: &'a TrustDomain,
+    pub mappings: &'a Mappings,
+}
 
 /// Who a certificate chain belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +43,18 @@ pub enum PeerFault {
     Denied,
     #[error("a certificate's serial number could not be denied")]
     Serial,
-    #[error("the leaf does not name exactly one SPIFFE id of this trust domain")]
+    #[error("the leaf does not name exactly one SPIFFE id of this trust domain, and no mapping rule knows its names")]
     Name,
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguous),
 }
 
-/// Checks a chain against `roots` (all DER) and says whom its leaf names. Revocation is the caller's.
-pub fn verify_peer(
-    chain: &[&[u8]],
-    roots: &[&[u8]],
-    trust_domain: &TrustDomain,
-    now_ms: u64,
-) -> Result<Peer, PeerFault> {
-    let leaf = iam_ca::verify(chain, roots, now_ms)?;
+/// Checks a chain (DER, leaf first) and says whom its leaf names. Revocation is the caller's.
+pub fn verify_peer(chain: &[&[u8]], by: Standards<'_>, now_ms: u64) -> Result<Peer, PeerFault> {
+    let roots: Vec<&[u8]> = by.roots.iter().map(|(_, der)| *der).collect();
+    let leaf = iam_ca::verify(chain, &roots, now_ms)?;
     let algorithm = leaf.algorithm.ok_or(PeerFault::Key)?.into();
-    let principal = principal(&leaf, trust_domain)?;
+    let principal = principal(&leaf, by)?;
     let Certified { serial: number, intermediates, key_sha256, expires_ms, until_ms, key, .. } = leaf;
     let serial = trust::serial(&number).ok_or(PeerFault::Serial)?;
     let intermediates = intermediates.iter().map(|number| trust::serial(number).ok_or(PeerFault::Serial));
@@ -58,9 +70,14 @@ pub fn verify_peer(
     })
 }
 
-fn principal(leaf: &Certified, trust_domain: &TrustDomain) -> Result<PrincipalId, PeerFault> {
+/// The SPIFFE id of the own trust domain, else what the rules say.
+fn principal(leaf: &Certified, by: Standards<'_>) -> Result<PrincipalId, PeerFault> {
     match leaf.uris.as_slice() {
-        [uri] => trust_domain.principal(uri).ok_or(PeerFault::Name),
+        [uri] if by.trust_domain.owns(uri) => by.trust_domain.principal(uri).ok_or(PeerFault::Name),
+        [] | [_] => {
+            let authority = by.roots.get(leaf.root).map(|(id, _)| *id).ok_or(PeerFault::Name)?;
+            by.mappings.principal(leaf, authority)?.ok_or(PeerFault::Name)
+        }
         _ => Err(PeerFault::Name),
     }
 }

@@ -1,5 +1,9 @@
 use iam_ca::CertificateRequest;
-use iam_core::{TrustDomain, enrol::verify_peer};
+use iam_core::{
+    TrustDomain,
+    enrol::{Peer, PeerFault, Standards, verify_peer},
+    mapping::Mappings,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
     date_time_ymd,
@@ -29,6 +33,10 @@ fn authority() -> CertificateParams {
     params
 }
 
+fn judge(chain: &[&[u8]], root: &[u8], trust_domain: &TrustDomain) -> Result<Peer, PeerFault> {
+    verify_peer(chain, Standards { roots: &[("root", root)], trust_domain, mappings: &Mappings::default() }, NOW_MS)
+}
+
 #[test]
 fn a_chain_that_was_changed_names_nobody_else() {
     let root = CertifiedIssuer::self_signed(authority(), KeyPair::generate().unwrap()).unwrap();
@@ -40,18 +48,19 @@ fn a_chain_that_was_changed_names_nobody_else() {
     let leaf = params.signed_by(&KeyPair::generate().unwrap(), &middle).unwrap();
     let trust_domain = TrustDomain::new("harbour.example").unwrap();
     let chain: [&[u8]; 2] = [leaf.der(), middle.der()];
-    let peer = verify_peer(&chain, &[root.der()], &trust_domain, NOW_MS).unwrap();
+    let judge = |chain: &[&[u8]], root: &[u8]| judge(chain, root, &trust_domain);
+    let peer = judge(&chain, root.der()).unwrap();
     rounds(|dice| {
         let at = dice.roll(chain.len());
         let changed = dice.change(chain[at], WORDS);
         let mut presented = chain;
         presented[at] = &changed;
-        if let Ok(found) = verify_peer(&presented, &[root.der()], &trust_domain, NOW_MS) {
+        if let Ok(found) = judge(&presented, root.der()) {
             assert_eq!(found, peer, "{}", hex::encode(&changed));
         }
         // An authority comes from an operator's file, and may be damaged, too.
         let damaged = dice.change(root.der(), WORDS);
-        if let Ok(found) = verify_peer(&chain, &[&damaged], &trust_domain, NOW_MS) {
+        if let Ok(found) = judge(&chain, &damaged) {
             assert_eq!(found.principal, peer.principal, "{}", hex::encode(&damaged));
         }
     });

@@ -45,7 +45,7 @@ impl Family for Authorities {
             return if step == Step::Purge { Ok(done()) } else { Err(gone.into()) };
         };
         inner.check_may_issue(id, step)?;
-        let judge = inner.judge_root(root, trust.revision)?;
+        let judge = inner.judge_trust(root.state, trust.revision)?;
         let next = roots.step(id, step, &judge.terms(Waive::Nothing))?;
         if next == *roots {
             return Ok(done());
@@ -61,7 +61,7 @@ impl Family for Authorities {
         let behind = inner.evidence(trust.revision, |word| word.versions.trust)?.behind();
         let stages = match pending.or_else(|| roots.get(from)) {
             Some(decisive) => {
-                let judge = inner.judge_root(decisive, trust.revision)?;
+                let judge = inner.judge_trust(decisive.state, trust.revision)?;
                 roots.plan(from, to, &judge.terms(Waive::Nothing))
             }
             None => Vec::new(),

@@ -6,6 +6,7 @@ mod convert;
 mod credentials;
 mod enrollment;
 mod keys;
+mod mappings;
 mod policies;
 mod recovery;
 mod rotation;

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use holdfast_proto::iam::{
-    self as wire, AddRootRequest, AllowRequest, AllowResponse, CheckRequest, CheckResponse, DenyRequest, DenyResponse,
-    ListDeniedRequest, ListDeniedResponse, ListRootsRequest, RootsResponse, StepRootRequest, trust_server::Trust,
+    self as wire, AddMappingRequest, AddRootRequest, AllowRequest, AllowResponse, CheckRequest, CheckResponse,
+    DenyRequest, DenyResponse, DropMappingRequest, ListDeniedRequest, ListDeniedResponse, ListMappingsRequest,
+    ListRootsRequest, MappingsResponse, RootsResponse, StepMappingRequest, StepRootRequest, trust_server::Trust,
 };
 use iam_ca::Anchor;
 use iam_core::{
@@ -11,7 +12,7 @@ use iam_core::{
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
+use super::{convert, mappings};
 use crate::{
     Error, Iam,
     records::Versioned,
@@ -74,6 +75,22 @@ impl Trust for Iam {
         Ok(Response::new(ListDeniedResponse { denied, next_page_token: convert::next_page(listing.next) }))
     }
 
+    async fn list_mappings(&self, _: Request<ListMappingsRequest>) -> Result<Response<MappingsResponse>, Status> {
+        mappings::list(self)
+    }
+
+    async fn add_mapping(&self, request: Request<AddMappingRequest>) -> Result<Response<MappingsResponse>, Status> {
+        mappings::add(self, request).await
+    }
+
+    async fn step_mapping(&self, request: Request<StepMappingRequest>) -> Result<Response<MappingsResponse>, Status> {
+        mappings::step(self, request).await
+    }
+
+    async fn drop_mapping(&self, request: Request<DropMappingRequest>) -> Result<Response<MappingsResponse>, Status> {
+        mappings::forget(self, request).await
+    }
+
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let chain = request.into_inner().certificate_chain;
         let chain = chain.iter().map(|der| Arc::from(der.as_ref())).collect();
@@ -85,17 +102,18 @@ impl Trust for Iam {
 async fn step(iam: &Iam, request: Request<StepRootRequest>, step: Step) -> Result<Response<RootsResponse>, Status> {
     let by = convert::caller(&request)?;
     let StepRootRequest { id, now, force, dry_run, expected_revision } = request.into_inner();
+    let options = StepOptions { dry_run, ..options(now, force, expected_revision) };
+    answer(iam, iam.step_root(&by, &id, step, options).await?)
+}
+
+pub(super) fn options(now: bool, force: bool, expected_revision: u64) -> StepOptions {
     let waive = match (force, now) {
         (true, _) => Waive::Everything,
         (false, true) => Waive::Caches,
         (false, false) => Waive::Nothing,
     };
     let expected_revision = Some(expected_revision).filter(|revision| *revision != 0);
-    answer(
-        iam,
-        iam.step_root(&by, &id, step, StepOptions { waive, dry_run, expected_revision, ..StepOptions::default() })
-            .await?,
-    )
+    StepOptions { waive, expected_revision, ..StepOptions::default() }
 }
 
 fn answer(iam: &Iam, changed: Changed) -> Result<Response<RootsResponse>, Status> {
@@ -113,7 +131,7 @@ fn shown(iam: &Iam, authorities: &Versioned<Authorities>) -> Result<RootsRespons
 fn root(iam: &Iam, root: &Item<Root>, version: u64) -> Result<wire::Root, Error> {
     let certificate = der(root)?;
     let anchor = Anchor::parse(&certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
-    let judge = iam.0.judge_root(root, version)?;
+    let judge = iam.0.judge_trust(root.state, version)?;
     Ok(wire::Root {
         id: root.id.clone(),
         subject: anchor.subject,
@@ -129,7 +147,7 @@ fn root(iam: &Iam, root: &Item<Root>, version: u64) -> Result<wire::Root, Error>
     })
 }
 
-fn enforced(server: Enforced) -> wire::Enforced {
+pub(super) fn enforced(server: Enforced) -> wire::Enforced {
     let closed = server.closed.unwrap_or_default();
     wire::Enforced { server: server.server, enforced: server.closed.is_some(), closed }
 }

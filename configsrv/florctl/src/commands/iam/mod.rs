@@ -4,6 +4,7 @@ mod break_glass;
 mod directory;
 mod grants;
 mod keys;
+mod mappings;
 mod policies;
 mod recovery;
 mod rotations;

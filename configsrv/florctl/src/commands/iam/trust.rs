@@ -7,7 +7,7 @@ use holdfast_proto::iam::{
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
-use super::PAGE;
+use super::{PAGE, mappings};
 use crate::{
     cli::{RootStep, Trust},
     failure::Failure,
@@ -41,6 +41,7 @@ pub(super) async fn run(command: Trust, channel: Channel, output: Format) -> Res
             let answer = client.allow(AllowRequest { serial }).await.map_err(refused)?.into_inner();
             return output.print(&json!({ "revision": answer.revision }), || "it counts again".to_owned());
         }
+        Trust::Mapping(command) => return mappings::run(command, client, output).await,
         Trust::Denied => return denied(client, output).await,
         Trust::Check { cert } => {
             let certificate_chain = certificates(&cert)?.into_iter().map(Into::into).collect();
@@ -56,7 +57,12 @@ impl Trust {
         match self {
             Self::Add { dry_run, .. } => *dry_run,
             Self::Activate { root, .. } | Self::Remove(root) | Self::Distrust(root) | Self::Purge(root) => root.dry_run,
-            Self::List | Self::Deny { .. } | Self::Allow { .. } | Self::Denied | Self::Check { .. } => false,
+            Self::List
+            | Self::Deny { .. }
+            | Self::Allow { .. }
+            | Self::Denied
+            | Self::Mapping(_)
+            | Self::Check { .. } => false,
         }
     }
 }
@@ -116,13 +122,13 @@ fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), F
     })
 }
 
-fn enforced(servers: &[Enforced]) -> Vec<Value> {
+pub(super) fn enforced(servers: &[Enforced]) -> Vec<Value> {
     let server = |one: &Enforced| json!({ "server": one.server, "enforced": one.enforced, "closed": one.closed });
     servers.iter().map(server).collect()
 }
 
 /// What each server says of the change.
-fn closed(servers: &[Enforced]) -> String {
+pub(super) fn closed(servers: &[Enforced]) -> String {
     let lines = servers.iter().map(|server| match server.enforced {
         true => format!("{}: enforced, {} connections closed\n", server.server, server.closed),
         false => format!("{}: has not said yet that it enforces this\n", server.server),
