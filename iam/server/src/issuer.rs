@@ -5,7 +5,7 @@ use std::time::Duration;
 use iam_ca::{CertificateRequest, KeyAlgorithm, Leaf, PrivateKey, Signed, Usage, Validity};
 use iam_core::{
     PrincipalId,
-    rotation::Item,
+    rotation::{Item, State},
     seal::Label,
     trust::{Authorities, Root},
 };
@@ -34,16 +34,29 @@ impl Inner {
         Ok((iam_ca::Authority::root(&root, key, self.validity(AUTHORITY_LIFE)?)?, pkcs8))
     }
 
-    /// Certifies the key of `request` for `node`. Nothing else of the request is used. The certificate may be handed out
-    /// if the authorities are still at the revision that comes with it.
-    pub(crate) fn certify(&self, node: &PrincipalId, request: &CertificateRequest) -> Result<(Signed, u64), Error> {
+    /// Certifies the key of `request` for `node`, by the authority that issues, or by the one that the node knows. Nothing
+    /// else of the request is used. The certificate may be handed out if the authorities are still at the revision that
+    /// comes with it.
+    pub(crate) fn certify(
+        &self,
+        node: &PrincipalId,
+        request: &CertificateRequest,
+        known: Option<&str>,
+    ) -> Result<(Signed, u64), Error> {
         let trust = self.trust()?;
-        let authority = issuing(&trust.value)?;
+        let authority = match known {
+            None => issuing(&trust.value)?,
+            Some(id) => still_issuing(&trust.value, id)?,
+        };
+        // What one in overlap issues has to end when all else that it issued has, since its removal waits for that.
+        let since = authority.superseded_ms.filter(|_| authority.state == State::Overlap);
+        let passed = since.map_or(0, |since_ms| self.now_ms().saturating_sub(since_ms));
+        let life = self.settings.lifetimes.certificate.saturating_sub(Duration::from_millis(passed));
         let certificate = der(authority)?;
         let key = PrivateKey::from_der(&self.unseal(label(&authority.id))?)?;
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
         let leaf = Leaf { common_name: node.name(), uri: &spiffe_id, usage: Usage::Client };
-        let validity = self.validity(self.settings.lifetimes.certificate)?;
+        let validity = self.validity(life)?;
         let signed = iam_ca::Authority::open(&certificate, key)?.certify(&leaf, &request.public_key, validity)?;
         Ok((signed, trust.revision))
     }
@@ -63,6 +76,14 @@ impl Inner {
 
 fn issuing(authorities: &Authorities) -> Result<&Item<Root>, Error> {
     authorities.roots.active().ok_or_else(|| Error::Corrupt("no authority may issue certificates".to_owned()))
+}
+
+/// The authority `id`, if nodes that know no other may still be certified by it.
+fn still_issuing<'a>(authorities: &'a Authorities, id: &str) -> Result<&'a Item<Root>, Error> {
+    let known = authorities.roots.get(id).filter(|root| matches!(root.state, State::Active | State::Overlap));
+    known.ok_or_else(|| {
+        Error::Precondition("the authority that this join token names is removed; make a new token".to_owned())
+    })
 }
 
 /// When a certificate ends, in Unix milliseconds.

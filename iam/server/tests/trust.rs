@@ -19,6 +19,7 @@ use support::{ADMIN_TOKEN, Plane, node::Node, open::Open, with};
 use time::OffsetDateTime;
 use tonic::Code;
 use tower::ServiceExt as _;
+use x509_parser::extensions::ParsedExtension;
 
 fn step(id: &str) -> StepRootRequest {
     StepRootRequest { id: id.to_owned(), ..StepRootRequest::default() }
@@ -37,9 +38,26 @@ async fn add(plane: &Plane, certificate: &[u8]) -> Result<RootsResponse, tonic::
     plane.trust().add_root(with(ADMIN_TOKEN, request)).await.map(tonic::Response::into_inner)
 }
 
+fn now_ms(plane: &Plane) -> u64 {
+    plane.clock.now_ms.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 fn now(plane: &Plane) -> OffsetDateTime {
-    let now_ms = plane.clock.now_ms.load(std::sync::atomic::Ordering::Relaxed);
-    OffsetDateTime::from_unix_timestamp(i64::try_from(now_ms / 1000).unwrap()).unwrap()
+    OffsetDateTime::from_unix_timestamp(i64::try_from(now_ms(plane) / 1000).unwrap()).unwrap()
+}
+
+fn issuer(certificate: &[u8]) -> Vec<u8> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).unwrap();
+    let key = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(authority) => authority.key_identifier.as_ref(),
+        _ => None,
+    });
+    key.unwrap().0.to_vec()
+}
+
+async fn join_token(plane: &Plane, node: &str) -> String {
+    let request = CreateJoinTokenRequest { node: node.into(), ttl_s: 600 };
+    plane.enrollment().create_join_token(with(ADMIN_TOKEN, request)).await.unwrap().into_inner().join_token
 }
 
 /// An authority that has nothing to do with the plane, and a certificate of it.
@@ -71,22 +89,29 @@ async fn authorities_rotate_with_overlap_and_removal_closes_connections() {
     assert!(early.message().contains("to activate it becomes possible in 300 s"), "{}", early.message());
     let early = plane.trust().remove(with(ADMIN_TOKEN, step(&first))).await.unwrap_err();
     assert!(early.message().contains("activate another one first"), "{}", early.message());
-    let request = CreateJoinTokenRequest { node: "late".into(), ttl_s: 600 };
-    let late = plane.enrollment().create_join_token(with(ADMIN_TOKEN, request)).await.unwrap().into_inner().join_token;
+    let (late, too_late) = (join_token(&plane, "late").await, join_token(&plane, "too-late").await);
     plane.advance(Duration::from_secs(300));
     let active = plane.trust().activate(with(ADMIN_TOKEN, step(&second))).await.unwrap().into_inner();
     assert_eq!(states(&active), ["overlap", "active"]);
     let csr_der = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap();
-    let request = EnrollRequest { join_token: late, csr_der: csr_der.der().to_vec().into() };
-    let refused = plane.enrollment().enroll(request).await.unwrap_err();
-    assert_eq!(refused.code(), Code::FailedPrecondition, "the node would not believe the other authority: {refused}");
+    let csr_der: bytes::Bytes = csr_der.der().to_vec().into();
+    let request = EnrollRequest { join_token: late, csr_der: csr_der.clone() };
+    plane.advance(Duration::from_secs(60));
+    let joined = plane.enrollment().enroll(request).await.unwrap().into_inner();
+    let late = Node { chain: vec![joined.certificate_chain[0].to_vec()], bundle: Vec::new() };
+    assert!(late.identity(&plane).await.is_ok(), "by the authority that its token names");
+    assert_eq!(issuer(&late.chain[0]), issuer(&old.chain[0]));
+    assert_eq!(joined.ca_bundle.len(), 2, "and it is told of the next");
+    // It ends when everything of the old authority does, so that nothing keeps that from its removal.
+    let since_activation_s = (joined.expires_ms - now_ms(&plane)).div_ceil(1000) + 60;
+    assert!((86_399..=86_400).contains(&since_activation_s), "{since_activation_s}");
 
     let new = Node::enroll(&plane, "pier3").await;
     for node in [&old, &between, &new] {
         assert!(node.identity(&plane).await.is_ok(), "both count");
     }
     let early = plane.trust().remove(with(ADMIN_TOKEN, step(&first))).await.unwrap_err();
-    assert!(early.message().contains("becomes possible in 86430 s"), "{}", early.message());
+    assert!(early.message().contains("becomes possible in 86370 s"), "{}", early.message());
     let rehearsal = StepRootRequest { force: true, dry_run: true, ..step(&first) };
     let rehearsal = plane.trust().remove(with(ADMIN_TOKEN, rehearsal)).await.unwrap().into_inner();
     assert!(rehearsal.breaks.contains("what was made with it is void at once"), "{}", rehearsal.breaks);
@@ -101,6 +126,9 @@ async fn authorities_rotate_with_overlap_and_removal_closes_connections() {
     assert_eq!((removed.enforced[0].enforced, removed.enforced[0].closed), (true, 1));
     assert!(of_old.ends().await && of_new.is_known(None).await);
     assert_eq!(old.identity(&plane).await.unwrap_err(), Refusal::Unauthenticated);
+    let request = EnrollRequest { join_token: too_late, csr_der };
+    let refused = plane.enrollment().enroll(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "the node would not believe the other authority: {refused}");
     assert_eq!(Node::enroll(&plane, "pier4").await.bundle, [list(&plane).await.roots[1].certificate.to_vec()]);
     let bundle = std::fs::read_to_string(plane.folder.path().join("iam-ca.pem")).unwrap();
     assert_eq!(bundle.matches("BEGIN CERTIFICATE").count(), 1);
