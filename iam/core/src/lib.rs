@@ -17,6 +17,7 @@
 //! The one randomness that is not an argument is ring's own nonce for ECDSA signatures.
 
 pub mod credential;
+pub mod credential_use;
 pub mod enrol;
 pub mod groups;
 pub mod mapping;

@@ -233,6 +233,11 @@ pub mod key {
         format!("iam/credentials/{principal}").into_bytes()
     }
 
+    /// When the access keys of `principal` were used last.
+    pub fn last_uses(principal: &PrincipalId) -> Vec<u8> {
+        format!("iam/last-use/{principal}").into_bytes()
+    }
+
     pub fn access_key(id: &AccessKeyId) -> Vec<u8> {
         format!("iam/access-key/{}", id.as_str()).into_bytes()
     }

@@ -230,6 +230,7 @@ impl Inner {
             return Err(Refusal::Unauthenticated);
         };
         self.guesses.succeeded(&target);
+        self.used(&principal, name, call.source);
         let event = Event::done(AUTHENTICATE, format!("access-key/{name}"));
         self.record(&Call { principal: principal.to_string(), authenticated_by: "credential", ..call.clone() }, event)
             .await?;

@@ -7,6 +7,7 @@ use iam_client::{Evidence, Identity};
 use iam_core::{
     Kind, PrincipalId,
     credential::{AccessKeyId, Credential, CredentialSet, ENTROPY, mint},
+    credential_use::LastUses,
     record::{AccessKey, key},
     seal::{Label, MasterKey, NONCE, Sealed},
     secret,
@@ -139,12 +140,17 @@ impl Iam {
         Ok(NewCredential { credential, secret, revision })
     }
 
-    pub(crate) fn list_credentials(&self, by: &Identity, principal: &PrincipalId) -> Result<Vec<Credential>, Error> {
+    /// The access keys, and when each was used last.
+    pub(crate) fn list_credentials(
+        &self,
+        by: &Identity,
+        principal: &PrincipalId,
+    ) -> Result<(Vec<Credential>, LastUses), Error> {
         if !by.is_itself(principal) {
             self.0.authorize(by, "iam.Read", &principal.to_string())?;
         }
         let set = self.0.records.get::<CredentialSet>(&key::credentials(principal))?;
-        Ok(set.map(|set| set.value.credentials).unwrap_or_default())
+        Ok((set.map(|set| set.value.credentials).unwrap_or_default(), self.0.last_uses(principal)?))
     }
 
     pub(crate) async fn revoke_credential(&self, by: &Identity, name: &str, force: bool) -> Result<u64, Error> {

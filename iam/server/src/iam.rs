@@ -27,6 +27,7 @@ use crate::{
     credentials::Decoy,
     guess_limit::GuessLimit,
     holdings::KnownHoldings,
+    last_uses::UsesHere,
     metrics::Metrics,
     peers::JudgedPeers,
     policies::InForce,
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) spool: Arc<Spool>,
     pub(crate) guesses: GuessLimit,
     pub(crate) decoy: Decoy,
+    pub(crate) last_uses: UsesHere,
     pub(crate) assertions: SeenAssertions,
     pub(crate) verified: VerifiedTokens,
     pub(crate) holdings: KnownHoldings,
@@ -152,6 +154,7 @@ impl Iam {
             spool: Arc::new(spool),
             guesses: GuessLimit::default(),
             decoy,
+            last_uses: UsesHere::default(),
             assertions: SeenAssertions::default(),
             verified: VerifiedTokens::default(),
             holdings: KnownHoldings::default(),
@@ -176,10 +179,12 @@ impl Iam {
     }
 
     /// Brings identity into service and keeps it there until `stop`: looks whether this server still belongs and has a
-    /// quorum, closes connections whose callers may not go on, says what is enforced here, and takes steps of rotations.
+    /// quorum, closes connections whose callers may not go on, says what is enforced here, takes steps of rotations, and stores
+    /// when access keys were used.
     pub async fn run(self, stop: Stop) {
         let (doors, sessions) = (self.keep_doors(&stop), self.keep_sessions(stop.clone()));
-        tokio::join!(doors, sessions, self.keep_acknowledged(&stop), self.keep_rotating(&stop));
+        let (acknowledged, rotating) = (self.keep_acknowledged(&stop), self.keep_rotating(&stop));
+        tokio::join!(doors, sessions, acknowledged, rotating, self.keep_last_uses(&stop));
     }
 
     /// Completes when the doors are open, or closed for good.

@@ -11,6 +11,7 @@
 //! - `rotate`: rotations as jobs.
 //! - `receipts`: where a revocation counts.
 //! - `verifiers`: what is enforced where, which rotations wait for.
+//! - `last_uses`: when and from where access keys were used last.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
 
@@ -34,6 +35,7 @@ mod http;
 mod iam;
 mod issuer;
 mod kept;
+mod last_uses;
 mod mappings;
 mod masters;
 mod metrics;

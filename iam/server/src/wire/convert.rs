@@ -3,6 +3,7 @@ use iam_client::{Identity, identity};
 use iam_core::{
     PrincipalId, Subject,
     credential::Credential,
+    credential_use::Use,
     policy::Role,
     record::{Binding, Enrollment, KeyGrant, Membership, Principal},
     rotation::{Item, Terms},
@@ -127,13 +128,17 @@ pub(super) fn last_word((verifier, acknowledged_ms): (String, Option<u64>)) -> w
     wire::LastWord { verifier, acknowledged_ms: acknowledged_ms.unwrap_or_default() }
 }
 
-pub(super) fn credential(principal: &str, credential: Credential) -> wire::Credential {
+pub(super) fn credential(principal: &str, credential: Credential, used: Option<Use>) -> wire::Credential {
+    let used = used.unwrap_or_default();
     wire::Credential {
         access_key_id: credential.id.as_str().to_owned(),
         principal: principal.to_owned(),
         created_ms: credential.created_ms,
         revoked: credential.revoked_ms.is_some(),
         note: credential.note,
+        last_used_ms: used.at_ms,
+        last_used_from: used.from,
+        last_used_server: used.server,
     }
 }
 

@@ -19,7 +19,7 @@ impl Credentials for Iam {
         let principal = convert::principal_or_caller(&principal, &by)?;
         let new = self.create_credential(&by, &principal, note).await?;
         Ok(Response::new(CreateCredentialResponse {
-            credential: Some(convert::credential(&principal.to_string(), new.credential)),
+            credential: Some(convert::credential(&principal.to_string(), new.credential, None)),
             secret: new.secret.to_string(),
             revision: new.revision,
         }))
@@ -32,8 +32,12 @@ impl Credentials for Iam {
         let by = convert::caller(&request)?;
         let principal = convert::principal_or_caller(&request.into_inner().principal, &by)?;
         let owner = principal.to_string();
-        let found = self.list_credentials(&by, &principal)?;
-        let credentials = found.into_iter().map(|one| convert::credential(&owner, one)).collect();
+        let (found, mut last) = self.list_credentials(&by, &principal)?;
+        let credentials = found.into_iter().map(|one| {
+            let used = last.uses.remove(&one.id);
+            convert::credential(&owner, one, used)
+        });
+        let credentials = credentials.collect();
         Ok(Response::new(ListCredentialsResponse { credentials }))
     }
 

@@ -92,16 +92,22 @@ pub(super) async fn credential(command: Credential, channel: Channel, output: Fo
                         "created_ms": credential.created_ms,
                         "revoked": credential.revoked,
                         "note": credential.note,
+                        "last_used_ms": credential.last_used_ms,
+                        "last_used_from": credential.last_used_from,
+                        "last_used_server": credential.last_used_server,
                     })
                 })
                 .collect();
             output.print(&value, || {
-                let mut table = Table::new(&["ACCESS KEY", "PRINCIPAL", "CREATED", "STATE", "NOTE"]);
+                let mut table =
+                    Table::new(&["ACCESS KEY", "PRINCIPAL", "CREATED", "LAST USED", "FROM", "STATE", "NOTE"]);
                 for credential in &found {
                     table.row([
                         credential.access_key_id.clone(),
                         credential.principal.clone(),
                         moment(Some(credential.created_ms)),
+                        moment(Some(credential.last_used_ms).filter(|at_ms| *at_ms > 0)),
+                        credential.last_used_from.clone(),
                         if credential.revoked { "revoked" } else { "valid" }.to_owned(),
                         credential.note.clone(),
                     ]);
