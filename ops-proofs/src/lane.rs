@@ -15,7 +15,7 @@ use crate::{
     artifacts::Artifacts,
     bootstrap,
     contract::{Contract, Line},
-    digest, leader_kill, linearizable, playbook,
+    digest, leader_kill, linearizable, lockout, playbook,
     result::{Binary, CheckResult, Counts, Evidence, FORMAT, ProofResult, Setting, Status},
     rotation::{credential, signing_key, trust},
     scope,
@@ -52,7 +52,7 @@ impl Lane {
                 trust::CHECK,
                 scope::CHECK,
             ],
-            Self::Playbook => &[playbook::CHECK],
+            Self::Playbook => &[playbook::CHECK, lockout::CHECK],
         }
     }
 }
@@ -74,6 +74,7 @@ pub(crate) struct Run<'a> {
     check: &'static str,
     artifacts: &'a Artifacts,
     evidence: RefCell<Vec<Evidence>>,
+    skipped: RefCell<Option<String>>,
 }
 
 impl Run<'_> {
@@ -93,6 +94,11 @@ impl Run<'_> {
             let mut cluster = Cluster::start_in(self.binaries, folder, servers)?;
             runtime.block_on(drive(&mut cluster))
         })
+    }
+
+    /// Says that this machine does not allow the check, and why: it is neither passed nor failed.
+    pub(crate) fn skip(&self, reason: String) {
+        *self.skipped.borrow_mut() = Some(reason);
     }
 
     /// A line of the contract that the running check proves.
@@ -125,8 +131,8 @@ pub(crate) fn run(lane: Lane, only: &[String], setting: Setting, out: &Path) -> 
     let artifacts = Artifacts::create(out, lane.name(), begun)?;
     let contract = RefCell::new(Contract::of(chosen.iter().map(|check| check.id)));
     let run = |check: &Check| {
-        let (check, evidence) = (check.id, RefCell::default());
-        Run { binaries: &binaries, setting, contract: &contract, check, artifacts: &artifacts, evidence }
+        let (check, evidence, skipped) = (check.id, RefCell::default(), RefCell::default());
+        Run { binaries: &binaries, setting, contract: &contract, check, artifacts: &artifacts, evidence, skipped }
     };
     let checks: Vec<_> = chosen.iter().map(|check| run_check(check, run(check))).collect();
     let counts = Counts::of(&checks);
@@ -144,7 +150,7 @@ pub(crate) fn run(lane: Lane, only: &[String], setting: Setting, out: &Path) -> 
         counts,
     };
     artifacts.finish(&result)?;
-    println!("{} passed, {} failed", counts.passed, counts.failed);
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     println!("{}", artifacts.folder().join("result.json").display());
     Ok(result.status)
 }
@@ -157,20 +163,23 @@ fn run_check(check: &Check, run: Run<'_>) -> CheckResult {
     println!("{}: {}", check.id, check.requirement);
     let clock = Instant::now();
     let outcome = (check.run)(&run);
-    let (status, failure) = match outcome {
-        Ok(()) => (Status::Passed, None),
-        Err(error) => (Status::Failed, Some(format!("{error:#}"))),
+    let (status, reason) = match (outcome, run.skipped.into_inner()) {
+        (Err(error), _) => (Status::Failed, Some(format!("{error:#}"))),
+        (Ok(()), Some(reason)) => (Status::Skipped, Some(reason)),
+        (Ok(()), None) => (Status::Passed, None),
     };
-    match &failure {
-        None => println!("{}: passed in {:.1} s", check.id, clock.elapsed().as_secs_f64()),
-        Some(failure) => println!("{}: FAILED: {failure}", check.id),
+    let took = clock.elapsed();
+    match (status, reason.as_deref().unwrap_or_default()) {
+        (Status::Passed, _) => println!("{}: passed in {:.1} s", check.id, took.as_secs_f64()),
+        (Status::Skipped, reason) => println!("{}: SKIPPED: {reason}", check.id),
+        (Status::Failed, reason) => println!("{}: FAILED: {reason}", check.id),
     }
     CheckResult {
         id: check.id.to_owned(),
         requirement: check.requirement.to_owned(),
         status,
-        duration_ms: milliseconds(clock.elapsed()),
-        failure,
+        duration_ms: milliseconds(took),
+        reason,
         evidence: run.evidence.into_inner(),
     }
 }

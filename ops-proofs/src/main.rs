@@ -13,8 +13,10 @@ mod https;
 mod lane;
 mod leader_kill;
 mod linearizable;
+mod lockout;
 mod members;
 mod metrics;
+mod operator;
 mod playbook;
 mod result;
 mod rotation;
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let setting = if arguments.long { Setting::Long } else { Setting::Short };
     match lane::run(arguments.lane, &arguments.only, setting, &arguments.out) {
-        Ok(Status::Passed) => ExitCode::SUCCESS,
+        Ok(Status::Passed | Status::Skipped) => ExitCode::SUCCESS,
         Ok(Status::Failed) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Raised when the shape changes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,6 +17,8 @@ pub(crate) enum Setting {
 pub(crate) enum Status {
     Passed,
     Failed,
+    /// The machine does not allow it; never a lane's.
+    Skipped,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,8 +49,9 @@ pub(crate) struct CheckResult {
     pub(crate) requirement: String,
     pub(crate) status: Status,
     pub(crate) duration_ms: u64,
+    /// Why it failed or was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<String>,
+    pub(crate) reason: Option<String>,
     pub(crate) evidence: Vec<Evidence>,
 }
 
@@ -63,12 +66,13 @@ pub(crate) struct Evidence {
 pub(crate) struct Counts {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Counts {
     pub(crate) fn of(checks: &[CheckResult]) -> Self {
-        let passed = checks.iter().filter(|check| check.status == Status::Passed).count();
-        Self { passed, failed: checks.len() - passed }
+        let count = |status| checks.iter().filter(|check| check.status == status).count();
+        Self { passed: count(Status::Passed), failed: count(Status::Failed), skipped: count(Status::Skipped) }
     }
 
     /// A run without checks proves nothing.
@@ -158,7 +162,7 @@ mod tests {
                 requirement: "no acknowledged write is lost".into(),
                 status: Status::Passed,
                 duration_ms: 12,
-                failure: None,
+                reason: None,
                 evidence: vec![evidence],
             },
             CheckResult {
@@ -166,7 +170,7 @@ mod tests {
                 requirement: "something else".into(),
                 status: Status::Failed,
                 duration_ms: 0,
-                failure: Some("it is not so".into()),
+                reason: Some("it is not so".into()),
                 evidence: Vec::new(),
             },
         ];
@@ -198,13 +202,14 @@ mod tests {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let good = serde_json::to_value(sample()).unwrap();
         for (place, wrong) in [
-            ("/format", json!(2)),
+            ("/format", json!(1)),
             ("/status", json!("fine")),
             ("/begun", json!("yesterday")),
             ("/duration_ms", json!(-1)),
             ("/binaries/0/sha256", json!("abc")),
             ("/checks/0/evidence/0", json!({"file": "x", "sha256": "0".repeat(64), "more": 1})),
             ("/counts", json!({"passed": 1})),
+            ("/checks/1/status", json!("maybe")),
         ] {
             let mut bad = good.clone();
             *bad.pointer_mut(place).unwrap() = wrong;
@@ -215,7 +220,8 @@ mod tests {
     #[test]
     fn one_failure_or_no_check_fails_the_run() {
         assert_eq!(sample().status, Status::Failed);
-        assert_eq!(Counts { passed: 0, failed: 0 }.status(), Status::Failed);
-        assert_eq!(Counts { passed: 1, failed: 0 }.status(), Status::Passed);
+        for (passed, skipped, status) in [(0, 0, Status::Failed), (0, 1, Status::Failed), (1, 1, Status::Passed)] {
+            assert_eq!(Counts { passed, failed: 0, skipped }.status(), status);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::{Binaries, Endpoints, Launch, Server, free_ports, secrets::Secrets};
+use crate::{Binaries, Endpoints, Launch, Namespace, Server, free_ports, secrets::Secrets};
 
 /// Servers `s1`, `s2`, … with certificates from a peer CA of their own and the same secrets.
 #[derive(Debug)]
@@ -30,10 +30,23 @@ enum Mode<'a> {
     Production(&'a str),
 }
 
+/// Where the servers of a cluster run.
+#[derive(Clone, Copy, Debug)]
+struct Site<'a> {
+    /// An IPv4 address of the machine.
+    host: &'a str,
+    namespace: Option<&'a Namespace>,
+}
+
+impl Site<'static> {
+    const HERE: Self = Self { host: "127.0.0.1", namespace: None };
+}
+
 /// The ports of one member. They are fixed, so that a member that was killed comes back where clients know it.
 #[derive(Debug)]
 struct Member {
     name: String,
+    host: String,
     api: u16,
     http: u16,
     sql: u16,
@@ -42,7 +55,8 @@ struct Member {
 
 impl Member {
     fn endpoints(&self) -> Endpoints {
-        let [api, http, sql, peer] = [self.api, self.http, self.sql, self.peer].map(|port| format!("127.0.0.1:{port}"));
+        let [api, http, sql, peer] =
+            [self.api, self.http, self.sql, self.peer].map(|port| format!("{}:{port}", self.host));
         Endpoints { api, http, sql, peer }
     }
 }
@@ -68,7 +82,7 @@ impl Cluster {
     /// # Errors
     /// When certificates cannot be made or a process cannot be started.
     pub fn start_in(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
-        Self::start_with(binaries, folder, count, Mode::Plain)
+        Self::start_with(binaries, folder, Site::HERE, count, Mode::Plain)
     }
 
     /// The same with TLS on every door; the certificates are of [`Cluster::authority`], for 127.0.0.1.
@@ -76,7 +90,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start_in`].
     pub fn start_secured(binaries: &Binaries, folder: &Path, count: usize) -> Result<Self> {
-        Self::start_with(binaries, folder, count, Mode::Secured)
+        Self::start_with(binaries, folder, Site::HERE, count, Mode::Secured)
     }
 
     /// Servers as operators run them, in a folder of their own and all ready; see [`Cluster::start_production_in`].
@@ -97,8 +111,26 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start_in`].
     pub fn start_production_in(binaries: &Binaries, folder: &Path, count: usize, iam: &[&str]) -> Result<Self> {
+        Self::start_site(binaries, folder, Site::HERE, count, iam)
+    }
+
+    /// The same in a network namespace, on an IPv4 address of it.
+    ///
+    /// # Errors
+    /// As [`Cluster::start_in`].
+    pub fn start_production_at(
+        binaries: &Binaries,
+        folder: &Path,
+        namespace: &Namespace,
+        host: &str,
+        count: usize,
+    ) -> Result<Self> {
+        Self::start_site(binaries, folder, Site { host, namespace: Some(namespace) }, count, &[])
+    }
+
+    fn start_site(binaries: &Binaries, folder: &Path, site: Site<'_>, count: usize, iam: &[&str]) -> Result<Self> {
         let iam: String = iam.iter().map(|setting| format!("  {setting}\n")).collect();
-        Self::start_with(binaries, folder, count, Mode::Production(&iam))
+        Self::start_with(binaries, folder, site, count, Mode::Production(&iam))
     }
 
     /// The certificate (PEM) that the certificates of the servers in `folder` chain to.
@@ -106,12 +138,12 @@ impl Cluster {
         folder.join("peer-ca/peer-ca.pem")
     }
 
-    fn start_with(binaries: &Binaries, folder: &Path, count: usize, mode: Mode<'_>) -> Result<Self> {
+    fn start_with(binaries: &Binaries, folder: &Path, site: Site<'_>, count: usize, mode: Mode<'_>) -> Result<Self> {
         let holdfast = binaries.path("holdfast");
         let members = (1..=count)
             .map(|number| {
                 let [api, http, sql, peer] = free_ports()?;
-                Ok(Member { name: format!("s{number}"), api, http, sql, peer })
+                Ok(Member { name: format!("s{number}"), host: site.host.to_owned(), api, http, sql, peer })
             })
             .collect::<Result<Vec<_>>>()?;
         let secrets = Secrets::create(&folder.join("secrets"))?;
@@ -123,7 +155,7 @@ impl Cluster {
             let own = folder.join(&member.name);
             fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
             let certificates = own.join("peer");
-            let issue = ["issue", "--name", &member.name, "--host", "127.0.0.1", "--ca"];
+            let issue = ["issue", "--name", &member.name, "--host", site.host, "--ca"];
             let issued = peer_ca(&holdfast, &issue, &[&authority, Path::new("--out"), &certificates])?;
             let certificates = Certificates::parse(&issued)?;
             let config = own.join("holdfast.yaml");
@@ -140,6 +172,7 @@ impl Cluster {
                 endpoints: Some(member.endpoints()),
                 arguments: Vec::new(),
                 environment: Vec::new(),
+                namespace: site.namespace.map(|namespace| namespace.name().to_owned()),
             })?);
         }
         Ok(Self { servers })
@@ -218,18 +251,15 @@ fn configuration(
     let mut text = format!("name: {}\nmembers:\n", own.name);
     for member in members {
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "  - {{name: {}, peer: \"127.0.0.1:{}\"}}", member.name, member.peer);
+        let _ = writeln!(text, "  - {{name: {}, peer: \"{}:{}\"}}", member.name, member.host, member.peer);
     }
+    let Endpoints { api, http, sql, peer } = own.endpoints();
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let _ = write!(
         text,
-        "listen:\n  api: \"127.0.0.1:{}\"\n  http: \"127.0.0.1:{}\"\n  sql: \"127.0.0.1:{}\"\n  peer: \"127.0.0.1:{}\"\n\
+        "listen:\n  api: {api:?}\n  http: {http:?}\n  sql: {sql:?}\n  peer: {peer:?}\n\
          peer_tls:\n  cert: {}\n  key: {}\n  ca: {}\n\
          secrets:\n  admin_token_file: {}\n  signing_key_file: {}\n  master_key_file: {}\n",
-        own.api,
-        own.http,
-        own.sql,
-        own.peer,
         quoted(&certificates.cert),
         quoted(&certificates.key),
         quoted(&certificates.ca),
@@ -241,12 +271,12 @@ fn configuration(
         let _ = writeln!(text, "tls:\n  cert: {}\n  key: {}", quoted(&certificates.cert), quoted(&certificates.key));
     }
     if let Mode::Production(iam) = mode {
-        let issuer = members.first().map_or(own.http, |first| first.http);
+        let issuer = members.first().unwrap_or(own).endpoints().http;
         let domain = Cluster::TRUST_DOMAIN;
         let _ = write!(
             text,
             "fleetlock: {{client_auth: basic}}\n\
-             iam:\n  trust_domain: {domain}\n  issuer: \"https://127.0.0.1:{issuer}\"\n{iam}",
+             iam:\n  trust_domain: {domain}\n  issuer: \"https://{issuer}\"\n{iam}",
         );
     }
     text

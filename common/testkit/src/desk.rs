@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::{Binaries, Cluster, Endpoints, Program};
+use crate::{Binaries, Cluster, Endpoints, Namespace, Program};
 
 /// `florctl` for servers whose doors have TLS, as the owner of a token.
 #[derive(Clone, Debug)]
@@ -15,6 +15,7 @@ pub struct Desk {
     /// What the servers' certificates chain to.
     authority: PathBuf,
     token: String,
+    namespace: Option<String>,
 }
 
 impl Desk {
@@ -28,12 +29,19 @@ impl Desk {
         let florctl = binaries.path("florctl");
         florctl.is_file().then_some(()).with_context(|| format!("{} is not built", florctl.display()))?;
         let (authority, token) = (Cluster::authority(servers), first.admin_token()?);
-        Ok(Self { florctl, folder: folder.to_owned(), authority, token })
+        Ok(Self { florctl, folder: folder.to_owned(), authority, token, namespace: None })
     }
 
     /// The same desk with somebody else at it.
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: token.into(), ..self.clone() }
+    }
+
+    /// The same desk on another machine.
+    #[must_use]
+    pub fn within(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.name().to_owned());
+        self
     }
 
     /// The file (PEM) that the servers' certificates chain to.
@@ -48,5 +56,6 @@ impl Desk {
             .environment("HOLDFAST_HTTP", format!("https://{}", at.http))
             .environment("HOLDFAST_CA", &self.authority)
             .environment("HOLDFAST_TOKEN", &self.token)
+            .within(self.namespace.as_deref())
     }
 }

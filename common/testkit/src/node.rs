@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::{Binaries, Endpoints, Process, Program};
+use crate::{Binaries, Endpoints, Namespace, Process, Program};
 
 /// `flor` with a home of its own, and its agent once that is started.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub struct Node {
     flor: PathBuf,
     folder: PathBuf,
     home: PathBuf,
+    namespace: Option<String>,
     agent: Option<Process>,
 }
 
@@ -21,12 +22,20 @@ impl Node {
     /// Its commands are run in `folder`, and its home is `nodes/NAME` there.
     pub fn new(binaries: &Binaries, folder: &Path, name: &str) -> Self {
         let home = Path::new("nodes").join(name);
-        Self { name: name.to_owned(), flor: binaries.path("flor"), folder: folder.to_owned(), home, agent: None }
+        let (flor, folder) = (binaries.path("flor"), folder.to_owned());
+        Self { name: name.to_owned(), flor, folder, home, namespace: None, agent: None }
     }
 
     /// The same machine, set up anew: its home is `nodes/HOME`.
     pub fn with_home(self, home: &str) -> Self {
         Self { home: Path::new("nodes").join(home), ..self }
+    }
+
+    /// The same machine with a network of its own.
+    #[must_use]
+    pub fn within(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.name().to_owned());
+        self
     }
 
     pub fn name(&self) -> &str {
@@ -38,7 +47,7 @@ impl Node {
     }
 
     pub fn flor(&self) -> Program {
-        Program::new(&self.flor, &self.folder).words("--home").argument(&self.home)
+        Program::new(&self.flor, &self.folder).words("--home").argument(&self.home).within(self.namespace.as_deref())
     }
 
     /// Joins the servers' cluster with the join token in a file. `authority` is what the servers' certificates chain to,

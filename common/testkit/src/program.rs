@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::netns;
+
 /// A program with its arguments, run in a folder in which paths are short enough to read.
 #[derive(Debug)]
 pub struct Program {
@@ -78,6 +80,14 @@ impl Program {
     /// The line that a person would type.
     pub fn shown(&self) -> String {
         self.shown.join(" ")
+    }
+
+    /// The same in a namespace, which is not shown.
+    pub fn within(mut self, namespace: Option<&str>) -> Self {
+        if let Some(name) = namespace {
+            self.command = netns::enter(name, &self.command);
+        }
+        self
     }
 
     /// Takes the command apart for a caller that starts it in the background.

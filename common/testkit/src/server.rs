@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::{Binaries, Process, Signal, wait_until};
+use crate::{Binaries, Process, Signal, netns, wait_until};
 
 /// A cold start on a busy machine, with a first election.
 const START: Duration = Duration::from_secs(60);
@@ -45,6 +45,8 @@ pub struct Launch {
     /// More arguments for `holdfast serve`.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// The network namespace that it runs in, if not in ours.
+    pub namespace: Option<String>,
 }
 
 impl Launch {
@@ -62,6 +64,7 @@ impl Launch {
             endpoints: None,
             arguments: Vec::new(),
             environment: Vec::new(),
+            namespace: None,
         }
     }
 
@@ -72,7 +75,10 @@ impl Launch {
             command.arg("--config").arg(config);
         }
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+        match &self.namespace {
+            Some(name) => netns::enter(name, &command),
+            None => command,
+        }
     }
 }
 

@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use holdfast_testkit::{Cluster, free_ports};
+use anyhow::{Context as _, Result};
+use holdfast_testkit::free_ports;
+
+use crate::operator::Repository;
 
 pub(super) const NODES: [&str; 5] = ["hub", "pier1", "pier2", "mira-pad", "tomas-pad"];
 /// Has the ledger. Only who may reach it changes with the second version.
@@ -24,12 +26,19 @@ pub(super) const HOOK: (&str, &str) = ("exit 0", "echo no such port >&2; exit 78
 /// A line of that file, in the first version, in the second, and in the bad one.
 pub(super) const LINES: [&str; 3] = ["lanes = 1", "lanes = 2", "lanes = many"];
 
-/// Where the fleet's programs listen on this machine.
+const GROUPS: &str = "groups:
+  config-read:
+  config-write:
+  shop:
+  data:
+";
+
+/// The fleet, and where its programs listen on this machine.
 #[derive(Debug)]
 pub(super) struct Harbour {
-    repository: PathBuf,
+    pub(super) repository: Repository,
     /// What the stock service's file is called.
-    pub(super) stock_file: PathBuf,
+    stock_file: PathBuf,
     pub(super) mira: u16,
     pub(super) tomas: u16,
 }
@@ -37,31 +46,17 @@ pub(super) struct Harbour {
 impl Harbour {
     /// Writes the repository. `ledger` and `stock` are the ports of the services.
     pub(super) fn create(folder: &Path, ledger: u16, stock: u16) -> Result<Self> {
-        let repository = folder.join("fleet");
+        let repository = Repository::create(folder)?;
         let machine = folder.join("machines").join(STOCK);
+        fs::create_dir_all(&machine)?;
         let stock_file = machine.join("stock.toml");
         let [mira, tomas] = free_ports()?;
-        fs::create_dir_all(&repository)?;
-        fs::create_dir_all(machine)?;
-        let write = |name: &str, text: String| -> Result<()> {
-            let path = repository.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
-        write("cluster.yaml", format!("cluster:\n  name: {}{CLUSTER}", Cluster::TRUST_DOMAIN))?;
-        write("nodes.yaml", nodes()?)?;
-        write("roles.yaml", roles())?;
-        write("services.yaml", services(&stock_file, ledger, stock)?)?;
-        write("users.yaml", users(mira, tomas))?;
-        write(".gitignore", "*.key\n".to_owned())?;
+        repository.write("groups.yaml", GROUPS)?;
+        repository.write("nodes.yaml", &nodes()?)?;
+        repository.write("roles.yaml", &roles())?;
+        repository.write("services.yaml", &services(&stock_file, ledger, stock)?)?;
+        repository.write("users.yaml", &users(mira, tomas))?;
         Ok(Self { repository, stock_file, mira, tomas })
-    }
-
-    /// Changes a line of a file, which has to be there.
-    pub(super) fn edit(&self, file: &str, before: &str, after: &str) -> Result<()> {
-        let path = self.repository.join(file);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        ensure!(text.contains(before), "{file} has no {before:?}");
-        Ok(fs::write(&path, text.replace(before, after))?)
     }
 
     /// What the stock service reads.
@@ -69,26 +64,6 @@ impl Harbour {
         fs::read_to_string(&self.stock_file).with_context(|| format!("cannot read {}", self.stock_file.display()))
     }
 }
-
-/// The rest of `cluster.yaml`, after the name.
-const CLUSTER: &str = "
-  crypto:
-    ca_cert: ca.crt
-    signature_algorithm: ed25519
-    cert_validity_days: 60
-  signers:
-    mgmt:
-      keys:
-        - { name: primary, cert: certs/management-planes/primary.crt }
-  config_server:
-    via: direct
-    poll_interval: 30s
-groups:
-  config-read:
-  config-write:
-  shop:
-  data:
-";
 
 /// Each with a door of its own, since all of them are on one machine.
 fn nodes() -> Result<String> {
@@ -152,8 +127,7 @@ mod tests {
             ("services.yaml", LINES[0], LINES[1]),
             ("services.yaml", HOOK.0, HOOK.1),
         ] {
-            harbour.edit(file, before, after).unwrap();
-            assert!(harbour.edit(file, before, after).is_err(), "{before:?} is twice in {file}");
+            harbour.repository.edit(file, before, after).unwrap();
         }
     }
 }

@@ -1,23 +1,18 @@
 //! The operator's playbook for a change of a fleet, from an edit to five machines that run it, with a leader that is
 //! killed in the middle and a bad version that goes back.
 
-mod desk;
 mod harbour;
 mod rollout;
-mod step;
 mod tunnel;
-
-use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use holdfast_testkit::{Cluster, Desk, Node};
 
-use self::{
-    desk::Workplace,
-    harbour::{CLERKS, FIRST, HOOK, Harbour, LEDGER, LINES, NODES, STOCK, TOMAS},
-    step::Step,
+use self::harbour::{CLERKS, FIRST, HOOK, Harbour, LEDGER, LINES, NODES, STOCK, TOMAS};
+use crate::{
+    lane::{Check, Run},
+    operator::{Step, Workplace},
 };
-use crate::lane::{Check, Run};
 
 pub(crate) const CHECK: Check = Check {
     id: "playbook",
@@ -50,7 +45,7 @@ fn prove(run: &Run<'_>) -> Result<()> {
         let harbour = Harbour::create(folder, tunnel::serve()?, tunnel::serve()?)?;
         let nodes = NODES.iter().map(|name| Node::new(run.binaries, folder, name)).collect();
         let mut playbook = Playbook { run, place: Workplace::new(servers, desk, folder)?, harbour, nodes };
-        playbook.begin(folder)?;
+        playbook.begin()?;
         playbook.author()?;
         playbook.publish()?;
         playbook.first_node()?;
@@ -65,51 +60,16 @@ impl Playbook<'_> {
         self.nodes.iter().find(|node| node.name() == name).with_context(|| format!("no node {name}"))
     }
 
-    /// That every machine runs a version for good, and the servers know it.
-    fn all_run(&mut self, step: &mut Step, version: u64) -> Result<()> {
-        for node in &self.nodes {
-            let status = node.status()?;
-            let done = status["active"] == version && status["pending"].is_null();
-            step.find(done, format!("{} runs version {version} for good", node.name()))?;
-        }
-        let Self { place, nodes, .. } = self;
-        step.await_that(format!("the fleet view has all of them at version {version}"), || {
-            let rows = place.fleet()?;
-            let current = |row: &serde_json::Value| row["stale"] == false && row["reported"]["active"] == version;
-            Ok(rows.len() == nodes.len() && rows.iter().all(current))
-        })?;
-        step.tell(place.florctl("fleet")?, 0).map(drop)
-    }
-
     /// The fleet as it is before the change: version 1, everywhere.
-    fn begin(&mut self, folder: &Path) -> Result<()> {
+    fn begin(&mut self) -> Result<()> {
         let run = self.run;
         Step::of(run, "playbook-00-begin", "three servers, a repository, five machines at version 1", |step| {
             let Self { place, nodes, .. } = self;
-            place.begin(step)?;
-            step.tell(place.florctl("ca init --repo fleet --keys keys")?, 0)?;
-            step.tell(place.florctl("ca issue --missing --repo fleet --keys keys")?, 0)?;
-            step.tell(place.florctl("validate --repo fleet")?, 0)?;
-            place.compile(step, "compile")?;
-            place.commit(step, "The harbour")?;
-            place.publish(step, "the harbour", 1)?;
-            fs::create_dir_all(folder.join("join"))?;
-            let servers = place.running()?.into_iter().map(|at| format!("--server https://{}", at.http));
-            let servers = servers.collect::<Vec<_>>().join(" ");
+            place.found(step, "The harbour")?;
             for node in nodes.iter_mut() {
-                let name = node.name().to_owned();
-                let (join, bundle) = (format!("join/{name}"), format!("join/{name}.bundle"));
-                step.tell(place.florctl(&format!("iam join-token create {name} --out {join}"))?, 0)?;
-                let issue = format!(
-                    "issue-bundle --node {name} --repo fleet --keys keys {servers} --join-token-file {join} --out {bundle}"
-                );
-                step.tell(place.florctl(&issue)?, 0)?;
-                step.tell(node.flor().words("enroll").argument(bundle), 0)?;
-                node.start(&folder.join("logs"))?;
-                step.await_that(format!("{name}'s agent runs"), || node.is_running())?;
-                step.tell(node.flor().words("sync --commit-timeout 0"), 0)?;
+                place.join(step, node)?;
             }
-            self.all_run(step, 1)?;
+            place.all_run(step, nodes, 1)?;
             let mut ledger = tunnel::dial(self.harbour.mira, LEDGER)?.context("Mira may reach the ledger")?;
             ledger.ping()?;
             step.find(tunnel::dial(self.harbour.tomas, LEDGER)?.is_none(), "Tomas may not reach the ledger yet")
@@ -124,8 +84,8 @@ impl Playbook<'_> {
             "playbook-01-edit",
             "edit YAML: clerks see the ledger, the stock service has two lanes",
             |step| {
-                harbour.edit("roles.yaml", CLERKS.0, &CLERKS.1.replace("data", "dtaa"))?;
-                harbour.edit("services.yaml", LINES[0], LINES[1])?;
+                harbour.repository.edit("roles.yaml", CLERKS.0, &CLERKS.1.replace("data", "dtaa"))?;
+                harbour.repository.edit("services.yaml", LINES[0], LINES[1])?;
                 step.tell(place.git("diff --stat"), 0).map(drop)
             },
         )?;
@@ -135,7 +95,7 @@ impl Playbook<'_> {
                 said.contains("roles.yaml") && said.contains("dtaa"),
                 "the file and the unknown group are named",
             )?;
-            harbour.edit("roles.yaml", "dtaa", "data")?;
+            harbour.repository.edit("roles.yaml", "dtaa", "data")?;
             step.tell(place.florctl("validate --repo fleet")?, 0).map(drop)
         })?;
         Step::of(run, "playbook-03-compile", "compile and sign", |step| {
@@ -212,7 +172,7 @@ impl Playbook<'_> {
             let rest: Vec<_> = self.nodes.iter().filter(|node| node.name() != FIRST).collect();
             let killed = rollout::together(step, &rest, 2, || self.place.kill_leader())?;
             step.find(true, format!("{killed}, which led, was killed while machines waited for their confirmation"))?;
-            self.all_run(step, 2)?;
+            self.place.all_run(step, &self.nodes, 2)?;
             step.find(self.harbour.stock()?.contains(LINES[1]), "the stock service has its new file")?;
             tunnel::dial(self.harbour.tomas, LEDGER)?.context("Tomas may reach the ledger now")?.ping()?;
             step.find(true, "Tomas reaches the ledger")?;
@@ -231,9 +191,9 @@ impl Playbook<'_> {
             "a bad version goes back where it was tried, and nowhere else",
             |step| {
                 let Self { place, harbour, .. } = self;
-                harbour.edit("services.yaml", LINES[1], LINES[2])?;
-                harbour.edit("services.yaml", HOOK.0, HOOK.1)?;
-                harbour.edit("roles.yaml", CLERKS.1, CLERKS.0)?;
+                harbour.repository.edit("services.yaml", LINES[1], LINES[2])?;
+                harbour.repository.edit("services.yaml", HOOK.0, HOOK.1)?;
+                harbour.repository.edit("roles.yaml", CLERKS.1, CLERKS.0)?;
                 step.tell(place.florctl("validate --repo fleet")?, 0)?;
                 place.compile(step, "compile")?;
                 place.commit(step, "Many lanes")?;
@@ -261,19 +221,8 @@ impl Playbook<'_> {
 
     /// What the fleet view says of the machines that went back, and of the others.
     fn is_seen_to_be_back(&mut self, step: &mut Step) -> Result<()> {
-        for (node, reason) in [(STOCK, "no such port"), (TOMAS, "not confirmed in time")] {
-            let place = &mut self.place;
-            step.await_that(format!("the fleet view says that {node} rolled version 3 back: {reason}"), || {
-                let rows = place.fleet()?;
-                let row = rows.iter().find(|row| row["name"] == node).context("it is not in the fleet view")?;
-                let reported = &row["reported"];
-                Ok(reported["result"] == "rolled_back"
-                    && reported["rolled_back"] == 3
-                    && reported["active"] == 2
-                    && reported["reason"].as_str().is_some_and(|said| said.contains(reason)))
-            })?;
-            step.tell(self.place.florctl(&format!("node {node}"))?, 0)?;
-        }
+        self.place.sees_rolled_back(step, STOCK, 3, "no such port")?;
+        self.place.sees_rolled_back(step, TOMAS, 3, "not confirmed in time")?;
         let shown = step.tell(self.place.florctl("fleet")?, 0)?.output;
         let back = shown.lines().filter(|line| line.contains("rolled back")).count();
         step.find(back == 2, "a person sees two machines that rolled back")?;
@@ -302,7 +251,7 @@ impl Playbook<'_> {
                     step.tell(node.flor().words("sync --commit-timeout 5m"), 0)?;
                     step.find(node.status()?["pending"].is_null(), format!("nothing changes for {}", node.name()))?;
                 }
-                self.all_run(step, 4)
+                self.place.all_run(step, &self.nodes, 4)
             },
         )
     }

@@ -11,8 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use holdfast_testkit::{Node, Program, wait_until};
 
-use super::step::{Said, Step};
-use crate::members::PATIENCE;
+use crate::{
+    members::PATIENCE,
+    operator::{Said, Step},
+};
 
 /// Worth another try.
 const UNREACHABLE: i32 = 7;

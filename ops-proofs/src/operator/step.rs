@@ -1,4 +1,4 @@
-//! One step of the playbook: what was typed, what came of it, what was found.
+//! One step of an operator: what was typed, what came of it, what was found.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{lane::Run, members::PATIENCE};
 
 /// What a step leaves as evidence.
 #[derive(Debug, Serialize)]
-pub(super) struct Step {
+pub(crate) struct Step {
     title: String,
     commands: Vec<Said>,
     found: Vec<String>,
@@ -21,7 +21,7 @@ pub(super) struct Step {
 
 /// A command and its answer.
 #[derive(Debug, Serialize)]
-pub(super) struct Said {
+pub(crate) struct Said {
     command: String,
     exit: Option<i32>,
     output: String,
@@ -30,7 +30,7 @@ pub(super) struct Said {
 
 impl Step {
     /// Does a step, and keeps `FILE.json` whatever comes of it.
-    pub(super) fn of<T>(
+    pub(crate) fn of<T>(
         run: &Run<'_>,
         file: &str,
         title: &str,
@@ -48,7 +48,7 @@ impl Step {
     }
 
     /// Runs a program, which has to end with this code.
-    pub(super) fn tell(&mut self, program: Program, code: i32) -> Result<Ended> {
+    pub(crate) fn tell(&mut self, program: Program, code: i32) -> Result<Ended> {
         let command = program.shown();
         let ended = program.run()?;
         self.said(Said::of(command, &ended));
@@ -56,12 +56,12 @@ impl Step {
     }
 
     /// What was typed elsewhere.
-    pub(super) fn said(&mut self, said: Said) {
+    pub(crate) fn said(&mut self, said: Said) {
         self.commands.push(said);
     }
 
     /// Writes down what is true now, or fails.
-    pub(super) fn find(&mut self, holds: bool, claim: impl Into<String>) -> Result<()> {
+    pub(crate) fn find(&mut self, holds: bool, claim: impl Into<String>) -> Result<()> {
         let claim = claim.into();
         if !holds {
             bail!("it is not so that {claim}");
@@ -71,7 +71,7 @@ impl Step {
     }
 
     /// Writes down what becomes true in time, or fails.
-    pub(super) fn await_that(
+    pub(crate) fn await_that(
         &mut self,
         claim: impl Into<String>,
         mut holds: impl FnMut() -> Result<bool>,
@@ -84,7 +84,7 @@ impl Step {
 }
 
 impl Said {
-    pub(super) fn of(command: String, ended: &Ended) -> Self {
+    pub(crate) fn of(command: String, ended: &Ended) -> Self {
         Self { command, exit: ended.code, output: ended.output.clone(), errors: ended.errors.clone() }
     }
 }
