@@ -59,6 +59,7 @@ fn claims() -> Claims {
         roles: vec!["reader".into()],
         lin: "t1".into(),
         epoch: 1,
+        rev: Some(1),
         scope: None,
         cnf: None,
     }

@@ -8,7 +8,7 @@ use iam_core::{
     Kind, PrincipalId,
     policy::Role,
     record::{RevokedKey, RevokedPrincipal, RevokedToken, key},
-    signing::{Audience, Claims, Confirmation, KeyRing, LEEWAY_S, TokenFault, Verified, Verifier, issue},
+    signing::{Audience, Claims, Confirmation, LEEWAY_S, TokenFault, Verified, Verifier, issue},
 };
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
@@ -151,7 +151,7 @@ impl Inner {
     fn is_revoked(&self, verified: &Verified) -> Result<bool, Error> {
         let claims = &verified.claims;
         let revoked = self.records.get::<RevokedKey>(&key::revoked_key(&verified.kid))?;
-        if revoked.is_some_and(|revoked| claims.iat <= revoked.value.not_before_ms / 1000) {
+        if revoked.is_some_and(|revoked| is_older(claims, revoked.value.not_before_ms, revoked.revision)) {
             return Ok(true);
         }
         let lineage = Some(&claims.lin).filter(|lin| **lin != claims.jti);
@@ -162,7 +162,7 @@ impl Inner {
         }
         let Some(principal) = self.settings.trust_domain.principal(&claims.sub) else { return Ok(false) };
         let revoked = self.records.get::<RevokedPrincipal>(&key::revoked_principal(&principal))?;
-        Ok(revoked.is_some_and(|revoked| claims.iat <= revoked.value.not_before_ms / 1000))
+        Ok(revoked.is_some_and(|revoked| is_older(claims, revoked.value.not_before_ms, revoked.revision)))
     }
 
     /// Signs a token and records it before anybody has it.
@@ -171,14 +171,12 @@ impl Inner {
         if principal.kind() != Kind::Node {
             self.check_approved()?;
         }
+        // It is taken first: what is read then may only be newer, and so may only be revoked too eagerly.
+        let revision = self.records.applied().system_revision;
         let holdings = self.holdings(principal)?.ok_or_else(|| Error::NotFound(principal.to_string()))?;
         let now_s = self.now_ms() / 1000;
         let exp = parent.map_or(u64::MAX, |parent| parent.exp).min(now_s + ttl.as_secs());
         let (signer, ring) = self.signer(exp * 1000)?;
-        let not_before_ms = self.not_before_ms(principal, &ring.value)?;
-        // Whole seconds cannot tell a new token from those that were revoked in the same second, so it counts as the
-        // next one's; the leeway covers that.
-        let iat = not_before_ms.map_or(now_s, |not_before_ms| now_s.max(not_before_ms / 1000 + 1));
         let jti = URL_SAFE_NO_PAD.encode(self.random::<16>()?);
         let scope = match scope {
             Some(roles) => Some(roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
@@ -188,13 +186,14 @@ impl Inner {
             iss: self.settings.issuer.clone(),
             sub: self.settings.trust_domain.spiffe_id(principal),
             aud: Audience::One(self.settings.audience.clone()),
-            iat,
+            iat: now_s,
             nbf: now_s,
             exp,
             lin: parent.map_or_else(|| jti.clone(), |parent| parent.lin.clone()),
             jti: jti.clone(),
             roles: holdings.role_names(),
             epoch: ring.value.epoch,
+            rev: Some(revision),
             scope,
             cnf: certificate.map(Confirmation::certificate),
         };
@@ -206,17 +205,6 @@ impl Inner {
         self.record(call, event).await?;
         self.metrics.issued.inc();
         Ok(Issued { token, jti, expires_ms: claims.exp * 1000 })
-    }
-
-    /// Before when tokens of `principal` that the ring's active key signed are revoked.
-    fn not_before_ms(&self, principal: &PrincipalId, ring: &KeyRing) -> Result<Option<u64>, Error> {
-        let of_principal = self.records.get::<RevokedPrincipal>(&key::revoked_principal(principal))?;
-        let of_key = match ring.active() {
-            Some(active) => self.records.get::<RevokedKey>(&key::revoked_key(&active.id))?,
-            None => None,
-        };
-        let of_principal = of_principal.map(|revoked| revoked.value.not_before_ms);
-        Ok(of_principal.max(of_key.map(|revoked| revoked.value.not_before_ms)))
     }
 
     /// The roles of these names, all of which the caller has and may hand on.
@@ -242,6 +230,11 @@ impl Inner {
             _ => Err(Error::Invalid(format!("a token lives at most {} s", max.as_secs()))),
         }
     }
+}
+
+/// Whether a token was issued before everything of its kind was revoked, at `revision`.
+fn is_older(claims: &Claims, not_before_ms: u64, revision: u64) -> bool {
+    claims.rev.map_or(claims.iat <= not_before_ms / 1000, |issued| issued < revision)
 }
 
 impl Iam {

@@ -3,15 +3,17 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use holdfast_proto::iam::{
     AddSigningKeyRequest, CreateCredentialRequest, DisableBootstrapTokenRequest, GetCredentialSecretRequest,
     IntrospectRequest, IssueTokenRequest, ListSigningKeysRequest, RevokeCredentialRequest, RevokeTokenRequest,
     SetPrincipalRequest, SigningKeysResponse, StatusRequest, StepSigningKeyRequest, revoke_token_request::What,
+    tokens_client::TokensClient,
 };
 use iam_client::{Authority as _, Identity, PasswordLogin as _, Presented, Refusal};
-use support::{ADMIN_TOKEN, Plane, with};
+use support::{ADMIN_TOKEN, Environment, Plane, TestClock, api, bearer, open, with};
+use tempfile::TempDir;
 use tonic::Code;
 
 fn states(answer: &SigningKeysResponse) -> Vec<&str> {
@@ -152,6 +154,29 @@ async fn access_keys_end_with_the_token_that_made_them() {
     assert_eq!((login(&granted).await, login(&by_first).await, login(&by_second).await), (true, false, true));
     plane.tokens().revoke(revoke(What::Principal("user/mira".into()))).await.unwrap();
     assert_eq!((login(&granted).await, login(&by_second).await), (true, false));
+}
+
+/// A server whose clock is ahead issues what another one revokes a moment later.
+#[tokio::test]
+async fn a_revocation_needs_no_clock() {
+    let plane = Plane::start().await;
+    plane.principal("user/mira", "reader").await;
+    let (ahead, folder) = (TestClock::new(), TempDir::new().unwrap());
+    ahead.now_ms.fetch_add(25_000, Ordering::Relaxed);
+    let (iam, running) = open(&plane.store, &ahead, folder.path(), &Environment::default(), |_| {}).unwrap();
+    iam.settled().await;
+    let issue = || IssueTokenRequest { principal: "user/mira".into(), ttl_s: 0 };
+    let mut other = TokensClient::new(api(&iam));
+    let early = other.issue(with(ADMIN_TOKEN, issue())).await.unwrap().into_inner().token;
+    assert!(plane.bearer(&early).await.is_ok());
+    let revoke = RevokeTokenRequest { what: Some(What::Principal("user/mira".into())), ..Default::default() };
+    plane.tokens().revoke(with(ADMIN_TOKEN, revoke)).await.unwrap();
+    assert_eq!(plane.bearer(&early).await.unwrap_err(), Refusal::Unauthenticated);
+    assert_eq!(bearer(&iam, &early).await.unwrap_err(), Refusal::Unauthenticated);
+    // In the same second, by the server whose clock is behind, and good everywhere.
+    let late = plane.tokens().issue(with(ADMIN_TOKEN, issue())).await.unwrap().into_inner().token;
+    assert!(plane.bearer(&late).await.is_ok() && bearer(&iam, &late).await.is_ok());
+    running.end().await;
 }
 
 #[tokio::test]

@@ -33,6 +33,10 @@ pub struct Claims {
     /// `jti` of the first token of a chain of exchanges and renewals.
     pub lin: String,
     pub epoch: u64,
+    /// The revision of the plane's records at which it was issued: clocks may differ, this does not. Absent in tokens of
+    /// others, and of releases that do not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rev: Option<u64>,
     /// The roles (RFC 6749 §3.3) to which an exchange has narrowed it; all of its principal's rights, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
