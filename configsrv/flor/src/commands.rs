@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     Error,
-    activate::{Activator, Commands},
+    activate::Activator,
     agent::Agent,
     bundle,
     cli::{self, Cli, Command, Format, Id},
@@ -25,6 +25,7 @@ use crate::{
     plane::{DataPlane, LivePlane, NoPlane},
     renewal::Renewal,
     server::HttpServer,
+    stop_at,
     store::Store,
 };
 
@@ -168,12 +169,12 @@ async fn status(layout: &Layout) -> Result<StatusView, Error> {
 }
 
 fn agent(layout: &Layout, plane: Arc<dyn DataPlane>) -> Result<Agent, Error> {
-    let disk = Arc::new(RealDisk);
+    let (disk, hooks) = stop_at::machine(layout);
     let cluster = Cluster::load(disk.as_ref(), layout)?;
     let store = Store::new(disk, layout.clone(), cluster.node.clone());
     let identities = IdentityStore::new(layout, cluster.cluster.clone());
     let server = Arc::new(server(layout, Arc::clone(&plane))?);
-    let activator = Activator::new(Arc::new(Commands), plane);
+    let activator = Activator::new(hooks, plane);
     Ok(Agent::new(cluster, store, identities, activator, server, Arc::new(SystemClock)))
 }
 

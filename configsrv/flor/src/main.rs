@@ -29,6 +29,7 @@ mod plane;
 mod policy;
 mod renewal;
 mod server;
+mod stop_at;
 mod store;
 mod trust;
 mod verify;

@@ -2,19 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod node;
 #[path = "../../server/tests/support/mod.rs"]
 mod support;
 
 use std::{
     fs,
     net::SocketAddr,
-    path::PathBuf,
-    process::{Output, Stdio},
+    process::Output,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::State, routing::get};
@@ -22,116 +22,14 @@ use configsrv_fleet::{artifact::MAX_ARTIFACT, to_canonical};
 use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
 use holdfast_service::Stop;
 use iam_client::IamLayer;
+use node::{Node, PATIENCE, exits, listen, post, publish, serve};
 use serde_json::{Value, json};
 use support::{
     Rules, operator, service,
     tree::{Signer, Tree, file},
 };
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command},
-};
+use tokio::{net::TcpListener, process::Child};
 use tower::ServiceExt as _;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A node: a folder, and the binary.
-struct Node {
-    folder: TempDir,
-    urls: Vec<String>,
-}
-
-impl Node {
-    fn new(address: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let cluster = folder.path().join("home/clusters/quay.test");
-        fs::create_dir_all(&cluster).unwrap();
-        let urls = vec![format!("http://{address}")];
-        let text = json!({ "cluster": "quay.test", "node": "pier2", "urls": urls }).to_string();
-        fs::write(cluster.join("cluster.json"), text).unwrap();
-        fs::write(folder.path().join("token"), "node:pier2\n").unwrap();
-        Self { folder, urls }
-    }
-
-    /// A file that activations write.
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.folder.path().join(name)).ok()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flor"));
-        command
-            .args(arguments)
-            .env("FLOR_HOME", self.folder.path().join("home"))
-            .env("FLOR_TOKEN_FILE", self.folder.path().join("token"))
-            .env_remove("FLOR_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
-
-    async fn flor(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().await.unwrap()
-    }
-
-    #[track_caller]
-    fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().unwrap()
-    }
-
-    async fn status(&self) -> Value {
-        let output = self.flor(&["status", "--json"]).await;
-        assert_eq!(code(&output), 0, "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let start = Instant::now();
-        loop {
-            let status = self.status().await;
-            if holds(&status) {
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "waited for {what}: {status}");
-        }
-    }
-
-    async fn daemon(&self) -> Child {
-        let child = self.spawn(&["agent", "run"]);
-        self.until("the daemon", |status| status["daemon"] == true).await;
-        child
-    }
-
-    fn cluster(&self) -> PathBuf {
-        self.folder.path().join("home/clusters/quay.test")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.cluster().join("run/agent.sock")
-    }
-}
-
-/// The config server with its access control, on a port of its own.
-async fn serve() -> (SocketAddr, ConfigService) {
-    let (service, _store) = service(Settings::default());
-    let app = router(service.clone()).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
-    (listen(app).await, service)
-}
-
-async fn listen(app: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
-}
 
 /// A server under somebody else's control: it serves whatever it is told.
 async fn impostor() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
@@ -141,41 +39,9 @@ async fn impostor() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     (listen(app).await, served)
 }
 
-async fn publish(address: SocketAddr, tree: &Tree<'_>, base_version: u64) {
-    let response = post(address, "/publish", tree.body(base_version)).await;
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-}
-
-/// One request as the operator.
-async fn post(address: SocketAddr, path: &str, body: String) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
-        support::OPERATOR,
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
-}
-
 /// One node's file `shop` with this text.
 fn tree<'a>(version: u64, signer: &'a Signer, node: &Node, text: &str) -> Tree<'a> {
     Tree::new(version, signer).nodes(vec![("pier2", json!([file(&node.path("shop"), text)]))])
-}
-
-#[track_caller]
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-#[track_caller]
-fn exits(output: &Output, expected: i32) -> String {
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(code(output), expected, "{said}");
-    said
 }
 
 async fn finish(mut child: Child) -> Output {

@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use configsrv_fleet::{
@@ -118,15 +118,15 @@ fn write(store: &Store, file: &File) -> Result<(), Error> {
     replace(store.disk(), path, &bytes, Attributes { mode, owner }).map_err(|error| Error::file(path, &error))
 }
 
-/// Files that `to` does not have and that must not stay as they are.
-fn leftovers(store: &Store, from: &[File], to: &[File], way: Way) -> Result<Vec<String>, Error> {
-    let mut paths: Vec<String> = from.iter().map(|file| file.path.clone()).collect();
-    if way == Way::Back {
-        paths.extend(store.originals()?.iter().map(|(path, _)| path.to_owned()));
+/// Files that `to` does not have and that must not stay as they are: everything that was kept, since a change may have been
+/// replaced or cut off while it wrote; and forward what `from` wrote. On the way back a file of `from` that was not kept was
+/// not touched: it is still somebody else's.
+fn leftovers(store: &Store, from: &[File], to: &[File], way: Way) -> Result<BTreeSet<String>, Error> {
+    let mut paths: BTreeSet<String> = store.originals()?.iter().map(|(path, _)| path.to_owned()).collect();
+    if way == Way::Forward {
+        paths.extend(from.iter().map(|file| file.path.clone()));
     }
     paths.retain(|path| find(to, path).is_none());
-    paths.sort();
-    paths.dedup();
     Ok(paths)
 }
 

@@ -5,7 +5,9 @@ mod files;
 mod hooks;
 mod originals;
 mod owner;
+mod stepped;
 
 pub(crate) use files::{Activator, Way};
 pub(crate) use hooks::{Commands, Hooks};
 pub(crate) use originals::{Original, Originals};
+pub(crate) use stepped::SteppedHooks;

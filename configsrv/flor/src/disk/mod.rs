@@ -5,6 +5,7 @@ mod folder;
 #[cfg(test)]
 pub(crate) mod forgetful;
 mod real;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,10 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub(crate) use folder::with_umask;
 pub(crate) use real::RealDisk;
+pub(crate) use steps::{SteppedDisk, Steps};
 
+/// Between a file's name and what is random in the name of the one that will replace it.
+const NEW: &str = ".flor-new-";
 /// A folder for what only the agent reads.
 pub(crate) const PRIVATE_FOLDER: u32 = 0o700;
 /// A folder for other programs' files.
@@ -87,7 +91,7 @@ fn put(disk: &dyn Disk, path: &Path, bytes: &[u8], attributes: Attributes, folde
     let folder = folder_of(path)?;
     disk.create_folder(&folder, folder_mode)?;
     let name = path.file_name().ok_or_else(|| not_a_file(path))?.to_string_lossy();
-    let prefix = format!(".{name}.flor-new-");
+    let prefix = format!(".{name}{NEW}");
     // What a killed agent left under way. It is in nobody's way if it stays.
     for left in disk.list(&folder)?.into_iter().filter(|name| name.starts_with(&prefix)) {
         let _ = disk.remove(&folder.join(left));

@@ -1,0 +1,155 @@
+//! A node, and a server to sync from; what the tests of the binary share.
+
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Output, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::Router;
+use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
+use iam_client::IamLayer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+};
+
+use crate::support::{self, Rules, service, tree::Tree};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node: a folder, and the binary.
+pub(crate) struct Node {
+    pub(crate) folder: TempDir,
+    pub(crate) urls: Vec<String>,
+}
+
+impl Node {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = folder.path().join("home/clusters/quay.test");
+        fs::create_dir_all(&cluster).unwrap();
+        let urls = vec![format!("http://{address}")];
+        let text = json!({ "cluster": "quay.test", "node": "pier2", "urls": urls }).to_string();
+        fs::write(cluster.join("cluster.json"), text).unwrap();
+        fs::write(folder.path().join("token"), "node:pier2\n").unwrap();
+        Self { folder, urls }
+    }
+
+    /// A file that activations write.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.folder.path().join(name)).ok()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flor"));
+        command
+            .args(arguments)
+            .env("FLOR_HOME", self.folder.path().join("home"))
+            .env("FLOR_TOKEN_FILE", self.folder.path().join("token"))
+            .env_remove("FLOR_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(crate) async fn flor(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        let output = self.flor(&["status", "--json"]).await;
+        assert_eq!(code(&output), 0, "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let status = self.status().await;
+            if holds(&status) {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited for {what}: {status}");
+        }
+    }
+
+    pub(crate) async fn daemon(&self) -> Child {
+        let child = self.spawn(&["agent", "run"]);
+        self.until("the daemon", |status| status["daemon"] == true).await;
+        child
+    }
+
+    pub(crate) fn cluster(&self) -> PathBuf {
+        self.folder.path().join("home/clusters/quay.test")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.cluster().join("run/agent.sock")
+    }
+}
+
+/// The config server with its access control, on a port of its own.
+pub(crate) async fn serve() -> (SocketAddr, ConfigService) {
+    let (service, _store) = service(Settings::default());
+    let app = router(service.clone()).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
+    (listen(app).await, service)
+}
+
+pub(crate) async fn listen(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+pub(crate) async fn publish(address: SocketAddr, tree: &Tree<'_>, base_version: u64) {
+    let response = post(address, "/publish", tree.body(base_version)).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+/// One request as the operator.
+pub(crate) async fn post(address: SocketAddr, path: &str, body: String) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        support::OPERATOR,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[track_caller]
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[track_caller]
+pub(crate) fn exits(output: &Output, expected: i32) -> String {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(code(output), expected, "{said}");
+    said
+}
