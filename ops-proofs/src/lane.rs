@@ -52,7 +52,7 @@ impl Lane {
                 trust::CHECK,
                 scope::CHECK,
             ],
-            Self::Playbook => &[playbook::CHECK, lockout::CHECK],
+            Self::Playbook => &[playbook::CHECK, lockout::MANUAL, lockout::WATCH],
         }
     }
 }

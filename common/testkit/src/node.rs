@@ -15,6 +15,8 @@ pub struct Node {
     folder: PathBuf,
     home: PathBuf,
     namespace: Option<String>,
+    /// More words for its agent.
+    agent_words: String,
     agent: Option<Process>,
 }
 
@@ -23,12 +25,18 @@ impl Node {
     pub fn new(binaries: &Binaries, folder: &Path, name: &str) -> Self {
         let home = Path::new("nodes").join(name);
         let (flor, folder) = (binaries.path("flor"), folder.to_owned());
-        Self { name: name.to_owned(), flor, folder, home, namespace: None, agent: None }
+        Self { name: name.to_owned(), flor, folder, home, namespace: None, agent_words: String::new(), agent: None }
     }
 
     /// The same machine, set up anew: its home is `nodes/HOME`.
     pub fn with_home(self, home: &str) -> Self {
         Self { home: Path::new("nodes").join(home), ..self }
+    }
+
+    /// The same machine, whose agent is started with these words besides.
+    #[must_use]
+    pub fn with_agent(self, words: &str) -> Self {
+        Self { agent_words: words.to_owned(), ..self }
     }
 
     /// The same machine with a network of its own.
@@ -69,7 +77,7 @@ impl Node {
 
     /// The command that [`Node::start`] runs in the background.
     pub fn running(&self) -> Program {
-        self.flor().words("agent run")
+        self.flor().words("agent run").words(&self.agent_words)
     }
 
     /// Starts its agent, with output and log in `logs`.

@@ -67,7 +67,7 @@ impl Workplace {
         self.release(step, name, 1)
     }
 
-    /// A machine joins with a bundle, its agent runs, and it takes over what is published.
+    /// A machine joins with a bundle, and its agent runs.
     pub(crate) fn join(&mut self, step: &mut Step, node: &mut Node) -> Result<()> {
         let name = node.name().to_owned();
         let (join, bundle) = (format!("join/{name}"), format!("join/{name}.bundle"));
@@ -80,8 +80,7 @@ impl Workplace {
         step.tell(issue.words(&format!("--join-token-file {join} --out {bundle}")), 0)?;
         step.tell(node.flor().words("enroll").argument(bundle), 0)?;
         node.start(&self.folder.join("logs"))?;
-        step.await_that(format!("{name}'s agent runs"), || node.is_running())?;
-        step.tell(node.flor().words("sync --commit-timeout 0"), 0).map(drop)
+        step.await_that(format!("{name}'s agent runs"), || node.is_running())
     }
 
     /// From YAML to servers that have it: validated, compiled, committed, published.
@@ -111,8 +110,15 @@ impl Workplace {
     }
 
     /// That every machine runs a version for good, and the fleet view says so.
-    pub(crate) fn all_run(&mut self, step: &mut Step, nodes: &[Node], version: u64) -> Result<()> {
+    pub(crate) fn all_run<'a>(
+        &mut self,
+        step: &mut Step,
+        nodes: impl IntoIterator<Item = &'a Node>,
+        version: u64,
+    ) -> Result<()> {
+        let mut count = 0;
         for node in nodes {
+            count += 1;
             let status = node.status()?;
             let done = status["active"] == version && status["pending"].is_null();
             step.find(done, format!("{} runs version {version} for good", node.name()))?;
@@ -120,7 +126,7 @@ impl Workplace {
         step.await_that(format!("the fleet view has all of them at version {version}"), || {
             let rows = self.fleet()?;
             let current = |row: &Value| row["stale"] == false && row["reported"]["active"] == version;
-            Ok(rows.len() == nodes.len() && rows.iter().all(current))
+            Ok(rows.len() == count && rows.iter().all(current))
         })?;
         step.tell(self.florctl("fleet")?, 0).map(drop)
     }

@@ -68,8 +68,9 @@ impl Playbook<'_> {
             place.found(step, "The harbour")?;
             for node in nodes.iter_mut() {
                 place.join(step, node)?;
+                step.tell(node.flor().words("sync --commit-timeout 0"), 0)?;
             }
-            place.all_run(step, nodes, 1)?;
+            place.all_run(step, &*nodes, 1)?;
             let mut ledger = tunnel::dial(self.harbour.mira, LEDGER)?.context("Mira may reach the ledger")?;
             ledger.ping()?;
             step.find(tunnel::dial(self.harbour.tomas, LEDGER)?.is_none(), "Tomas may not reach the ledger yet")
