@@ -5,7 +5,12 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{digest::Digest, finding::Mark, spiffe::SpiffeId};
+use crate::{
+    artifact::{ArtifactError, PublicKey, Signature, SigningKey, to_canonical},
+    digest::Digest,
+    finding::Mark,
+    spiffe::SpiffeId,
+};
 
 /// The log's place in a repository.
 pub const FILE: &str = "enrollment.log";
@@ -31,6 +36,9 @@ pub struct Event {
     /// Digest of the line before, without its newline; absent in the first line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<Digest>,
+    /// Of the signer who vouches for the line, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +104,18 @@ impl Log {
 
     /// Adds `entry` and returns its line, with the newline, for the end of the file.
     pub fn append(&mut self, entry: Entry) -> Result<String, serde_json::Error> {
-        let event = Event {
+        self.add(self.event(entry))
+    }
+
+    /// The same with a signature of `key`.
+    pub fn append_signed(&mut self, entry: Entry, key: &SigningKey) -> Result<String, ArtifactError> {
+        let event = self.event(entry);
+        let signature = Some(key.sign(&to_canonical(&event)?));
+        self.add(Event { signature, ..event }).map_err(|error| ArtifactError::Malformed(error.to_string()))
+    }
+
+    fn event(&self, entry: Entry) -> Event {
+        Event {
             seq: self.events.last().map_or(0, |last| last.seq).saturating_add(1),
             ts: whole_seconds(entry.ts),
             event: entry.event,
@@ -107,7 +126,11 @@ impl Log {
             operator: entry.operator,
             reason: entry.reason,
             prev: self.last_line,
-        };
+            signature: None,
+        }
+    }
+
+    fn add(&mut self, event: Event) -> Result<String, serde_json::Error> {
         let line = serde_json::to_string(&event)?;
         self.last_line = Some(Digest::of(line.as_bytes()));
         self.events.push(event);
@@ -126,9 +149,18 @@ impl Log {
         valid.pop()
     }
 
-    /// Whether there is an event about this certificate.
-    pub fn knows(&self, fingerprint: &Digest) -> bool {
-        self.events.iter().any(|event| event.fingerprint_sha256 == *fingerprint)
+    /// What was said last about this certificate.
+    pub fn last(&self, fingerprint: &Digest) -> Option<&Event> {
+        self.events.iter().rfind(|event| event.fingerprint_sha256 == *fingerprint)
+    }
+}
+
+impl Event {
+    /// Whether its signature is this key's.
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let Some(signature) = &self.signature else { return false };
+        let unsigned = Self { signature: None, ..self.clone() };
+        to_canonical(&unsigned).is_ok_and(|bytes| key.verify(&bytes, signature))
     }
 }
 
@@ -173,6 +205,23 @@ mod tests {
         assert_eq!(log.valid(&mira).unwrap().fingerprint_sha256, Digest::of(b"1"));
         log.append(entry(Kind::Revoke, "spiffe://quay.test/user/mira", b"1")).unwrap();
         assert_eq!(log.valid(&mira), None);
+    }
+
+    #[test]
+    fn a_signer_vouches_for_a_line() {
+        let key = || {
+            let pem = iam_ca::PrivateKey::generate(iam_ca::KeyAlgorithm::Ed25519).unwrap().pem();
+            SigningKey::from_pem("spiffe://quay.test/management-plane/primary".parse().unwrap(), &pem).unwrap()
+        };
+        let (signer, other) = (key(), key());
+        let mut log = Log::default();
+        let line = log.append_signed(entry(Kind::Sign, "spiffe://quay.test/user/mira", b"1"), &signer).unwrap();
+        let (read, broken) = Log::parse(line.as_bytes());
+        assert_eq!((read.events(), broken), (log.events(), vec![]));
+        let event = &read.events()[0];
+        assert!(event.is_signed_by(&signer.public_key().unwrap()) && !event.is_signed_by(&other.public_key().unwrap()));
+        let changed = Event { operator: "tomas".into(), ..event.clone() };
+        assert!(!changed.is_signed_by(&signer.public_key().unwrap()));
     }
 
     #[test]

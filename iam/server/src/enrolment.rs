@@ -10,6 +10,7 @@ use iam_core::{
     Kind, PrincipalId,
     enrol::{JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
     record::{Enrollment, Principal, key},
+    trust::{Denied, serial},
 };
 use zeroize::Zeroizing;
 
@@ -142,6 +143,16 @@ impl Iam {
 
     pub(crate) fn list_enrollments(&self, after: Option<&[u8]>, limit: usize) -> Result<Listing<Enrollment>, Error> {
         self.0.records.list(key::ENROLLMENTS.as_bytes(), after, limit)
+    }
+
+    /// Why an enrolment does not count any more.
+    pub(crate) fn revoked(&self, enrollment: &Enrollment) -> Result<Option<String>, Error> {
+        let serial = serial(&enrollment.serial).unwrap_or_default();
+        if let Some(denied) = self.0.records.get::<Denied>(&key::denied(&serial))? {
+            return Ok(Some(denied.value.reason));
+        }
+        let node = self.0.records.get::<Principal>(&key::principal(&enrollment.node))?;
+        Ok(node.is_none_or(|node| node.value.disabled).then(|| "the node is disabled".to_owned()))
     }
 }
 

@@ -12,8 +12,8 @@ use base64::{
 };
 use chainfire_client::SystemStore as _;
 use holdfast_proto::iam::{
-    CreateJoinTokenRequest, EnrollRequest, EnrollResponse, ListEnrollmentsRequest, RenewRequest, SetPrincipalRequest,
-    enrollment_server::Enrollment,
+    AllowRequest, CreateJoinTokenRequest, DenyRequest, EnrollRequest, EnrollResponse, ListEnrollmentsRequest,
+    RenewRequest, SetPrincipalRequest, enrollment_server::Enrollment,
 };
 use http::{Request, StatusCode};
 use iam_client::{Authority, Identity, Presented, Refusal};
@@ -71,10 +71,23 @@ async fn a_join_token_lets_one_key_in() {
     plane.advance(Duration::from_secs(600));
     assert_eq!(enroll(&plane, &token, &mine).await.unwrap_err().code(), Code::Unauthenticated);
 
-    let list = with(ADMIN_TOKEN, ListEnrollmentsRequest::default());
-    let events = plane.enrollment().list_enrollments(list).await.unwrap().into_inner().enrollments;
+    let enrollments = async || {
+        let list = with(ADMIN_TOKEN, ListEnrollmentsRequest::default());
+        plane.enrollment().list_enrollments(list).await.unwrap().into_inner().enrollments
+    };
+    let events = enrollments().await;
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].node.as_str(), events[0].join_token_id.len()), ("pier2", 64));
+    assert_eq!(events[0].revoked, "");
+    let deny = DenyRequest { serial: events[0].serial.clone(), reason: "sold".into() };
+    plane.trust().deny(with(ADMIN_TOKEN, deny)).await.unwrap();
+    assert_eq!(enrollments().await[0].revoked, "sold");
+    let allow = AllowRequest { serial: events[0].serial.clone() };
+    plane.trust().allow(with(ADMIN_TOKEN, allow)).await.unwrap();
+    assert_eq!(enrollments().await[0].revoked, "");
+    let disable = SetPrincipalRequest { id: "node/pier2".into(), disabled: true };
+    plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
+    assert_eq!(enrollments().await[0].revoked, "the node is disabled");
 }
 
 #[tokio::test]

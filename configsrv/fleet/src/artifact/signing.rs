@@ -8,7 +8,7 @@ use crate::spiffe::SpiffeId;
 
 use super::ArtifactError;
 
-/// A signature over the RFC 8785 form of the envelope without this field.
+/// A signature over the RFC 8785 form of what it is in, without this field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signature {
@@ -48,7 +48,7 @@ impl PublicKey {
         &self.0
     }
 
-    pub(super) fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+    pub(crate) fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let Algorithm::Ed25519 = signature.alg;
         STANDARD
             .decode(&signature.value)

@@ -1,7 +1,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    enrollment::FILE,
+    enrollment::{FILE, Log},
     finding::{Findings, Located, Place, Rule},
     names::ClusterName,
     repo::{Repo, Scope},
@@ -23,6 +23,7 @@ pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
         findings.error(Rule::V4, &Place::file(FILE), message);
         return;
     };
+    signatures(repo, &cluster, log, findings);
     for (subject, name) in expected {
         let id = SpiffeId::new(&cluster, subject.clone());
         let Some(event) = log.valid(&id) else {
@@ -37,6 +38,24 @@ pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
         } else if left < NEAR {
             let message = format!("the certificate of {subject} ends in {} days", left.whole_days());
             findings.warning(Rule::V22, &name.at, message);
+        }
+    }
+}
+
+/// Of signers who are none any more nothing is known, and their lines are as good as those that nobody signed.
+fn signatures(repo: &Repo, cluster: &ClusterName, log: &Log, findings: &mut Findings) {
+    let signers = repo.cluster.iter().flat_map(|cluster| &cluster.signers);
+    let keys: Vec<_> = signers
+        .filter_map(|signer| {
+            let name = signer.name.value.parse().ok()?;
+            Some((SpiffeId::signer(cluster, &name), signer.certificate.as_ref()?.public_key?))
+        })
+        .collect();
+    for event in log.events() {
+        let key = event.signature.as_ref().and_then(|signature| keys.iter().find(|(id, _)| *id == signature.key_id));
+        if key.is_some_and(|(_, key)| !event.is_signed_by(key)) {
+            let message = format!("the signature of the line with seq {} is wrong: it was changed", event.seq);
+            findings.error(Rule::V4, &Place::file(FILE), message);
         }
     }
 }

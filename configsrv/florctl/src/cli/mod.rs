@@ -194,8 +194,14 @@ pub(crate) struct Fleet {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Enrollment {
-    /// Add the servers' enrolments to enrollment.log.
-    Pull(Repository),
+    /// Add the servers' enrolments, and those that count no more, to enrollment.log.
+    Pull {
+        #[command(flatten)]
+        repository: Repository,
+        /// A signer's key (PKCS #8 PEM): every new line is signed with it.
+        #[arg(long, value_name = "FILE")]
+        sign_key: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Debug)]

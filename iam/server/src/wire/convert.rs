@@ -142,7 +142,7 @@ pub(super) fn credential(principal: &str, credential: Credential, used: Option<U
     }
 }
 
-pub(super) fn enrollment(enrollment: Enrollment) -> wire::EnrollmentEvent {
+pub(super) fn enrollment(enrollment: Enrollment, revoked: Option<String>) -> wire::EnrollmentEvent {
     wire::EnrollmentEvent {
         node: enrollment.node.name().to_owned(),
         serial: enrollment.serial,
@@ -150,5 +150,6 @@ pub(super) fn enrollment(enrollment: Enrollment) -> wire::EnrollmentEvent {
         enrolled_ms: enrollment.enrolled_ms,
         expires_ms: enrollment.expires_ms,
         join_token_id: enrollment.join_token_id.unwrap_or_default(),
+        revoked: revoked.unwrap_or_default(),
     }
 }

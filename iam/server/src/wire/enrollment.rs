@@ -40,8 +40,12 @@ impl Enrollment for Iam {
     ) -> Result<Response<ListEnrollmentsResponse>, Status> {
         let (after, size) = convert::page(request.into_inner().page)?;
         let listing = self.list_enrollments(after.as_deref(), size)?;
+        let shown = listing.values.into_iter().map(|enrollment| {
+            let revoked = self.revoked(&enrollment)?;
+            Ok(convert::enrollment(enrollment, revoked))
+        });
         Ok(Response::new(ListEnrollmentsResponse {
-            enrollments: listing.values.into_iter().map(convert::enrollment).collect(),
+            enrollments: shown.collect::<Result<_, Error>>()?,
             next_page_token: convert::next_page(listing.next),
         }))
     }
