@@ -59,7 +59,7 @@ fn restored(command: &Command) -> Result<Restored, RestoreError> {
         None => None,
         Some(path) => {
             let text = fs::read(path).map_err(|error| RestoreError::File { path: path.clone(), error })?;
-            Some(Passphrase::new(&text)?)
+            Some(Passphrase::new(&text).map_err(chainfire_backup::Error::from)?)
         }
     };
     let history = (GroupConfig::flaredb(), FlaredbMachine.tables());

@@ -18,12 +18,8 @@ pub enum Error {
     NotEncrypted,
     #[error("the passphrase is wrong, or the first part is damaged")]
     WrongPassphrase,
-    #[error("the backup is encrypted in a way that this release does not know: {0}")]
-    UnknownEncryption(String),
-    #[error("a passphrase has at least {0} bytes")]
-    ShortPassphrase(usize),
-    #[error("the operating system has no randomness")]
-    NoRandomness,
+    #[error(transparent)]
+    Passphrase(#[from] holdfast_passphrase::Error),
     #[error(transparent)]
     Format(#[from] holdfast_format::Error),
 }

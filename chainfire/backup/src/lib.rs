@@ -18,7 +18,7 @@ mod seal;
 mod write;
 
 pub use error::Error;
-pub use manifest::{Encryption, Group, Manifest, Member};
+pub use holdfast_passphrase::Passphrase;
+pub use manifest::{Group, Manifest, Member};
 pub use read::{Item, Reader};
-pub use seal::Passphrase;
 pub use write::Writer;

@@ -1,3 +1,4 @@
+use holdfast_passphrase::Encryption;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ pub struct Manifest {
     pub system_revision: u64,
     /// Raft groups in the order in which they follow.
     pub groups: Vec<Group>,
+    /// How the parts are sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
 }
@@ -37,13 +39,4 @@ pub struct Group {
     /// The last log entry that is in it.
     pub term: u64,
     pub index: u64,
-}
-
-/// How the parts are sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Encryption {
-    pub method: String,
-    /// Hexadecimal.
-    pub salt: String,
-    pub iterations: u32,
 }

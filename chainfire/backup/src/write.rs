@@ -2,12 +2,13 @@ use std::io::Write;
 
 use bytes::Bytes;
 use holdfast_format::{kind, to_json};
+use holdfast_passphrase::Encryption;
 use ring::digest::{Context, SHA256};
 
 use crate::{
     Error, Item, Manifest, Passphrase,
     part::{BodyV1, PartV1, V1},
-    seal::{Seal, parameters},
+    seal::Seal,
 };
 
 /// Writes a backup. Only [`Writer::finish`] makes it one.
@@ -21,7 +22,7 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Begins with the manifest. With a passphrase, how the parts are sealed becomes a part of it.
     pub fn begin(out: W, mut manifest: Manifest, passphrase: Option<&Passphrase>) -> Result<Self, Error> {
-        manifest.encryption = passphrase.map(|_| parameters()).transpose()?;
+        manifest.encryption = passphrase.map(|_| Encryption::new()).transpose()?;
         let bytes = to_json(kind::BACKUP_MANIFEST, V1, &manifest)?;
         let seal = passphrase.zip(manifest.encryption.as_ref());
         let seal = seal.map(|(passphrase, how)| Seal::new(passphrase, how, &bytes)).transpose()?;

@@ -8,6 +8,7 @@ use configsrv_fleet::{
     provision::ProvisionError,
     repo::SourceError,
 };
+use iam_ca::KeyFileError;
 use serde_json::json;
 
 /// What a program that called this one can decide on.
@@ -146,6 +147,23 @@ impl From<CompileError> for Failure {
 impl From<AuthorityError> for Failure {
     fn from(error: AuthorityError) -> Self {
         Self::unexpected(error)
+    }
+}
+
+impl From<iam_ca::AuthorityError> for Failure {
+    fn from(error: iam_ca::AuthorityError) -> Self {
+        Self::unexpected(error)
+    }
+}
+
+impl From<KeyFileError> for Failure {
+    fn from(error: KeyFileError) -> Self {
+        match error {
+            KeyFileError::Encrypted | KeyFileError::NotEncrypted | KeyFileError::WrongPassword => {
+                Self::usage(error.to_string()).hint("--password-file names the file with the key's password")
+            }
+            KeyFileError::Malformed | KeyFileError::Passphrase(_) | KeyFileError::Key(_) => Self::unexpected(error),
+        }
     }
 }
 

@@ -49,6 +49,40 @@ fn a_new_cluster_takes_two_commands() {
 }
 
 #[test]
+fn the_authority_s_key_may_have_a_password() {
+    let desk = Desk::bare();
+    desk.password("password", "correct horse battery\n");
+    desk.password("short", "horse\n");
+    desk.run("ca init --password-file ../short").expect(2);
+    let said = desk.run("ca init --password-file ../password").expect(0);
+    assert!(said.out.contains("whoever has it and its password"), "{said:?}");
+    let key = fs::read_to_string(desk.keys().join("ca.key")).unwrap();
+    assert!(key.starts_with("-----BEGIN HOLDFAST ENCRYPTED PRIVATE KEY-----"), "{key}");
+    for words in ["ca issue --missing", "issue-bundle --node pier2", "ca issue --missing --password-file ../short"] {
+        desk.run(words).expect(2);
+    }
+    desk.command("ca issue --missing", &[("FLORCTL_CA_PASSWORD_FILE", "../password")]).expect(0);
+}
+
+#[test]
+fn a_key_without_a_password_goes_on_working_and_may_get_one() {
+    let desk = Desk::bare();
+    let said = desk.run("ca init").expect(0);
+    assert!(said.out.contains("it has no password"), "{said:?}");
+    desk.password("password", "correct horse battery\n");
+    desk.password("wrong", "wrong horse battery\n");
+    let said = desk.run("ca issue --missing --password-file ../password").expect(2);
+    assert!(said.err.contains("not encrypted"), "{said:?}");
+    desk.run("ca issue --kind signer --name primary").expect(0);
+    desk.run("ca password --new-password-file ../password").expect(0);
+    for (words, why) in [("", "needs its password"), ("--password-file ../wrong", "the password is wrong")] {
+        let said = desk.run(&format!("ca issue --missing {words}")).expect(2);
+        assert!(said.err.contains(why), "{said:?}");
+    }
+    desk.run("ca issue --missing --password-file ../password").expect(0);
+}
+
+#[test]
 fn keys_are_not_put_into_the_repository() {
     let desk = Desk::bare();
     let said = desk.run("ca init --keys ./keys").expect(2);

@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
 const COMMON: &[&str] = &[
     "holdfast-format",
     "holdfast-keyspace",
+    "holdfast-passphrase",
     "holdfast-proto",
     "holdfast-rpc",
     "holdfast-service",
@@ -73,7 +74,11 @@ const RULES: &[Rule] = &[
         these: &["holdfast-format", "holdfast-keyspace", "chainfire-core", "iam-ca"],
         why: "nothing points back from a core",
     },
-    Rule::MembersOf { who: &["iam-ca"], these: &[], why: "certificates are the same for all who make and judge them" },
+    Rule::MembersOf {
+        who: &["iam-ca"],
+        these: &["holdfast-passphrase"],
+        why: "certificates are the same for all who make and judge them",
+    },
     Rule::MembersOf { who: COMMON, these: COMMON, why: "common crates know no product" },
     Rule::Unreachable {
         who: &["chainfire-client", "flaredb-client", "iam-client"],

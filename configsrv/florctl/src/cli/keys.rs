@@ -54,6 +54,14 @@ pub(crate) enum Ca {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Encrypt the authority's key with another password, or with its first one.
+    Password {
+        #[command(flatten)]
+        keys: Keys,
+        /// A file with the new password.
+        #[arg(long, value_name = "FILE")]
+        new_password_file: PathBuf,
+    },
     /// Record in enrollment.log that a holder's certificates count no longer.
     Revoke {
         #[command(flatten)]
@@ -75,6 +83,9 @@ pub(crate) struct Keys {
     /// The folder for private keys, outside of the repository.
     #[arg(long, env = "FLORCTL_KEYS", value_name = "DIR")]
     pub(crate) keys: PathBuf,
+    /// A file with the password of the authority's key. A new authority's key is encrypted with it.
+    #[arg(long, env = "FLORCTL_CA_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Who does it, for the log.
     #[arg(long, env = "USER", default_value = "operator")]
     pub(crate) operator: String,

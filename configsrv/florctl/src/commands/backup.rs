@@ -130,15 +130,13 @@ fn write(receiver: mpsc::Receiver<Bytes>, path: &Path, passphrase: Option<&Passp
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(super) fn broken(error: Error) -> Failure {
     match error {
-        Error::Encrypted | Error::NotEncrypted | Error::WrongPassphrase | Error::ShortPassphrase(_) => {
+        Error::Encrypted | Error::NotEncrypted | Error::WrongPassphrase => {
             Failure::usage(error.to_string()).hint("--passphrase-file names the file with the passphrase")
         }
         Error::NotBackup(_) | Error::Damaged { .. } | Error::Truncated(_) => {
             Failure::new(Code::NotTrusted, error.to_string())
         }
-        Error::Io(_) | Error::UnknownEncryption(_) | Error::NoRandomness | Error::Format(_) => {
-            Failure::unexpected(error)
-        }
+        Error::Io(_) | Error::Passphrase(_) | Error::Format(_) => Failure::unexpected(error),
     }
 }
 

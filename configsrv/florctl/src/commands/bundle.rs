@@ -36,7 +36,7 @@ pub(super) fn run(options: &IssueBundle, connection: &Connection, output: Format
     if subjects.is_empty() {
         return Err(Failure::usage(format!("there is no node \"{}\" in the repository", options.node)));
     }
-    let authority = authority(&workspace, &folder)?;
+    let authority = authority(&workspace, &folder, &options.keys)?;
     let mut bundle = Bundle::new(
         authority.cluster().clone(),
         options.node.clone(),

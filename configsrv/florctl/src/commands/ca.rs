@@ -6,6 +6,7 @@ use configsrv_fleet::{
     enrollment::{Entry, Kind},
     provision::{entry, file_stem, issue_missing},
 };
+use iam_ca::PrivateKey;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -18,8 +19,11 @@ use crate::{
     workspace::{Workspace, write_private},
 };
 
+use super::backup::passphrase;
+
 const CA_KEY: &str = "ca.key";
 const SIGNER_DAYS: u32 = 365;
+const NO_AUTHORITY: &str = "`florctl ca init` makes an authority";
 
 pub(super) fn run(command: &Ca, output: Format) -> Result<Code, Failure> {
     match command {
@@ -28,6 +32,7 @@ pub(super) fn run(command: &Ca, output: Format) -> Result<Code, Failure> {
         Ca::Issue { keys, missing: false, holder } => issue(keys, holder, output)?,
         Ca::Sign { csr, keys, holder, out } => sign(csr, keys, holder, out.as_deref(), output)?,
         Ca::Intermediate { csr, keys, days, out } => intermediate(csr, keys, *days, out.as_deref(), output)?,
+        Ca::Password { keys, new_password_file } => password(keys, new_password_file, output)?,
         Ca::Revoke { repository, holder, reason, operator } => {
             revoke(&Workspace::open(repository)?, holder, reason, operator, output)?;
         }
@@ -44,24 +49,38 @@ fn init(keys: &Keys, days: u32, output: Format) -> Result<(), Failure> {
         let message = format!("{} exists: the cluster has its authority", certificate.display());
         return Err(Failure::new(Code::State, message).hint("a new authority means new certificates for everybody"));
     }
+    let password = keys.password_file.as_deref().map(passphrase).transpose()?;
     let (_, issued) = Authority::create(&cluster, OffsetDateTime::now_utc(), days)?;
     let key = folder.join(CA_KEY);
-    write_private(&key, &issued.key_pem)?;
+    match &password {
+        Some(password) => write_private(&key, &PrivateKey::from_pem(&issued.key_pem)?.sealed_pem(password)?)?,
+        None => write_private(&key, &issued.key_pem)?,
+    }
     write_public(&certificate, &issued.certificate_pem)?;
-    let value = json!({ "cluster": cluster, "certificate": certificate, "key": key });
+    let encrypted = password.is_some();
+    let value = json!({ "cluster": cluster, "certificate": certificate, "key": key, "encrypted": encrypted });
     output.print(&value, || {
-        format!(
-            "authority of {cluster}: {}\nits key: {} (keep it offline; whoever has it is the cluster)",
-            certificate.display(),
-            key.display()
-        )
+        let care = match encrypted {
+            true => "keep it offline; whoever has it and its password is the cluster",
+            false => "it has no password: keep it offline; whoever has it is the cluster",
+        };
+        format!("authority of {cluster}: {}\nits key: {} ({care})", certificate.display(), key.display())
     })
+}
+
+fn password(keys: &Keys, new: &Path, output: Format) -> Result<(), Failure> {
+    let workspace = Workspace::open(&keys.repository)?;
+    let folder = keys_folder(&workspace, &keys.keys)?;
+    let sealed = private_key(&folder, keys)?.sealed_pem(&passphrase(new)?)?;
+    let key = folder.join(CA_KEY);
+    replace_private(&key, &sealed)?;
+    output.print(&json!({ "key": key }), || format!("{} has a new password", key.display()))
 }
 
 fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
-    let authority = authority(&workspace, &folder)?;
+    let authority = authority(&workspace, &folder, keys)?;
     let made = issue_missing(&workspace.repo, &authority, OffsetDateTime::now_utc(), &keys.operator)?;
     // The log first: a certificate that nobody knows of is worse than a line without its file.
     workspace.append_log(&made.log_lines)?;
@@ -92,7 +111,7 @@ fn issue(keys: &Keys, holder: &Holder, output: Format) -> Result<(), Failure> {
     let subject = holder.subject()?;
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
-    let authority = authority(&workspace, &folder)?;
+    let authority = authority(&workspace, &folder, keys)?;
     let now = OffsetDateTime::now_utc();
     let issued = authority.issue(&subject, now, days(&workspace, holder, &subject))?;
     record(&workspace, &authority, &subject, &issued.certificate, now, &keys.operator)?;
@@ -111,7 +130,7 @@ fn sign(csr: &Path, keys: &Keys, holder: &Holder, out: Option<&Path>, output: Fo
     let subject = holder.subject()?;
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
-    let authority = authority(&workspace, &folder)?;
+    let authority = authority(&workspace, &folder, keys)?;
     let request = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
     let now = OffsetDateTime::now_utc();
     let (pem, certificate) = authority.sign(&request, &subject, now, days(&workspace, holder, &subject))?;
@@ -132,7 +151,7 @@ fn sign(csr: &Path, keys: &Keys, holder: &Holder, out: Option<&Path>, output: Fo
 fn intermediate(csr: &Path, keys: &Keys, days: u32, out: Option<&Path>, output: Format) -> Result<(), Failure> {
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
-    let authority = authority(&workspace, &folder)?;
+    let authority = authority(&workspace, &folder, keys)?;
     let request = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
     let pem = authority.intermediate(&request, OffsetDateTime::now_utc(), days)?;
     let Some(path) = out else { return output::write(pem.as_bytes()) };
@@ -212,14 +231,20 @@ fn ca_path(workspace: &Workspace) -> Result<String, Failure> {
     Ok(path.value.clone())
 }
 
-pub(super) fn authority(workspace: &Workspace, folder: &Path) -> Result<Authority, Failure> {
-    let hint = "`florctl ca init` makes an authority";
+/// The cluster's authority, with its key.
+pub(super) fn authority(workspace: &Workspace, folder: &Path, keys: &Keys) -> Result<Authority, Failure> {
     let certificate = workspace.inside(&ca_path(workspace)?)?;
-    let pem = fs::read_to_string(&certificate).map_err(|error| Failure::file(&certificate, &error).hint(hint))?;
-    let key = folder.join(CA_KEY);
-    let key_pem = fs::read_to_string(&key).map(Zeroizing::new);
-    let key_pem = key_pem.map_err(|error| Failure::file(&key, &error).hint(hint))?;
-    Ok(Authority::open(&pem, &key_pem)?)
+    let pem =
+        fs::read_to_string(&certificate).map_err(|error| Failure::file(&certificate, &error).hint(NO_AUTHORITY))?;
+    Ok(Authority::open(&pem, &private_key(folder, keys)?.pem())?)
+}
+
+fn private_key(folder: &Path, keys: &Keys) -> Result<PrivateKey, Failure> {
+    let path = folder.join(CA_KEY);
+    let text = fs::read_to_string(&path).map(Zeroizing::new);
+    let text = text.map_err(|error| Failure::file(&path, &error).hint(NO_AUTHORITY))?;
+    let password = keys.password_file.as_deref().map(passphrase).transpose()?;
+    Ok(PrivateKey::from_file(&text, password.as_ref())?)
 }
 
 /// The folder for keys, made if need be; never a part of the repository, which is committed and shared.

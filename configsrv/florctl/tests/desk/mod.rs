@@ -61,6 +61,11 @@ impl Desk {
         fs::write(self.repo().join(path), text.replacen(from, to, 1)).unwrap();
     }
 
+    /// A file beside the repository.
+    pub(crate) fn password(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
     /// Runs florctl with `words` in the repository.
     pub(crate) fn run(&self, words: &str) -> Said {
         self.command(words, &[])
