@@ -20,6 +20,7 @@ pub mod credential;
 pub mod credential_use;
 pub mod enrol;
 pub mod groups;
+pub mod idempotency;
 pub mod mapping;
 pub mod master;
 pub mod policy;

@@ -189,6 +189,7 @@ pub mod key {
     pub const REVOKED_TOKENS: &str = "iam/revoked/token/";
     pub const JOIN_TOKENS: &str = "iam/join-token/";
     pub const USED_ASSERTIONS: &str = "iam/assertion/";
+    pub const IDEMPOTENCY: &str = "iam/idempotency/";
     pub const MEMBERS: &str = "iam/member/";
     /// Those of [`MEMBERS`] that are groups themselves.
     pub const MEMBERS_OF_KIND_GROUP: &str = "iam/member/group/";
@@ -279,6 +280,11 @@ pub mod key {
     /// `id` is the hash of whose assertion it is, and of its `jti`.
     pub fn used_assertion(id: &str) -> Vec<u8> {
         format!("{USED_ASSERTIONS}{id}").into_bytes()
+    }
+
+    /// `id` as in [`crate::idempotency::IdempotencyKey::id`].
+    pub fn idempotency(id: &str) -> Vec<u8> {
+        format!("{IDEMPOTENCY}{id}").into_bytes()
     }
 
     /// The last job of this family.

@@ -11,12 +11,14 @@
 //! - `rotate`: rotations as jobs.
 //! - `receipts`: where a revocation counts.
 //! - `verifiers`: what is enforced where, which rotations wait for.
+//! - `attempt`: changes under an idempotency key.
 //! - `last_uses`: when and from where access keys were used last.
 //! - `spool`: the decision log. `recorder`: what goes into it.
 //! - `wire`, `http`: how callers reach it.
 
 mod access;
 mod assertions;
+mod attempt;
 mod authority;
 mod bootstrap;
 mod break_glass;

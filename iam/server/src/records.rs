@@ -11,7 +11,7 @@ use iam_core::{
     verifier::Mark,
 };
 
-use crate::Error;
+use crate::{Error, attempt::Attempt};
 
 /// A page is never larger.
 const MAX_PAGE: usize = 1000;
@@ -139,8 +139,17 @@ impl Records {
         stored.into_iter().map(|stored| Ok((stored.key.clone(), decode(&stored)?))).collect()
     }
 
-    /// Commits, and returns the revision that the changed records now carry.
+    /// Commits, and returns the revision that the changed records now carry. If the request has an idempotency key, it
+    /// is used up in the same transaction.
     pub(crate) async fn commit(&self, origin: Origin, change: Change) -> Result<u64, Error> {
+        let Some(attempt) = Attempt::current() else { return self.submit(origin, change).await };
+        let (change, done) = attempt.enter(change)?;
+        let revision = self.submit(origin, change).await?;
+        attempt.committed(done, revision);
+        Ok(revision)
+    }
+
+    async fn submit(&self, origin: Origin, change: Change) -> Result<u64, Error> {
         let Change { action, resource, guards, ops } = change.with_versions()?;
         let txn = SystemTxn { guards, ops, action: action.to_owned(), resource };
         match self.0.submit(origin, SystemCommand::Txn(txn)).await? {
@@ -155,6 +164,14 @@ impl Records {
 impl Change {
     pub(crate) fn new(action: &'static str, resource: impl Into<String>) -> Self {
         Self { action, resource: resource.into(), guards: Vec::new(), ops: Vec::new() }
+    }
+
+    pub(crate) fn action(&self) -> &'static str {
+        self.action
+    }
+
+    pub(crate) fn resource(&self) -> &str {
+        &self.resource
     }
 
     pub(crate) fn expect(mut self, key: Vec<u8>, expect: Expect) -> Self {

@@ -182,6 +182,9 @@ pub(crate) enum Credential {
         principal: String,
         #[arg(long, default_value = "")]
         note: String,
+        /// The same word makes the same access key only once within a day, however often the command is repeated.
+        #[arg(long, value_name = "WORD")]
+        idempotency_key: Option<String>,
         /// Write the secret to this file, readable by you alone, instead of showing it.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

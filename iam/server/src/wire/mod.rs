@@ -7,6 +7,7 @@ mod credentials;
 mod enrollment;
 mod keys;
 mod mappings;
+mod once;
 mod policies;
 mod recovery;
 mod rotation;
@@ -22,6 +23,7 @@ use holdfast_proto::iam::{
 };
 use tonic::service::Routes;
 
+use self::once::Once;
 use crate::Iam;
 
 /// A request is never larger: the largest field is a PEM or a certificate request.
@@ -31,15 +33,16 @@ impl Iam {
     /// Adds the services of `iam.v1`. Their rules are [`crate::ACCESS_GRPC`].
     pub fn add_to(&self, routes: Routes) -> Routes {
         routes
-            .add_service(AdminServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(TokensServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(CredentialsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(AuthzServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(PoliciesServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(TrustServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(Once::new(self, AdminServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, TokensServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, CredentialsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, AuthzServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, PoliciesServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, TrustServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, EnrollmentServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            // What it does page by page may be sent again as it is.
             .add_service(RecoveryServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(RotationServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
-            .add_service(VerifiersServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST))
+            .add_service(Once::new(self, RotationServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
+            .add_service(Once::new(self, VerifiersServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST)))
     }
 }

@@ -5,6 +5,7 @@ use holdfast_proto::iam::{
     enrollment_client::EnrollmentClient, revoke_token_request::What, tokens_client::TokensClient,
 };
 use serde_json::{Value, json};
+use tonic::Request;
 
 use super::hand_over;
 use crate::{
@@ -72,8 +73,12 @@ fn receipt(receipt: &RevokeTokenResponse, output: Format) -> Result<(), Failure>
 pub(super) async fn credential(command: Credential, channel: Channel, output: Format) -> Result<(), Failure> {
     let mut client = CredentialsClient::new(channel);
     match command {
-        Credential::Create { principal, note, out } => {
-            let request = CreateCredentialRequest { principal, note };
+        Credential::Create { principal, note, idempotency_key, out } => {
+            let mut request = Request::new(CreateCredentialRequest { principal, note });
+            if let Some(key) = idempotency_key {
+                let key = key.parse().map_err(|_| Failure::usage("an idempotency key is a word of ASCII"))?;
+                request.metadata_mut().insert("idempotency-key", key);
+            }
             let answer = client.create(request).await.map_err(refused)?.into_inner();
             let made = answer.credential.unwrap_or_default();
             let value = json!({ "access_key_id": made.access_key_id, "principal": made.principal });
