@@ -82,7 +82,11 @@ impl Run<'_> {
     pub(crate) fn in_folder<T>(&self, drive: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let folder = tempfile::Builder::new().prefix("holdfast-proof-").tempdir()?;
         let outcome = drive(folder.path());
-        self.keep_logs(&folder.path().join("logs"))?;
+        let logs = folder.path().join("logs");
+        // Before the first program was started there are none, and what kept it from starting is what counts.
+        if logs.is_dir() {
+            self.keep_logs(&logs)?;
+        }
         outcome
     }
 

@@ -32,13 +32,13 @@ pub(crate) const WATCH: Check = Check {
     id: "lockout-watch",
     requirement: "A machine that syncs by itself keeps what leaves the servers and its peers within reach, and goes back \
                   from what does not; nobody is at the machine.",
-    run: |run| in_network(run, "--sync watch --commit-timeout 12s", by_itself),
+    run: |run| in_network(run, "--sync watch --commit-timeout 16s", by_itself),
 };
 
 const HUB_NODE: &str = "hub";
 const PIER: &str = "pier";
 /// Long enough for somebody to try to confirm at a server that does not answer.
-const GUARD: Duration = Duration::from_secs(12);
+const GUARD: Duration = Duration::from_secs(16);
 /// How late the machine may be.
 const LATE: Duration = Duration::from_secs(5);
 const UNREACHABLE: i32 = 7;

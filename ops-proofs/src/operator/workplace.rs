@@ -20,8 +20,8 @@ const OPERATOR: [(&str, &str); 4] = [
 ];
 
 pub(crate) struct Workplace {
-    pub(crate) servers: Cluster,
-    pub(crate) desk: Desk,
+    servers: Cluster,
+    desk: Desk,
     folder: PathBuf,
     git: PathBuf,
 }
