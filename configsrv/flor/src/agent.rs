@@ -19,9 +19,6 @@ use crate::{
     verify::{Verified, verify},
 };
 
-/// Characters of a reason that servers take.
-const LONGEST_REASON: usize = 500;
-
 /// Runs the state machine on a machine: loads the world, performs effects, asks and tells the server. It remembers
 /// nothing between calls, so that a daemon and single commands can take turns under the lock.
 #[derive(Clone)]
@@ -67,7 +64,7 @@ impl Agent {
     pub(crate) async fn recover(&self) -> Result<World, Error> {
         let mut world = self.store.load()?;
         self.drive(&mut world, Event::Boot).await?;
-        self.drive(&mut world, Event::Tick).await?;
+        self.drive(&mut world, Event::Tick(None)).await?;
         // What a killed agent staged and nothing refers to. It is in nobody's way if it stays.
         if let Err(error) = self.store.sweep(&world.retained()) {
             tracing::warn!(%error, "staged sets were not removed");
@@ -94,29 +91,34 @@ impl Agent {
         self.store.payload(version, world.digest(version))
     }
 
-    /// What the server need not send again: what is confirmed and whole, or a newer version that failed here.
-    fn have(&self, world: &World, request: &SyncRequest) -> Option<Version> {
-        if world.pending.is_some() {
-            return None;
-        }
-        if let Some(failed) = world.failed().filter(|_| !request.retry_rejected) {
-            return Some(failed.target.version);
-        }
-        let confirmed = world.state.confirmed?.version;
-        match self.staged(world, confirmed) {
-            Ok(_) => Some(confirmed),
-            Err(error) => {
-                tracing::error!(%error, "what is confirmed is fetched again");
-                None
+    /// Fetches a confirmed set again that is damaged: without it there is no way back.
+    async fn mend(&self, world: &World) -> Result<(), Error> {
+        let Some(confirmed) = world.state.confirmed else { return Ok(()) };
+        let Err(damage) = self.staged(world, confirmed.version) else { return Ok(()) };
+        let mended = async {
+            let sealed = Sealed::parse(&self.server.exact(confirmed.version).await?)?;
+            if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
+                return Err(Error::Untrusted("the server has another content under this number".into()));
             }
+            self.store.stage(&sealed)
+        };
+        mended.await.map_err(|error| {
+            let text = format!("{damage}, and it cannot be fetched again: {error}");
+            if matches!(error, Error::Unreachable(_)) { Error::Unreachable(text) } else { Error::Unexpected(text) }
+        })?;
+        tracing::warn!(%damage, "what is confirmed was damaged, and is fetched again");
+        if let Err(error) = self.connect().await {
+            tracing::error!(%error, "the data plane is not what the active version says");
         }
+        Ok(())
     }
 
     /// Fetches, verifies, stages and activates; or only looks.
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
         let world = self.recover().await?;
         free(&world, request)?;
-        let have = self.have(&world, request);
+        self.mend(&world).await?;
+        let have = have(&world, request);
         let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
         match self.server.fetch(have, Duration::ZERO, intent).await? {
             Offered::Nothing => unchanged(&world, have),
@@ -131,7 +133,9 @@ impl Agent {
         if world.pending.is_some() {
             return Ok(News::Pending);
         }
-        let have = skip.or_else(|| self.have(&world, &SyncRequest::default()));
+        // What is damaged is mended by whoever has the turn, so anything is news.
+        let whole = world.state.confirmed.is_none_or(|confirmed| self.staged(&world, confirmed.version).is_ok());
+        let have = skip.or_else(|| have(&world, &SyncRequest::default()).filter(|_| whole));
         Ok(match self.server.fetch(have, patience, Intent::Sync).await? {
             Offered::Nothing => News::Nothing,
             Offered::Artifact(bytes) => News::Artifact(bytes),
@@ -142,6 +146,7 @@ impl Agent {
     pub(crate) async fn take(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
         let world = self.recover().await?;
         free(&world, request)?;
+        self.mend(&world).await?;
         self.take_in(world, bytes, request).await
     }
 
@@ -165,9 +170,6 @@ impl Agent {
             });
         }
         if !update {
-            if self.staged(&world, offer.to.version).is_err() {
-                self.store.stage(&verified.sealed)?;
-            }
             return Ok(Outcome::Unchanged { version: offer.to.version });
         }
         if verified.first_contact {
@@ -200,7 +202,7 @@ impl Agent {
         let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
             return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
         };
-        self.server.prove(pending.to, report(&world, &Told::Pending)).await?;
+        self.server.prove(pending.to, Report::of(&world, &Told::Pending)).await?;
         self.drive(&mut world, Event::Confirm(Some(pending.to.version))).await?;
         Ok(Outcome::Confirmed { version: pending.to.version, already: false })
     }
@@ -217,7 +219,7 @@ impl Agent {
 
     /// Shows that the servers are reached through the version that waits.
     pub(crate) async fn prove(&self, target: Target) -> Result<(), Error> {
-        self.server.prove(target, report(&self.store.load()?, &Told::Pending)).await
+        self.server.prove(target, Report::of(&self.store.load()?, &Told::Pending)).await
     }
 
     /// Confirms a version of which everything has held, after one more proof.
@@ -254,10 +256,11 @@ impl Agent {
         Ok(Outcome::Cancelled { version: version.unwrap_or(Version::NONE), active })
     }
 
-    /// Milliseconds until something must happen by itself; `None` when nothing is pending.
-    pub(crate) async fn tick(&self) -> Result<Option<u64>, Error> {
+    /// Rolls back what is overdue, for which `not_yet` may know why. Milliseconds until something must happen by itself; `None`
+    /// when nothing is pending.
+    pub(crate) async fn tick(&self, not_yet: Option<String>) -> Result<Option<u64>, Error> {
         let mut world = self.store.load()?;
-        self.drive(&mut world, Event::Tick).await?;
+        self.drive(&mut world, Event::Tick(not_yet)).await?;
         self.left_ms(&world)
     }
 
@@ -334,7 +337,7 @@ impl Agent {
 
     /// Reports are for information: the node goes on without them.
     async fn tell(&self, world: &World, told: &Told) {
-        if let Err(error) = self.server.report(&report(world, told)).await {
+        if let Err(error) = self.server.report(&Report::of(world, told)).await {
             tracing::debug!(%error, "the server was not told");
         }
     }
@@ -406,6 +409,17 @@ fn free(world: &World, request: &SyncRequest) -> Result<(), Refusal> {
     }
 }
 
+/// What the server need not send again: what is confirmed, or a newer version that failed here.
+fn have(world: &World, request: &SyncRequest) -> Option<Version> {
+    if world.pending.is_some() {
+        return None;
+    }
+    match world.failed().filter(|_| !request.retry_rejected) {
+        Some(failed) => Some(failed.target.version),
+        None => world.state.confirmed.map(|confirmed| confirmed.version),
+    }
+}
+
 /// The server has nothing newer than what this node has, or than what failed here.
 fn unchanged(world: &World, have: Option<Version>) -> Result<Outcome, Error> {
     let version = have.unwrap_or(Version::NONE);
@@ -423,36 +437,6 @@ fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
         window: request.window(),
         supersede: request.supersede,
         retry_rejected: request.retry_rejected,
-    }
-}
-
-fn report(world: &World, told: &Told) -> Report {
-    let (result, reason) = match told {
-        Told::Acknowledged => ("acknowledged", None),
-        Told::Pending => ("pending", None),
-        Told::Confirmed { evidence } => ("confirmed", evidence.clone()),
-        Told::Adopted => ("adopted", None),
-        Told::Rejected { reason, .. } => ("rejected", Some(reason.clone())),
-        Told::RolledBack { reason, .. } => ("rolled_back", Some(reason.clone())),
-        Told::Degraded { reason, .. } => ("degraded", Some(reason.clone())),
-    };
-    let rejected = match told {
-        Told::Rejected { version, .. } => *version,
-        _ => None,
-    };
-    let pending = world.pending.as_ref();
-    Report {
-        offered: world.state.offered,
-        active: world.active().map(|active| active.version),
-        pending: pending.map(|pending| pending.to.version),
-        confirmed: world.state.confirmed.map(|confirmed| confirmed.version),
-        rejected,
-        rolled_back: world.state.rejected.last().map(|rejected| rejected.target.version),
-        digest: pending.map(|pending| pending.to.digest).or(world.active().map(|active| active.digest)),
-        deadline_ms: pending.and_then(|pending| pending.guard.as_ref()).map(|guard| guard.deadline_wall_ms),
-        result: Some(result),
-        reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
-        nonce: None,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use configsrv_fleet::{NodeName, Span, Subject, Version};
 
 use crate::policy::{ConfirmPolicy, SyncMode};
@@ -58,6 +59,14 @@ pub(crate) enum Command {
     Lock(Lock),
     /// Show the version of this program.
     Version,
+    /// Print completions for a shell.
+    Completions { shell: Shell },
+    /// Print the manual page, or write one for every command to a folder.
+    Man {
+        /// The folder.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,7 +19,7 @@ use crate::{
     home::{Home, Layout},
     identities::IdentityStore,
     ipc::{self, Answer, Request},
-    lock, metrics,
+    lock, manual, metrics,
     op_lock::OpLock,
     outcome::{Outcome, StatusView, SyncRequest},
     plane::{DataPlane, LivePlane, NoPlane},
@@ -42,6 +42,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             println!("flor {}", env!("CARGO_PKG_VERSION"));
             Ok(0)
         }
+        Command::Completions { shell } => manual::completions(shell).map(|()| 0),
+        Command::Man { out } => manual::pages(out.as_deref()).map(|()| 0),
         Command::Enroll(arguments) => {
             let enrolled = match &arguments.bundle {
                 Some(path) => bundle::enroll(&home, path, arguments.name.as_deref()).await?,
@@ -136,7 +138,7 @@ async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format)
                 if pending.seconds_left == Some(0)
                     && let Some(_turn) = OpLock::try_acquire(layout)?
                 {
-                    agent.tick().await?;
+                    agent.tick(None).await?;
                 }
             }
             _ if view.confirmed >= Some(version) => {

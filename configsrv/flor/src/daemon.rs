@@ -117,7 +117,7 @@ pub(crate) async fn run(
     let mut next = {
         let _turn = OpLock::acquire(&layout).await?;
         agent.recover().await?;
-        let next = due(agent.tick().await);
+        let next = due(agent.tick(None).await);
         // After what is overdue is rolled back. Without a plane there is still somebody who keeps the deadlines.
         if let Err(error) = agent.connect().await {
             tracing::error!(%error, "the data plane is not what the active version says");
@@ -146,7 +146,7 @@ pub(crate) async fn run(
             },
             Some(_) = commands.join_next() => {}
             _ = woken.recv() => next = Instant::now(),
-            () = sleep_until(next) => next = watch(agent, layout).await,
+            () = sleep_until(next) => next = watch(agent, layout, &context.verdict).await,
         }
     }
     following.abort();
@@ -165,9 +165,9 @@ async fn follow(plane: Arc<LivePlane>) {
 }
 
 /// Rolls back what is overdue, and says when to look again.
-async fn watch(agent: &Agent, layout: &Layout) -> Instant {
+async fn watch(agent: &Agent, layout: &Layout, verdict: &Verdict) -> Instant {
     match OpLock::try_acquire(layout) {
-        Ok(Some(_turn)) => due(agent.tick().await),
+        Ok(Some(_turn)) => due(agent.tick(verdict.get()).await),
         // Whoever is at work writes its own deadline down.
         Ok(None) => Instant::now() + Duration::from_millis(100),
         Err(error) => {

@@ -22,6 +22,7 @@ mod identities;
 mod ipc;
 mod lock;
 mod machine;
+mod manual;
 mod metrics;
 mod op_lock;
 mod outcome;

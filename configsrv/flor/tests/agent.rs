@@ -355,6 +355,10 @@ async fn servers_that_do_not_answer_are_worth_another_try() {
         exits(&node.flor(&["sync", two[0], two[1]]).await, 2);
     }
     exits(&node.flor(&["version"]).await, 0);
+    assert!(exits(&node.flor(&["completions", "bash"]).await, 0).contains("_flor"));
+    assert!(exits(&node.flor(&["man"]).await, 0).contains(".TH flor 1"));
+    exits(&node.flor(&["man", "--out", &node.path("pages")]).await, 0);
+    assert!(node.text("pages/flor-agent-run.1").unwrap().contains("confirm\\-policy"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -475,6 +475,8 @@ async fn a_version_that_breaks_the_node_goes_back_by_itself() {
     ping(&mut connect(pier.mira).await.unwrap()).await;
     let reported = hub.view().await["reported"].clone();
     assert_eq!((&reported["result"], &reported["rolled_back"]), (&json!("rolled_back"), &json!(2)), "{reported}");
+    let reason = reported["reason"].as_str().unwrap();
+    assert!(reason.starts_with("not confirmed in time: probe stock: ") && reason.contains("not allowed"), "{reason}");
 
     // What syncs through the data plane is confirmed through it, and a version that cuts the node off from the servers goes
     // back although there is another way to them.

@@ -19,7 +19,7 @@ async fn sync_confirm_and_the_way_back() {
     assert!(matches!(agent.sync(&guarded()).await, Ok(Outcome::Pending { left_ms: WINDOW_MS, .. })));
     is_new(&disk, "pending");
     fleet.pass(WINDOW_MS);
-    assert_eq!(agent.tick().await, Ok(None));
+    assert_eq!(agent.tick(None).await, Ok(None));
     is_old(&disk, "rolled back");
     let results: Vec<_> = fleet.server.reports.lock().unwrap().iter().filter_map(|report| report.result).collect();
     assert_eq!(results, ["acknowledged", "confirmed", "acknowledged", "pending", "rolled_back"]);
@@ -87,13 +87,14 @@ async fn what_failed_is_not_downloaded_again() {
     assert_eq!(downloads(), before + 1);
 }
 
-/// A staged artifact counts as long as it is the one that was verified, and is fetched again when it is not.
+/// A staged artifact counts as long as it is the one that was verified. What is confirmed is fetched again when it is not,
+/// also when there is something newer: it is the way back.
 #[tokio::test]
 async fn what_was_verified_is_what_runs() {
     let fleet = Fleet::new();
     let disk = ForgetfulDisk::default();
     let agent = fleet.agent(&disk);
-    let sync = SyncRequest { window_ms: 0, ..SyncRequest::default() };
+    let sync = SyncRequest::default();
     fleet.publish(1, &[("/etc/shop", "another", None)]);
     let another = fleet.server.bytes.lock().unwrap().clone();
     fleet.publish(1, &[("/etc/shop", "one", None)]);
@@ -107,6 +108,25 @@ async fn what_was_verified_is_what_runs() {
         assert!(matches!(agent.sync(&sync).await, Ok(Outcome::Unchanged { .. })));
         assert_eq!(disk.text(staged).as_ref(), Some(&whole));
         agent.connect().await.unwrap();
+    }
+    disk.plant(staged, b"{");
+    fleet.publish(2, &[("/etc/shop", "two", None)]);
+    agent.sync(&guarded()).await.unwrap();
+    agent.cancel().await.unwrap();
+    assert_eq!(disk.text("/etc/shop").as_deref(), Some("one"));
+
+    // Neither another content under the number nor silence takes its place.
+    let first = Version::new(1).unwrap();
+    fleet.publish(3, &[("/etc/shop", "three", None)]);
+    for kept in [Some(another), None] {
+        disk.plant(staged, b"{");
+        match kept {
+            Some(bytes) => drop(fleet.server.kept.lock().unwrap().insert(first, bytes)),
+            None => drop(fleet.server.kept.lock().unwrap().remove(&first)),
+        }
+        assert!(agent.sync(&guarded()).await.is_err());
+        assert_eq!(disk.text(staged).as_deref(), Some("{"));
+        assert_eq!(disk.text("/etc/shop").as_deref(), Some("one"));
     }
 }
 

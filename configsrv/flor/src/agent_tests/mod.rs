@@ -6,6 +6,7 @@ mod crashes;
 mod tree;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +42,7 @@ const WINDOW_MS: u64 = 300_000;
 #[derive(Default)]
 struct Published {
     bytes: Mutex<Vec<u8>>,
+    kept: Mutex<BTreeMap<Version, Vec<u8>>>,
     downloads: AtomicU64,
     reports: Mutex<Vec<Report>>,
 }
@@ -54,6 +56,11 @@ impl Server for Published {
         }
         self.downloads.fetch_add(1, Ordering::Relaxed);
         Ok(Offered::Artifact(bytes))
+    }
+
+    async fn exact(&self, version: Version) -> Result<Vec<u8>, Error> {
+        let kept = self.kept.lock().unwrap().get(&version).cloned();
+        kept.ok_or_else(|| Error::State(format!("version {version} is pruned")))
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
@@ -147,7 +154,9 @@ impl Fleet {
             })
             .collect();
         let tree = Tree::new(version, &self.signer).nodes(vec![("pier2", json!(files))]);
-        *self.server.bytes.lock().unwrap() = tree.artifacts()[0].bytes().to_vec();
+        let bytes = tree.artifacts()[0].bytes().to_vec();
+        self.server.kept.lock().unwrap().insert(Version::new(version).unwrap(), bytes.clone());
+        *self.server.bytes.lock().unwrap() = bytes;
     }
 
     fn agent(&self, disk: &ForgetfulDisk) -> Agent {

@@ -24,8 +24,8 @@ pub(crate) enum Event {
     Held { version: Version, evidence: String },
     /// Back to the old version now.
     Cancel,
-    /// Time passed.
-    Tick,
+    /// Time passed; and why nothing was confirmed meanwhile, if that is known.
+    Tick(Option<String>),
     /// The agent looks at the disk for the first time.
     Boot,
 }
@@ -130,7 +130,7 @@ pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>
         Event::Confirm(version) => confirm(world, version, None, now),
         Event::Held { version, evidence } => confirm(world, Some(version), Some(evidence), now),
         Event::Cancel => cancel(world),
-        Event::Tick => Ok(tick(world, now)),
+        Event::Tick(not_yet) => Ok(tick(world, not_yet, now)),
         Event::Boot => Ok(boot::recover(world, now)),
     }
 }
@@ -241,12 +241,14 @@ fn cancel(world: &World) -> Result<Vec<Effect>, Refusal> {
     }
 }
 
-fn tick(world: &World, now: &Now) -> Vec<Effect> {
+fn tick(world: &World, not_yet: Option<String>, now: &Now) -> Vec<Effect> {
     let Some(pending) = &world.pending else { return Vec::new() };
     let (Phase::Guarded, Some(guard)) = (&pending.phase, &pending.guard) else { return Vec::new() };
     let left = guard.left_ms(now);
     if left == 0 {
-        return roll_back(pending, "not confirmed in time".to_owned(), true);
+        let late = "not confirmed in time";
+        let reason = not_yet.map_or_else(|| late.to_owned(), |not_yet| format!("{late}: {not_yet}"));
+        return roll_back(pending, reason, true);
     }
     if guard.remaining_ms.saturating_sub(left) < WRITE_DOWN_MS {
         return Vec::new();

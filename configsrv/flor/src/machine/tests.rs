@@ -165,13 +165,13 @@ fn confirm_names_what_is_pending() {
 #[test]
 fn the_deadline_goes_back_and_remembers() {
     let mut run = guarded();
-    run.feed(Event::Tick, &at(299)).unwrap();
+    run.feed(Event::Tick(None), &at(299)).unwrap();
     assert!(run.world.pending.is_some());
     assert_eq!(step(&run.world, Event::Confirm(None), &at(300)), Err(Refusal::Expired(version(2))));
-    run.feed(Event::Tick, &at(300)).unwrap();
+    run.feed(Event::Tick(Some("probe ledger: refused".into())), &at(300)).unwrap();
     run.is_committed(1);
     assert_eq!(run.world.state.rejected.len(), 1);
-    let reason = "not confirmed in time".to_owned();
+    let reason = "not confirmed in time: probe ledger: refused".to_owned();
     assert_eq!(run.told(), [&Told::RolledBack { version: version(2), reason: reason.clone() }]);
     assert_eq!(
         step(&run.world, Event::Offer(offer(target(2))), &at(301)),
@@ -216,7 +216,7 @@ fn a_failed_activation_goes_back_at_once() {
 fn a_failed_way_back_stays_and_alarms() {
     let mut run = guarded();
     run.restoration = Err(Failure("disk full".into()));
-    run.feed(Event::Tick, &at(300)).unwrap();
+    run.feed(Event::Tick(None), &at(300)).unwrap();
     run.is_committed(1);
     assert!(run.world.state.degraded.as_ref().unwrap().contains("disk full"));
     assert!(!run.done.contains(&Effect::DropOriginals), "what files were is still needed");
@@ -271,9 +271,9 @@ fn one_change_at_a_time_unless_it_is_replaced() {
     assert!(run.done.contains(&Effect::Activate { from: Some(version(2)), to: version(3) }));
     assert!(!run.done.contains(&Effect::DropOriginals));
     // The window begins anew.
-    run.feed(Event::Tick, &at(399)).unwrap();
+    run.feed(Event::Tick(None), &at(399)).unwrap();
     assert!(run.world.pending.is_some());
-    run.feed(Event::Tick, &at(400)).unwrap();
+    run.feed(Event::Tick(None), &at(400)).unwrap();
     run.is_committed(1);
 }
 
@@ -289,7 +289,7 @@ fn cancel_goes_back_now() {
 fn the_first_configuration_goes_back_to_none() {
     let mut run = Run::new(World::default());
     run.feed(Event::Offer(offer(target(1))), &at(0)).unwrap();
-    run.feed(Event::Tick, &at(300)).unwrap();
+    run.feed(Event::Tick(None), &at(300)).unwrap();
     assert_eq!((run.world.current, run.world.state.confirmed, run.world.pending.clone()), (None, None, None));
     assert!(run.done.contains(&Effect::Restore { from: version(1), to: None }));
 }
@@ -297,9 +297,9 @@ fn the_first_configuration_goes_back_to_none() {
 #[test]
 fn what_is_left_is_written_down_now_and_then() {
     let mut run = guarded();
-    run.feed(Event::Tick, &at(9)).unwrap();
+    run.feed(Event::Tick(None), &at(9)).unwrap();
     assert_eq!(run.done, []);
-    run.feed(Event::Tick, &at(10)).unwrap();
+    run.feed(Event::Tick(None), &at(10)).unwrap();
     let guard = run.world.pending.clone().unwrap().guard.unwrap();
     assert_eq!((guard.remaining_ms, guard.armed_uptime_ms), (290_000, 20_000));
     assert_eq!(guard.left_ms(&at(10)), 290_000);
@@ -340,7 +340,7 @@ mod boot {
         world.pending.as_mut().unwrap().phase = Phase::Activating;
         let mut run = boot(world, &at(100));
         assert!(run.done.contains(&Effect::Activate { from: Some(version(1)), to: version(2) }));
-        run.feed(Event::Tick, &at(300)).unwrap();
+        run.feed(Event::Tick(None), &at(300)).unwrap();
         run.is_committed(1);
     }
 
@@ -358,11 +358,11 @@ mod boot {
         boot(guarded().world, &rebooted(300)).is_committed(1);
         let mut run = boot(guarded().world, &rebooted(200));
         assert_eq!(run.world.pending.clone().unwrap().guard.unwrap().left_ms(&rebooted(200)), 100_000);
-        run.feed(Event::Tick, &Now { uptime_ms: 105_000, ..rebooted(200) }).unwrap();
+        run.feed(Event::Tick(None), &Now { uptime_ms: 105_000, ..rebooted(200) }).unwrap();
         run.is_committed(1);
         // The wall clock went back: what was written down counts, and nothing is gained by more reboots.
         let mut run = guarded();
-        run.feed(Event::Tick, &at(250)).unwrap();
+        run.feed(Event::Tick(None), &at(250)).unwrap();
         let back = Now { wall_ms: WALL - 1_000_000, ..rebooted(0) };
         let run = boot(run.world, &back);
         assert_eq!(run.world.pending.clone().unwrap().guard.unwrap().left_ms(&back), 50_000);

@@ -25,6 +25,10 @@ const RENEW_BEFORE_S: u64 = 30;
 /// More than any artifact has.
 const LARGEST: usize = 5 << 20;
 
+/// A fetch that is only a look says so.
+const INTENT: &str = "flor-sync-intent";
+const DRY_RUN: &str = "dry-run";
+
 /// The servers' own HTTP, over TLS with this node's certificate, or in plaintext with a token.
 pub(crate) struct HttpServer {
     pub(super) cluster: Cluster,
@@ -188,7 +192,7 @@ impl Server for HttpServer {
                 let request = client.get(format!("{url}{path}")).timeout(REQUEST + patience);
                 match intent {
                     Intent::Sync => request,
-                    Intent::DryRun => request.header("flor-sync-intent", "dry-run"),
+                    Intent::DryRun => request.header(INTENT, DRY_RUN),
                 }
             })
             .await?;
@@ -196,6 +200,12 @@ impl Server for HttpServer {
             return Ok(Offered::Nothing);
         }
         Ok(Offered::Artifact(body(response).await?))
+    }
+
+    async fn exact(&self, version: Version) -> Result<Vec<u8>, Error> {
+        let path = format!("/artifact/{}?version={version}", self.cluster.node);
+        let get = |client: &Client, url: &str| client.get(format!("{url}{path}")).header(INTENT, DRY_RUN);
+        body(self.ask(&*self.door().await?, &self.routes(), get).await?).await
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 mod api;
 mod door;
 mod http;
+mod report;
 mod route;
 mod tls;
 mod token;
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use configsrv_fleet::{Digest, Payload, Version};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub(crate) use api::{connect, refused};
 pub(crate) use http::HttpServer;
+pub(crate) use report::Report;
 pub(crate) use tls::{Credentials, read_certificates};
 
 use crate::{Error, machine::Target};
@@ -24,6 +26,9 @@ pub(crate) trait Server: Send + Sync {
     /// This node's current artifact, unless it is the one that the node has. Until there is another one, the answer may take
     /// `patience`.
     async fn fetch(&self, have: Option<Version>, patience: Duration, intent: Intent) -> Result<Offered, Error>;
+
+    /// This node's artifact of one version, for a look.
+    async fn exact(&self, version: Version) -> Result<Vec<u8>, Error>;
 
     /// From now on the servers are where an active artifact says.
     fn follow(&self, active: Option<&Payload>);
@@ -47,34 +52,6 @@ pub(crate) enum Offered {
     /// The server has what the node has.
     Nothing,
     Artifact(Vec<u8>),
-}
-
-/// A report on the wire.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Report {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub offered: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmed: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rolled_back: Option<Version>,
-    /// What was refused before anything was touched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rejected: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nonce: Option<String>,
 }
 
 /// The server's answer to a report.

@@ -1,0 +1,68 @@
+use configsrv_fleet::{Digest, Version};
+use serde::Serialize;
+
+use crate::machine::{Told, World};
+
+/// Characters of a reason that servers take.
+const LONGEST_REASON: usize = 500;
+
+/// A report on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<Version>,
+    /// What was refused before anything was touched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+}
+
+impl Report {
+    /// What `world` is after a transition.
+    pub(crate) fn of(world: &World, told: &Told) -> Self {
+        let (result, reason) = match told {
+            Told::Acknowledged => ("acknowledged", None),
+            Told::Pending => ("pending", None),
+            Told::Confirmed { evidence } => ("confirmed", evidence.clone()),
+            Told::Adopted => ("adopted", None),
+            Told::Rejected { reason, .. } => ("rejected", Some(reason.clone())),
+            Told::RolledBack { reason, .. } => ("rolled_back", Some(reason.clone())),
+            Told::Degraded { reason, .. } => ("degraded", Some(reason.clone())),
+        };
+        let rejected = match told {
+            Told::Rejected { version, .. } => *version,
+            _ => None,
+        };
+        let pending = world.pending.as_ref();
+        Self {
+            offered: world.state.offered,
+            active: world.active().map(|active| active.version),
+            pending: pending.map(|pending| pending.to.version),
+            confirmed: world.state.confirmed.map(|confirmed| confirmed.version),
+            rejected,
+            rolled_back: world.state.rejected.last().map(|rejected| rejected.target.version),
+            digest: pending.map(|pending| pending.to.digest).or(world.active().map(|active| active.digest)),
+            deadline_ms: pending.and_then(|pending| pending.guard.as_ref()).map(|guard| guard.deadline_wall_ms),
+            result: Some(result),
+            reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
+            nonce: None,
+        }
+    }
+}
