@@ -148,7 +148,7 @@ impl Caller {
     pub(crate) async fn principal(&self, id: &str, role: &str) -> Result<String> {
         self.create_principal(id).await?;
         let binding = Binding { subject: id.into(), role: role.into(), ..Default::default() };
-        self.admin().grant(self.with(GrantRequest { binding: Some(binding) })?).await?;
+        self.admin().grant(self.with(GrantRequest { binding: Some(binding), ..Default::default() })?).await?;
         let issue = IssueTokenRequest { principal: id.into(), ttl_s: 0 };
         Ok(TokensClient::new(self.channel()).issue(self.with(issue)?).await?.into_inner().token)
     }

@@ -34,7 +34,7 @@ impl Population {
     pub(crate) async fn settle(self, plane: &Plane, before: Self) -> Result<()> {
         let wire = plane.administrator(0).await?;
         let role = Binding { subject: format!("group/{GROUP}"), role: "auditor".to_owned(), ..Binding::default() };
-        AdminClient::new(wire.clone()).grant(GrantRequest { binding: Some(role) }).await?;
+        AdminClient::new(wire.clone()).grant(GrantRequest { binding: Some(role), ..Default::default() }).await?;
         let principals = stream::iter(before.principals..self.principals).map(|number| {
             let mut admin = AdminClient::new(wire.clone());
             async move {

@@ -57,9 +57,15 @@ async fn change(admin: &Wire, given: bool) -> Result<()> {
     let mut admin = AdminClient::new(admin.clone());
     if given {
         let binding = Binding { subject: SUBJECT.to_owned(), role: ROLE.to_owned(), ..Binding::default() };
-        admin.grant(GrantRequest { binding: Some(binding) }).await?;
+        admin.grant(GrantRequest { binding: Some(binding), ..Default::default() }).await?;
     } else {
-        admin.revoke_grant(RevokeGrantRequest { subject: SUBJECT.to_owned(), name: ROLE.to_owned() }).await?;
+        admin
+            .revoke_grant(RevokeGrantRequest {
+                subject: SUBJECT.to_owned(),
+                name: ROLE.to_owned(),
+                ..Default::default()
+            })
+            .await?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use iam_core::{
 use crate::{
     Error, Iam,
     holdings::{MAX_BINDINGS, rule},
-    records::{Change, Listing},
+    records::{Change, Keyed, Listing},
 };
 
 const MAX_DISPLAY_NAME: usize = 256;
@@ -38,15 +38,17 @@ impl Iam {
         }
     }
 
-    /// Disables or enables. A disabled principal's tokens, credentials and certificates stop working at once.
+    /// Disables or enables, if it is at revision `expected` where that is not 0. A disabled principal's tokens, credentials and certificates stop working at once.
     pub(crate) async fn set_principal(
         &self,
         by: &Identity,
         id: &PrincipalId,
         disabled: bool,
+        expected: u64,
     ) -> Result<(Principal, u64), Error> {
         let at = key::principal(id);
         let found = self.0.records.get::<Principal>(&at)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+        found.expect(expected)?;
         if found.value.disabled == disabled {
             return Ok((found.value, found.revision));
         }
@@ -62,9 +64,9 @@ impl Iam {
         kind: Option<Kind>,
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Listing<Principal>, Error> {
+    ) -> Result<Listing<Keyed<Principal>>, Error> {
         let prefix = kind.map_or(key::PRINCIPALS.to_owned(), |kind| format!("{}{}/", key::PRINCIPALS, kind.as_str()));
-        self.0.records.list(prefix.as_bytes(), after, limit)
+        self.0.records.page(prefix.as_bytes(), after, limit)
     }
 
     pub(crate) async fn add_member(&self, by: &Identity, group: String, member: Subject) -> Result<u64, Error> {
@@ -128,8 +130,13 @@ impl Iam {
         }
     }
 
-    /// Creates or replaces the binding of this name.
-    pub(crate) async fn grant(&self, by: &Identity, mut binding: Binding) -> Result<(Binding, u64), Error> {
+    /// Creates or replaces the binding of this name; only replaces it, and only at `expected`, where that is not 0.
+    pub(crate) async fn grant(
+        &self,
+        by: &Identity,
+        mut binding: Binding,
+        expected: u64,
+    ) -> Result<(Binding, u64), Error> {
         if binding.role.is_none() && binding.keys.is_empty() {
             return Err(Error::Invalid("a binding gives a role or rights on keys".to_owned()));
         }
@@ -153,17 +160,29 @@ impl Iam {
         } else {
             change
         };
-        let change = change.put(key::binding(&binding.subject, &binding.name), &binding)?;
-        let revision = self.commit_about(by.origin(), change, &binding.subject).await?;
+        let at = key::binding(&binding.subject, &binding.name);
+        let revision = if expected == 0 {
+            self.commit_about(by.origin(), change.put(at, &binding)?, &binding.subject).await?
+        } else {
+            self.0.records.commit(by.origin(), change.replace(at, expected, &binding)?).await?
+        };
         Ok((binding, revision))
     }
 
-    pub(crate) async fn revoke_grant(&self, by: &Identity, subject: &Subject, name: &str) -> Result<u64, Error> {
+    /// Takes the binding away, if it is at revision `expected` where that is not 0.
+    pub(crate) async fn revoke_grant(
+        &self,
+        by: &Identity,
+        subject: &Subject,
+        name: &str,
+        expected: u64,
+    ) -> Result<u64, Error> {
         check_name(name)?;
         let at = key::binding(subject, name);
-        let change = Change::new("iam.RevokeGrant", format!("{subject}/{name}")).expect(at.clone(), Expect::Present);
+        let expect = if expected == 0 { Expect::Present } else { Expect::Revision(expected) };
+        let change = Change::new("iam.RevokeGrant", format!("{subject}/{name}")).expect(at.clone(), expect);
         match self.0.records.commit(by.origin(), change.delete(at)).await {
-            Err(Error::Conflict { .. }) => Err(Error::NotFound(format!("binding {name} of {subject}"))),
+            Err(Error::Conflict { found: None }) => Err(Error::NotFound(format!("binding {name} of {subject}"))),
             other => other,
         }
     }
@@ -173,9 +192,9 @@ impl Iam {
         subject: Option<&Subject>,
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Listing<Binding>, Error> {
+    ) -> Result<Listing<Keyed<Binding>>, Error> {
         let prefix = subject.map_or_else(|| key::BINDINGS.as_bytes().to_vec(), key::bindings);
-        self.0.records.list(&prefix, after, limit)
+        self.0.records.page(&prefix, after, limit)
     }
 
     /// The only guard of `change` is that `subject` exists.

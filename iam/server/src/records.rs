@@ -37,8 +37,19 @@ pub(crate) struct Versioned<T> {
     pub(crate) revision: u64,
 }
 
+impl<T> Versioned<T> {
+    /// Refuses a change that was meant for another state of the record; 0 is meant for any.
+    pub(crate) fn expect(&self, expected: u64) -> Result<(), Error> {
+        if expected == 0 || expected == self.revision {
+            Ok(())
+        } else {
+            Err(Error::Conflict { found: Some(self.revision) })
+        }
+    }
+}
+
 /// A record and its key.
-type Keyed<T> = (Vec<u8>, Versioned<T>);
+pub(crate) type Keyed<T> = (Vec<u8>, Versioned<T>);
 
 /// A key, the revision of what is there, and what it is, if it reads back.
 type AnyRecord<T> = (Vec<u8>, u64, Result<T, Error>);

@@ -9,7 +9,7 @@ use holdfast_keyspace::KeyRange;
 use holdfast_proto::iam::{
     AddMemberRequest, AuthorizeRequest, Binding, CreateCredentialRequest, CreatePrincipalRequest,
     GetCredentialSecretRequest, GrantRequest, KeyGrant, ListBindingsRequest, ListCredentialsRequest,
-    ListMembersRequest, ListPrincipalsRequest, Page, RevokeCredentialRequest, RevokeGrantRequest,
+    ListMembersRequest, ListPrincipalsRequest, Page, RevokeCredentialRequest, RevokeGrantRequest, SetPrincipalRequest,
 };
 use iam_client::{Authority, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal};
 use support::{ADMIN_TOKEN, Environment, Plane, with};
@@ -21,7 +21,8 @@ async fn allowed(plane: &Plane, token: &str, action: &str, resource: &str) -> bo
 }
 
 fn grant(subject: &str, role: &str) -> GrantRequest {
-    GrantRequest { binding: Some(Binding { subject: subject.into(), role: role.into(), ..Binding::default() }) }
+    let binding = Binding { subject: subject.into(), role: role.into(), ..Binding::default() };
+    GrantRequest { binding: Some(binding), ..GrantRequest::default() }
 }
 
 #[tokio::test]
@@ -37,7 +38,7 @@ async fn roles_reach_members_through_groups_and_go_at_once() {
     assert_eq!(cycle.code(), Code::FailedPrecondition, "{cycle}");
     plane.admin().grant(with(ADMIN_TOKEN, grant("group/harbour", "operator"))).await.unwrap();
     assert!(allowed(&plane, &mira, "config.Publish", "versions/*").await);
-    let revoke = RevokeGrantRequest { subject: "group/harbour".into(), name: "operator".into() };
+    let revoke = RevokeGrantRequest { subject: "group/harbour".into(), name: "operator".into(), ..Default::default() };
     plane.admin().revoke_grant(with(ADMIN_TOKEN, revoke.clone())).await.unwrap();
     assert!(!allowed(&plane, &mira, "config.Publish", "versions/*").await);
     assert_eq!(plane.admin().revoke_grant(with(ADMIN_TOKEN, revoke)).await.unwrap_err().code(), Code::NotFound);
@@ -74,7 +75,9 @@ async fn bad_input_is_named() {
     plane.principal("user/mira", "").await;
     let again = CreatePrincipalRequest { id: "user/mira".into(), display_name: String::new() };
     assert_eq!(plane.admin().create_principal(with(ADMIN_TOKEN, again)).await.unwrap_err().code(), Code::Aborted);
-    for request in [grant("user/mira", "emperor"), grant("user/mira", ""), GrantRequest { binding: None }] {
+    for request in
+        [grant("user/mira", "emperor"), grant("user/mira", ""), GrantRequest { binding: None, ..Default::default() }]
+    {
         assert_eq!(plane.admin().grant(with(ADMIN_TOKEN, request)).await.unwrap_err().code(), Code::InvalidArgument);
     }
     let ghost = plane.admin().grant(with(ADMIN_TOKEN, grant("user/ghost", "reader"))).await.unwrap_err();
@@ -114,7 +117,11 @@ async fn keys_are_granted_as_ranges() {
     let token = plane.principal("service/ci", "").await;
     let keys = vec![key_grant("/ci/", "/ci0", "rw"), key_grant("/ci0", "/cj", "r")];
     let binding = Binding { subject: "service/ci".into(), keys, ..Binding::default() };
-    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    plane
+        .admin()
+        .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+        .await
+        .unwrap();
     let identity = plane.bearer(&token).await.unwrap();
     let check = |access, range: &KeyRange| plane.iam.authorize_keys(&identity, access, range);
     assert!(check(KeyAccess::Write, &KeyRange::prefix(*b"/ci/")).is_ok());
@@ -129,7 +136,11 @@ async fn keys_are_granted_as_ranges() {
     plane.admin().add_member(with(ADMIN_TOKEN, member)).await.unwrap();
     let keys = vec![key_grant("/ci/secret/", "/ci/secret0", "!rw")];
     let binding = Binding { subject: "group/robots".into(), keys, ..Binding::default() };
-    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    plane
+        .admin()
+        .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+        .await
+        .unwrap();
     assert!(check(KeyAccess::Read, &KeyRange::between(*b"/ci/secret/a", *b"/ci/secret/b")).is_err());
     assert!(check(KeyAccess::Read, &KeyRange::prefix(*b"/ci/")).is_err(), "one forbidden key inside is enough");
     assert!(check(KeyAccess::Write, &KeyRange::between(*b"/ci/secret0", *b"/ci0")).is_ok());
@@ -172,7 +183,11 @@ async fn groups_have_bounds_and_are_listed() {
     for number in 0..255 {
         let keys = vec![key_grant("a", "b", "r")];
         let binding = Binding { subject: "user/mira".into(), keys, name: format!("b{number}"), ..Binding::default() };
-        plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+        plane
+            .admin()
+            .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+            .await
+            .unwrap();
     }
     plane.admin().grant(with(ADMIN_TOKEN, grant("user/mira", "reader"))).await.unwrap();
     let full = plane.admin().grant(with(ADMIN_TOKEN, grant("user/mira", "auditor"))).await.unwrap_err();
@@ -239,4 +254,42 @@ async fn anonymous_admins_exist_only_in_the_laboratory() {
     assert!(lax.iam.authorize(&anybody, "iam.Admin", "iam/*").is_ok());
     assert!(plane.iam.authorize(&anybody, "iam.Admin", "iam/*").is_err());
     assert!(lax.iam.status().unwrap().lab.allow_unauthenticated);
+}
+
+#[tokio::test]
+async fn a_change_that_was_meant_for_another_revision_is_not_made() {
+    let plane = Plane::start().await;
+    plane.principal("user/mira", "reader").await;
+    let binding = async || {
+        let request = with(ADMIN_TOKEN, ListBindingsRequest { subject: "user/mira".into(), ..Default::default() });
+        plane.admin().list_bindings(request).await.unwrap().into_inner().bindings.remove(0)
+    };
+    let wrong = |code: Result<(), tonic::Status>| assert_eq!(code.unwrap_err().code(), Code::Aborted);
+
+    let seen = binding().await;
+    let granted = |expected_revision| GrantRequest { expected_revision, ..grant("user/mira", "reader") };
+    let again = plane.admin().grant(with(ADMIN_TOKEN, granted(seen.revision))).await.unwrap().into_inner();
+    assert!(again.revision > seen.revision);
+    assert_eq!(binding().await.revision, again.revision);
+    wrong(plane.admin().grant(with(ADMIN_TOKEN, granted(seen.revision))).await.map(drop));
+    let new = GrantRequest { expected_revision: 1, ..grant("user/mira", "operator") };
+    wrong(plane.admin().grant(with(ADMIN_TOKEN, new)).await.map(drop));
+
+    let revoke = |name: &str, expected_revision| {
+        with(ADMIN_TOKEN, RevokeGrantRequest { subject: "user/mira".into(), name: name.into(), expected_revision })
+    };
+    wrong(plane.admin().revoke_grant(revoke("reader", seen.revision)).await.map(drop));
+    let missing = plane.admin().revoke_grant(revoke("operator", 1)).await.unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound);
+    plane.admin().revoke_grant(revoke("reader", again.revision)).await.unwrap();
+
+    let request = with(ADMIN_TOKEN, ListPrincipalsRequest { kind: "user".into(), ..Default::default() });
+    let mira = plane.admin().list_principals(request).await.unwrap().into_inner().principals.remove(0);
+    let disable = |disabled, expected_revision| {
+        with(ADMIN_TOKEN, SetPrincipalRequest { id: "user/mira".into(), disabled, expected_revision })
+    };
+    let disabled = plane.admin().set_principal(disable(true, mira.revision)).await.unwrap().into_inner();
+    assert_eq!(disabled.principal.unwrap().revision, disabled.revision);
+    wrong(plane.admin().set_principal(disable(false, mira.revision)).await.map(drop));
+    plane.admin().set_principal(disable(false, disabled.revision)).await.unwrap();
 }

@@ -85,7 +85,7 @@ async fn a_join_token_lets_one_key_in() {
     let allow = AllowRequest { serial: events[0].serial.clone() };
     plane.trust().allow(with(ADMIN_TOKEN, allow)).await.unwrap();
     assert_eq!(enrollments().await[0].revoked, "");
-    let disable = SetPrincipalRequest { id: "node/pier2".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "node/pier2".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(enrollments().await[0].revoked, "the node is disabled");
 }
@@ -173,7 +173,7 @@ async fn certificates_end_are_renewed_and_are_revoked_with_their_node() {
     plane.advance(Duration::from_secs(8 * 3600 + 1));
     assert_eq!(by_certificate(&plane, &[&first]).await.unwrap_err(), Refusal::Unauthenticated);
     assert!(by_certificate(&plane, &[&second]).await.is_ok());
-    let disable = SetPrincipalRequest { id: "node/pier2".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "node/pier2".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(by_certificate(&plane, &[&second]).await.unwrap_err(), Refusal::Unauthenticated);
     let token = join_token(&plane).await;

@@ -51,7 +51,11 @@ async fn mira(plane: &Plane) -> String {
         },
     ];
     for binding in bindings {
-        plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+        plane
+            .admin()
+            .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+            .await
+            .unwrap();
     }
     let member = AddMemberRequest { group: "wheel".into(), member: "user/mira".into() };
     plane.admin().add_member(with(ADMIN_TOKEN, member)).await.unwrap();

@@ -104,7 +104,7 @@ async fn every_no_takes_the_same_steps() {
     let (live, revoked, disabled) = (create("user/mira").await, create("user/mira").await, create("user/noor").await);
     let revoke = RevokeCredentialRequest { access_key_id: revoked.0.clone(), force: false };
     credentials.revoke(with(ADMIN_TOKEN, revoke)).await.unwrap();
-    let disable = SetPrincipalRequest { id: "user/noor".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "user/noor".into(), disabled: true, ..Default::default() };
     admin.set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     // The background has seen all of it, and reads nothing while the answers are counted.
     running.end().await;

@@ -123,7 +123,7 @@ async fn a_service_asks_whether_a_token_is_good() {
     for token in ["nonsense", forged.as_str(), support::ADMIN_TOKEN] {
         assert_eq!(ask(Some(&bearer), &format!("token={token}")).await, (StatusCode::OK, inactive.clone()));
     }
-    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(support::ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(ask(Some(&bearer), &format!("token={mira}")).await, (StatusCode::OK, inactive));
 

@@ -96,7 +96,7 @@ async fn a_repeated_change_answers_as_the_first_did() {
     assert!(other.message().contains("was used for another request"), "{other:?}");
     // Another method is another request; another caller has keys of its own.
     let binding = Binding { subject: "user/mira".into(), role: "admin".into(), ..Binding::default() };
-    let grant = GrantRequest { binding: Some(binding) };
+    let grant = GrantRequest { binding: Some(binding), ..Default::default() };
     let refused = plane.admin().grant(keyed(ADMIN_TOKEN, "k", grant.clone())).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     plane.admin().grant(with(ADMIN_TOKEN, grant)).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_repeated_change_answers_as_the_first_did() {
 async fn what_was_refused_has_not_used_its_key() {
     let plane = Plane::start().await;
     let binding = Binding { subject: "user/mira".into(), role: "reader".into(), ..Binding::default() };
-    let grant = GrantRequest { binding: Some(binding) };
+    let grant = GrantRequest { binding: Some(binding), ..Default::default() };
     let refused = plane.admin().grant(keyed(ADMIN_TOKEN, "k", grant.clone())).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     principal(plane.api(), "mira", "user/mira").await.unwrap();

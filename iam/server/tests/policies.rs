@@ -191,7 +191,11 @@ async fn a_decision_is_explained_by_policies_and_by_bindings() {
         plane.admin().add_member(with(ADMIN_TOKEN, request)).await.unwrap();
     }
     let binding = Binding { subject: "group/harbour".into(), role: "operator".into(), ..Binding::default() };
-    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    plane
+        .admin()
+        .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+        .await
+        .unwrap();
     let office = "forbid (principal, action == Action::\"config.Publish\", resource)
         unless { context has source && context.source.isInRange(ip(\"192.0.2.0/24\")) };";
     stored(&plane, put("office", office)).await.unwrap();
@@ -216,7 +220,7 @@ async fn a_decision_is_explained_by_policies_and_by_bindings() {
     let elsewhere = explained(&plane, ADMIN_TOKEN, elsewhere).await.unwrap();
     assert_eq!((elsewhere.allowed, elsewhere.policy.as_str()), (false, "office"));
 
-    let revoke = RevokeGrantRequest { subject: "group/harbour".into(), name: "operator".into() };
+    let revoke = RevokeGrantRequest { subject: "group/harbour".into(), name: "operator".into(), ..Default::default() };
     plane.admin().revoke_grant(with(ADMIN_TOKEN, revoke)).await.unwrap();
     let after = explained(&plane, ADMIN_TOKEN, why("user/mira")).await.unwrap();
     assert_eq!((after.allowed, after.policy.as_str(), after.roles.len()), (false, "", 0));
@@ -318,7 +322,7 @@ async fn policies_forbid_keys_and_acts_on_those_who_may_not_act() {
     for (id, text) in [("desk", permit), ("vip", forbid)] {
         stored(&plane, put(id, text)).await.unwrap();
     }
-    let disable = SetPrincipalRequest { id: "user/boss".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "user/boss".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     let create = CreateCredentialRequest { principal: "user/boss".into(), note: String::new() };
     let denied = plane.credentials().create(with(&desk, create)).await.unwrap_err();

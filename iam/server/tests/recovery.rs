@@ -253,7 +253,7 @@ async fn an_export_says_who_is_out_and_which_keys_are_live() {
     let (live, revoked) = (access_key(&plane, "service/ci").await, access_key(&plane, "service/ci").await);
     let revoke = RevokeCredentialRequest { access_key_id: revoked.0, force: false };
     plane.credentials().revoke(with(ADMIN_TOKEN, revoke)).await.unwrap();
-    let disable = SetPrincipalRequest { id: "user/noor".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "user/noor".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     let mut client = RecoveryClient::new(plane.api());
     let export = client.export(with(ADMIN_TOKEN, ExportStandingsRequest::default())).await.unwrap().into_inner();

@@ -7,7 +7,7 @@ use holdfast_proto::iam::{RevokeTokenRequest, SetPrincipalRequest, revoke_token_
 use support::{ADMIN_TOKEN, Plane, node::Node, open::Open, with};
 
 async fn set_principal(plane: &Plane, id: &str, disabled: bool) {
-    let request = SetPrincipalRequest { id: id.into(), disabled };
+    let request = SetPrincipalRequest { id: id.into(), disabled, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, request)).await.unwrap();
 }
 

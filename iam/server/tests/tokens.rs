@@ -73,7 +73,7 @@ async fn revocation_and_disabling_work_at_once() {
     assert_eq!(plane.bearer(&second).await.unwrap_err(), Refusal::Unauthenticated);
     let third = plane.token("user/mira").await;
     assert!(plane.bearer(&third).await.is_ok(), "issued after the revocation, in the same second");
-    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(plane.bearer(&third).await.unwrap_err(), Refusal::Unauthenticated);
 }
@@ -101,7 +101,7 @@ async fn an_identity_ends_with_what_established_it() {
     plane.advance(Duration::from_secs(3600 + 30));
     assert_eq!((may(&later), may(&bootstrap)), (Err(Refusal::Unauthenticated), Ok(())));
     let other = plane.bearer(&plane.token("user/mira").await).await.unwrap();
-    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true };
+    let disable = SetPrincipalRequest { id: "user/mira".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, disable)).await.unwrap();
     assert_eq!(may(&other), Err(Refusal::Unauthenticated));
 }

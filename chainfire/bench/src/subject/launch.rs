@@ -73,7 +73,7 @@ async fn account(administrator: &Entrance) -> Result<(String, String)> {
     let all_keys = KeyGrant { start: vec![0].into(), end: vec![].into(), read: true, write: true, forbid: false };
     let binding =
         Binding { subject: service.clone(), role: "reader".to_owned(), keys: vec![all_keys], ..Default::default() };
-    admin.grant(GrantRequest { binding: Some(binding) }).await?;
+    admin.grant(GrantRequest { binding: Some(binding), ..Default::default() }).await?;
     let create = CreateCredentialRequest { principal: service, ..Default::default() };
     let created = CredentialsClient::new(door).create(create).await?.into_inner();
     Ok((created.credential.context("no credential in the answer")?.access_key_id, created.secret))

@@ -18,9 +18,19 @@ pub(crate) enum Principal {
         kind: String,
     },
     /// Let it in no longer.
-    Disable { id: String },
+    Disable {
+        id: String,
+        /// Only if the principal is at this revision.
+        #[arg(long, default_value_t = 0)]
+        expected_revision: u64,
+    },
     /// Let it in again.
-    Enable { id: String },
+    Enable {
+        id: String,
+        /// Only if the principal is at this revision.
+        #[arg(long, default_value_t = 0)]
+        expected_revision: u64,
+    },
 }
 
 /// Who is in which group. Members of a group hold what it holds.

@@ -29,6 +29,9 @@ pub(crate) enum Iam {
         subject: String,
         /// As `grants` lists it; a role's is the role.
         name: String,
+        /// Only if the grant is at this revision.
+        #[arg(long, default_value_t = 0)]
+        expected_revision: u64,
     },
     /// List who holds which role, and which rights on keys.
     Grants {

@@ -32,7 +32,7 @@ fn mira(action: &str, resource: &str) -> Row {
 
 fn grant(subject: &str, role: &str, keys: Vec<KeyGrant>) -> GrantRequest {
     let binding = Binding { subject: subject.into(), role: role.into(), keys, ..Binding::default() };
-    GrantRequest { binding: Some(binding) }
+    GrantRequest { binding: Some(binding), ..Default::default() }
 }
 
 #[rustfmt::skip]
@@ -49,9 +49,9 @@ pub(super) fn table(scene: &Scene) -> Vec<Attack> {
         as_mallory(scene, "keys for oneself", "/iam.v1.Admin/Grant", &grant("user/mallory", "", vec![everything]), admin.clone()),
         as_mallory(scene, "joining the admins", "/iam.v1.Admin/AddMember", &member("wheel", "user/mallory"), admin.clone()),
         as_mallory(scene, "one's group joins the admins", "/iam.v1.Admin/AddMember", &member("wheel", "group/crew"), admin.clone()),
-        as_mallory(scene, "taking the admins' role away", "/iam.v1.Admin/RevokeGrant", &RevokeGrantRequest { subject: "group/wheel".into(), name: "admin".into() }, admin.clone()),
+        as_mallory(scene, "taking the admins' role away", "/iam.v1.Admin/RevokeGrant", &RevokeGrantRequest { subject: "group/wheel".into(), name: "admin".into(), ..Default::default() }, admin.clone()),
         as_mallory(scene, "a new principal", "/iam.v1.Admin/CreatePrincipal", &CreatePrincipalRequest { id: "user/root2".into(), display_name: String::new() }, admin.clone()),
-        as_mallory(scene, "disabling an admin", "/iam.v1.Admin/SetPrincipal", &SetPrincipalRequest { id: root(), disabled: true }, admin.clone()),
+        as_mallory(scene, "disabling an admin", "/iam.v1.Admin/SetPrincipal", &SetPrincipalRequest { id: root(), disabled: true, ..Default::default() }, admin.clone()),
         as_mallory(scene, "a policy that permits itself", "/iam.v1.Policies/Put", &PutPolicyRequest { id: "mine".into(), text: policy.into(), ..Default::default() }, admin.clone()),
         as_mallory(scene, "a signing key of one's own", "/iam.v1.Admin/AddSigningKey", &AddSigningKeyRequest::default(), admin.clone()),
         as_mallory(scene, "an authority of one's own", "/iam.v1.Trust/AddRoot", &AddRootRequest::default(), admin.clone()),

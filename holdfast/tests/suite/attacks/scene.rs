@@ -69,7 +69,7 @@ impl Scene {
         };
         for (subject, grant) in [("service/clerk", key("a/", "a0", true)), ("service/writer", key("w/", "w0", false))] {
             let binding = Binding { subject: subject.into(), keys: vec![grant], ..Binding::default() };
-            let grant = GrantRequest { binding: Some(binding) };
+            let grant = GrantRequest { binding: Some(binding), ..Default::default() };
             AdminClient::new(admin.channel()).grant(admin.with(grant)?).await?;
         }
         let member = AddMemberRequest { group: "crew".into(), member: "user/mallory".into() };

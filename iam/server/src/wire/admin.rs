@@ -21,16 +21,16 @@ impl Admin for Iam {
         let CreatePrincipalRequest { id, display_name } = request.into_inner();
         let id = id.parse().map_err(Error::from)?;
         let (principal, revision) = self.create_principal(&by, id, display_name).await?;
-        let principal = Some(convert::principal(self, principal));
+        let principal = Some(convert::principal(self, principal, revision));
         Ok(Response::new(CreatePrincipalResponse { principal, revision }))
     }
 
     async fn set_principal(&self, request: Request<SetPrincipalRequest>) -> Answer<SetPrincipalResponse> {
         let by = convert::caller(&request)?;
-        let SetPrincipalRequest { id, disabled } = request.into_inner();
+        let SetPrincipalRequest { id, disabled, expected_revision } = request.into_inner();
         let id = id.parse().map_err(Error::from)?;
-        let (principal, revision) = self.set_principal(&by, &id, disabled).await?;
-        let principal = Some(convert::principal(self, principal));
+        let (principal, revision) = self.set_principal(&by, &id, disabled, expected_revision).await?;
+        let principal = Some(convert::principal(self, principal, revision));
         Ok(Response::new(SetPrincipalResponse { principal, revision }))
     }
 
@@ -42,8 +42,9 @@ impl Admin for Iam {
         };
         let (after, size) = convert::page(page)?;
         let listing = self.list_principals(kind, after.as_deref(), size)?;
+        let principals = listing.values.into_iter().map(|(_, one)| convert::principal(self, one.value, one.revision));
         Ok(Response::new(ListPrincipalsResponse {
-            principals: listing.values.into_iter().map(|one| convert::principal(self, one)).collect(),
+            principals: principals.collect(),
             next_page_token: convert::next_page(listing.next),
         }))
     }
@@ -78,16 +79,17 @@ impl Admin for Iam {
 
     async fn grant(&self, request: Request<GrantRequest>) -> Answer<GrantResponse> {
         let by = convert::caller(&request)?;
-        let binding = convert::new_binding(request.into_inner().binding)?;
-        let (binding, revision) = self.grant(&by, binding).await?;
-        Ok(Response::new(GrantResponse { binding: Some(convert::binding(binding)?), revision }))
+        let GrantRequest { binding, expected_revision } = request.into_inner();
+        let binding = convert::new_binding(binding)?;
+        let (binding, revision) = self.grant(&by, binding, expected_revision).await?;
+        Ok(Response::new(GrantResponse { binding: Some(convert::binding(binding, revision)?), revision }))
     }
 
     async fn revoke_grant(&self, request: Request<RevokeGrantRequest>) -> Answer<RevokeGrantResponse> {
         let by = convert::caller(&request)?;
-        let RevokeGrantRequest { subject, name } = request.into_inner();
+        let RevokeGrantRequest { subject, name, expected_revision } = request.into_inner();
         let subject: Subject = subject.parse().map_err(Error::from)?;
-        let revision = self.revoke_grant(&by, &subject, &name).await?;
+        let revision = self.revoke_grant(&by, &subject, &name, expected_revision).await?;
         Ok(Response::new(RevokeGrantResponse { revision }))
     }
 
@@ -96,7 +98,8 @@ impl Admin for Iam {
         let subject = convert::subject(&subject)?;
         let (after, size) = convert::page(page)?;
         let listing = self.list_bindings(subject.as_ref(), after.as_deref(), size)?;
-        let bindings = listing.values.into_iter().map(convert::binding).collect::<Result<_, _>>()?;
+        let bindings = listing.values.into_iter().map(|(_, one)| convert::binding(one.value, one.revision));
+        let bindings = bindings.collect::<Result<_, _>>()?;
         Ok(Response::new(ListBindingsResponse { bindings, next_page_token: convert::next_page(listing.next) }))
     }
 

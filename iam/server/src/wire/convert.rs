@@ -44,13 +44,14 @@ pub(super) fn next_page(next: Option<Vec<u8>>) -> String {
     next.map(hex::encode).unwrap_or_default()
 }
 
-pub(super) fn principal(iam: &Iam, principal: Principal) -> wire::Principal {
+pub(super) fn principal(iam: &Iam, principal: Principal, revision: u64) -> wire::Principal {
     wire::Principal {
         spiffe_id: iam.0.settings.trust_domain.spiffe_id(&principal.id),
         id: principal.id.to_string(),
         created_ms: principal.created_ms,
         disabled: principal.disabled,
         display_name: principal.display_name,
+        revision,
     }
 }
 
@@ -67,7 +68,7 @@ pub(super) fn membership(membership: Membership) -> wire::Membership {
     }
 }
 
-pub(super) fn binding(binding: Binding) -> Result<wire::Binding, Error> {
+pub(super) fn binding(binding: Binding, revision: u64) -> Result<wire::Binding, Error> {
     let keys = binding.keys.into_iter().map(|grant| {
         let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(error.to_string()));
         Ok(wire::KeyGrant {
@@ -84,6 +85,7 @@ pub(super) fn binding(binding: Binding) -> Result<wire::Binding, Error> {
         keys: keys.collect::<Result<_, Error>>()?,
         created_ms: binding.created_ms,
         name: binding.name,
+        revision,
     })
 }
 

@@ -175,7 +175,10 @@ impl Plane {
         self.admin().create_principal(with(ADMIN_TOKEN, request)).await.unwrap();
         if !role.is_empty() {
             let binding = Binding { subject: id.into(), role: role.into(), ..Binding::default() };
-            self.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+            self.admin()
+                .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+                .await
+                .unwrap();
         }
         self.token(id).await
     }

@@ -20,15 +20,21 @@ pub(super) async fn principal(command: Principal, channel: Channel, output: Form
             let request = CreatePrincipalRequest { id, display_name };
             client.create_principal(request).await.map_err(refused)?.into_inner().principal
         }
-        Principal::Disable { id } => set(&mut client, id, true).await?,
-        Principal::Enable { id } => set(&mut client, id, false).await?,
+        Principal::Disable { id, expected_revision } => {
+            set(&mut client, SetPrincipalRequest { id, disabled: true, expected_revision }).await?
+        }
+        Principal::Enable { id, expected_revision } => {
+            set(&mut client, SetPrincipalRequest { id, disabled: false, expected_revision }).await?
+        }
     };
     let principals: Vec<iam::Principal> = changed.into_iter().collect();
     show(&principals, output)
 }
 
-async fn set(client: &mut AdminClient<Channel>, id: String, disabled: bool) -> Result<Option<iam::Principal>, Failure> {
-    let request = SetPrincipalRequest { id, disabled };
+async fn set(
+    client: &mut AdminClient<Channel>,
+    request: SetPrincipalRequest,
+) -> Result<Option<iam::Principal>, Failure> {
     Ok(client.set_principal(request).await.map_err(refused)?.into_inner().principal)
 }
 
@@ -56,6 +62,7 @@ fn show(principals: &[iam::Principal], output: Format) -> Result<(), Failure> {
                 "spiffe_id": principal.spiffe_id,
                 "created_ms": principal.created_ms,
                 "disabled": principal.disabled,
+                "revision": principal.revision,
             })
         })
         .collect();

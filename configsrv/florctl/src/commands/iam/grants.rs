@@ -35,14 +35,13 @@ pub(super) async fn grant_keys(grant: GrantKeys, channel: Channel, output: Forma
 }
 
 async fn bind(binding: Binding, channel: Channel, output: Format) -> Result<(), Failure> {
-    let request = GrantRequest { binding: Some(binding) };
+    let request = GrantRequest { binding: Some(binding), ..Default::default() };
     let answer = AdminClient::new(channel).grant(request).await.map_err(refused)?.into_inner();
     let bindings: Vec<Binding> = answer.binding.into_iter().collect();
     show(&bindings, output)
 }
 
-pub(super) async fn revoke(subject: String, name: String, channel: Channel, output: Format) -> Result<(), Failure> {
-    let request = RevokeGrantRequest { subject, name };
+pub(super) async fn revoke(request: RevokeGrantRequest, channel: Channel, output: Format) -> Result<(), Failure> {
     let answer = AdminClient::new(channel).revoke_grant(request).await.map_err(refused)?.into_inner();
     output.print(&json!({ "revision": answer.revision }), || "revoked".to_owned())
 }
@@ -85,6 +84,7 @@ fn show(bindings: &[Binding], output: Format) -> Result<(), Failure> {
                 "role": binding.role,
                 "keys": binding.keys.iter().map(keys).collect::<Vec<_>>(),
                 "created_ms": binding.created_ms,
+                "revision": binding.revision,
             })
         })
         .collect();

@@ -15,8 +15,8 @@ mod verifiers;
 use std::path::Path;
 
 use holdfast_proto::iam::{
-    AuthorizeRequest, IntrospectRequest, StatusRequest, admin_client::AdminClient, authz_client::AuthzClient,
-    tokens_client::TokensClient,
+    AuthorizeRequest, IntrospectRequest, RevokeGrantRequest, StatusRequest, admin_client::AdminClient,
+    authz_client::AuthzClient, tokens_client::TokensClient,
 };
 use serde_json::{Value, json};
 
@@ -49,7 +49,9 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Group(command) => directory::group(command, channel, output).await?,
         Iam::Grant { subject, role } => grants::grant(subject, role, channel, output).await?,
         Iam::GrantKeys(grant) => grants::grant_keys(grant, channel, output).await?,
-        Iam::RevokeGrant { subject, name } => grants::revoke(subject, name, channel, output).await?,
+        Iam::RevokeGrant { subject, name, expected_revision } => {
+            grants::revoke(RevokeGrantRequest { subject, name, expected_revision }, channel, output).await?;
+        }
         Iam::Grants { subject } => grants::list(subject, channel, output).await?,
         Iam::Policy(command) => policies::policy(command, channel, output).await?,
         Iam::Explain(question) => policies::explain(question, channel, output).await?,
