@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -24,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) ca: Option<Vec<u8>>,
     pub(crate) token: Option<Zeroizing<String>>,
 }
+
+/// How the id of an access key begins; a token is no `ID:SECRET`.
+const ACCESS_KEY: &str = "HFAK";
 
 /// The settings file.
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +81,15 @@ impl Settings {
             Failure::new(Code::Usage, "no token: the servers need to know who you are")
                 .hint("set HOLDFAST_TOKEN, or name a file with --token-file (--dev-dir for a development server)")
         })
+    }
+
+    /// What goes into the header of that name; an access key is sent as HTTP Basic.
+    pub(crate) fn authorization(&self) -> Result<Zeroizing<String>, Failure> {
+        let token = self.token()?;
+        Ok(Zeroizing::new(match token.starts_with(ACCESS_KEY) && token.contains(':') {
+            true => format!("Basic {}", STANDARD.encode(token)),
+            false => format!("Bearer {token}"),
+        }))
     }
 }
 

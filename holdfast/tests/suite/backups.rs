@@ -87,6 +87,17 @@ impl Key {
 }
 
 /// What `etcdctl snapshot save` would write.
+/// Replaces the key that signs, and gives it up; its name.
+fn give_up_signing_key(desk: &Desk, data: &Path) -> Result<String> {
+    let answer = |command: &str| Ok::<Value, anyhow::Error>(serde_json::from_str(&desk.run(command, data)?.good()?)?);
+    let added = answer("florctl -o json iam key add")?;
+    let name = |kid: &Value| kid.as_str().map(str::to_owned).context("a key's name");
+    let (old, new) = (name(&added["keys"][0]["kid"])?, name(&added["kid"])?);
+    answer(&format!("florctl -o json iam key activate {new} --now"))?;
+    answer(&format!("florctl -o json iam key compromise {old}"))?;
+    Ok(old)
+}
+
 async fn save(api: &Caller, path: &Path) -> Result<()> {
     let mut parts = MaintenanceClient::new(api.channel()).snapshot(api.with(SnapshotRequest {})?).await?.into_inner();
     let mut bytes = Vec::new();
@@ -134,6 +145,7 @@ async fn the_runbook_brings_a_plane_back() -> Result<()> {
     // After the backup: it will not have been.
     api.put("kept/later", "value").await?;
     desk.run(&format!("florctl iam credential revoke {}", lost.id), &new)?.good()?;
+    let given_up = give_up_signing_key(&desk, &new)?;
     for command in commands("florctl iam revocations export")? {
         desk.run(command, &new)?.good()?;
     }
@@ -162,6 +174,11 @@ async fn the_runbook_brings_a_plane_back() -> Result<()> {
     ensure!(status.contains("waits for approval"), "{status}");
     let approved = desk.run(commands("florctl iam restore approve")?[0], &new)?.good()?;
     ensure!(approved.contains("1 access keys"), "{approved}");
+    let merged = desk.run("florctl iam restore merge revocations.json", &new)?.good()?;
+    ensure!(merged.contains("ended: 0 principals, 0 access keys"), "{merged}");
+    for told in [approved, merged] {
+        ensure!(told.contains(&format!("florctl iam key compromise {given_up}")), "{told}");
+    }
     for (key, status) in [(&kept, 200), (&lost, 401)] {
         ensure!(key.versions(&lab)?.status == status);
     }

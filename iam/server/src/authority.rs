@@ -222,7 +222,7 @@ impl Inner {
             self.bootstrap_token(call, secret, ADMIN).await?;
             return Ok(Known::Bootstrap);
         }
-        self.check_access_keys()?;
+        self.check_access_keys(call)?;
         let target = self.guessed_at(name)?;
         self.check_guesses(call, Some(&target))?;
         let Some(principal) = self.credential_principal(name, secret)? else {

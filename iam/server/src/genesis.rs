@@ -82,6 +82,7 @@ impl Inner {
     /// One attempt; true if the doors are open after it.
     async fn settle(self: &Arc<Self>) -> bool {
         self.is_glass_broken();
+        self.metrics.restore_waits.set(i64::from(self.is_suspended().unwrap_or(false)));
         let doors = match self.evaluate().await {
             Ok(doors) => doors,
             Err(error) => Doors::Starting(Some(error.to_string())),

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     pub(crate) open: Gauge,
     /// 1 while anonymous callers are admins.
     pub(crate) unauthenticated_admin: Gauge,
+    /// 1 while a restore waits for its approval.
+    pub(crate) restore_waits: Gauge,
     /// 1 while a break-glass grant that was used is good.
     pub(crate) break_glass: Gauge,
     pub(crate) admission: Histogram,
@@ -39,6 +41,7 @@ impl Default for Metrics {
             cut: Counter::default(),
             open: Gauge::default(),
             unauthenticated_admin: Gauge::default(),
+            restore_waits: Gauge::default(),
             break_glass: Gauge::default(),
             admission: Histogram::new(ADMISSION),
         }
@@ -64,6 +67,11 @@ impl Metrics {
             self.unauthenticated_admin.clone(),
         );
         registry.register("secrets_compared", "Secrets of access keys compared", self.compared.clone());
+        registry.register(
+            "restore_waits",
+            "1 while identities wait for the approval of a restore: an alarm",
+            self.restore_waits.clone(),
+        );
         registry.register(
             "break_glass",
             "1 while a break-glass grant that was used here is good: an alarm",

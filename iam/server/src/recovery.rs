@@ -1,7 +1,7 @@
 //! After a restore: nothing that had been revoked counts again before somebody has said that it may.
 
 use chainfire_core::{Origin, system::Expect};
-use iam_client::{Caller, Identity, Refusal};
+use iam_client::{Caller, Evidence, Identity, Refusal};
 use iam_core::{
     Kind, PrincipalId,
     credential::CredentialSet,
@@ -15,7 +15,9 @@ use iam_core::{
 
 use crate::{
     Error, Iam,
+    authority::AUTHENTICATE,
     iam::Inner,
+    recorder::Call,
     records::{Change, Listing, Versioned},
 };
 
@@ -23,6 +25,8 @@ use crate::{
 pub(crate) const WAITS: &str = "a restore waits for its approval (florctl iam restore approve)";
 /// Whoever may speak for the plane meanwhile asks for this.
 pub(crate) const RESTORE: (&str, &str) = ("iam.Admin", "iam/restore");
+/// The same for who asks how the plane is.
+const STATUS: &str = "cluster.Read";
 /// What a node may go on doing with its certificate: to itself only, as ever.
 const NODES: [&str; 2] = ["config.ReadArtifact", "config.ReportStatus"];
 /// Standings, and denied certificates, of one merge.
@@ -65,8 +69,9 @@ impl Inner {
             return Ok(true);
         }
         let (ring, now_ms) = (self.key_ring()?, self.now_ms());
-        // The same backup may be restored twice: its next number may be another lineage's, the time is not.
-        let epoch = (ring.value.epoch + 1).max(now_ms / 1000);
+        // Whoever has a key that signed before the restore must not guess it, and a backup may be restored twice. JSON
+        // has numbers of 53 bits.
+        let epoch = u64::from_be_bytes(self.random()?) >> 11;
         let origin = Origin::system("iam", format!("restore-{id}"));
         let restored = Restored { lineage: id, noticed_ms: now_ms, approved: None };
         let change = Change::new("iam.RestoreNotice", RESTORE.1)
@@ -95,18 +100,42 @@ impl Inner {
 
     /// The same for an action that may be one of the few that do not wait.
     pub(crate) fn check_may_go_on(&self, by: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
-        let is_node = by.principal.principal().is_some_and(|id| id.kind() == Kind::Node);
-        let goes_on = (action, resource) == RESTORE
-            || action == "cluster.Read"
-            || is_node && NODES.contains(&action)
+        if !self.is_suspended()? {
+            return Ok(());
+        }
+        let goes_on = match &by.principal {
             // Operators who are offline vouch for it, not what came back.
-            || matches!(by.principal, Caller::BreakGlass(_));
-        if goes_on { Ok(()) } else { self.check_approved() }
+            Caller::BreakGlass(_) => true,
+            Caller::Principal(id) if id.kind() == Kind::Node => NODES.contains(&action),
+            Caller::Bootstrap | Caller::Principal(_) | Caller::Anonymous => {
+                self.speaks_for_restore(by)? && ((action, resource) == RESTORE || action == STATUS)
+            }
+        };
+        if goes_on {
+            return Ok(());
+        }
+        self.record_denial(&Call::of(by), action, resource, WAITS);
+        Err(Refusal::Unavailable(WAITS.to_owned()))
+    }
+
+    /// Whether it is known by what cannot have come back with the backup; where nothing else is left, by an access key,
+    /// which at least its owner alone has. Certificates count only for what a machine itself needs: whoever was put out
+    /// after the backup still has his.
+    fn speaks_for_restore(&self, by: &Identity) -> Result<bool, Error> {
+        Ok(match by.principal {
+            Caller::Bootstrap => true,
+            Caller::Principal(_) => matches!(by.evidence, Evidence::AccessKey(_)) && !self.bootstrap_enabled()?,
+            Caller::BreakGlass(_) | Caller::Anonymous => false,
+        })
     }
 
     /// Access keys wait, too, where the bootstrap token can approve; else an admin does, who has nothing but these.
-    pub(crate) fn check_access_keys(&self) -> Result<(), Refusal> {
-        if self.bootstrap_enabled()? { self.check_approved() } else { Ok(()) }
+    pub(crate) fn check_access_keys(&self, call: &Call) -> Result<(), Refusal> {
+        if self.is_suspended()? && self.bootstrap_enabled()? {
+            self.record_denial(call, AUTHENTICATE, "iam/secrets", WAITS);
+            return Err(Refusal::Unavailable(WAITS.to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -134,9 +163,12 @@ impl Iam {
         Ok(Listing { values, next: page.next })
     }
 
-    /// Ends what had ended later than the backup. It takes nothing back that has ended in the backup.
+    /// Ends what had ended later than the backup, also after the approval. It takes nothing back that has ended in the
+    /// backup.
     pub(crate) async fn merge_ended(&self, by: &Identity, ended: Ended) -> Result<Merged, Error> {
-        self.waiting()?;
+        if self.last_restore()?.is_none() {
+            return Err(Error::Precondition("this state was never restored".to_owned()));
+        }
         if ended.standings.len().max(ended.denied_serials.len()) > MAX_MERGE {
             return Err(Error::Invalid(format!("at most {MAX_MERGE} at once")));
         }

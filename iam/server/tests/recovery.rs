@@ -12,11 +12,12 @@ use chainfire_core::{
     cluster::{ClusterCommand, NewLineage},
 };
 use holdfast_proto::iam::{
-    ApproveRestoreRequest, CreateCredentialRequest, CreateJoinTokenRequest, CreatePrincipalRequest,
-    DisableBootstrapTokenRequest, EnrollRequest, ExportStandingsRequest, IssueTokenRequest, MergeStandingsRequest,
-    MergeStandingsResponse, RecoveryStatusRequest, RenewRequest, RevokeCredentialRequest, SetPrincipalRequest,
-    StatusRequest, admin_client::AdminClient, credentials_client::CredentialsClient,
-    enrollment_client::EnrollmentClient, recovery_client::RecoveryClient, tokens_client::TokensClient,
+    ApproveRestoreRequest, AuthorizeRequest, Binding, CreateCredentialRequest, CreateJoinTokenRequest,
+    CreatePrincipalRequest, DisableBootstrapTokenRequest, EnrollRequest, ExportStandingsRequest, GrantRequest,
+    IssueTokenRequest, MergeStandingsRequest, MergeStandingsResponse, RecoveryStatusRequest, RenewRequest,
+    RevokeCredentialRequest, SetPrincipalRequest, StatusRequest, admin_client::AdminClient, authz_client::AuthzClient,
+    credentials_client::CredentialsClient, enrollment_client::EnrollmentClient, recovery_client::RecoveryClient,
+    tokens_client::TokensClient,
 };
 use iam_client::{Authority as _, Identity, KeyAccess, KeyAuthority as _, Presented, Refusal};
 use iam_core::{policy::Role, record::key};
@@ -140,7 +141,7 @@ async fn a_restore_does_not_unrevoke() {
     assert!(waits(iam.authorize(&pier1, "lock.Use", "lock/default")));
     let renew = RenewRequest { csr_der: csr() };
     let renewed = EnrollmentClient::new(api_with(iam, &node.chain)).renew(renew).await.unwrap_err();
-    assert_eq!(renewed.code(), Code::Unavailable);
+    assert_eq!(renewed.code(), Code::Unavailable, "for another key");
 
     // What had ended meanwhile ends again; what is younger than the export is not touched.
     let serial = thief_serial(&thief);
@@ -175,6 +176,40 @@ async fn a_restore_does_not_unrevoke() {
     let plane = plane.again().await;
     assert_eq!(bearer(&plane.iam, &new).await.unwrap_err(), Refusal::Unauthenticated);
     assert!(waits(plane.by_key(&kept).await));
+    plane.running.end().await;
+}
+
+/// Whoever was put out after the backup still has a certificate, and may be an admin in what came back.
+#[tokio::test]
+async fn a_certificate_approves_nothing() {
+    let plane = Plane::start().await;
+    let node = Node::enroll(&plane, "pier1").await;
+    let binding = Binding { subject: "node/pier1".into(), role: "admin".into(), ..Binding::default() };
+    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    let plane = Restored::of(plane).await;
+    let pier1 = plane.iam.authenticate(shown(&node)).await.unwrap();
+    assert!(pier1.roles.contains(&Role::Admin.to_string()));
+    for (action, resource) in [("iam.Admin", "iam/restore"), ("iam.Admin", "iam/*"), ("cluster.Read", "cluster/iam")] {
+        assert!(waits(plane.iam.authorize(&pier1, action, resource)), "{action}");
+    }
+    let mut client = RecoveryClient::new(api_with(&plane.iam, &node.chain));
+    let refused = client.approve(ApproveRestoreRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    let question = |principal: &str| AuthorizeRequest {
+        principal: principal.into(),
+        action: "iam.Admin".into(),
+        resource: "iam/*".into(),
+    };
+    let answer = AuthzClient::new(api_with(&plane.iam, &node.chain)).authorize(question("")).await.unwrap_err();
+    assert_eq!(answer.code(), Code::Unavailable);
+    assert_eq!(plane.approve().await, Ok(1));
+    assert!(plane.iam.authorize(&pier1, "iam.Admin", "iam/restore").is_ok());
+    // What had ended is found out later, too.
+    let standing =
+        holdfast_proto::iam::Standing { principal: "node/pier1".into(), disabled: true, access_keys: vec![] };
+    let late = MergeStandingsRequest { standings: vec![standing], exported_ms: u64::MAX, ..Default::default() };
+    assert_eq!(plane.merge(late).await.disabled, 1);
+    assert_eq!(plane.iam.authenticate(shown(&node)).await.unwrap_err(), Refusal::Unauthenticated);
     plane.running.end().await;
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct Connection {
     /// Certificates of the authority that the servers' certificates are checked against, PEM.
     #[arg(long, global = true, env = "HOLDFAST_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// A file with the bearer token.
+    /// A file with the bearer token, or with an access key as ID:SECRET.
     #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// The folder of a `holdfast serve --dev`: its addresses and its admin token.

@@ -107,6 +107,9 @@ async fn ask(settings: &Settings, member: Member) -> Server {
     if let Ok(http) = Http::at(settings, &api)
         && let Ok(metrics) = in_time(&api, http.text("/metrics")).await
     {
+        if metrics.lines().any(|line| line == RESTORE_WAITS) {
+            server.problems.push("a restore waits for its approval (florctl iam restore approve)".to_owned());
+        }
         server.fsync_p99_ms = p99(&metrics, FSYNC).map(|seconds| seconds * 1_000.0);
     }
     server
@@ -138,6 +141,7 @@ impl Server {
     }
 }
 
+const RESTORE_WAITS: &str = "holdfast_iam_restore_waits 1";
 const FSYNC: &str = "etcd_disk_wal_fsync_duration_seconds_bucket";
 
 /// The upper bound of the bucket in which the 99th of 100 observations lies; none without observations, or where it is

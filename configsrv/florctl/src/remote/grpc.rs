@@ -16,15 +16,15 @@ const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(60);
 
 /// A connection to the API that says who calls.
-pub(crate) type Channel = InterceptedService<tonic::transport::Channel, Bearer>;
+pub(crate) type Channel = InterceptedService<tonic::transport::Channel, Authorization>;
 
 #[derive(Clone)]
-pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+pub(crate) struct Authorization(Option<MetadataValue<Ascii>>);
 
-impl Interceptor for Bearer {
+impl Interceptor for Authorization {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(bearer) = &self.0 {
-            request.metadata_mut().insert("authorization", bearer.clone());
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
         }
         Ok(request)
     }
@@ -38,14 +38,14 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Channel, Failure> {
 /// The same for calls that a store which stands alone answers to anybody, at the API of any of the servers.
 pub(crate) async fn connect_if_known(settings: &Settings, api: &str) -> Result<Channel, Failure> {
     settings.check(api)?;
-    let bearer = |token: &str| {
-        let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
-        bearer.set_sensitive(true);
-        Some(bearer)
-    };
-    let bearer = match settings.token.as_ref() {
+    let authorization = match settings.token {
         None => None,
-        Some(token) => Some(bearer(token).ok_or_else(|| Failure::usage("the token has characters that no token has"))?),
+        Some(_) => {
+            let value: Result<MetadataValue<Ascii>, _> = settings.authorization()?.parse();
+            let mut value = value.map_err(|_| Failure::usage("the token has characters that no token has"))?;
+            value.set_sensitive(true);
+            Some(value)
+        }
     };
     let wrong = |error: tonic::transport::Error| Failure::usage(format!("{api}: {error}"));
     let mut endpoint = Endpoint::from_shared(api.to_owned()).map_err(wrong)?;
@@ -66,7 +66,7 @@ pub(crate) async fn connect_if_known(settings: &Settings, api: &str) -> Result<C
         Failure::new(Code::Unreachable, format!("{api}: {cause}"))
             .hint("--api (or HOLDFAST_API) says where the servers are")
     })?;
-    Ok(InterceptedService::new(channel, Bearer(bearer)))
+    Ok(InterceptedService::new(channel, Authorization(authorization)))
 }
 
 /// What a refusal means for the caller of this program.

@@ -38,7 +38,7 @@ pub(crate) struct Served {
 
 impl Http {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
-        let mut authorization = header::HeaderValue::try_from(format!("Bearer {}", settings.token()?))
+        let mut authorization = header::HeaderValue::try_from(settings.authorization()?.as_str())
             .map_err(|_| Failure::usage("the token has characters that no token has"))?;
         authorization.set_sensitive(true);
         // A redirect would carry the token elsewhere.

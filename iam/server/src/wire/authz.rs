@@ -37,6 +37,7 @@ impl Authz for Iam {
         let by = convert::caller(&request)?;
         let ExplainRequest { principal, action, resource, source, time_ms } = request.into_inner();
         let about = self.about(by.clone(), &principal, &action, &resource)?;
+        self.0.check_may_go_on(&about, &action, &resource).map_err(Error::from)?;
         let mut circumstances = self.0.circumstances(&about);
         if !source.is_empty() {
             let source = source.parse().map_err(|_| Error::Invalid("the source is not an IP address".to_owned()))?;
@@ -67,6 +68,7 @@ impl Iam {
     fn answer(&self, by: &Identity, question: AuthorizeRequest, revision: u64) -> Result<AuthorizeResponse, Error> {
         let AuthorizeRequest { principal, action, resource } = question;
         let about = self.about(by.clone(), &principal, &action, &resource)?;
+        self.0.check_may_go_on(&about, &action, &resource)?;
         let verdict = self.0.decide(&about, &action, &resource)?;
         Ok(AuthorizeResponse {
             allowed: verdict.allowed,

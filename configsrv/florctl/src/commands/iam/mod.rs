@@ -7,6 +7,7 @@ mod keys;
 mod mappings;
 mod policies;
 mod recovery;
+mod revocations;
 mod rotations;
 mod secrets;
 mod trust;
