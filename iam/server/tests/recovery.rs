@@ -185,7 +185,11 @@ async fn a_certificate_approves_nothing() {
     let plane = Plane::start().await;
     let node = Node::enroll(&plane, "pier1").await;
     let binding = Binding { subject: "node/pier1".into(), role: "admin".into(), ..Binding::default() };
-    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    plane
+        .admin()
+        .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+        .await
+        .unwrap();
     let plane = Restored::of(plane).await;
     let pier1 = plane.iam.authenticate(shown(&node)).await.unwrap();
     assert!(pier1.roles.contains(&Role::Admin.to_string()));
