@@ -34,6 +34,8 @@ pub struct Distribution {
     pub urls: Vec<String>,
     pub poll_interval: Option<Span>,
     pub hold: Option<Span>,
+    /// How long an artifact is fresh.
+    pub expires_after: Option<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +135,7 @@ fn distribution(repo: &Repo, cluster: &ClusterName) -> Result<Distribution, NotV
         urls: spec.read_urls.into_iter().map(|url| url.value).collect(),
         poll_interval: spec.poll_interval,
         hold: spec.hold,
+        expires_after: spec.expires_after,
     })
 }
 

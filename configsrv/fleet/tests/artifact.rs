@@ -116,7 +116,7 @@ fn what_a_newer_release_writes_is_relayed_but_not_read() {
     let mut newer = case.value();
     newer["payload"]["schema_version"] = json!("1.2");
     newer["payload"]["new_field"] = json!([1]);
-    newer["expires_at"] = json!("2027-01-01T00:00:00Z");
+    newer["from_the_future"] = json!("2027-01-01T00:00:00Z");
     let sealed = with_digest(newer);
     assert_eq!(sealed.node().as_str(), "pier2", "a relay reads the routing fields");
     assert_eq!(assemble(sealed.before(), sealed.payload(), sealed.after()), sealed.bytes());
@@ -128,13 +128,17 @@ fn what_a_newer_release_writes_is_relayed_but_not_read() {
     let mut unknown = case.value();
     unknown["payload"]["new_field"] = json!(1);
     assert!(matches!(with_digest(unknown).open(), Err(ArtifactError::Malformed(_))));
-    assert_eq!(case.sealed.schema_version(), SchemaVersion::ENVELOPE);
+    assert_eq!(case.sealed.schema_version(), SchemaVersion::V1_0);
 
     // What a field needs is stamped; who stamps less is not believed.
     let mut understated = case.value();
     understated["payload"]["sync"]["hold"] = json!("30s");
     let error = with_digest(understated).open().unwrap_err();
-    assert!(error.to_string().contains("schema 1.0 and uses fields of 1.1"), "{error}");
+    assert!(error.to_string().contains("payload says schema 1.0 and uses fields of 1.1"), "{error}");
+    let mut understated = case.value();
+    understated["expires_at"] = json!("2027-01-01T00:00:00Z");
+    let error = with_digest(understated).open().unwrap_err();
+    assert!(error.to_string().contains("envelope says schema 1.0 and uses fields of 1.1"), "{error}");
 }
 
 #[test]

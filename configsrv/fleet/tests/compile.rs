@@ -217,6 +217,31 @@ fn the_previous_tree_is_the_ledger_of_versions() {
 }
 
 #[test]
+fn artifacts_are_made_anew_before_they_lapse() {
+    let quay = Quay::new();
+    let fresh_for = |span: &str| {
+        let text = format!("poll_interval: 30s\n    expires_after: {span}");
+        fleet(&quay.edited("cluster.yaml", "poll_interval: 30s", &text))
+    };
+    let on = |day: i64| Stamp { generated_at: NOW + Duration::days(day), ..quay.stamp() };
+    let monthly = fresh_for("30d");
+    let first = build(&monthly, None, &on(0));
+    let envelope = first.tree.artifacts().values().next().unwrap().open().unwrap();
+    assert_eq!(envelope.expires_at, Some(NOW + Duration::days(30)));
+    assert_eq!(envelope.schema_version, envelope.lowest_schema());
+    assert_eq!(build(&monthly, Some(&first.tree), &on(15)).outcome, Outcome::Unchanged);
+    let second = build(&monthly, Some(&first.tree), &on(16));
+    assert_eq!((second.outcome, second.tree.version()), (Outcome::Stamped, version(2)));
+    assert!(second.changed.is_empty(), "nobody restarts for it");
+    assert_eq!(first.tree.manifest().unwrap().nodes, second.tree.manifest().unwrap().nodes);
+    // Another time, and none at all, count at once.
+    assert_eq!(build(&fresh_for("10d"), Some(&second.tree), &on(16)).outcome, Outcome::Stamped);
+    let without = build(&quay.fleet(), Some(&second.tree), &on(16));
+    assert_eq!(without.outcome, Outcome::Stamped);
+    assert_eq!(build(&quay.fleet(), Some(&without.tree), &on(99)).outcome, Outcome::Unchanged);
+}
+
+#[test]
 fn a_node_that_is_gone_is_a_change() {
     let quay = Quay::new();
     let first = build(&quay.fleet(), None, &quay.stamp());

@@ -13,7 +13,7 @@ use crate::{
     health::{self, Candidate},
     identities::IdentityStore,
     machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
-    outcome::{Outcome, StatusView, SyncRequest},
+    outcome::{Freshness, Outcome, StatusView, SyncRequest},
     server::{Intent, Offered, Report, Server},
     store::Store,
     verify::{Verified, verify},
@@ -88,7 +88,7 @@ impl Agent {
     }
 
     fn staged(&self, world: &World, version: Version) -> Result<Payload, Error> {
-        self.store.payload(version, world.digest(version))
+        Ok(self.store.envelope(version, world.digest(version))?.payload)
     }
 
     /// Fetches a confirmed set again that is damaged: without it there is no way back.
@@ -268,11 +268,27 @@ impl Agent {
     pub(crate) fn status(&self) -> Result<StatusView, Error> {
         let world = self.store.load()?;
         let mut view = StatusView::of(&self.cluster, &world, self.left_ms(&world)?);
-        if let Some(held) = self.identities.load(self.store.disk(), self.clock.now()?.wall_ms)? {
+        let now = self.clock.now()?;
+        view.freshness = self.expiry(&world).map(|until_ms| Freshness::of(until_ms, now.wall_ms));
+        if let Some(held) = self.identities.load(self.store.disk(), now.wall_ms)? {
             view.certificates = held.certificates();
             view.faults = held.faults;
         }
         Ok(view)
+    }
+
+    /// When what runs is to have been followed by something newer.
+    fn expiry(&self, world: &World) -> Option<u64> {
+        let active = world.active()?;
+        let envelope = self.store.envelope(active.version, world.digest(active.version)).ok()?;
+        u64::try_from(envelope.expires_at?.unix_timestamp()).ok()?.checked_mul(1000)
+    }
+
+    /// Since when the servers, or whoever stands between, should have shown something newer.
+    pub(crate) fn expired(&self) -> Result<Option<Freshness>, Error> {
+        let (world, now) = (self.store.load()?, self.clock.now()?);
+        let freshness = self.expiry(&world).map(|until_ms| Freshness::of(until_ms, now.wall_ms));
+        Ok(freshness.filter(|freshness| freshness.expired))
     }
 
     fn left_ms(&self, world: &World) -> Result<Option<u64>, Error> {

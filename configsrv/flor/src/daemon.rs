@@ -19,7 +19,7 @@ use crate::{
     home::Layout,
     ipc::{self, Answer, Request},
     op_lock::OpLock,
-    outcome::SyncRequest,
+    outcome::{Freshness, SyncRequest},
     plane::LivePlane,
     policy::{ConfirmPolicy, Policy, SyncMode},
 };
@@ -131,6 +131,7 @@ pub(crate) async fn run(
     let (agent, layout, Policy { sync, confirm }) = (&context.agent, &context.layout, settings.policy);
     tracing::info!(socket = %layout.socket().display(), %sync, %confirm, "agent is running");
     let mut commands = JoinSet::new();
+    let mut expired = None;
     loop {
         tokio::select! {
             () = stop.requested() => break,
@@ -146,7 +147,10 @@ pub(crate) async fn run(
             },
             Some(_) = commands.join_next() => {}
             _ = woken.recv() => next = Instant::now(),
-            () = sleep_until(next) => next = watch(agent, layout, &context.verdict).await,
+            () = sleep_until(next) => {
+                next = watch(agent, layout, &context.verdict).await;
+                alarm(agent, &mut expired);
+            }
         }
     }
     following.abort();
@@ -161,6 +165,19 @@ async fn follow(plane: Arc<LivePlane>) {
     loop {
         sleep(IDENTITIES).await;
         plane.look().await;
+    }
+}
+
+/// Says once that a version is not fresh any more.
+fn alarm(agent: &Agent, known: &mut Option<Freshness>) {
+    match agent.expired() {
+        Ok(expired) => {
+            if let Some(expired) = expired.filter(|expired| Some(*expired) != *known) {
+                tracing::error!("{expired}");
+            }
+            *known = expired;
+        }
+        Err(error) => tracing::debug!(%error, "it is not known whether this version is fresh"),
     }
 }
 

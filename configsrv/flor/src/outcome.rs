@@ -94,9 +94,19 @@ pub(crate) struct StatusView {
     /// Who starts a sync at this daemon, and who confirms.
     #[serde(default)]
     pub policy: Option<Policy>,
+    /// Whether what runs should have been followed by something newer, if it says so.
+    #[serde(default)]
+    pub freshness: Option<Freshness>,
     /// Why the daemon does not confirm what is pending yet.
     #[serde(default)]
     pub not_yet: Option<String>,
+}
+
+/// Until when a version is fresh. One that is not any more goes on running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Freshness {
+    pub until_ms: u64,
+    pub expired: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +164,7 @@ impl StatusView {
             plane: None,
             daemon: false,
             policy: None,
+            freshness: None,
             not_yet: None,
         }
     }
@@ -191,6 +202,9 @@ impl fmt::Display for StatusView {
         writeln!(out, "node      {} of {}", self.node, self.cluster)?;
         writeln!(out, "active    {}", Running(self.active))?;
         writeln!(out, "confirmed {}", Running(self.confirmed))?;
+        if let Some(freshness) = &self.freshness {
+            writeln!(out, "{freshness}")?;
+        }
         if let Some(pending) = &self.pending {
             writeln!(out, "pending   {pending}")?;
         }
@@ -223,6 +237,23 @@ impl fmt::Display for StatusView {
         match self.policy {
             Some(Policy { sync, confirm }) => write!(out, "daemon    running; sync: {sync}, confirm: {confirm}"),
             None => write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" }),
+        }
+    }
+}
+
+impl Freshness {
+    pub(crate) fn of(until_ms: u64, now_ms: u64) -> Self {
+        Self { until_ms, expired: until_ms <= now_ms }
+    }
+}
+
+impl fmt::Display for Freshness {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = Day(self.until_ms);
+        if self.expired {
+            write!(out, "EXPIRED   something newer should have come until {until}: is it withheld?")
+        } else {
+            write!(out, "fresh     until {until}")
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use configsrv_fleet::{Digest, NodeName, Payload, Sealed, Version};
+use configsrv_fleet::{Digest, Envelope, NodeName, Sealed, Version};
 use holdfast_format::{
     from_json,
     kind::{AGENT_ORIGINALS, AGENT_PENDING, AGENT_STATE, Kind},
@@ -78,7 +78,7 @@ impl Store {
 
     /// What a staged artifact says, if it is still the one that was verified: for this node, of this version, and with
     /// the content of `digest`, where that is known.
-    pub(crate) fn payload(&self, version: Version, digest: Option<Digest>) -> Result<Payload, Error> {
+    pub(crate) fn envelope(&self, version: Version, digest: Option<Digest>) -> Result<Envelope, Error> {
         let path = self.layout.artifact(version, &self.node);
         let bytes = self.read(&path)?.ok_or_else(|| Error::Unexpected(format!("{} is missing", path.display())))?;
         let damaged = |error| Error::Unexpected(format!("{}: {error}", path.display()));
@@ -89,7 +89,7 @@ impl Store {
         if !same {
             return Err(Error::Unexpected(format!("{} is not what was verified before", path.display())));
         }
-        Ok(sealed.open().map_err(damaged)?.payload)
+        sealed.open().map_err(damaged)
     }
 
     /// Removes every staged set but `keep`.

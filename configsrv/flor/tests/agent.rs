@@ -90,6 +90,24 @@ async fn the_server_knows_how_far_the_node_is() {
     assert_eq!(view["stale"], false);
 }
 
+/// What should have been followed by something newer long ago goes on running, and everybody is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_not_fresh_any_more_raises_an_alarm() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one").fresh_for("30d".parse().unwrap()), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+    let status = node.status().await;
+    assert_eq!(status["freshness"], json!({ "until_ms": 30_u64 * 24 * 3600 * 1000, "expired": true }), "{status}");
+    assert!(exits(&node.flor(&["status"]).await, 0).contains("EXPIRED   something newer should have come"));
+    assert!(exits(&node.flor(&["status", "--metrics"]).await, 0).contains("\nflor_artifact_expiry_seconds 2592000\n"));
+    publish(address, &tree(2, &signer, &node, "one"), 1).await;
+    exits(&node.flor(&["sync"]).await, 0);
+    let status = node.status().await;
+    assert_eq!((&status["freshness"], &status["active"]), (&Value::Null, &json!(2)), "the number alone was adopted");
+}
+
 /// A server whose operators use a release that this node is too old for.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_knows_what_a_node_refused_and_why() {

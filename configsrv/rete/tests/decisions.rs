@@ -78,6 +78,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
                 urls: Vec::new(),
                 poll_interval: None,
                 hold: None,
+                expires_after: None,
             },
             nodes: (0..NODES).map(|at| (name("n", at), node(at + 1))).collect(),
             services: services.into_iter().enumerate().map(|(at, service)| (name("s", at), service)).collect(),

@@ -19,10 +19,10 @@ pub struct SchemaVersionError(String);
 
 impl SchemaVersion {
     pub const V1_0: Self = Self { major: 1, minor: 0 };
-    /// Payloads: `probes`, `sync.hold`.
+    /// Payloads: `probes`, `sync.hold`. Envelopes: `expires_at`.
     pub const V1_1: Self = Self { major: 1, minor: 1 };
     /// The newest envelope that this release reads.
-    pub const ENVELOPE: Self = Self::V1_0;
+    pub const ENVELOPE: Self = Self::V1_1;
     /// The newest payload that this release reads.
     pub const PAYLOAD: Self = Self::V1_1;
 

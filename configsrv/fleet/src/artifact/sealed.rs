@@ -187,11 +187,14 @@ impl Sealed {
         let envelope: Envelope =
             serde_json::from_slice(&self.bytes).map_err(|error| ArtifactError::Malformed(error.to_string()))?;
         // A reader of the stamped schema would refuse it as garbage.
-        let (stamped, used) = (envelope.payload.schema_version, envelope.payload.lowest_schema());
-        if stamped < used {
-            return Err(ArtifactError::Malformed(format!(
-                "the payload says schema {stamped} and uses fields of {used}"
-            )));
+        for (part, stamped, used) in [
+            ("envelope", envelope.schema_version, envelope.lowest_schema()),
+            ("payload", envelope.payload.schema_version, envelope.payload.lowest_schema()),
+        ] {
+            if stamped < used {
+                let text = format!("the {part} says schema {stamped} and uses fields of {used}");
+                return Err(ArtifactError::Malformed(text));
+            }
         }
         if envelope.payload.node != envelope.node {
             return Err(ArtifactError::WrongNode { expected: envelope.node, found: envelope.payload.node });

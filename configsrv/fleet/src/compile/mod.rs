@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     artifact::{ArtifactError, Envelope, MAX_NODES, Payload, SigningKey},
+    duration::Span,
     fleet::Fleet,
     names::NodeName,
     version::Version,
@@ -46,7 +47,7 @@ pub enum Outcome {
     Unchanged,
     /// Nothing differs, and the previous tree is now signed.
     Signed,
-    /// Something differs: the next version, on every node.
+    /// Something differs, or half of the artifacts' time is over: the next version, on every node.
     Stamped,
 }
 
@@ -83,18 +84,41 @@ pub fn compile(fleet: &Fleet, previous: Option<&Tree>, stamp: &Stamp<'_>) -> Res
         .map(|tree| tree.artifacts().keys().filter(|node| !payloads.contains_key(*node)).cloned().collect())
         .unwrap_or_default();
     let (tree, outcome) = match previous {
-        Some(tree) if changed.is_empty() && removed.is_empty() && stamp.above < tree.version() => match stamp.key {
-            Some(_) if !tree.is_signed() => (tree.signed(stamp)?, Outcome::Signed),
-            Some(_) | None => (tree.clone(), Outcome::Unchanged),
-        },
-        _ => (stamped(payloads, previous, stamp)?, Outcome::Stamped),
+        Some(tree)
+            if changed.is_empty()
+                && removed.is_empty()
+                && stamp.above < tree.version()
+                && !lapses(tree, fleet, stamp.generated_at)? =>
+        {
+            match stamp.key {
+                Some(_) if !tree.is_signed() => (tree.signed(stamp)?, Outcome::Signed),
+                Some(_) | None => (tree.clone(), Outcome::Unchanged),
+            }
+        }
+        _ => (stamped(payloads, previous, fleet.distribution.expires_after, stamp)?, Outcome::Stamped),
     };
     Ok(Compiled { tree, changed, removed, outcome })
+}
+
+/// Whether a tree is to be made anew though nothing in it differs: half of its time is over, or it is to be fresh for another
+/// time.
+fn lapses(tree: &Tree, fleet: &Fleet, now: OffsetDateTime) -> Result<bool, ArtifactError> {
+    let Some(artifact) = tree.artifacts().values().next() else { return Ok(true) };
+    let Envelope { generated_at, expires_at, .. } = artifact.open()?;
+    Ok(match (fleet.distribution.expires_after, expires_at) {
+        (None, None) => false,
+        (Some(after), Some(until)) => {
+            let after = after.as_duration();
+            until != generated_at + after || until < now + after / 2
+        }
+        (Some(_), None) | (None, Some(_)) => true,
+    })
 }
 
 fn stamped(
     payloads: BTreeMap<NodeName, Payload>,
     previous: Option<&Tree>,
+    expires_after: Option<Span>,
     stamp: &Stamp<'_>,
 ) -> Result<Tree, CompileError> {
     let last = previous.map_or(Version::NONE, Tree::version).max(stamp.above);
@@ -102,7 +126,7 @@ fn stamped(
     let mut artifacts = Vec::with_capacity(payloads.len());
     for (node, payload) in payloads {
         let sealed = Envelope::new(version, stamp.generated_at, payload)
-            .and_then(|envelope| envelope.seal(stamp.key))
+            .and_then(|envelope| envelope.fresh_for(expires_after).seal(stamp.key))
             .map_err(|source| CompileError::Node { node, source })?;
         artifacts.push(sealed);
     }

@@ -1,5 +1,6 @@
 use crate::{
     artifact::Via,
+    duration::Span,
     finding::{Located, Place, Rule},
     yaml::{Fields, Items, Kind, Node},
 };
@@ -209,7 +210,8 @@ fn signers(items: &mut Items<'_>, node: &Node) -> Vec<SignerSpec> {
 }
 
 fn config_server(items: &mut Items<'_>, node: &Node) -> Option<ConfigServer> {
-    let fields = items.fields(node, &["via", "read_url", "publish_url", "poll_interval", "hold"], Rule::V1)?;
+    let fields =
+        items.fields(node, &["via", "read_url", "publish_url", "poll_interval", "hold", "expires_after"], Rule::V1)?;
     let via = match fields.get("via").and_then(|node| items.text(node)) {
         None => Via::default(),
         Some(text) => match text.value.as_str() {
@@ -236,9 +238,14 @@ fn config_server(items: &mut Items<'_>, node: &Node) -> Option<ConfigServer> {
             items.error(Rule::V1, &url.at, format!("\"{}\" is not an http:// or https:// URL", url.value));
         }
     }
-    let poll_interval = fields.get("poll_interval").and_then(|node| items.parsed(node)).map(|span| span.value);
-    let hold = fields.get("hold").and_then(|node| items.parsed(node)).map(|span| span.value);
-    Some(ConfigServer { via, read_urls, publish_url, poll_interval, hold })
+    let mut span = |name| fields.get(name).and_then(|node| items.parsed::<Span>(node));
+    let (poll_interval, hold, expires_after) = (span("poll_interval"), span("hold"), span("expires_after"));
+    if let Some(never) = expires_after.as_ref().filter(|span| span.value.is_zero()) {
+        items.error(Rule::V1, &never.at, "artifacts that are never fresh raise an alarm for ever");
+    }
+    let value = |span: Option<Located<Span>>| span.map(|span| span.value);
+    let (poll_interval, hold, expires_after) = (value(poll_interval), value(hold), value(expires_after));
+    Some(ConfigServer { via, read_urls, publish_url, poll_interval, hold, expires_after })
 }
 
 fn address(items: &mut Items<'_>, node: &Node) -> Option<Address> {

@@ -60,6 +60,8 @@ pub struct ConfigServer {
     pub poll_interval: Option<Span>,
     /// How long probes must hold before an agent confirms by itself.
     pub hold: Option<Span>,
+    /// How long an artifact is fresh.
+    pub expires_after: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default)]

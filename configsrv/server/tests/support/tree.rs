@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use configsrv_fleet::{Digest, Envelope, Payload, Sealed, SigningKey, Version, to_canonical};
+use configsrv_fleet::{Digest, Envelope, Payload, Sealed, SigningKey, Span, Version, to_canonical};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -42,16 +42,30 @@ pub(crate) struct Tree<'a> {
     pub(crate) nodes: Vec<(&'a str, Value)>,
     /// Fields that take the place of the usual ones in every payload.
     patch: Value,
+    fresh_for: Option<Span>,
 }
 
 impl<'a> Tree<'a> {
     /// One node without files.
     pub(crate) fn new(version: u64, signer: &'a Signer) -> Self {
-        Self { version, signer, announces: vec![signer], nodes: vec![("pier2", json!([]))], patch: json!({}) }
+        Self {
+            version,
+            signer,
+            announces: vec![signer],
+            nodes: vec![("pier2", json!([]))],
+            patch: json!({}),
+            fresh_for: None,
+        }
     }
 
     pub(crate) fn patched(mut self, patch: Value) -> Self {
         self.patch = patch;
+        self
+    }
+
+    /// How long the artifacts are fresh after their making, at the beginning of Unix time.
+    pub(crate) fn fresh_for(mut self, span: Span) -> Self {
+        self.fresh_for = Some(span);
         self
     }
 
@@ -90,7 +104,7 @@ impl<'a> Tree<'a> {
         }
         let payload: Payload = serde_json::from_value(payload).unwrap();
         let envelope = Envelope::new(Version::new(self.version).unwrap(), OffsetDateTime::UNIX_EPOCH, payload).unwrap();
-        envelope.seal(Some(&self.signer.key)).unwrap()
+        envelope.fresh_for(self.fresh_for).seal(Some(&self.signer.key)).unwrap()
     }
 
     /// The body of a publish.
