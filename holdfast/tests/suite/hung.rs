@@ -11,6 +11,7 @@ use holdfast_testkit::wait_until;
 use serde_json::Value;
 
 use crate::{
+    drop_in::DropIn,
     faults::Faults,
     http::Request,
     lab::SOON,
@@ -110,5 +111,24 @@ fn a_leader_whose_disk_hangs_lets_another_lead_and_comes_back() -> Result<()> {
     let hashes: Value = serde_json::from_str(&all.says(&["endpoint", "hashkv", "-w", "json"])?)?;
     let hashes: Vec<_> = hashes.as_array().context("hashes")?.iter().map(|one| &one["HashKV"]["hash"]).collect();
     ensure!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{hashes:?}");
+    Ok(())
+}
+
+#[test]
+fn a_server_alone_waits_for_its_disk() -> Result<()> {
+    let (faults, folder) = (Faults::new()?, tempfile::tempdir()?);
+    let server = DropIn::start_on(folder.path(), &mut faults.command())?;
+    let Some(etcdctl) = Etcdctl::find(&server.address, None)? else { return Ok(()) };
+    etcdctl.says(&["put", "before", "1"])?;
+    faults.hang_syncs(true)?;
+    let mut put = etcdctl.command(&["put", "while", "1"]);
+    put.env("ETCDCTL_COMMAND_TIMEOUT", "1s");
+    ensure!(run(put)?.code != Some(0), "acknowledged without having been synced");
+    wait_until(SOON, "a stall", || Ok((metric(&server.address, STALLED)? > 0.0).then_some(())))?;
+    faults.hang_syncs(false)?;
+    etcdctl.says(&["put", "after", "1"])?;
+    // What was not acknowledged was not refused either.
+    assert_eq!(etcdctl.says(&["get", "while"])?, "while\n1\n");
+    ensure!(metric(&server.address, STALLED)? == 0.0);
     Ok(())
 }
