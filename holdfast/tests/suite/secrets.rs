@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -167,7 +167,11 @@ fn nothing_secret_is_left_behind() -> Result<()> {
     let known = Needles::new(&[("a name".to_owned(), NAMED.as_bytes().to_vec())])?;
     let mut names_found = 0;
     for path in &all {
-        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+        let bytes = match fs::read(path) {
+            // The servers run: it has become another file since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            read => read.with_context(|| path.display().to_string())?,
+        };
         if let Some(found) = needles.first(&bytes) {
             bail!("{} has {found}", path.display());
         }
