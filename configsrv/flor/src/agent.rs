@@ -5,8 +5,6 @@ use configsrv_fleet::{
     diff::{Change, Class, classify},
 };
 
-use tokio::sync::Mutex;
-
 use crate::{
     Error,
     activate::{Activator, Way},
@@ -31,8 +29,6 @@ pub(crate) struct Agent {
     activator: Activator,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
-    /// One report at a time: what was said before a way back must not arrive after it.
-    reports: Arc<Mutex<()>>,
 }
 
 /// What the servers have for this node.
@@ -61,7 +57,7 @@ impl Agent {
         server: Arc<dyn Server>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { cluster, store, identities, activator, server, clock, reports: Arc::default() }
+        Self { cluster, store, identities, activator, server, clock }
     }
 
     /// Brings whatever an earlier run left to a good end, and rolls back what was not confirmed in time.
@@ -206,7 +202,7 @@ impl Agent {
         let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
             return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
         };
-        self.prove(pending.to).await?;
+        self.server.prove(pending.to, Report::of(&world, &Told::Pending)).await?;
         self.drive(&mut world, Event::Confirm(Some(pending.to.version))).await?;
         Ok(Outcome::Confirmed { version: pending.to.version, already: false })
     }
@@ -223,12 +219,7 @@ impl Agent {
 
     /// Shows that the servers are reached through the version that waits.
     pub(crate) async fn prove(&self, target: Target) -> Result<(), Error> {
-        let _order = self.reports.lock().await;
-        let world = self.store.load()?;
-        if world.pending.as_ref().is_none_or(|pending| pending.to != target) {
-            return Err(Error::State(format!("version {} does not wait for a confirmation any more", target.version)));
-        }
-        self.server.prove(target, Report::of(&world, &Told::Pending)).await
+        self.server.prove(target, Report::of(&self.store.load()?, &Told::Pending)).await
     }
 
     /// Confirms a version of which everything has held, after one more proof.
@@ -362,7 +353,6 @@ impl Agent {
 
     /// Reports are for information: the node goes on without them.
     async fn tell(&self, world: &World, told: &Told) {
-        let _order = self.reports.lock().await;
         if let Err(error) = self.server.report(&Report::of(world, told)).await {
             tracing::debug!(%error, "the server was not told");
         }

@@ -24,8 +24,8 @@ use configsrv_fleet::{
 };
 use configsrv_server::{ConfigService, Settings, router};
 use holdfast_proto::iam::{
-    AddRootRequest, CreateJoinTokenRequest, ListRootsRequest, StepRootRequest, enrollment_client::EnrollmentClient,
-    trust_client::TrustClient,
+    AddRootRequest, CreateJoinTokenRequest, IssueWithRequest, ListRootsRequest, RequestCertificateRequest,
+    StepRootRequest, enrollment_client::EnrollmentClient, trust_client::TrustClient,
 };
 use holdfast_rpc::{ClientAuth, Limits, ServerTls, TlsFiles};
 use holdfast_service::Stop;
@@ -36,6 +36,7 @@ use iam_core::{
     startup::{Config, Inputs, evaluate},
 };
 use iam_server::{Doors, Iam, SystemClock, SystemEntropy};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use support::tree::{Signer, Tree, file};
 use tempfile::TempDir;
@@ -381,6 +382,50 @@ async fn authorities_come_and_go_with_the_servers() {
     let signer = Signer::new("primary");
     plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
     exits(&machine.flor(&["sync"]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_below_an_offline_root_comes_and_renews_with_its_chain() {
+    for scheme in ["https", "http"] {
+        let plane = Plane::open(scheme, Duration::from_secs(120)).await;
+        let offline = Authority::create(&"quay.test".parse().unwrap(), OffsetDateTime::now_utc(), 30).unwrap().0;
+        let mut trust = TrustClient::new(plane.app.clone());
+        let first = certified(&mut trust, &offline).await;
+        let root: Vec<u8> = offline.certificate().der().to_vec();
+        let add = AddRootRequest { certificate: root.clone().into(), issuing: first.clone().into(), dry_run: false };
+        let id = trust.add_root(by_admin(add)).await.unwrap().into_inner().id;
+        let step = StepRootRequest { id: id.clone(), force: true, ..StepRootRequest::default() };
+        trust.activate(by_admin(step)).await.unwrap();
+
+        let machine = Machine::new();
+        exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
+        let read = |name: &str| -> Vec<Vec<u8>> {
+            let pem = CertificateDer::pem_file_iter(machine.cluster(name)).unwrap();
+            pem.map(|der| der.unwrap().to_vec()).collect()
+        };
+        let chain = read("certs/pier2.crt");
+        assert_eq!((chain.len(), &chain[1]), (2, &first));
+        let trusted = read("ca.crt");
+        assert!(trusted.contains(&root) && !trusted.contains(&first), "the root alone");
+
+        let next = certified(&mut trust, &offline).await;
+        let issue_with = IssueWithRequest { id, issuing: next.clone().into(), dry_run: false };
+        trust.issue_with(by_admin(issue_with)).await.unwrap();
+        let _daemon = machine.daemon().await;
+        machine.until("the next chain", |_| read("certs/pier2.crt").get(1) == Some(&next)).await;
+        assert_eq!(read("ca.crt"), trusted);
+        let signer = Signer::new("primary");
+        plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
+        exits(&machine.flor(&["sync"]).await, 0);
+        exits(&machine.flor(&["sync", "--confirm"]).await, 0);
+    }
+}
+
+/// What `offline` makes of the servers' request.
+async fn certified(trust: &mut TrustClient<Router>, offline: &Authority) -> Vec<u8> {
+    let asked = trust.request_certificate(by_admin(RequestCertificateRequest {})).await.unwrap().into_inner();
+    let pem = offline.intermediate(&iam_ca::request_pem(&asked.csr_der), OffsetDateTime::now_utc(), 10).unwrap();
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
 }
 
 fn by_admin<T>(message: T) -> tonic::Request<T> {

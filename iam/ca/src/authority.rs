@@ -122,6 +122,11 @@ impl Authority {
         &self.der
     }
 
+    /// When it ends.
+    pub fn until(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
     /// See [`certificate_id`].
     pub fn id(&self) -> String {
         certificate_id(&self.issuer.key().subject_public_key_info())

@@ -204,6 +204,7 @@ fn certified(
     })
 }
 
-fn end_ms(certificate: &X509Certificate<'_>) -> u64 {
+/// When a certificate ends, in Unix milliseconds.
+pub(crate) fn end_ms(certificate: &X509Certificate<'_>) -> u64 {
     u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1000)
 }

@@ -50,6 +50,17 @@ pub(crate) fn check(issuer: &X509Certificate<'_>, certificate: &X509Certificate<
     Ok(())
 }
 
+/// The hosts of URIs that `issuer` may vouch for; without any, it is not constrained to some.
+pub(crate) fn permitted_uris(issuer: &X509Certificate<'_>) -> Result<Vec<String>, ChainFault> {
+    let constraints = issuer.name_constraints().map_err(|_| ChainFault::Malformed)?;
+    let permitted = constraints.and_then(|constraints| constraints.value.permitted_subtrees.as_deref());
+    let host = |name: Name<'_>| match name {
+        Name::Uri(host) => Some(host.to_owned()),
+        Name::Dns(_) => None,
+    };
+    Ok(list(permitted)?.into_iter().filter_map(host).collect())
+}
+
 /// A name, or a constraint on names of its form.
 enum Name<'a> {
     Uri(&'a str),

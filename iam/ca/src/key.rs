@@ -1,10 +1,10 @@
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
-use crate::{AuthorityError, pem::pem};
+use crate::{AuthorityError, certificate_id, pem::pem};
 
 /// A private Ed25519 key as PKCS #8 of version 1 up to the key itself (RFC 8410 section 7). What ring and rcgen write
 /// has the public key with it, in an encoding that OpenSSL does not read.
@@ -68,6 +68,19 @@ impl PrivateKey {
     /// A PKCS #8 PEM.
     pub fn pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.0.serialize_pem())
+    }
+
+    /// A PKCS #10 request (DER) for this key. The name is for people: whoever certifies it decides about names.
+    pub fn request(&self, common_name: &str) -> Result<Vec<u8>, AuthorityError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        Ok(params.serialize_request(&self.0).map_err(AuthorityError::making)?.der().to_vec())
+    }
+
+    /// See [`certificate_id`].
+    pub fn id(&self) -> String {
+        certificate_id(&self.public_key_info())
     }
 
     /// SubjectPublicKeyInfo, PEM.

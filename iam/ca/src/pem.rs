@@ -5,6 +5,11 @@ pub fn certificates_pem<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) ->
     certificates.into_iter().map(|der| pem("CERTIFICATE", der)).collect()
 }
 
+/// A PKCS #10 request (DER) as PEM.
+pub fn request_pem(der: &[u8]) -> String {
+    pem("CERTIFICATE REQUEST", der)
+}
+
 /// One block of PEM.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");

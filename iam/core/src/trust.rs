@@ -20,6 +20,17 @@ pub struct Authorities {
 pub struct Root {
     /// Base64 DER.
     pub certificate: String,
+    /// What issues in its place, where its own key lies offline.
+    pub issuing: Option<Issuing>,
+}
+
+/// An authority of the plane's own below a root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuing {
+    /// SHA-256 of its public key (SubjectPublicKeyInfo), hex.
+    pub id: String,
+    /// Base64 DER.
+    pub certificate: String,
 }
 
 /// A certificate that does not count, whoever issued it.
@@ -38,7 +49,29 @@ impl Rotates for Root {
     const CAPACITY: usize = 8;
 }
 
+impl Item<Root> {
+    /// The id of the key that signs what this authority issues.
+    pub fn signer(&self) -> &str {
+        self.value.issuing.as_ref().map_or(&self.id, |issuing| &issuing.id)
+    }
+
+    /// The certificate of that key, base64 DER.
+    pub fn signer_certificate(&self) -> &str {
+        self.value.issuing.as_ref().map_or(&self.value.certificate, |issuing| &issuing.certificate)
+    }
+}
+
 impl Authorities {
+    /// Those after `issuing` has taken the place of what issued below the root `id` so far.
+    #[must_use]
+    pub fn issuing_with(&self, id: &str, issuing: &Issuing) -> Self {
+        let mut next = self.clone();
+        for root in next.roots.items.iter_mut().filter(|root| root.id == id) {
+            root.value.issuing = Some(issuing.clone());
+        }
+        next
+    }
+
     /// Those whose certificates count.
     pub fn trusted(&self) -> impl Iterator<Item = &Item<Root>> {
         self.roots.items.iter().filter(|root| root.state.verifies())
@@ -74,6 +107,9 @@ struct Stored {
 struct StoredRoot {
     id: String,
     certificate: String,
+    /// Readers of the first release find no key under the root's id, and issue nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuing: Option<Issuing>,
     state: StoredState,
     created_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +152,7 @@ impl From<Authorities> for Stored {
             StoredRoot {
                 id: root.id,
                 certificate: root.value.certificate,
+                issuing: root.value.issuing,
                 state,
                 created_ms: root.added_ms,
                 phase,
@@ -141,7 +178,7 @@ impl From<Stored> for Authorities {
             let at_once = (state == State::Active).then_some(root.created_ms);
             Item {
                 id: root.id,
-                value: Root { certificate: root.certificate },
+                value: Root { certificate: root.certificate, issuing: root.issuing },
                 state,
                 added_ms: root.created_ms,
                 activated_ms: root.activated_ms.or(at_once),
@@ -163,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_state_survives_and_tells_older_readers_enough() {
-        let root = |text: &str| Root { certificate: text.to_owned() };
+        let root = |text: &str| Root { certificate: text.to_owned(), issuing: None };
         let windows = Windows::default();
         let evidence = Evidence::default();
         let terms = |now_ms| Terms { windows: &windows, evidence: &evidence, now_ms, waive: Waive::Nothing };
@@ -174,7 +211,10 @@ mod tests {
         roots = roots.step("second", Step::Activate, &terms(3)).unwrap();
         roots = roots.step("stolen", Step::Compromise, &terms(4)).unwrap();
         roots = roots.step("gone", Step::Retire, &terms(5)).unwrap();
-        let authorities = Authorities { roots };
+        let below = Issuing { id: "online".to_owned(), certificate: "6".to_owned() };
+        let authorities = Authorities { roots }.issuing_with("second", &below);
+        let active = authorities.roots.active().unwrap();
+        assert_eq!((active.signer(), active.signer_certificate()), ("online", "6"));
         let stored = serde_json::to_value(&authorities).unwrap();
         let words: Vec<_> = stored["authorities"].as_array().unwrap().iter().map(|root| &root["state"]).collect();
         assert_eq!(words, ["overlap", "trusted", "overlap", "removed", "removed"]);

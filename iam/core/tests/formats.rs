@@ -17,7 +17,7 @@ use iam_core::{
     rotation::{Evidence, Job, Set, Stage, Step, Terms, Waive, Windows},
     seal::{Label, MasterKey},
     signing::{Algorithm, KeyRing, PublicKey},
-    trust::{Authorities, Denied, Root},
+    trust::{Authorities, Denied, Issuing, Root},
     verifier::{Acknowledged, Mark, Versions},
 };
 
@@ -85,7 +85,10 @@ fn every_record_of_the_first_release() {
     frozen("used-assertion", &UsedAssertion { until_ms: 6 });
     let id = iam_core::credential::AccessKeyId::parse("HFAK0123456789ABCDEF").unwrap();
     frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());
-    frozen("authorities", &Authorities { roots: Set::genesis("cc".into(), Root { certificate: "MAA=".into() }, 7) });
+    frozen(
+        "authorities",
+        &Authorities { roots: Set::genesis("cc".into(), Root { certificate: "MAA=".into(), issuing: None }, 7) },
+    );
     frozen(
         "enrollment",
         &Enrollment {
@@ -104,11 +107,33 @@ fn every_record_of_the_first_release() {
             created_ms: 10,
             expires_ms: 11,
             created_by: "user/mira".into(),
-            redeemed: Some(Redemption { key_sha256: "dd".into(), at_ms: 12, certificate: "MAA=".into() }),
+            redeemed: Some(Redemption {
+                key_sha256: "dd".into(),
+                at_ms: 12,
+                certificate: "MAA=".into(),
+                intermediate: None,
+            }),
         },
     );
     frozen("revoked-token", &RevokedToken { revoked_ms: 13, until_ms: 14 });
     frozen("revoked-principal", &RevokedPrincipal { not_before_ms: 15 });
+}
+
+/// What came with authorities below an offline root: the same records with one more field each.
+#[test]
+fn authorities_below_an_offline_root() {
+    let issuing = Some(Issuing { id: "dd".into(), certificate: "MAE=".into() });
+    let root = Root { certificate: "MAA=".into(), issuing };
+    frozen("authorities-below", &Authorities { roots: Set::genesis("cc".into(), root, 7) });
+    let redeemed = Redemption {
+        key_sha256: "dd".into(),
+        at_ms: 12,
+        certificate: "MAA=".into(),
+        intermediate: Some("MAE=".into()),
+    };
+    let node = "node/pier2".parse().unwrap();
+    let (created_by, redeemed) = ("user/mira".into(), Some(redeemed));
+    frozen("join-token-below", &JoinTokenRecord { node, created_ms: 10, expires_ms: 11, created_by, redeemed });
 }
 
 #[test]

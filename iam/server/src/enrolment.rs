@@ -20,6 +20,7 @@ use crate::{
     issuer::end_ms,
     recorder::Call,
     records::{Change, Listing, Versioned},
+    trust::decoded,
 };
 
 /// Expired enrolments of a node that one renewal takes along, and join tokens that a new one does.
@@ -128,12 +129,12 @@ impl Iam {
                 resource: node.to_string(),
             }));
         }
-        let (issued, trust) = self.0.certify(node, &request, None)?;
-        let enrollment = enrollment(node, &request, &issued, now_ms, None);
+        let issued = self.0.certify(node, &request, None)?;
+        let enrollment = enrollment(node, &request, &issued.leaf, now_ms, None);
         let mut change = Change::new("iam.CertificateRenew", node.to_string())
             .expect(key::principal(node), Expect::Present)
-            .expect(key::AUTHORITIES.to_vec(), Expect::Revision(trust))
-            .put(key::enrollment(node, &issued.serial), &enrollment)?;
+            .expect(key::AUTHORITIES.to_vec(), Expect::Revision(issued.trust))
+            .put(key::enrollment(node, &issued.leaf.serial), &enrollment)?;
         let prefix = format!("{}{node}/", key::ENROLLMENTS);
         for old in self.0.records.list::<Enrollment>(prefix.as_bytes(), None, SWEEP)?.values {
             if old.expires_ms < now_ms {
@@ -141,7 +142,8 @@ impl Iam {
             }
         }
         self.0.records.commit(by.origin(), change).await?;
-        self.0.certified(node, issued.der.clone(), end_ms(&issued))
+        let chain = chain(issued.leaf.der.clone(), issued.intermediate.as_deref())?;
+        self.0.certified(node, chain, end_ms(&issued.leaf))
     }
 
     pub(crate) fn list_enrollments(&self, after: Option<&[u8]>, limit: usize) -> Result<Listing<Enrollment>, Error> {
@@ -186,19 +188,20 @@ impl Inner {
     ) -> Result<Certified, Error> {
         let node = &stored.value.node;
         let now_ms = self.now_ms();
-        let (issued, trust) = self.certify(node, request, Some(authority))?;
+        let issued = self.certify(node, request, Some(authority))?;
         let redeemed = Redemption {
             key_sha256: request.key_sha256.clone(),
             at_ms: now_ms,
-            certificate: STANDARD.encode(&issued.der),
+            certificate: STANDARD.encode(&issued.leaf.der),
+            intermediate: issued.intermediate.clone(),
         };
         let record = JoinTokenRecord { redeemed: Some(redeemed), ..stored.value.clone() };
         let change =
             Change::new("iam.Enroll", node.to_string()).replace(key::join_token(id), stored.revision, &record)?.put(
-                key::enrollment(node, &issued.serial),
-                &enrollment(node, request, &issued, now_ms, Some(id.to_owned())),
+                key::enrollment(node, &issued.leaf.serial),
+                &enrollment(node, request, &issued.leaf, now_ms, Some(id.to_owned())),
             )?;
-        let change = change.expect(key::AUTHORITIES.to_vec(), Expect::Revision(trust));
+        let change = change.expect(key::AUTHORITIES.to_vec(), Expect::Revision(issued.trust));
         let at = key::principal(node);
         let change = match self.records.get::<Principal>(&at)? {
             // A disabled node stays out, whoever still has a join token for it.
@@ -218,21 +221,28 @@ impl Inner {
             request_id: call.request_id.clone(),
         };
         self.records.commit(origin, change).await?;
-        self.certified(node, issued.der.clone(), end_ms(&issued))
+        let chain = chain(issued.leaf.der.clone(), issued.intermediate.as_deref())?;
+        self.certified(node, chain, end_ms(&issued.leaf))
     }
 
     /// The certificate of the first answer, which may have been lost on the way.
     fn repeat(&self, node: &PrincipalId, redeemed: &Redemption) -> Result<Certified, Error> {
-        let der = STANDARD.decode(&redeemed.certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
-        let peer = self.verify_peer(&Arc::from([Arc::from(der.as_slice())]))?;
+        let chain = chain(decoded(&redeemed.certificate)?, redeemed.intermediate.as_deref())?;
+        let peer = self.verify_peer(&chain.iter().map(|der| Arc::from(der.as_slice())).collect())?;
         let peer = peer.map_err(|fault| Error::Corrupt(fault.to_string()))?;
-        self.certified(node, der, peer.expires_ms)
+        self.certified(node, chain, peer.expires_ms)
     }
 
-    fn certified(&self, node: &PrincipalId, leaf: Vec<u8>, expires_ms: u64) -> Result<Certified, Error> {
+    fn certified(&self, node: &PrincipalId, chain: Vec<Vec<u8>>, expires_ms: u64) -> Result<Certified, Error> {
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
-        Ok(Certified { chain: vec![leaf], bundle: self.roots()?, spiffe_id, expires_ms })
+        Ok(Certified { chain, bundle: self.roots()?, spiffe_id, expires_ms })
     }
+}
+
+/// What a node shows: its certificate, and the authority between it and the root, if there is one.
+fn chain(leaf: Vec<u8>, intermediate: Option<&str>) -> Result<Vec<Vec<u8>>, Error> {
+    let intermediate = intermediate.map(decoded).transpose()?;
+    Ok([leaf].into_iter().chain(intermediate).collect())
 }
 
 fn enrollment(

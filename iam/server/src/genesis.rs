@@ -83,6 +83,8 @@ impl Inner {
     async fn settle(self: &Arc<Self>) -> bool {
         self.is_glass_broken();
         self.metrics.restore_waits.set(i64::from(self.is_suspended().unwrap_or(false)));
+        // Before the genesis there is none.
+        let _ = self.issuing_ends_soon();
         let doors = match self.evaluate().await {
             Ok(doors) => doors,
             Err(error) => Doors::Starting(Some(error.to_string())),
@@ -161,7 +163,7 @@ impl Inner {
             admin_token_tag: master.tag(ADMIN_TOKEN, self.admin_token.expose_secret().as_bytes()),
             first_kid: first_kid.clone(),
         };
-        let root = Root { certificate: STANDARD.encode(authority.der()) };
+        let root = Root { certificate: STANDARD.encode(authority.der()), issuing: None };
         let authorities = Authorities { roots: Set::genesis(authority.id(), root, now_ms) };
         let signing = Label { kind: "signing-key", principal: PLANE, key: &first_kid };
         let authority_id = authority.id();

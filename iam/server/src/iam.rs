@@ -237,6 +237,7 @@ impl Inner {
             (stale_ms > OLD_MS.min(millis(self.settings.lifetimes.stale_limit)), stale),
             (self.is_glass_broken(), "a break-glass grant is in use".to_owned()),
             (self.is_suspended()?, WAITS.to_owned()),
+            self.issuing_ends_soon()?,
         ];
         let own = own.into_iter().filter_map(|(applies, warning)| applies.then_some(warning));
         Ok(own.chain(self.settings.warnings.iter().cloned()).collect())

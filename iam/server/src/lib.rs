@@ -35,6 +35,7 @@ mod guess_limit;
 mod holdings;
 mod http;
 mod iam;
+mod intermediate;
 mod issuer;
 mod kept;
 mod last_uses;

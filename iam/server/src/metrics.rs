@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) restore_waits: Gauge,
     /// 1 while a break-glass grant that was used is good.
     pub(crate) break_glass: Gauge,
+    /// When the certificate ends that others are issued with, in Unix seconds.
+    pub(crate) issuing_end: Gauge,
     pub(crate) admission: Histogram,
 }
 
@@ -43,6 +45,7 @@ impl Default for Metrics {
             unauthenticated_admin: Gauge::default(),
             restore_waits: Gauge::default(),
             break_glass: Gauge::default(),
+            issuing_end: Gauge::default(),
             admission: Histogram::new(ADMISSION),
         }
     }
@@ -76,6 +79,11 @@ impl Metrics {
             "break_glass",
             "1 while a break-glass grant that was used here is good: an alarm",
             self.break_glass.clone(),
+        );
+        registry.register(
+            "issuing_certificate_end_seconds",
+            "When the certificate ends that nodes' certificates are issued with, as Unix time",
+            self.issuing_end.clone(),
         );
         registry.register(
             "admission_seconds",

@@ -105,22 +105,28 @@ impl Inner {
         })
     }
 
-    /// Whether the key of the authority `id` is here.
-    pub(crate) fn has_authority_key(&self, id: &str) -> Result<bool, Error> {
-        let label = issuer::label(id);
+    /// Whether the key is here with which the authority issues.
+    pub(crate) fn has_authority_key(&self, root: &Item<Root>) -> Result<bool, Error> {
+        let label = issuer::label(root.signer());
         self.records.exists(&key::sealed(label.kind, label.key))
     }
 
-    /// Refuses to let an authority issue whose key is not here.
-    pub(crate) fn check_may_issue(&self, id: &str, step: Step) -> Result<(), Error> {
-        match step == Step::Activate && !self.has_authority_key(id)? {
-            true => Err(Error::Precondition(format!("{id} is trusted, but its key is not here: it cannot issue"))),
-            false => Ok(()),
+    /// Refuses to let an authority issue whose key is not here, or that has ended.
+    pub(crate) fn check_may_issue(&self, root: &Item<Root>, step: Step) -> Result<(), Error> {
+        if step != Step::Activate {
+            return Ok(());
+        }
+        match self.has_authority_key(root)? {
+            true => self.check_not_ended(root),
+            false => {
+                Err(Error::Precondition(format!("{} is trusted, but its key is not here: it cannot issue", root.id)))
+            }
         }
     }
 
-    /// The authority of `certificate` (DER), or a new one of the plane's own, and the change that trusts it.
-    pub(crate) fn new_root(&self, certificate: Option<Vec<u8>>) -> Result<Added, Error> {
+    /// The authority of `certificate` (DER), or a new one of the plane's own, and the change that trusts it. With
+    /// `issuing` (DER) the plane issues below it.
+    pub(crate) fn new_root(&self, certificate: Option<Vec<u8>>, issuing: Option<&[u8]>) -> Result<Added, Error> {
         let (certificate, own_key) = match certificate {
             Some(der) => (der, None),
             None => {
@@ -132,10 +138,20 @@ impl Inner {
         if anchor.expires_ms <= self.now_ms() {
             return Err(Error::Invalid("the authority's certificate has ended".to_owned()));
         }
-        let Versioned { value, revision } = &*self.trust()?;
-        let root = Root { certificate: STANDARD.encode(&certificate) };
-        let next = Authorities { roots: value.roots.add(anchor.id.clone(), root, self.now_ms())? };
         let change = Change::new("iam.AuthorityAdd", format!("authority/{}", anchor.id));
+        let (issuing, change) = match issuing {
+            Some(_) if own_key.is_some() => {
+                return Err(Error::Invalid("an issuing certificate stands below a root: give that, too".to_owned()));
+            }
+            Some(issuing) => {
+                let (issuing, change) = self.take_into_use(change, &certificate, issuing, None)?;
+                (Some(issuing), change)
+            }
+            None => (None, change),
+        };
+        let Versioned { value, revision } = &*self.trust()?;
+        let root = Root { certificate: STANDARD.encode(&certificate), issuing };
+        let next = Authorities { roots: value.roots.add(anchor.id.clone(), root, self.now_ms())? };
         let mut change = change.replace(key::AUTHORITIES.to_vec(), *revision, &next)?;
         if let Some(own_key) = own_key {
             change = self.seal(change, issuer::label(&anchor.id), &own_key)?;
@@ -176,14 +192,15 @@ impl Inner {
 }
 
 impl Iam {
-    /// Trusts the authority of `certificate` (DER), or a new one of the plane's own.
+    /// Trusts the authority of `certificate` (DER), or a new one of the plane's own. See [`Inner::new_root`].
     pub(crate) async fn add_root(
         &self,
         by: &Identity,
         certificate: Option<Vec<u8>>,
+        issuing: Option<&[u8]>,
         dry_run: bool,
     ) -> Result<Changed, Error> {
-        let Added { id, next, revision, change } = self.0.new_root(certificate)?;
+        let Added { id, next, revision, change } = self.0.new_root(certificate, issuing)?;
         if dry_run {
             return Ok(unchanged(Versioned { value: next, revision }, id, String::new()));
         }
@@ -214,7 +231,7 @@ impl Iam {
                         }
                     };
                 };
-                self.0.check_may_issue(id, step)?;
+                self.0.check_may_issue(root, step)?;
                 let judge = self.0.judge_trust(root.state, trust.revision)?;
                 let roots = trust.value.roots.step(id, step, &judge.terms(options.waive))?;
                 let forced = options.waive == Waive::Everything;
@@ -230,7 +247,7 @@ impl Iam {
         self.change_roots(by, change, next, id.to_owned(), breaks).await
     }
 
-    async fn change_roots(
+    pub(crate) async fn change_roots(
         &self,
         by: &Identity,
         change: Change,
@@ -335,10 +352,12 @@ pub(crate) fn root_change(
 ) -> Result<Change, Error> {
     let change = Change::new(root_action(step), format!("authority/{id}"));
     let change = change.replace(key::AUTHORITIES.to_vec(), trust.revision, next)?;
-    let label = issuer::label(id);
-    Ok(match step {
-        Step::Purge => change.delete(key::sealed(label.kind, label.key)),
-        Step::Activate | Step::Retire | Step::Compromise => change,
+    Ok(match (step, trust.value.roots.get(id)) {
+        (Step::Purge, Some(root)) => {
+            let label = issuer::label(root.signer());
+            change.delete(key::sealed(label.kind, label.key))
+        }
+        (Step::Purge | Step::Activate | Step::Retire | Step::Compromise, _) => change,
     })
 }
 
@@ -352,7 +371,7 @@ pub(crate) fn root_action(step: Step) -> &'static str {
     }
 }
 
-fn unchanged(authorities: Versioned<Authorities>, id: String, breaks: String) -> Changed {
+pub(crate) fn unchanged(authorities: Versioned<Authorities>, id: String, breaks: String) -> Changed {
     Changed { authorities, id, breaks, enforced: Vec::new() }
 }
 
@@ -361,7 +380,10 @@ fn known_serial(text: &str) -> Result<String, Error> {
 }
 
 pub(crate) fn der(root: &Item<Root>) -> Result<Vec<u8>, Error> {
-    STANDARD
-        .decode(&root.value.certificate)
-        .map_err(|error| Error::Corrupt(format!("an authority's certificate: {error}")))
+    decoded(&root.value.certificate)
+}
+
+/// A stored certificate.
+pub(crate) fn decoded(certificate: &str) -> Result<Vec<u8>, Error> {
+    STANDARD.decode(certificate).map_err(|error| Error::Corrupt(format!("a stored certificate: {error}")))
 }

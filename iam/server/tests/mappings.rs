@@ -35,7 +35,7 @@ async fn foreign(plane: &Plane, name: &str) -> (Authority, String) {
     let mut params = params(plane, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = Authority::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let request = AddRootRequest { certificate: authority.der().to_vec().into(), dry_run: false };
+    let request = AddRootRequest { certificate: authority.der().to_vec().into(), ..AddRootRequest::default() };
     let added = plane.trust().add_root(with(ADMIN_TOKEN, request)).await.unwrap().into_inner();
     (authority, added.id)
 }

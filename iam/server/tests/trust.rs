@@ -34,7 +34,7 @@ async fn list(plane: &Plane) -> RootsResponse {
 }
 
 async fn add(plane: &Plane, certificate: &[u8]) -> Result<RootsResponse, tonic::Status> {
-    let request = AddRootRequest { certificate: certificate.to_vec().into(), dry_run: false };
+    let request = AddRootRequest { certificate: certificate.to_vec().into(), ..AddRootRequest::default() };
     plane.trust().add_root(with(ADMIN_TOKEN, request)).await.map(tonic::Response::into_inner)
 }
 

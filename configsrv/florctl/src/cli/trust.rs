@@ -12,6 +12,26 @@ pub(crate) enum Trust {
         /// The self-signed certificate of somebody else's authority, PEM.
         #[arg(long, value_name = "FILE")]
         cert: Option<PathBuf>,
+        /// What that authority made of the request of `request`, PEM: the servers issue with it once they are told to.
+        #[arg(long, value_name = "FILE", requires = "cert")]
+        issuing: Option<PathBuf>,
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Have the servers make a key, which never leaves them, and ask for its certificate below an offline root.
+    Request {
+        /// Where the request goes, PEM [default: the standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Issue with another certificate below the same root. What was issued before stays good until it ends.
+    IssueWith {
+        /// The root: SHA-256 of its public key, hex.
+        root: String,
+        /// What the root made of the request of `request`, PEM.
+        #[arg(long, value_name = "FILE")]
+        issuing: PathBuf,
+        /// Say what would happen, and change nothing.
         #[arg(long)]
         dry_run: bool,
     },

@@ -37,6 +37,9 @@ pub struct Redemption {
     pub at_ms: u64,
     /// The certificate that was issued; base64 DER.
     pub certificate: String,
+    /// The authority between it and the root, if there is one; base64 DER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intermediate: Option<String>,
 }
 
 /// Why a join token admits nobody. Callers see one text for all of them.
@@ -147,7 +150,8 @@ mod tests {
         };
         assert_eq!(fresh.admit("a", 999), Ok(None));
         assert_eq!(fresh.admit("a", 1000), Err(JoinTokenError::Expired));
-        let redemption = Redemption { key_sha256: "a".into(), at_ms: 900, certificate: String::new() };
+        let redemption =
+            Redemption { key_sha256: "a".into(), at_ms: 900, certificate: String::new(), intermediate: None };
         let used = JoinTokenRecord { redeemed: Some(redemption.clone()), ..fresh };
         assert_eq!(used.admit("a", 900 + REPEAT_MS - 1), Ok(Some(&redemption)));
         assert_eq!(used.admit("a", 900 + REPEAT_MS), Err(JoinTokenError::Spent));

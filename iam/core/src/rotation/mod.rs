@@ -17,4 +17,4 @@ pub use evidence::{Acknowledgement, Evidence, Part, Verifier};
 pub use job::{Job, JobError, JobState, Next, Stage};
 pub use plan::{Planned, Undo};
 pub use set::{Item, Rotates, Set, State};
-pub use step::{FOREVER, NotYet, Step, StepError, Terms, Waive, Windows};
+pub use step::{FOREVER, NotYet, Step, StepError, Terms, Waive, Windows, utc};

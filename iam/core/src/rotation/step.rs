@@ -275,7 +275,7 @@ impl fmt::Display for NotYet {
 }
 
 /// As people and programs read it.
-fn utc(unix_ms: u64) -> String {
+pub fn utc(unix_ms: u64) -> String {
     let at = i64::try_from(unix_ms.div_ceil(1000)).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix_ms} ms"))
 }

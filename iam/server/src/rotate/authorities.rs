@@ -13,6 +13,11 @@ use crate::{
     trust::{root_action, root_change},
 };
 
+/// What somebody does by hand whose root is not here.
+const OFFLINE: &str = "the authority that issues stands below an offline root, so no job can make the next one: have the \
+    request of `florctl iam trust request` certified; then `iam trust issue-with` replaces what issues below the same root, \
+    and `iam trust add --cert --issuing` with `iam trust activate` the root itself";
+
 /// The plane's own authorities, which issue certificates.
 pub(crate) struct Authorities;
 
@@ -30,7 +35,11 @@ impl Family for Authorities {
     }
 
     fn add(&self, inner: &Inner) -> Result<(String, Change), Error> {
-        let added = inner.new_root(None)?;
+        let trust = inner.trust()?;
+        if trust.value.roots.active().is_some_and(|root| root.value.issuing.is_some()) {
+            return Err(Error::Precondition(OFFLINE.to_owned()));
+        }
+        let added = inner.new_root(None, None)?;
         Ok((added.id, added.change))
     }
 
@@ -44,7 +53,7 @@ impl Family for Authorities {
             let gone = StepError::NotFound { noun: "certificate authority", id: id.to_owned() };
             return if step == Step::Purge { Ok(done()) } else { Err(gone.into()) };
         };
-        inner.check_may_issue(id, step)?;
+        inner.check_may_issue(root, step)?;
         let judge = inner.judge_trust(root.state, trust.revision)?;
         let next = roots.step(id, step, &judge.terms(Waive::Nothing))?;
         if next == *roots {

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use holdfast_proto::iam::{
     self as wire, AddMappingRequest, AddRootRequest, AllowRequest, AllowResponse, CheckRequest, CheckResponse,
-    DenyRequest, DenyResponse, DropMappingRequest, ListDeniedRequest, ListDeniedResponse, ListMappingsRequest,
-    ListRootsRequest, MappingsResponse, RootsResponse, StepMappingRequest, StepRootRequest, trust_server::Trust,
+    DenyRequest, DenyResponse, DropMappingRequest, IssueWithRequest, ListDeniedRequest, ListDeniedResponse,
+    ListMappingsRequest, ListRootsRequest, MappingsResponse, RequestCertificateRequest, RequestCertificateResponse,
+    RootsResponse, StepMappingRequest, StepRootRequest, trust_server::Trust,
 };
-use iam_ca::Anchor;
+use iam_ca::{Anchor, Intermediate};
 use iam_core::{
     rotation::{Item, Step, Waive},
     trust::{Authorities, Denied, Root, word},
@@ -15,9 +16,10 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{convert, mappings};
 use crate::{
     Error, Iam,
+    intermediate::Requested,
     records::Versioned,
     signing::StepOptions,
-    trust::{Changed, Checked, Enforced, Verdict, der},
+    trust::{Changed, Checked, Enforced, Verdict, decoded, der},
 };
 
 #[async_trait]
@@ -28,9 +30,24 @@ impl Trust for Iam {
 
     async fn add_root(&self, request: Request<AddRootRequest>) -> Result<Response<RootsResponse>, Status> {
         let by = convert::caller(&request)?;
-        let AddRootRequest { certificate, dry_run } = request.into_inner();
+        let AddRootRequest { certificate, dry_run, issuing } = request.into_inner();
         let certificate = Some(certificate.to_vec()).filter(|der| !der.is_empty());
-        answer(self, self.add_root(&by, certificate, dry_run).await?)
+        let issuing = Some(issuing.as_ref()).filter(|der| !der.is_empty());
+        answer(self, self.add_root(&by, certificate, issuing, dry_run).await?)
+    }
+
+    async fn request_certificate(
+        &self,
+        request: Request<RequestCertificateRequest>,
+    ) -> Result<Response<RequestCertificateResponse>, Status> {
+        let Requested { id, csr_der } = self.request_certificate(&convert::caller(&request)?).await?;
+        Ok(Response::new(RequestCertificateResponse { csr_der: csr_der.into(), key_id: id }))
+    }
+
+    async fn issue_with(&self, request: Request<IssueWithRequest>) -> Result<Response<RootsResponse>, Status> {
+        let by = convert::caller(&request)?;
+        let IssueWithRequest { id, issuing, dry_run } = request.into_inner();
+        answer(self, self.issue_with(&by, &id, &issuing, dry_run).await?)
     }
 
     async fn activate(&self, request: Request<StepRootRequest>) -> Result<Response<RootsResponse>, Status> {
@@ -132,11 +149,14 @@ fn root(iam: &Iam, root: &Item<Root>, version: u64) -> Result<wire::Root, Error>
     let certificate = der(root)?;
     let anchor = Anchor::parse(&certificate).map_err(|error| Error::Corrupt(error.to_string()))?;
     let judge = iam.0.judge_trust(root.state, version)?;
+    let issuing = root.value.issuing.as_ref().map(|_| decoded(root.signer_certificate())).transpose()?;
+    let below = issuing.as_deref().map(Intermediate::parse).transpose();
+    let below = below.map_err(|error| Error::Corrupt(error.to_string()))?;
     Ok(wire::Root {
         id: root.id.clone(),
         subject: anchor.subject,
         state: word(root.state).to_owned(),
-        own: iam.0.has_authority_key(&root.id)?,
+        own: iam.0.has_authority_key(root)?,
         added_ms: root.added_ms,
         activated_ms: root.activated_ms.unwrap_or_default(),
         superseded_ms: root.superseded_ms.unwrap_or_default(),
@@ -144,6 +164,9 @@ fn root(iam: &Iam, root: &Item<Root>, version: u64) -> Result<wire::Root, Error>
         expires_ms: anchor.expires_ms,
         next_step_ms: root.next_step_ms(&judge.terms(Waive::Nothing)).unwrap_or_default(),
         certificate: certificate.into(),
+        issuing: issuing.unwrap_or_default().into(),
+        issuing_expires_ms: below.as_ref().map_or(0, |below| below.expires_ms),
+        issuing_serial: below.map_or_else(String::new, |below| below.serial),
     })
 }
 

@@ -1,17 +1,23 @@
-use std::{fs, path::Path};
-
-use holdfast_proto::iam::{
-    AddRootRequest, AllowRequest, CheckRequest, CheckResponse, Denied, DenyRequest, Enforced, ListDeniedRequest,
-    ListRootsRequest, RootsResponse, StepRootRequest, trust_client::TrustClient,
+use std::{
+    fs,
+    path::{Path, PathBuf},
 };
+
+use bytes::Bytes;
+use holdfast_proto::iam::{
+    AddRootRequest, AllowRequest, CheckRequest, CheckResponse, Denied, DenyRequest, Enforced, IssueWithRequest,
+    ListDeniedRequest, ListRootsRequest, RequestCertificateRequest, RequestCertificateResponse, RootsResponse,
+    StepRootRequest, trust_client::TrustClient,
+};
+use iam_ca::request_pem;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
-use super::{PAGE, mappings};
+use super::{super::ca::write_public, PAGE, mappings};
 use crate::{
     cli::{RootStep, Trust},
     failure::Failure,
-    output::{Format, Table, moment},
+    output::{self, Format, Table, moment},
     remote::{Channel, refused},
 };
 
@@ -21,12 +27,17 @@ pub(super) async fn run(command: Trust, channel: Channel, output: Format) -> Res
     let rehearsed = command.is_rehearsal();
     let answer = match command {
         Trust::List => client.list(ListRootsRequest {}).await,
-        Trust::Add { cert, dry_run } => {
-            let certificate = match cert {
-                Some(path) => certificates(&path)?.into_iter().next().unwrap_or_default(),
-                None => Vec::new(),
-            };
-            client.add_root(AddRootRequest { certificate: certificate.into(), dry_run }).await
+        Trust::Add { cert, issuing, dry_run } => {
+            let first = |path: Option<PathBuf>| path.as_deref().map(certificate).transpose();
+            let (root, issuing) = (first(cert)?.unwrap_or_default(), first(issuing)?.unwrap_or_default());
+            client.add_root(AddRootRequest { certificate: root, dry_run, issuing }).await
+        }
+        Trust::Request { out } => {
+            let answer = client.request_certificate(RequestCertificateRequest {}).await.map_err(refused)?;
+            return request(&answer.into_inner(), out.as_deref(), output);
+        }
+        Trust::IssueWith { root, issuing, dry_run } => {
+            client.issue_with(IssueWithRequest { id: root, issuing: certificate(&issuing)?, dry_run }).await
         }
         Trust::Activate { root, now } => client.activate(StepRootRequest { now, ..step(root) }).await,
         Trust::Remove(root) => client.remove(step(root)).await,
@@ -55,9 +66,10 @@ pub(super) async fn run(command: Trust, channel: Channel, output: Format) -> Res
 impl Trust {
     fn is_rehearsal(&self) -> bool {
         match self {
-            Self::Add { dry_run, .. } => *dry_run,
+            Self::Add { dry_run, .. } | Self::IssueWith { dry_run, .. } => *dry_run,
             Self::Activate { root, .. } | Self::Remove(root) | Self::Distrust(root) | Self::Purge(root) => root.dry_run,
             Self::List
+            | Self::Request { .. }
             | Self::Deny { .. }
             | Self::Allow { .. }
             | Self::Denied
@@ -76,6 +88,19 @@ fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     }
 }
 
+/// The first of a file.
+fn certificate(path: &Path) -> Result<Bytes, Failure> {
+    Ok(certificates(path)?.into_iter().next().unwrap_or_default().into())
+}
+
+fn request(answer: &RequestCertificateResponse, out: Option<&Path>, output: Format) -> Result<(), Failure> {
+    let pem = request_pem(&answer.csr_der);
+    let Some(path) = out else { return output::write(pem.as_bytes()) };
+    write_public(path, &pem)?;
+    let value = json!({ "request": path, "key_id": answer.key_id });
+    output.print(&value, || format!("the request for {}: {}", answer.key_id, path.display()))
+}
+
 fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), Failure> {
     let roots: Vec<Value> = answer
         .roots
@@ -92,6 +117,8 @@ fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), F
                 "removed_ms": root.removed_ms,
                 "expires_ms": root.expires_ms,
                 "next_step_ms": root.next_step_ms,
+                "issuing_serial": (!root.issuing.is_empty()).then_some(&root.issuing_serial),
+                "issuing_expires_ms": (!root.issuing.is_empty()).then_some(root.issuing_expires_ms),
             })
         })
         .collect();
@@ -111,7 +138,11 @@ fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), F
                 format!("{}{marked}", root.id),
                 root.subject.clone(),
                 root.state.clone(),
-                if root.own { "yes" } else { "never" }.to_owned(),
+                match (root.own, root.issuing.is_empty()) {
+                    (true, true) => "yes".to_owned(),
+                    (true, false) => format!("below it until {}", moment(Some(root.issuing_expires_ms))),
+                    (false, _) => "never".to_owned(),
+                },
                 moment(Some(root.expires_ms)),
                 moment(Some(root.next_step_ms)),
             ]);
