@@ -45,6 +45,23 @@ impl Runbook {
         plane.admin(at, &self.iam(words, places)?)
     }
 
+    /// Executes the command that begins with `begin` as the administrator's shell does, in `folder`, with the folder for
+    /// private keys beside it.
+    pub(crate) fn at_desk(
+        &self,
+        plane: &Plane,
+        folder: &std::path::Path,
+        begin: &str,
+        places: &[(&str, &str)],
+    ) -> Result<String> {
+        let line = self.commands().find(|line| line.starts_with(begin));
+        let line = line.with_context(|| format!("the runbook has no command that begins with {begin:?}"))?;
+        self.executed.borrow_mut().insert(line);
+        let line = places.iter().fold(line.to_owned(), |line, (place, value)| line.replace(place, value));
+        let folder = folder.display();
+        plane.shell(0, &format!("export FLORCTL_KEYS={folder}.keys; cd {folder}; {line}"))?.good()
+    }
+
     /// Executes the line of the shell that begins with `begin`, in `folder`.
     pub(crate) fn shell(&self, folder: &std::path::Path, begin: &str) -> Result<()> {
         let line = self.text.lines().map(str::trim).find(|line| line.starts_with(begin));

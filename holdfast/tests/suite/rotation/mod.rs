@@ -5,6 +5,7 @@ mod credential;
 mod families;
 mod mapping;
 mod master_key;
+mod offline_root;
 mod open;
 mod signing_key;
 mod trust;
