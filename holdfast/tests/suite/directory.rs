@@ -67,6 +67,8 @@ fn rights_on_keys_are_given_forbidden_and_taken_back() -> Result<()> {
     plane.admin(0, "principal create user/mira")?;
     plane.admin(0, "grant user/mira admin")?;
     let mira = plane.token(0, "user/mira")?;
+    ensure!(plane.iam(0, &mira.token, "bootstrap disable --reason done")?.err.contains("no admin has an access key"));
+    plane.iam(0, &mira.token, "credential create user/mira")?.good()?;
     plane.iam(0, &mira.token, "bootstrap disable --reason done")?.good()?;
     let refused = plane.iam(0, plane.administrator(), "whoami")?;
     ensure!(refused.code != Some(0) && refused.err.contains("authentication failed"), "{refused:?}");

@@ -19,6 +19,8 @@ use crate::{Error, genesis::PLANE, iam::Inner, settings::millis, trust::decoded}
 const AUTHORITY_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 /// How long before the end of the certificate that issues the servers warn.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// A node has to have the time to renew what it was given.
+const LEAST_LIFE: Duration = Duration::from_secs(60);
 /// Clocks of nodes may be behind.
 const BACKDATE: Duration = Duration::from_secs(300);
 
@@ -69,7 +71,15 @@ impl Inner {
         // What one in overlap issues has to end when all else that it issued has, since its removal waits for that.
         let since = authority.superseded_ms.filter(|_| authority.state == State::Overlap);
         let passed = since.map_or(0, |since_ms| self.now_ms().saturating_sub(since_ms));
-        let life = self.settings.lifetimes.certificate.saturating_sub(Duration::from_millis(passed));
+        let whole = self.settings.lifetimes.certificate;
+        let life = whole.saturating_sub(Duration::from_millis(passed));
+        if life < LEAST_LIFE.min(whole / 10) {
+            return Err(Error::Precondition(
+                "the authority that this join token names is about to be removed, and what it issues now would end at \
+                 once; make a new join token"
+                    .to_owned(),
+            ));
+        }
         let certificate = decoded(authority.signer_certificate())?;
         let key = PrivateKey::from_der(&self.unseal(label(authority.signer()))?)?;
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);

@@ -6,7 +6,6 @@ use iam_core::{
     Kind, PrincipalId,
     credential::CredentialSet,
     enrol::JoinTokenRecord,
-    policy::Role,
     record::{Bootstrap, Principal, key},
     restored::{Approval, Restored},
     signing::KeyRing,
@@ -259,24 +258,6 @@ impl Iam {
                 return Ok((self.0.records.commit(by.origin(), change).await?, ended));
             }
             self.0.records.commit(by.origin(), change).await?;
-        }
-    }
-
-    /// Whether somebody could go on without the bootstrap token.
-    fn has_admin_with_access_key(&self) -> Result<bool, Error> {
-        let mut after = None;
-        loop {
-            let Listing { values, next } = self.standings_of_principals(after.as_deref(), MAX_MERGE)?;
-            for Standing { principal, disabled, access_keys } in values {
-                let holdings = if disabled || access_keys.is_empty() { None } else { self.0.holdings(&principal)? };
-                if holdings.is_some_and(|holdings| holdings.roles.contains(&Role::Admin)) {
-                    return Ok(true);
-                }
-            }
-            if next.is_none() {
-                return Ok(false);
-            }
-            after = next;
         }
     }
 

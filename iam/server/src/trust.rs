@@ -96,12 +96,13 @@ impl Inner {
         Ok(Judge { windows, evidence, now_ms: self.now_ms() })
     }
 
-    /// When something that certificates are judged by can be removed.
+    /// When something that certificates are judged by can be removed; 0 while it is active and so cannot.
     fn removable_ms<T: Rotates>(&self, item: &Item<T>, version: u64) -> Result<u64, Error> {
         let judge = self.judge_trust(item.state, version)?;
         Ok(match item.state {
             State::Overlap => item.next_step_ms(&judge.terms(Waive::Nothing)).unwrap_or_default(),
-            State::Pending | State::Active | State::Retired | State::Compromised => self.now_ms(),
+            State::Active => 0,
+            State::Pending | State::Retired | State::Compromised => self.now_ms(),
         })
     }
 

@@ -244,8 +244,8 @@ impl Iam {
     /// The word of a client, and what there is to enforce.
     pub(crate) async fn acknowledge(&self, by: &Identity, versions: Versions) -> Result<Versions, Error> {
         let id = match by.principal.principal() {
-            Some(id) if matches!(id.kind(), Kind::Node | Kind::Service) => id,
-            _ => return Err(Error::Invalid("nodes and services acknowledge, for themselves".to_owned())),
+            Some(id) if matches!(id.kind(), Kind::Node | Kind::Service) && by.is_itself(id) => id,
+            _ => return Err(Error::Invalid("nodes and services acknowledge, for themselves, and not by a narrowed token".to_owned())),
         };
         let current = self.0.versions()?;
         if !current.covers(&versions) {

@@ -224,7 +224,7 @@ async fn an_admin_approves_where_there_is_no_bootstrap_token() {
     let mira = plane.principal("user/mira", "admin").await;
     plane.principal("service/ci", "reader").await;
     let (admin, ci) = (access_key(&plane, "user/mira").await, access_key(&plane, "service/ci").await);
-    let disable = DisableBootstrapTokenRequest { reason: "mira is an admin".into() };
+    let disable = DisableBootstrapTokenRequest { reason: "mira has an access key".into() };
     plane.admin().disable_bootstrap_token(with(&mira, disable)).await.unwrap();
 
     let plane = Restored::of(plane).await;

@@ -260,6 +260,17 @@ async fn the_bootstrap_token_ends_for_good() {
     let disable = DisableBootstrapTokenRequest { reason: "mira is an admin".into() };
     let itself = plane.admin().disable_bootstrap_token(with(ADMIN_TOKEN, disable.clone())).await.unwrap_err();
     assert_eq!(itself.code(), Code::FailedPrecondition, "nobody locks everybody out");
+    let create = |principal: &str| CreateCredentialRequest { principal: principal.into(), note: String::new() };
+    for of in ["user/noor", "user/sol"] {
+        plane.principal(of, if of == "user/sol" { "admin" } else { "reader" }).await;
+        plane.credentials().create(with(ADMIN_TOKEN, create(of))).await.unwrap();
+    }
+    let sol = SetPrincipalRequest { id: "user/sol".into(), disabled: true };
+    plane.admin().set_principal(with(ADMIN_TOKEN, sol)).await.unwrap();
+    let alone = plane.admin().disable_bootstrap_token(with(&mira, disable.clone())).await.unwrap_err();
+    assert_eq!(alone.code(), Code::FailedPrecondition, "a token ends, a reader is no admin, and sol may not act");
+    assert!(alone.message().contains("florctl iam credential create"), "{}", alone.message());
+    plane.credentials().create(with(&mira, create("user/mira"))).await.unwrap();
     plane.admin().disable_bootstrap_token(with(&mira, disable.clone())).await.unwrap();
     plane.admin().disable_bootstrap_token(with(&mira, disable)).await.unwrap();
     assert_eq!(plane.bearer(ADMIN_TOKEN).await.unwrap_err(), Refusal::Unauthenticated);

@@ -13,9 +13,10 @@ use holdfast_proto::iam::{
 use http::Request;
 use iam_ca::{Authority, KeyAlgorithm, Leaf, PrivateKey, Root, Usage, Validity};
 use iam_client::Refusal;
+use iam_server::Settings;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
-use support::{ADMIN_TOKEN, Plane, node::Node, open::Open, with};
+use support::{ADMIN_TOKEN, Environment, Plane, node::Node, open::Open, with};
 use time::OffsetDateTime;
 use tonic::Code;
 use tower::ServiceExt as _;
@@ -143,6 +144,30 @@ async fn authorities_rotate_with_overlap_and_removal_closes_connections() {
 }
 
 #[tokio::test]
+async fn nobody_joins_with_a_certificate_that_ends_at_once() {
+    let brief = |settings: &mut Settings| settings.lifetimes.certificate = Duration::from_secs(600);
+    let plane = Plane::set_up(Environment::default(), brief).await;
+    let first = list(&plane).await.roots[0].id.clone();
+    let second = add(&plane, &[]).await.unwrap().id;
+    plane.advance(Duration::from_secs(300));
+    let (late, too_late) = (join_token(&plane, "late").await, join_token(&plane, "too-late").await);
+    plane.trust().activate(with(ADMIN_TOKEN, step(&second))).await.unwrap();
+    let enroll = async |join_token: &str| {
+        let csr = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap();
+        let request = EnrollRequest { join_token: join_token.into(), csr_der: csr.der().to_vec().into() };
+        plane.enrollment().enroll(request).await.map(drop)
+    };
+    plane.advance(Duration::from_secs(540));
+    enroll(&late).await.unwrap();
+    plane.advance(Duration::from_secs(1));
+    let refused = enroll(&too_late).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("make a new join token"), "{refused}");
+    plane.trust().activate(with(ADMIN_TOKEN, step(&first))).await.unwrap();
+    enroll(&too_late).await.unwrap();
+}
+
+#[tokio::test]
 async fn somebody_else_s_authority_is_trusted_and_issues_nothing() {
     let plane = Plane::start().await;
     plane.principal("user/mira", "reader").await;
@@ -202,23 +227,24 @@ async fn a_certificate_is_checked_against_what_may_come() {
         answer
             .verdicts
             .into_iter()
-            .map(|verdict| (verdict.when, verdict.principal, verdict.refused))
+            .map(|verdict| (verdict.when, verdict.principal, verdict.refused, verdict.possible_ms))
             .collect::<Vec<_>>()
     };
     let verdict =
-        |when: &str, principal: &str, refused: &str| (when.to_owned(), principal.to_owned(), refused.to_owned());
+        |when: &str, principal: &str, refused: &str, at: u64| (when.to_owned(), principal.into(), refused.into(), at);
     let untrusted = "no trusted authority issued it";
     assert_eq!(
         check(&node.chain).await,
         [
-            verdict("now", "node/pier2", ""),
-            verdict(&format!("remove {first}"), "", untrusted),
-            verdict(&format!("remove {second}"), "node/pier2", ""),
+            verdict("now", "node/pier2", "", 0),
+            // The active one cannot be removed at any time.
+            verdict(&format!("remove {first}"), "", untrusted, 0),
+            verdict(&format!("remove {second}"), "node/pier2", "", now_ms(&plane)),
         ]
     );
     assert_eq!(
         check(&[foreign(&plane, "spiffe://harbour.example/node/pier2").1]).await[0],
-        verdict("now", "", untrusted)
+        verdict("now", "", untrusted, 0)
     );
 }
 

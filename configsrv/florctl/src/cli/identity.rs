@@ -308,7 +308,8 @@ pub(crate) enum JoinToken {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bootstrap {
-    /// Let it in no longer, for good, whatever the servers' environment says. It takes an admin of your own.
+    /// Let it in no longer, for good, whatever the servers' environment says. It takes an admin of your own,
+    /// and one with an access key.
     Disable {
         /// Why, for the history.
         #[arg(long)]

@@ -87,7 +87,7 @@ impl Mappings {
         rules.filter_map(move |(mapped, Item { value: rule, state, .. })| {
             let vouched = rule.authority.as_ref().is_none_or(|wanted| wanted == authority);
             let counts = state.verifies() && vouched && rule.name.kind == kind;
-            counts.then(|| rule.name.stands_for(name)).flatten().and_then(|part| mapped.principal(part))
+            counts.then(|| rule.name.stands_for(name)).flatten().and_then(|part| mapped.principal(&part))
         })
     }
 }

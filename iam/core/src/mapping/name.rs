@@ -79,19 +79,23 @@ impl Name {
         (self.kind == NameKind::Uri).then(|| self.text.split('*').next().unwrap_or_default())
     }
 
-    /// What the `*` stands for if `name` is one of these; nothing, if there is no `*`.
-    pub(super) fn stands_for<'a>(&self, name: &'a str) -> Option<&'a str> {
-        // DNS names are the same in upper case (RFC 4343).
+    /// What the `*` stands for if `name` is one of these; nothing, if there is no `*`. DNS names are the same in upper
+    /// case (RFC 4343), and so is a part of one; other names are not.
+    pub(super) fn stands_for(&self, name: &str) -> Option<String> {
         let same = |one: &str, other: &str| match self.kind {
             NameKind::Dns => one.eq_ignore_ascii_case(other),
             NameKind::Uri | NameKind::CommonName => one == other,
         };
         let Some((before, after)) = self.text.split_once('*') else {
-            return same(&self.text, name).then_some("");
+            return same(&self.text, name).then(String::new);
         };
         let part = name.get(before.len()..name.len().checked_sub(after.len())?)?;
         let around = same(name.get(..before.len())?, before) && same(name.get(name.len() - after.len()..)?, after);
-        (around && !part.is_empty() && !part.contains(|byte| self.kind.ends_part(byte))).then_some(part)
+        let whole = around && !part.is_empty() && !part.contains(|byte| self.kind.ends_part(byte));
+        whole.then(|| match self.kind {
+            NameKind::Dns => part.to_ascii_lowercase(),
+            NameKind::Uri | NameKind::CommonName => part.to_owned(),
+        })
     }
 }
 
@@ -101,10 +105,9 @@ impl Mapped {
         self.name.is_none()
     }
 
+    /// Who is meant where `part` of a name stands for its own.
     pub(super) fn principal(&self, part: &str) -> Option<PrincipalId> {
-        let name = self.name.as_deref().unwrap_or(part);
-        // As principals of machines are written, whatever the case of a DNS name.
-        PrincipalId::new(self.kind, if self.name.is_none() { name.to_ascii_lowercase() } else { name.to_owned() }).ok()
+        PrincipalId::new(self.kind, self.name.as_deref().unwrap_or(part)).ok()
     }
 }
 

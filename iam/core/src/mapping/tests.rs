@@ -58,6 +58,9 @@ fn rules_say_who_is_called_so() {
         (leaf(&["spiffe://old.example/ns/pay/sa/billing"], &[], None), some("service/billing")),
         (leaf(&["spiffe://old.example/sa/ledger"], &[], None), some("service/ledger")),
         (leaf(&[], &["PIER2.Nodes.example"], None), some("node/pier2")),
+        // Only DNS names are the same in upper case.
+        (leaf(&[], &[], Some("staff-Tomas")), some("user/Tomas")),
+        (leaf(&["spiffe://old.example/sa/Ledger"], &[], None), some("service/Ledger")),
         (leaf(&[], &["billing.pay.example", "other.example"], None), some("service/billing")),
         (leaf(&[], &[], Some("Mira Holt")), some("user/mira")),
         (leaf(&[], &[], Some("staff-tomas")), some("user/tomas")),
