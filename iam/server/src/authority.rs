@@ -48,11 +48,7 @@ impl Authority for Iam {
                 self.0.establish(&presented).await
             }
         };
-        match &result {
-            Ok(_) => self.0.metrics.authenticated.inc(),
-            Err(Refusal::Unauthenticated) => self.0.metrics.failed.inc(),
-            Err(_) => 0,
-        };
+        self.0.metrics.authentication(&result);
         result
     }
 
@@ -150,7 +146,9 @@ impl PasswordLogin for Iam {
         self.0.check_doors()?;
         let request_id = format!("login-{}", hex::encode(self.0.random::<8>()?));
         let call = Call::anonymous(source, request_id);
-        match self.0.password(&call, name, password).await? {
+        let known = self.0.password(&call, name, password).await;
+        self.0.metrics.authentication(&known);
+        match known? {
             // The bootstrap token is a bearer token already.
             Known::Bootstrap => Ok(password.to_owned()),
             Known::Principal(principal) => {
@@ -226,10 +224,10 @@ impl Inner {
         let target = self.guessed_at(name)?;
         self.check_guesses(call, Some(&target))?;
         let Some(principal) = self.credential_principal(name, secret)? else {
-            self.guessed(call, Some(&target), "wrong access key or secret");
+            self.guessed(call, Some(&target), &format!("wrong access key or secret of {target}"));
             return Err(Refusal::Unauthenticated);
         };
-        self.guesses.succeeded(&target);
+        self.guesses.succeeded(call.source.map(|source| source.ip()), &target, self.now_ms());
         self.used(&principal, name, call.source);
         let event = Event::done(AUTHENTICATE, format!("access-key/{name}"));
         self.record(&Call { principal: principal.to_string(), authenticated_by: "credential", ..call.clone() }, event)
@@ -286,9 +284,10 @@ impl Inner {
         self.record_denial(call, AUTHENTICATE, resource, reason);
         if self.guesses.failed(call.source.map(|source| source.ip()), target, self.now_ms()) {
             self.metrics.slowed.inc();
-            self.record_denial(call, ALERT, resource, "guesses secrets or forges tokens; slowed down");
-            let source = call.source.map(|source| source.ip().to_string());
-            tracing::warn!(source, "somebody guesses secrets or forges tokens; they are slowed down");
+            let whose = target.map(|target| format!(", now of {target}")).unwrap_or_default();
+            self.record_denial(call, ALERT, resource, &format!("guesses secrets or forges tokens{whose}; slowed down"));
+            let (source, target) = (call.source.map(|source| source.ip().to_string()), target.map(ToString::to_string));
+            tracing::warn!(source, target, "somebody guesses secrets or forges tokens; they are slowed down");
         }
     }
 

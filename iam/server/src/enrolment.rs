@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, Iam,
+    authority::AUTHENTICATE,
     iam::Inner,
     issuer::end_ms,
     recorder::Call,
@@ -25,6 +26,9 @@ use crate::{
 
 /// Expired enrolments of a node that one renewal takes along, and join tokens that a new one does.
 const SWEEP: usize = 32;
+
+/// What a join token that somebody else has used is in the history.
+const ALERT: &str = "iam.JoinTokenAlert";
 
 /// A node's certificate and what it needs to trust the plane.
 #[derive(Debug)]
@@ -90,6 +94,7 @@ impl Iam {
         self.0.check_guesses(&call, None)?;
         let request = CertificateRequest::parse(request)?;
         let refuse = |reason: &str| {
+            self.0.metrics.failed.inc();
             self.0.guessed(&call, None, &format!("join token: {reason}"));
             Error::JoinToken
         };
@@ -104,6 +109,8 @@ impl Iam {
             Ok(Some(redeemed)) => self.0.repeat(node, redeemed),
             Err(error) => {
                 if error == JoinTokenError::OtherKey {
+                    self.0.metrics.join_token_alerts.inc();
+                    self.0.record_denial(&call, ALERT, &node.to_string(), "used again with another key: it may be stolen");
                     tracing::error!(%node, "a join token is used again with another key: it may be stolen");
                 }
                 Err(refuse(&error.to_string()))
@@ -205,7 +212,11 @@ impl Inner {
         let at = key::principal(node);
         let change = match self.records.get::<Principal>(&at)? {
             // A disabled node stays out, whoever still has a join token for it.
-            Some(principal) if principal.value.disabled => return Err(Error::JoinToken),
+            Some(principal) if principal.value.disabled => {
+                self.metrics.failed.inc();
+                self.record_denial(call, AUTHENTICATE, &node.to_string(), "join token: the node is disabled");
+                return Err(Error::JoinToken);
+            }
             Some(principal) => change.expect(at, Expect::Revision(principal.revision)),
             None => {
                 let principal =

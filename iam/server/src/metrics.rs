@@ -1,3 +1,4 @@
+use iam_client::Refusal;
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
@@ -16,6 +17,7 @@ pub(crate) struct Metrics {
     pub(crate) denied: Counter,
     pub(crate) issued: Counter,
     pub(crate) slowed: Counter,
+    pub(crate) join_token_alerts: Counter,
     pub(crate) compared: Counter,
     pub(crate) cut: Counter,
     /// 1 while this server answers about identity.
@@ -39,6 +41,7 @@ impl Default for Metrics {
             denied: Counter::default(),
             issued: Counter::default(),
             slowed: Counter::default(),
+            join_token_alerts: Counter::default(),
             compared: Counter::default(),
             cut: Counter::default(),
             open: Gauge::default(),
@@ -52,10 +55,19 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts whether a caller was established; one who showed nothing, or had no turn, is neither.
+    pub(crate) fn authentication<T>(&self, result: &Result<T, Refusal>) {
+        match result {
+            Ok(_) => self.authenticated.inc(),
+            Err(Refusal::Unauthenticated) => self.failed.inc(),
+            Err(_) => 0,
+        };
+    }
+
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("holdfast_iam");
         registry.register("authentications", "Calls whose caller was established", self.authenticated.clone());
-        registry.register("authentication_failures", "Calls with credentials that failed", self.failed.clone());
+        registry.register("authentication_failures", "Calls, logins and enrolments with credentials that failed", self.failed.clone());
         registry.register("denials", "Calls that were refused, failed authentications included", self.denied.clone());
         registry.register("tokens_issued", "Tokens issued", self.issued.clone());
         registry.register(
@@ -91,5 +103,10 @@ impl Metrics {
             self.admission.clone(),
         );
         registry.register("guessers_slowed", "Sources and names that reached the back-off", self.slowed.clone());
+        registry.register(
+            "join_token_alerts",
+            "Join tokens that were used again with another key: an alarm",
+            self.join_token_alerts.clone(),
+        );
     }
 }

@@ -39,8 +39,23 @@ enum Client {
 /// Parameters, each given once.
 pub(super) type Form = HashMap<String, String>;
 
-/// The principal behind the client, and how it proved that.
+/// The principal behind the client, and how it proved that. Whether it could is counted.
 pub(super) async fn authenticated(
+    iam: &Iam,
+    call: &Call,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<(PrincipalId, AuthenticatedBy), OauthError> {
+    let known = proved(iam, call, headers, form).await;
+    match &known {
+        Ok(_) => iam.0.metrics.authenticated.inc(),
+        Err(OauthError::InvalidClient) if is_proof(headers, form) => iam.0.metrics.failed.inc(),
+        Err(_) => 0,
+    };
+    known
+}
+
+async fn proved(
     iam: &Iam,
     call: &Call,
     headers: &HeaderMap,
