@@ -15,12 +15,12 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     Error, Iam,
-    decide::ALL_KEYS,
+    decide::{ALL_KEYS, outside_scope},
     guess_limit::Target,
     holdings::Holdings,
     iam::Inner,
     recorder::{Call, Event},
-    tokens::{BearerFault, NewToken, confirmed},
+    tokens::{BearerFault, NewToken, confirmed, roles_of},
 };
 
 /// The name under which the bootstrap token acts, and logs in where a name is asked for.
@@ -31,6 +31,7 @@ pub(crate) const AUTHENTICATE: &str = "iam.Authenticate";
 /// What somebody who begins to be slowed down is in the history.
 const ALERT: &str = "iam.GuessAlert";
 const SECRETS: &str = "iam/secrets";
+const NO_RIGHT: &str = "no right on these keys";
 
 /// Whom a name and a password belong to.
 enum Known {
@@ -115,9 +116,12 @@ impl Inner {
             KeyAccess::Read => enough(&held.keys.read),
             KeyAccess::Write => enough(&held.keys.write),
         };
+        if !suffices(&holdings) {
+            return Ok(Some(NO_RIGHT.to_owned()));
+        }
         let narrowed = identity.scope().map(|scope| holdings.narrowed(&scope));
-        if !suffices(&holdings) || !narrowed.is_none_or(|narrowed| suffices(&narrowed)) {
-            return Ok(Some("no right on these keys".to_owned()));
+        if !narrowed.is_none_or(|narrowed| suffices(&narrowed)) {
+            return Ok(Some(outside_scope(identity, NO_RIGHT)));
         }
         Ok(self.keys_forbidden(identity, &holdings, access)?)
     }
@@ -312,12 +316,10 @@ impl Inner {
             Evidence::AccessKey(_) => (AuthenticatedBy::Credential, None),
             Evidence::Certificate(_) => (AuthenticatedBy::Certificate, None),
         };
-        let mut roles = holdings.role_names();
-        if let Evidence::Token(verified) = &evidence
-            && let Some(scope) = verified.claims.scope()
-        {
-            roles.retain(|role| scope.contains(&role.as_str()));
-        }
+        let roles = match &evidence {
+            Evidence::Token(verified) => roles_of(&verified.claims, &holdings),
+            Evidence::None | Evidence::AccessKey(_) | Evidence::Certificate(_) => holdings.role_names(),
+        };
         Ok(Identity {
             roles,
             principal: id.into(),

@@ -64,6 +64,10 @@ impl Inner {
             (Some(policy), []) => format!("forbidden by {policy}"),
             (None, []) => "nothing permits it".to_owned(),
         };
+        let reason = match self.owner_may(identity, action, resource)? {
+            true => outside_scope(identity, &reason),
+            false => reason,
+        };
         self.record_denial(&Call::of(identity), action, resource, &reason);
         Err(Refusal::Denied { action: action.to_owned(), resource: resource.to_owned() })
     }
@@ -145,6 +149,15 @@ impl Inner {
         Ok(policies.decide(asked.caller(), action, asked.target(), circumstances))
     }
 
+    /// Whether the token is narrowed, and its owner would be permitted without that.
+    fn owner_may(&self, identity: &Identity, action: &str, resource: &str) -> Result<bool, Error> {
+        if identity.scope().is_none() {
+            return Ok(false);
+        }
+        let owner = Identity { evidence: Evidence::None, ..identity.clone() };
+        Ok(self.decide(&owner, action, resource)?.allowed)
+    }
+
     /// Those of a call that comes now from where `identity` calls.
     pub(crate) fn circumstances(&self, identity: &Identity) -> Circumstances {
         Circumstances { source: identity.source.map(|source| source.ip()), time_ms: self.now_ms() }
@@ -176,4 +189,12 @@ impl Inner {
         };
         Ok(Arc::new(if admin { Holdings::admin() } else { Holdings::default() }))
     }
+}
+
+/// Why a narrowed token is denied what its owner may do, for the history.
+pub(crate) fn outside_scope(identity: &Identity, reason: &str) -> String {
+    let claims = identity.claims();
+    let scope = claims.and_then(|claims| claims.scope.as_deref()).unwrap_or_default();
+    let jti = claims.map(|claims| claims.jti.as_str()).unwrap_or_default();
+    format!("outside the token's scope ({scope}), token {jti}: {reason}")
 }

@@ -110,7 +110,9 @@ impl Iam {
             Err(error) => {
                 if error == JoinTokenError::OtherKey {
                     self.0.metrics.join_token_alerts.inc();
-                    self.0.record_denial(&call, ALERT, &node.to_string(), "used again with another key: it may be stolen");
+                    // What callers without a name act upon is kept by its kind alone, so the reason names the node.
+                    let reason = format!("the join token of {node} is used again with another key: it may be stolen");
+                    self.0.record_denial(&call, ALERT, &node.to_string(), &reason);
                     tracing::error!(%node, "a join token is used again with another key: it may be stolen");
                 }
                 Err(refuse(&error.to_string()))

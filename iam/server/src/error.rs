@@ -41,6 +41,8 @@ pub enum Error {
     Credential(#[from] CredentialError),
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error("the role {0:?} is not the token's to hand on")]
+    RoleNotHeld(String),
     #[error("the join token admits nobody")]
     JoinToken,
     #[error("the system keyspace is full")]
@@ -77,6 +79,7 @@ impl Error {
             Self::Name(_)
             | Self::Mapping(_)
             | Self::Invalid(_)
+            | Self::RoleNotHeld(_)
             | Self::Key(_)
             | Self::Request(_)
             | Self::Policy(PolicyError::Invalid { .. }) => Kind::Invalid,
@@ -127,6 +130,7 @@ impl Error {
             Self::Name(_) => "bad_name",
             Self::Mapping(_) => "bad_mapping",
             Self::Invalid(_) | Self::Request(_) => "invalid_request",
+            Self::RoleNotHeld(_) => "invalid_scope",
             Self::Key(_) => "bad_key",
             Self::Policy(PolicyError::Invalid { .. }) => "bad_policy",
             Self::Precondition(_) => "precondition",

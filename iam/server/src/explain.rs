@@ -11,13 +11,15 @@ use iam_core::{
 
 use crate::{
     Error,
-    holdings::{MAX_BINDINGS, MAX_GROUPS},
+    holdings::{Holdings, MAX_BINDINGS, MAX_GROUPS},
     iam::Inner,
 };
 
 /// A decision with its reasons.
 pub(crate) struct Explanation {
     pub(crate) verdict: Verdict,
+    /// The owner of a narrowed token would be permitted, and the token is not: this is about the token's roles alone.
+    pub(crate) outside_scope: bool,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) roles: Vec<HeldRole>,
     pub(crate) groups: Vec<String>,
@@ -41,14 +43,25 @@ impl Inner {
         circumstances: Circumstances,
     ) -> Result<Explanation, Error> {
         let holdings = self.caller_holdings(&about.principal)?;
-        let asked = self.asked(&about.principal, &holdings, resource)?;
-        let explained = self.policies()?.explain(asked.caller(), action, asked.target(), circumstances);
-        let (verdict, candidates) = explained.map_err(Error::Invalid)?;
+        let explain = |caller: &Caller, holdings: &Holdings| {
+            let asked = self.asked(caller, holdings, resource)?;
+            let explained = self.policies()?.explain(asked.caller(), action, asked.target(), circumstances);
+            explained.map_err(Error::Invalid)
+        };
+        let (verdict, candidates) = explain(&about.principal, &holdings)?;
+        // As it is decided: what its owner may not do, a narrowed token may not either.
+        let narrowed = about.scope().filter(|_| verdict.allowed).map(|scope| holdings.narrowed(&scope));
+        let (verdict, candidates) = match &narrowed {
+            Some(narrowed) => explain(&Caller::Anonymous, narrowed)?,
+            None => (verdict, candidates),
+        };
+        let decided_by = narrowed.as_ref().unwrap_or(&holdings);
         let roles = match &about.principal {
-            Caller::Principal(id) => self.held_roles(id, &holdings.roles)?,
+            Caller::Principal(id) => self.held_roles(id, &decided_by.roles)?,
             Caller::Bootstrap | Caller::BreakGlass(_) | Caller::Anonymous => Vec::new(),
         };
-        Ok(Explanation { verdict, candidates, roles, groups: holdings.groups.clone() })
+        let outside_scope = narrowed.is_some() && !verdict.allowed;
+        Ok(Explanation { verdict, outside_scope, candidates, roles, groups: decided_by.groups.clone() })
     }
 
     fn held_roles(&self, principal: &PrincipalId, held: &[Role]) -> Result<Vec<HeldRole>, Error> {

@@ -67,7 +67,11 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("holdfast_iam");
         registry.register("authentications", "Calls whose caller was established", self.authenticated.clone());
-        registry.register("authentication_failures", "Calls, logins and enrolments with credentials that failed", self.failed.clone());
+        registry.register(
+            "authentication_failures",
+            "Calls, logins and enrolments with credentials that failed",
+            self.failed.clone(),
+        );
         registry.register("denials", "Calls that were refused, failed authentications included", self.denied.clone());
         registry.register("tokens_issued", "Tokens issued", self.issued.clone());
         registry.register(

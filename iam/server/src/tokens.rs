@@ -15,6 +15,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::{
     Error, Iam,
+    holdings::Holdings,
     iam::Inner,
     kept::Kept,
     receipts::Receipt,
@@ -202,21 +203,33 @@ impl Inner {
         }
         let token = issue(&signer, &claims)?;
         let event = Event::done("iam.TokenIssue", principal.to_string()).token(&jti);
+        let event = match descent(call, parent, &claims) {
+            Some(descent) => event.because(&descent),
+            None => event,
+        };
         self.record(call, event).await?;
         self.metrics.issued.inc();
         Ok(Issued { token, jti, expires_ms: claims.exp * 1000 })
     }
 
-    /// The roles of these names, all of which the caller has and may hand on.
-    fn narrowed(&self, by: &Identity, principal: &PrincipalId, names: &[String]) -> Result<Vec<Role>, Error> {
+    /// The roles of these names, all of which `principal` has, and a token that is narrowed already may hand on.
+    pub(crate) fn narrowed(
+        &self,
+        within: Option<&[&str]>,
+        principal: &PrincipalId,
+        names: &[String],
+    ) -> Result<Vec<Role>, Error> {
+        if principal.kind() == Kind::Node {
+            return Err(Error::Invalid("a node's token is for the node alone".to_owned()));
+        }
         if names.is_empty() {
             return Err(Error::Invalid("name the roles that the new token is to have".to_owned()));
         }
-        let (held, within) = (self.holdings(principal)?.unwrap_or_default(), by.scope());
+        let held = self.holdings(principal)?.unwrap_or_default();
         let role = |name: &String| {
             let role = held.roles.iter().find(|role| role.to_string() == *name);
-            let role = role.filter(|_| within.as_ref().is_none_or(|within| within.contains(&name.as_str())));
-            role.copied().ok_or_else(|| Error::Invalid(format!("the role {name:?} is not the token's to hand on")))
+            let role = role.filter(|_| within.is_none_or(|within| within.contains(&name.as_str())));
+            role.copied().ok_or_else(|| Error::RoleNotHeld(name.clone()))
         };
         names.iter().map(role).collect()
     }
@@ -230,6 +243,20 @@ impl Inner {
             _ => Err(Error::Invalid(format!("a token lives at most {} s", max.as_secs()))),
         }
     }
+}
+
+/// What a token comes from, for the history: with it everything that came from a stolen one is found.
+fn descent(call: &Call, parent: Option<&Claims>, claims: &Claims) -> Option<String> {
+    let by = call.token_id.as_ref().map(|jti| format!("by token {jti}"));
+    let lineage = parent.map(|parent| format!("lin {}", parent.lin));
+    let scope = claims.scope.as_ref().map(|scope| format!("scope {scope}"));
+    let said: Vec<_> = [by, lineage, scope].into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join(", "))
+}
+
+/// The roles that a token has of what its owner holds.
+pub(crate) fn roles_of(claims: &Claims, holdings: &Holdings) -> Vec<String> {
+    claims.scope().map_or_else(|| holdings.role_names(), |scope| holdings.narrowed(&scope).role_names())
 }
 
 /// Whether a token was issued before everything of its kind was revoked, at `revision`.
@@ -269,10 +296,7 @@ impl Iam {
         let (Some(principal), Some(parent)) = (by.principal.principal(), by.claims()) else {
             return Err(Error::Invalid("only a token is exchanged for a narrower one".to_owned()));
         };
-        if principal.kind() == Kind::Node {
-            return Err(Error::Invalid("a node's token is for the node alone".to_owned()));
-        }
-        let scope = self.0.narrowed(by, principal, &wanted.roles)?;
+        let scope = self.0.narrowed(by.scope().as_deref(), principal, &wanted.roles)?;
         if parent.is_derived() {
             // As for any token that a derived one asks for.
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;

@@ -245,7 +245,11 @@ impl Iam {
     pub(crate) async fn acknowledge(&self, by: &Identity, versions: Versions) -> Result<Versions, Error> {
         let id = match by.principal.principal() {
             Some(id) if matches!(id.kind(), Kind::Node | Kind::Service) && by.is_itself(id) => id,
-            _ => return Err(Error::Invalid("nodes and services acknowledge, for themselves, and not by a narrowed token".to_owned())),
+            _ => {
+                return Err(Error::Invalid(
+                    "nodes and services acknowledge, for themselves, and not by a narrowed token".to_owned(),
+                ));
+            }
         };
         let current = self.0.versions()?;
         if !current.covers(&versions) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use holdfast_proto::iam::{
     AcknowledgeRequest, Binding, CreatePrincipalRequest, ExchangeTokenRequest, GrantRequest, ListSigningKeysRequest,
-    ListVerifiersRequest, ListVerifiersResponse, RevokeTokenRequest, SigningKey, SigningKeysResponse, StepSigningKeyRequest, Versions, revoke_token_request::What,
+    ListVerifiersRequest, ListVerifiersResponse, RevokeTokenRequest, SigningKey, SigningKeysResponse,
+    StepSigningKeyRequest, Versions, revoke_token_request::What,
 };
 use iam_server::{Doors, Iam, Settings};
 use support::{ADMIN_TOKEN, Environment, Plane, Running, open, with};
@@ -214,11 +215,19 @@ async fn nodes_and_services_acknowledge_and_are_waited_for() {
     let ahead = Versions { keys: current.keys + 1, ..current };
     assert_eq!(say(&gateway, ahead).await.unwrap_err().code(), Code::InvalidArgument);
     let binding = Binding { subject: "service/gateway".into(), role: "reader".into(), ..Binding::default() };
-    plane.admin().grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding) })).await.unwrap();
+    plane
+        .admin()
+        .grant(with(ADMIN_TOKEN, GrantRequest { binding: Some(binding), ..Default::default() }))
+        .await
+        .unwrap();
     let current = listed(&plane).await.current.unwrap();
     let narrow = ExchangeTokenRequest { roles: vec!["reader".into()], ttl_s: 0 };
     let narrow = plane.tokens().exchange(with(&gateway, narrow)).await.unwrap().into_inner().token;
-    assert_eq!(say(&narrow, current).await.unwrap_err().code(), Code::InvalidArgument, "it does not speak for its owner");
+    assert_eq!(
+        say(&narrow, current).await.unwrap_err().code(),
+        Code::InvalidArgument,
+        "it does not speak for its owner"
+    );
     assert_eq!(say(&gateway, current).await.unwrap(), current);
     let named = listed(&plane).await;
     assert_eq!(named.verifiers.last().map(|last| (last.name.as_str(), last.behind)), Some(("service/gateway", false)));

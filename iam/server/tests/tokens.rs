@@ -265,7 +265,7 @@ async fn the_bootstrap_token_ends_for_good() {
         plane.principal(of, if of == "user/sol" { "admin" } else { "reader" }).await;
         plane.credentials().create(with(ADMIN_TOKEN, create(of))).await.unwrap();
     }
-    let sol = SetPrincipalRequest { id: "user/sol".into(), disabled: true };
+    let sol = SetPrincipalRequest { id: "user/sol".into(), disabled: true, ..Default::default() };
     plane.admin().set_principal(with(ADMIN_TOKEN, sol)).await.unwrap();
     let alone = plane.admin().disable_bootstrap_token(with(&mira, disable.clone())).await.unwrap_err();
     assert_eq!(alone.code(), Code::FailedPrecondition, "a token ends, a reader is no admin, and sol may not act");

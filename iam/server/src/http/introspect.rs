@@ -10,7 +10,7 @@ use iam_client::{Authority as _, Presented};
 use serde_json::{Value, json};
 
 use super::oauth::{Form, OauthError, authenticated, form, unkept};
-use crate::{Iam, peers::shown, recorder::Call};
+use crate::{Iam, peers::shown, recorder::Call, tokens::roles_of};
 
 pub(super) async fn introspect(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
     let call = Call::public(&parts.extensions);
@@ -59,7 +59,7 @@ fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
         "nbf": claims.nbf,
         "exp": claims.exp,
         "jti": claims.jti,
-        "roles": iam.0.holdings(&principal)?.unwrap_or_default().role_names(),
+        "roles": roles_of(claims, &iam.0.holdings(&principal)?.unwrap_or_default()),
     });
     if let Some(bound) = &claims.cnf {
         state["cnf"] = json!(bound);

@@ -24,6 +24,8 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// Why there is no answer; the words are those of RFC 6749.
 pub(super) enum OauthError {
     InvalidRequest(&'static str),
+    /// A role that nobody here hands on to the client.
+    InvalidScope,
     InvalidClient,
     UnsupportedGrant,
     TooLarge,
@@ -71,6 +73,11 @@ async fn proved(
         }
         Client::Secret { id, secret } => (iam.secret_principal(&id, &secret, call).await?, AuthenticatedBy::Credential),
     })
+}
+
+/// The roles that the client asks for; none if it asks for none.
+pub(super) fn scope(form: &Form) -> Vec<String> {
+    form.get("scope").map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect()).unwrap_or_default()
 }
 
 /// An answer that nobody may keep.
@@ -137,6 +144,7 @@ impl From<Error> for OauthError {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(Refusal::Unauthenticated | Refusal::Anonymous) => Self::InvalidClient,
+            Error::RoleNotHeld(_) => Self::InvalidScope,
             error => Self::Other(error),
         }
     }
@@ -160,6 +168,7 @@ impl IntoResponse for OauthError {
                 "unsupported_grant_type",
                 "only client_credentials and token-exchange are supported",
             ),
+            Self::InvalidScope => (StatusCode::BAD_REQUEST, "invalid_scope", "a role in scope is unknown or not held"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large"),
             Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client", "authentication failed"),
             Self::Other(Error::Refused(Refusal::SlowDown { retry_after_s })) => {
@@ -168,13 +177,18 @@ impl IntoResponse for OauthError {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
                 return response;
             }
+            Self::Other(Error::Invalid(text)) => return refused(StatusCode::BAD_REQUEST, "invalid_request", &text),
             Self::Other(error) => return holdfast_rpc::Error::from(error).into_response(),
         };
-        let mut response = (status, Json(json!({ "error": word, "error_description": text }))).into_response();
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"holdfast\""));
-        }
-        response
+        refused(status, word, text)
     }
+}
+
+fn refused(status: StatusCode, word: &str, text: &str) -> Response {
+    let mut response = (status, Json(json!({ "error": word, "error_description": text }))).into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"holdfast\""));
+    }
+    response
 }

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{
     exchange,
-    oauth::{OauthError, authenticated, form, unkept},
+    oauth::{OauthError, authenticated, form, scope, unkept},
 };
 use crate::{Iam, peers::shown, recorder::Call, tokens::NewToken};
 
 /// `client_credentials` with an access key (HTTP Basic or in the form) or with a signed assertion (RFC 7523). On a
-/// connection with a client certificate the token is bound to that (RFC 8705 §3).
+/// connection with a client certificate the token is bound to that (RFC 8705 §3), and with a `scope` narrowed to these roles.
 pub(super) async fn token(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
     let call = Call::public(&parts.extensions);
     let granted = async { grant(&iam, &call, &parts, &body?).await };
@@ -34,13 +34,22 @@ async fn grant(iam: &Iam, call: &Call, parts: &Parts, body: &[u8]) -> Result<Res
     let (principal, by) = authenticated(iam, call, &parts.headers, &form).await?;
     let call = Call { principal: principal.to_string(), authenticated_by: by.as_str(), ..call.clone() };
     let (ttl, shown) = (iam.0.ttl(0)?, shown(&parts.extensions));
+    let wanted = scope(&form);
+    let roles = match wanted.is_empty() {
+        true => None,
+        false => Some(iam.0.narrowed(None, &principal, &wanted)?),
+    };
     let new = NewToken {
         principal: &principal,
         ttl,
         parent: None,
-        scope: None,
+        scope: roles.as_deref(),
         certificate: shown.first().map(AsRef::as_ref),
     };
     let issued = iam.0.issue(&call, new).await?;
-    Ok(unkept(&json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": ttl.as_secs() })))
+    let mut answer = json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": ttl.as_secs() });
+    if roles.is_some() {
+        answer["scope"] = json!(wanted.join(" "));
+    }
+    Ok(unkept(&answer))
 }

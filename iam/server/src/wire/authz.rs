@@ -7,7 +7,7 @@ use iam_core::policy::{Candidate, Circumstances, Clause};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use crate::{Error, Iam, explain::HeldRole};
+use crate::{Error, Iam, explain::HeldRole, tokens::roles_of};
 
 const MAX_BATCH: usize = 1000;
 
@@ -53,6 +53,7 @@ impl Authz for Iam {
         let policy = |candidate| policy(candidate, reads);
         Ok(Response::new(ExplainResponse {
             allowed: explained.verdict.allowed,
+            outside_scope: explained.outside_scope,
             policy: explained.verdict.policy.unwrap_or_default(),
             errors: explained.verdict.errors,
             policies: explained.candidates.into_iter().map(policy).collect(),
@@ -70,9 +71,10 @@ impl Iam {
         let about = self.about(by.clone(), &principal, &action, &resource)?;
         self.0.check_may_go_on(&about, &action, &resource)?;
         let verdict = self.0.decide(&about, &action, &resource)?;
+        let holdings = self.0.caller_holdings(&about.principal)?;
         Ok(AuthorizeResponse {
             allowed: verdict.allowed,
-            roles: self.0.caller_holdings(&about.principal)?.role_names(),
+            roles: about.claims().map_or_else(|| holdings.role_names(), |claims| roles_of(claims, &holdings)),
             policy: verdict.policy.unwrap_or_default(),
             revision,
         })

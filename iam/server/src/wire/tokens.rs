@@ -10,7 +10,7 @@ use super::convert;
 use crate::{
     Error, Iam,
     peers::shown,
-    tokens::{Revocation, Wanted},
+    tokens::{Revocation, Wanted, roles_of},
 };
 
 #[async_trait]
@@ -40,7 +40,7 @@ impl Tokens for Iam {
         let claims = &verified.claims;
         Ok(Response::new(IntrospectResponse {
             active: true,
-            roles: self.0.holdings(&principal)?.unwrap_or_default().role_names(),
+            roles: roles_of(claims, &self.0.holdings(&principal)?.unwrap_or_default()),
             principal: principal.to_string(),
             spiffe_id: claims.sub.clone(),
             jti: claims.jti.clone(),

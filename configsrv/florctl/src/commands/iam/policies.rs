@@ -159,6 +159,7 @@ pub(super) async fn explain(question: Explain, channel: Channel, output: Format)
         .collect();
     let value = json!({
         "allowed": answer.allowed,
+        "outside_scope": answer.outside_scope,
         "policy": answer.policy,
         "errors": answer.errors,
         "policies": policies,
@@ -194,6 +195,11 @@ fn told(answer: &ExplainResponse) -> String {
         (false, policy) => format!("denied by {policy}"),
     };
     let mut lines = vec![decision];
+    if answer.outside_scope {
+        lines.push(
+            "the owner of this token would be allowed: it is outside the roles to which the token is narrowed".into(),
+        );
+    }
     lines.extend(answer.errors.iter().map(|error| format!("  error: {error}")));
     for policy in answer.policies.iter().filter(|policy| policy.in_scope) {
         let say = if policy.applies { "applies" } else { "does not apply" };
