@@ -392,7 +392,8 @@ async fn a_certificate_below_an_offline_root_comes_and_renews_with_its_chain() {
         let mut trust = TrustClient::new(plane.app.clone());
         let first = certified(&mut trust, &offline).await;
         let root: Vec<u8> = offline.certificate().der().to_vec();
-        let add = AddRootRequest { certificate: root.clone().into(), issuing: first.clone().into(), dry_run: false };
+        let add =
+            AddRootRequest { certificate: root.clone().into(), issuing: first.clone().into(), ..Default::default() };
         let id = trust.add_root(by_admin(add)).await.unwrap().into_inner().id;
         let step = StepRootRequest { id: id.clone(), force: true, ..StepRootRequest::default() };
         trust.activate(by_admin(step)).await.unwrap();

@@ -22,6 +22,8 @@ pub struct Root {
     pub certificate: String,
     /// What issues in its place, where its own key lies offline.
     pub issuing: Option<Issuing>,
+    /// Its certificates count for whom mapping rules say, and not for SPIFFE ids of the own trust domain.
+    pub mapped_only: bool,
 }
 
 /// An authority of the plane's own below a root.
@@ -68,6 +70,7 @@ impl Authorities {
         let mut next = self.clone();
         for root in next.roots.items.iter_mut().filter(|root| root.id == id) {
             root.value.issuing = Some(issuing.clone());
+            root.value.mapped_only = false;
         }
         next
     }
@@ -110,6 +113,8 @@ struct StoredRoot {
     /// Readers of the first release find no key under the root's id, and issue nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issuing: Option<Issuing>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    mapped_only: bool,
     state: StoredState,
     created_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +126,11 @@ struct StoredRoot {
     superseded_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retired_ms: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -153,6 +163,7 @@ impl From<Authorities> for Stored {
                 id: root.id,
                 certificate: root.value.certificate,
                 issuing: root.value.issuing,
+                mapped_only: root.value.mapped_only,
                 state,
                 created_ms: root.added_ms,
                 phase,
@@ -178,7 +189,7 @@ impl From<Stored> for Authorities {
             let at_once = (state == State::Active).then_some(root.created_ms);
             Item {
                 id: root.id,
-                value: Root { certificate: root.certificate, issuing: root.issuing },
+                value: Root { certificate: root.certificate, issuing: root.issuing, mapped_only: root.mapped_only },
                 state,
                 added_ms: root.created_ms,
                 activated_ms: root.activated_ms.or(at_once),
@@ -200,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_state_survives_and_tells_older_readers_enough() {
-        let root = |text: &str| Root { certificate: text.to_owned(), issuing: None };
+        let root = |text: &str| Root { certificate: text.to_owned(), issuing: None, mapped_only: false };
         let windows = Windows::default();
         let evidence = Evidence::default();
         let terms = |now_ms| Terms { windows: &windows, evidence: &evidence, now_ms, waive: Waive::Nothing };

@@ -87,7 +87,9 @@ fn every_record_of_the_first_release() {
     frozen("credential-set", &CredentialSet::default().create(id, "laptop".into(), None, 6).unwrap());
     frozen(
         "authorities",
-        &Authorities { roots: Set::genesis("cc".into(), Root { certificate: "MAA=".into(), issuing: None }, 7) },
+        &Authorities {
+            roots: Set::genesis("cc".into(), Root { certificate: "MAA=".into(), issuing: None, mapped_only: false }, 7),
+        },
     );
     frozen(
         "enrollment",
@@ -123,7 +125,7 @@ fn every_record_of_the_first_release() {
 #[test]
 fn authorities_below_an_offline_root() {
     let issuing = Some(Issuing { id: "dd".into(), certificate: "MAE=".into() });
-    let root = Root { certificate: "MAA=".into(), issuing };
+    let root = Root { certificate: "MAA=".into(), issuing, mapped_only: false };
     frozen("authorities-below", &Authorities { roots: Set::genesis("cc".into(), root, 7) });
     let redeemed = Redemption {
         key_sha256: "dd".into(),

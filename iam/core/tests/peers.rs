@@ -3,7 +3,7 @@
 
 use iam_core::{
     TrustDomain,
-    enrol::{Peer, PeerFault, Standards, verify_peer},
+    enrol::{Peer, PeerFault, Standards, TrustedRoot, verify_peer},
     mapping::Mappings,
     signing::Algorithm,
 };
@@ -27,7 +27,7 @@ fn judge(algorithm: &'static SignatureAlgorithm, names: &[&str]) -> Result<Peer,
     (params.not_before, params.not_after) = (date_time_ymd(2026, 5, 31), date_time_ymd(2026, 6, 2));
     let leaf = params.signed_by(&KeyPair::generate_for(algorithm).unwrap(), &root).unwrap();
     let trust_domain = TrustDomain::new("harbour.example").unwrap();
-    let roots: &[(&str, &[u8])] = &[("root", root.der())];
+    let roots = &[TrustedRoot { id: "root", der: root.der(), mapped_only: false }];
     verify_peer(&[leaf.der()], Standards { roots, trust_domain: &trust_domain, mappings: &Mappings::default() }, NOW_MS)
 }
 

@@ -163,7 +163,7 @@ impl Inner {
             admin_token_tag: master.tag(ADMIN_TOKEN, self.admin_token.expose_secret().as_bytes()),
             first_kid: first_kid.clone(),
         };
-        let root = Root { certificate: STANDARD.encode(authority.der()), issuing: None };
+        let root = Root { certificate: STANDARD.encode(authority.der()), issuing: None, mapped_only: false };
         let authorities = Authorities { roots: Set::genesis(authority.id(), root, now_ms) };
         let signing = Label { kind: "signing-key", principal: PLANE, key: &first_kid };
         let authority_id = authority.id();

@@ -6,7 +6,7 @@ use holdfast_rpc::Connection;
 use http::Extensions;
 use iam_ca::ChainFault;
 use iam_core::{
-    enrol::{Peer, PeerFault, Standards, verify_peer},
+    enrol::{Peer, PeerFault, Standards, TrustedRoot, verify_peer},
     mapping::Mappings,
     record::key,
     trust::Authorities,
@@ -58,9 +58,11 @@ impl Inner {
         authorities: &Authorities,
         mappings: &Mappings,
     ) -> Result<Result<Peer, PeerFault>, Error> {
-        let roots = authorities.trusted().map(|root| Ok((root.id.as_str(), der(root)?)));
+        let roots = authorities.trusted().map(|root| Ok((root, der(root)?)));
         let roots = roots.collect::<Result<Vec<_>, Error>>()?;
-        let roots: Vec<_> = roots.iter().map(|(id, der)| (*id, der.as_slice())).collect();
+        let trusted =
+            roots.iter().map(|(root, der)| TrustedRoot { id: &root.id, der, mapped_only: root.value.mapped_only });
+        let roots: Vec<_> = trusted.collect();
         let certificates: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
         let by = Standards { roots: &roots, trust_domain: &self.settings.trust_domain, mappings };
         Ok(verify_peer(&certificates, by, self.now_ms()))

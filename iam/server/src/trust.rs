@@ -126,8 +126,13 @@ impl Inner {
     }
 
     /// The authority of `certificate` (DER), or a new one of the plane's own, and the change that trusts it. With
-    /// `issuing` (DER) the plane issues below it.
-    pub(crate) fn new_root(&self, certificate: Option<Vec<u8>>, issuing: Option<&[u8]>) -> Result<Added, Error> {
+    /// `issuing` (DER) the plane issues below it. Somebody else's vouches for mapped names alone, unless it has `own_names`.
+    pub(crate) fn new_root(
+        &self,
+        certificate: Option<Vec<u8>>,
+        issuing: Option<&[u8]>,
+        own_names: bool,
+    ) -> Result<Added, Error> {
         let (certificate, own_key) = match certificate {
             Some(der) => (der, None),
             None => {
@@ -151,7 +156,8 @@ impl Inner {
             None => (None, change),
         };
         let Versioned { value, revision } = &*self.trust()?;
-        let root = Root { certificate: STANDARD.encode(&certificate), issuing };
+        let mapped_only = own_key.is_none() && issuing.is_none() && !own_names;
+        let root = Root { certificate: STANDARD.encode(&certificate), issuing, mapped_only };
         let next = Authorities { roots: value.roots.add(anchor.id.clone(), root, self.now_ms())? };
         let mut change = change.replace(key::AUTHORITIES.to_vec(), *revision, &next)?;
         if let Some(own_key) = own_key {
@@ -199,9 +205,10 @@ impl Iam {
         by: &Identity,
         certificate: Option<Vec<u8>>,
         issuing: Option<&[u8]>,
+        own_names: bool,
         dry_run: bool,
     ) -> Result<Changed, Error> {
-        let Added { id, next, revision, change } = self.0.new_root(certificate, issuing)?;
+        let Added { id, next, revision, change } = self.0.new_root(certificate, issuing, own_names)?;
         if dry_run {
             return Ok(unchanged(Versioned { value: next, revision }, id, String::new()));
         }

@@ -164,6 +164,12 @@ async fn a_rule_counts_for_whom_and_by_whom_it_says() {
     // A SPIFFE id of the trust domain stands for itself, whatever else the certificate says.
     let both = leaf(&plane, &datacentre, uri("spiffe://harbour.example/user/mira/x"), "Mira Holt");
     assert_eq!(named(&plane, &both).await, None);
+    // Somebody else's authority vouches for nobody by such an id, unless it was trusted for that.
+    let own = leaf(&plane, &datacentre, uri("spiffe://harbour.example/user/mira"), "Mira Holt");
+    assert_eq!(named(&plane, &own).await, None);
+    let checked = CheckRequest { certificate_chain: vec![own.chain[0].clone().into()] };
+    let checked = plane.trust().check(with(ADMIN_TOKEN, checked)).await.unwrap().into_inner();
+    assert!(checked.verdicts[0].refused.contains("mapped names alone"), "{:?}", checked.verdicts[0]);
     // Names of two principals are nobody's.
     add(&plane, "user/root", "dns:pier7.nodes.example", "").await.unwrap();
     assert_eq!(named(&plane, &leaf(&plane, &datacentre, pier7(), "x")).await, None);

@@ -78,7 +78,7 @@ async fn request(plane: &Plane) -> CertificateRequest {
 
 async fn add(plane: &Plane, root: &[u8], issuing: &[u8]) -> Result<RootsResponse, Status> {
     let request =
-        AddRootRequest { certificate: root.to_vec().into(), issuing: issuing.to_vec().into(), dry_run: false };
+        AddRootRequest { certificate: root.to_vec().into(), issuing: issuing.to_vec().into(), ..Default::default() };
     plane.trust().add_root(with(ADMIN_TOKEN, request)).await.map(tonic::Response::into_inner)
 }
 

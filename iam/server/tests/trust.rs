@@ -35,7 +35,8 @@ async fn list(plane: &Plane) -> RootsResponse {
 }
 
 async fn add(plane: &Plane, certificate: &[u8]) -> Result<RootsResponse, tonic::Status> {
-    let request = AddRootRequest { certificate: certificate.to_vec().into(), ..AddRootRequest::default() };
+    let request =
+        AddRootRequest { certificate: certificate.to_vec().into(), own_names: true, ..AddRootRequest::default() };
     plane.trust().add_root(with(ADMIN_TOKEN, request)).await.map(tonic::Response::into_inner)
 }
 

@@ -15,6 +15,10 @@ pub(crate) enum Trust {
         /// What that authority made of the request of `request`, PEM: the servers issue with it once they are told to.
         #[arg(long, value_name = "FILE", requires = "cert")]
         issuing: Option<PathBuf>,
+        /// Its certificates name principals by their SPIFFE ids, as our own do. Without it only mapping rules say whom they
+        /// name.
+        #[arg(long, requires = "cert")]
+        own_names: bool,
         #[arg(long)]
         dry_run: bool,
     },

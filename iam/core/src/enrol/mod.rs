@@ -4,4 +4,4 @@ mod join_token;
 mod peer;
 
 pub use join_token::{JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, REPEAT_MS, Redemption};
-pub use peer::{Peer, PeerFault, Standards, verify_peer};
+pub use peer::{Peer, PeerFault, Standards, TrustedRoot, verify_peer};

@@ -7,11 +7,19 @@ use crate::{
     trust,
 };
 
+/// An authority that is trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustedRoot<'a> {
+    pub id: &'a str,
+    pub der: &'a [u8],
+    /// As in [`trust::Root`].
+    pub mapped_only: bool,
+}
+
 /// By what certificates are judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Standards<'a> {
-    /// The authorities that are trusted: id and certificate (DER).
-    pub roots: &'a [(&'a str, &'a [u8])],
+    pub roots: &'a [TrustedRoot<'a>],
     pub trust_domain: &'a TrustDomain,
     pub mappings: &'a Mappings,
 }
@@ -45,13 +53,15 @@ pub enum PeerFault {
     Serial,
     #[error("the leaf does not name exactly one SPIFFE id of this trust domain, and no mapping rule knows its names")]
     Name,
+    #[error("its authority vouches for mapped names alone, and not for SPIFFE ids of this trust domain")]
+    Foreign,
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
 }
 
 /// Checks a chain (DER, leaf first) and says whom its leaf names. Revocation is the caller's.
 pub fn verify_peer(chain: &[&[u8]], by: Standards<'_>, now_ms: u64) -> Result<Peer, PeerFault> {
-    let roots: Vec<&[u8]> = by.roots.iter().map(|(_, der)| *der).collect();
+    let roots: Vec<&[u8]> = by.roots.iter().map(|root| root.der).collect();
     let leaf = iam_ca::verify(chain, &roots, now_ms)?;
     let algorithm = leaf.algorithm.ok_or(PeerFault::Key)?.into();
     let principal = principal(&leaf, by)?;
@@ -72,12 +82,11 @@ pub fn verify_peer(chain: &[&[u8]], by: Standards<'_>, now_ms: u64) -> Result<Pe
 
 /// The SPIFFE id of the own trust domain, else what the rules say.
 fn principal(leaf: &Certified, by: Standards<'_>) -> Result<PrincipalId, PeerFault> {
+    let authority = by.roots.get(leaf.root).ok_or(PeerFault::Name)?;
     match leaf.uris.as_slice() {
+        [uri] if by.trust_domain.owns(uri) && authority.mapped_only => Err(PeerFault::Foreign),
         [uri] if by.trust_domain.owns(uri) => by.trust_domain.principal(uri).ok_or(PeerFault::Name),
-        [] | [_] => {
-            let authority = by.roots.get(leaf.root).map(|(id, _)| *id).ok_or(PeerFault::Name)?;
-            by.mappings.principal(leaf, authority)?.ok_or(PeerFault::Name)
-        }
+        [] | [_] => by.mappings.principal(leaf, authority.id)?.ok_or(PeerFault::Name),
         _ => Err(PeerFault::Name),
     }
 }

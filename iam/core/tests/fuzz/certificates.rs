@@ -1,7 +1,7 @@
 use iam_ca::CertificateRequest;
 use iam_core::{
     TrustDomain,
-    enrol::{Peer, PeerFault, Standards, verify_peer},
+    enrol::{Peer, PeerFault, Standards, TrustedRoot, verify_peer},
     mapping::Mappings,
 };
 use rcgen::{
@@ -34,7 +34,8 @@ fn authority() -> CertificateParams {
 }
 
 fn judge(chain: &[&[u8]], root: &[u8], trust_domain: &TrustDomain) -> Result<Peer, PeerFault> {
-    verify_peer(chain, Standards { roots: &[("root", root)], trust_domain, mappings: &Mappings::default() }, NOW_MS)
+    let roots = &[TrustedRoot { id: "root", der: root, mapped_only: false }];
+    verify_peer(chain, Standards { roots, trust_domain, mappings: &Mappings::default() }, NOW_MS)
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Family for Authorities {
         if trust.value.roots.active().is_some_and(|root| root.value.issuing.is_some()) {
             return Err(Error::Precondition(OFFLINE.to_owned()));
         }
-        let added = inner.new_root(None, None)?;
+        let added = inner.new_root(None, None, true)?;
         Ok((added.id, added.change))
     }
 

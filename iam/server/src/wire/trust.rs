@@ -30,10 +30,10 @@ impl Trust for Iam {
 
     async fn add_root(&self, request: Request<AddRootRequest>) -> Result<Response<RootsResponse>, Status> {
         let by = convert::caller(&request)?;
-        let AddRootRequest { certificate, dry_run, issuing } = request.into_inner();
+        let AddRootRequest { certificate, dry_run, issuing, own_names } = request.into_inner();
         let certificate = Some(certificate.to_vec()).filter(|der| !der.is_empty());
         let issuing = Some(issuing.as_ref()).filter(|der| !der.is_empty());
-        answer(self, self.add_root(&by, certificate, issuing, dry_run).await?)
+        answer(self, self.add_root(&by, certificate, issuing, own_names, dry_run).await?)
     }
 
     async fn request_certificate(
@@ -167,6 +167,7 @@ fn root(iam: &Iam, root: &Item<Root>, version: u64) -> Result<wire::Root, Error>
         issuing: issuing.unwrap_or_default().into(),
         issuing_expires_ms: below.as_ref().map_or(0, |below| below.expires_ms),
         issuing_serial: below.map_or_else(String::new, |below| below.serial),
+        mapped_only: root.value.mapped_only,
     })
 }
 

@@ -27,10 +27,10 @@ pub(super) async fn run(command: Trust, channel: Channel, output: Format) -> Res
     let rehearsed = command.is_rehearsal();
     let answer = match command {
         Trust::List => client.list(ListRootsRequest {}).await,
-        Trust::Add { cert, issuing, dry_run } => {
+        Trust::Add { cert, issuing, own_names, dry_run } => {
             let first = |path: Option<PathBuf>| path.as_deref().map(certificate).transpose();
             let (root, issuing) = (first(cert)?.unwrap_or_default(), first(issuing)?.unwrap_or_default());
-            client.add_root(AddRootRequest { certificate: root, dry_run, issuing }).await
+            client.add_root(AddRootRequest { certificate: root, dry_run, issuing, own_names }).await
         }
         Trust::Request { out } => {
             let answer = client.request_certificate(RequestCertificateRequest {}).await.map_err(refused)?;
@@ -111,6 +111,7 @@ fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), F
                 "subject": root.subject,
                 "state": root.state,
                 "own": root.own,
+                "mapped_only": root.mapped_only,
                 "added_ms": root.added_ms,
                 "activated_ms": root.activated_ms,
                 "superseded_ms": root.superseded_ms,
@@ -131,7 +132,8 @@ fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), F
         "dry_run": rehearsed,
     });
     output.print(&value, || {
-        let mut table = Table::new(&["AUTHORITY", "SUBJECT", "STATE", "ISSUES", "ENDS", "NEXT STEP FROM"]);
+        let mut table =
+            Table::new(&["AUTHORITY", "SUBJECT", "STATE", "ISSUES", "VOUCHES FOR", "ENDS", "NEXT STEP FROM"]);
         for root in &answer.roots {
             let marked = if root.id == answer.id { "*" } else { "" };
             table.row([
@@ -143,6 +145,7 @@ fn show(answer: &RootsResponse, rehearsed: bool, output: Format) -> Result<(), F
                     (true, false) => format!("below it until {}", moment(Some(root.issuing_expires_ms))),
                     (false, _) => "never".to_owned(),
                 },
+                if root.mapped_only { "mapped names" } else { "all names" }.to_owned(),
                 moment(Some(root.expires_ms)),
                 moment(Some(root.next_step_ms)),
             ]);
