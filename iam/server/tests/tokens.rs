@@ -11,7 +11,9 @@ use holdfast_proto::iam::{
     SetPrincipalRequest, SigningKeysResponse, StatusRequest, StepSigningKeyRequest, revoke_token_request::What,
     tokens_client::TokensClient,
 };
+use iam_ca::{Grant, KeyAlgorithm, OperatorKey, PrivateKey, SignedGrant};
 use iam_client::{Authority as _, Identity, PasswordLogin as _, Presented, Refusal};
+use iam_server::{BreakGlass, Clock as _, Settings};
 use support::{ADMIN_TOKEN, Environment, Plane, TestClock, api, bearer, open, with};
 use tempfile::TempDir;
 use tonic::Code;
@@ -276,6 +278,33 @@ async fn the_bootstrap_token_ends_for_good() {
     assert_eq!(plane.bearer(ADMIN_TOKEN).await.unwrap_err(), Refusal::Unauthenticated);
     let status = plane.admin().status(with(&mira, StatusRequest {})).await.unwrap().into_inner();
     assert!(!status.bootstrap_token_enabled && status.state == "ready");
+}
+
+/// It ends with its four hours, and would leave nobody behind.
+#[tokio::test]
+async fn a_grant_for_an_emergency_does_not_disable_the_bootstrap_token() {
+    let operator = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+    let keys = vec![OperatorKey::from_pem(&operator.public_pem()).unwrap()];
+    let opens = |settings: &mut Settings| settings.break_glass = Some(BreakGlass { keys, threshold: 1 });
+    let plane = Plane::set_up(Environment::default(), opens).await;
+    plane.principal("user/mira", "admin").await;
+    let key = CreateCredentialRequest { principal: "user/mira".into(), note: String::new() };
+    plane.credentials().create(with(ADMIN_TOKEN, key)).await.unwrap();
+    let grant = Grant {
+        id: "0011".into(),
+        trust_domain: "harbour.example".into(),
+        server: None,
+        roles: vec!["admin".into()],
+        reason: "the quorum is lost".into(),
+        not_before_ms: plane.clock.now_ms(),
+        not_after_ms: plane.clock.now_ms() + 3_600_000,
+    };
+    let mut signed = SignedGrant::new(&grant).unwrap();
+    signed.sign(&operator).unwrap();
+    let disable = DisableBootstrapTokenRequest { reason: "an emergency".into() };
+    let refused = plane.admin().disable_bootstrap_token(with(&signed.text(), disable)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(plane.bearer(ADMIN_TOKEN).await.is_ok());
 }
 
 #[tokio::test]
