@@ -140,6 +140,10 @@ impl SystemStore for MemoryStore {
         Applied { index: *self.applied_index.borrow(), system_revision: *self.system_revision.borrow() }
     }
 
+    fn progress(&self) -> watch::Receiver<u64> {
+        self.applied_index.subscribe()
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.system_revision.subscribe()
     }

@@ -37,6 +37,10 @@ pub trait SystemStore: Send + Sync + 'static {
     /// How far this server has applied.
     fn applied(&self) -> Applied;
 
+    /// Wakes when entries have been applied; the value is the last one's index. What they changed can be read before, and
+    /// [`SystemStore::changes`] knows it.
+    fn progress(&self) -> watch::Receiver<u64>;
+
     /// Wakes at each change of the system keyspace; the value is its newest revision here. Readers re-read what they
     /// need: level-triggered, so that nothing can be missed.
     fn changes(&self) -> watch::Receiver<u64>;

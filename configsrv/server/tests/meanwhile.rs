@@ -102,6 +102,10 @@ impl SystemStore for Interrupted {
         self.store.applied()
     }
 
+    fn progress(&self) -> watch::Receiver<u64> {
+        self.store.progress()
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         SystemStore::changes(self.store.as_ref())
     }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chainfire_core::{Origin, auth::KeyAccess};
 use holdfast_keyspace::KeyRange;
 use holdfast_rpc::Standing;
+use tokio::sync::watch;
 
 use crate::{Identity, Presented, Refusal};
 
@@ -23,6 +24,12 @@ pub trait Authority: StillHolds {
     /// Decides locally from this server's state; never waits for the network. [`Refusal::Unauthenticated`] if what
     /// established `identity` has ended since.
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal>;
+
+    /// The index of the state that decisions are made from, which moves once all that it brings can be seen. Without a
+    /// state there is none that a caller could demand.
+    fn progress(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
 
     /// Hears that `identity` uses the connection of `standing`, which is no stranger's any more. An authority that
     /// remembers it can cut the connection when the caller may not go on.

@@ -18,7 +18,11 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
 
-use crate::{Access, AccessTable, Authority, Caller, Identity, Presented, Refusal, Rule, Style, path};
+use crate::{
+    Access, AccessTable, Authority, Caller, Identity, Presented, Refusal, Rule, Style,
+    freshness::{Freshness, demanded},
+    path,
+};
 
 /// Ties an answer to logs, traces and audit rows.
 const REQUEST_ID: &str = "x-request-id";
@@ -43,6 +47,7 @@ pub struct IamService<S> {
 struct Shared {
     authority: Arc<dyn Authority>,
     table: AccessTable,
+    freshness: Freshness,
     /// Random per process, so that ids of different servers and lives differ.
     prefix: u64,
     counter: AtomicU64,
@@ -51,8 +56,8 @@ struct Shared {
 impl IamLayer {
     pub fn new(authority: Arc<dyn Authority>, rules: impl IntoIterator<Item = Rule>) -> Self {
         let prefix = RandomState::new().hash_one(std::process::id());
-        let table = AccessTable::new(rules);
-        Self { shared: Arc::new(Shared { authority, table, prefix, counter: AtomicU64::new(1) }) }
+        let (table, freshness) = (AccessTable::new(rules), Freshness::new(authority.progress()));
+        Self { shared: Arc::new(Shared { authority, table, freshness, prefix, counter: AtomicU64::new(1) }) }
     }
 }
 
@@ -92,23 +97,29 @@ where
         request.extensions_mut().insert(RequestId(request_id.clone()));
         let admission = shared.admission(&request, &request_id);
         let deferred = admission.access == Some(Access::Deferred);
+        let demanded = demanded(request.headers());
         Box::pin(async move {
-            let mut response = match shared.admit(admission).await {
-                Ok(identity) => {
-                    if let Some(identity) = identity {
-                        request.extensions_mut().insert(identity);
+            let mut response = match shared.freshness.reach(demanded).await {
+                Err(unmet) => unmet.response(style).map(Either::Left),
+                // Not before: who may what is part of the state.
+                Ok(()) => match shared.admit(admission).await {
+                    Ok(identity) => {
+                        if let Some(identity) = identity {
+                            request.extensions_mut().insert(identity);
+                        }
+                        inner.call(request).await?.map(Either::Right)
                     }
-                    inner.call(request).await?.map(Either::Right)
-                }
-                Err(refusal) if deferred => {
-                    request.extensions_mut().insert(refusal);
-                    inner.call(request).await?.map(Either::Right)
-                }
-                Err(refusal) => style.response(&refusal).map(Either::Left),
+                    Err(refusal) if deferred => {
+                        request.extensions_mut().insert(refusal);
+                        inner.call(request).await?.map(Either::Right)
+                    }
+                    Err(refusal) => style.response(&refusal).map(Either::Left),
+                },
             };
             if let Ok(value) = HeaderValue::try_from(request_id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
+            shared.freshness.tell(response.headers_mut());
             Ok(response)
         })
     }

@@ -4,11 +4,13 @@
 //! The listener puts a [`holdfast_rpc::Connection`] into each request's extensions; [`IamLayer`] takes what the caller
 //! presented, lets the [`Authority`] establish who that is, looks the path up in the access table and lets the request
 //! pass or answers with a [`Refusal`] in the protocol of the path.
+//! Every answer carries the index that the server has applied; a request that names one is looked at from there on only.
 
 mod access;
 mod authority;
 mod decision;
 mod disclosure;
+mod freshness;
 mod identity;
 mod layer;
 mod path;

@@ -51,15 +51,27 @@ impl Style {
 }
 
 #[derive(Serialize)]
-struct Plain {
-    error: &'static str,
-    message: String,
+pub(crate) struct Plain {
+    pub(crate) error: &'static str,
+    pub(crate) message: String,
 }
 
 #[derive(Serialize)]
-struct FleetLock {
-    kind: &'static str,
-    value: String,
+pub(crate) struct FleetLock {
+    pub(crate) kind: &'static str,
+    pub(crate) value: String,
+}
+
+/// An answer that nobody may keep.
+pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Full<Bytes>> {
+    // Two strings always serialize.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 impl Refusal {
@@ -105,13 +117,8 @@ impl Refusal {
     }
 
     fn http<T: Serialize>(&self, body: &T) -> Response<Full<Bytes>> {
-        // Two strings always serialize.
-        let body = serde_json::to_vec(body).unwrap_or_default();
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = self.http_status();
+        let mut response = json(self.http_status(), body);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
             Self::Anonymous | Self::Unauthenticated => {
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"holdfast\""));

@@ -12,6 +12,7 @@ use iam_client::{
 };
 use iam_core::{PrincipalId, enrol::Peer};
 use secrecy::ExposeSecret as _;
+use tokio::sync::watch;
 
 use crate::{
     Error, Iam,
@@ -55,6 +56,10 @@ impl Authority for Iam {
 
     fn authorize(&self, identity: &Identity, action: &str, resource: &str) -> Result<(), Refusal> {
         self.0.authorize(identity, action, resource)
+    }
+
+    fn progress(&self) -> watch::Receiver<u64> {
+        self.0.records.store().progress()
     }
 
     fn admitted(&self, identity: &Identity, standing: &Standing) {

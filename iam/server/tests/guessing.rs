@@ -68,6 +68,10 @@ impl SystemStore for Watched {
         self.store.applied()
     }
 
+    fn progress(&self) -> watch::Receiver<u64> {
+        self.store.progress()
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.store.changes()
     }

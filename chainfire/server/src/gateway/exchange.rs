@@ -23,10 +23,11 @@ use crate::{
 const METADATA: &str = "grpc-metadata-";
 const MARK: &str = "grpcgateway-accept";
 const TIMEOUT: &str = "grpc-timeout";
-const FORWARDED: &[&str] = &["client-api-version", "hasleader", "token"];
+const FORWARDED: &[&str] = &["client-api-version", "hasleader", "token", "x-holdfast-min-index"];
 
 /// Headers of a gRPC answer that concern whoever asked in JSON.
-const RETURNED: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), header::RETRY_AFTER];
+const RETURNED: [HeaderName; 3] =
+    [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-holdfast-index"), header::RETRY_AFTER];
 
 /// One call of one method, in JSON on this side and in gRPC on the other.
 pub(super) struct Exchange {

@@ -68,6 +68,10 @@ impl SystemStore for Store {
         Applied { index: self.group.state().applied(), system_revision }
     }
 
+    fn progress(&self) -> watch::Receiver<u64> {
+        self.group.state().applied_changes()
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.machine().system_changes()
     }
