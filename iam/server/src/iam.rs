@@ -36,7 +36,7 @@ use crate::{
     sessions::Guest,
     settings::millis,
     simulate::RecentDecisions,
-    spool::{Budget, Spool, SpoolStatus},
+    spool::{Budget, Measured, Spool, SpoolStatus},
     tokens::{GoodTokens, VerifiedTokens},
     verifiers::Signed,
 };
@@ -224,6 +224,7 @@ impl Iam {
     /// Adds IAM's metrics to the process's registry.
     pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
         self.0.metrics.register(registry);
+        registry.register_collector(Box::new(Measured(Arc::clone(&self.0.spool))));
     }
 }
 
@@ -240,7 +241,7 @@ impl Inner {
             self.issuing_ends_soon()?,
         ];
         let own = own.into_iter().filter_map(|(applies, warning)| applies.then_some(warning));
-        Ok(own.chain(self.settings.warnings.iter().cloned()).collect())
+        Ok(own.chain(self.spool.warning()).chain(self.settings.warnings.iter().cloned()).collect())
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

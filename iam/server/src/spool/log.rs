@@ -1,6 +1,5 @@
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,7 +11,8 @@ use uuid::Uuid;
 
 use super::{
     Budget, SpoolError, SpoolStatus,
-    segment::{self, Bytes, Segment},
+    displaced::Displaced,
+    segment::{self, Bytes, Failure, Segment},
 };
 use crate::files;
 
@@ -27,13 +27,21 @@ pub(super) struct Log {
     folder: PathBuf,
     budget: Budget,
     /// Oldest first; the last one is being written.
-    segments: Vec<Segment>,
-    file: Option<File>,
+    pub(super) segments: Vec<Segment>,
+    /// The last one takes no more records.
+    pub(super) sealed: bool,
     next: u64,
     cursor: Cursor,
+    pub(super) displaced: Displaced,
     dropped_denials: u64,
-    /// Set once a write or sync failed: what the disk holds is unknown until a restart reads it.
-    failed: Option<String>,
+    failed: Option<Failed>,
+}
+
+/// Why nothing is written at present.
+struct Failed {
+    reason: String,
+    /// After a failed sync what the disk holds is unknown until a restart reads it.
+    for_good: bool,
 }
 
 /// Which log this is and how much of it is safe elsewhere.
@@ -50,7 +58,6 @@ impl Log {
         fs::create_dir_all(folder).map_err(fail)?;
         let mut segments = Segment::list(folder).map_err(fail)?;
         let newest = segments.len().saturating_sub(1);
-        let mut file = None;
         for (index, segment) in segments.iter_mut().enumerate() {
             let content = segment.read().map_err(fail)?;
             if content.damaged > 0 {
@@ -58,8 +65,9 @@ impl Log {
             }
             segment.last = content.records.last().map_or(segment.last, |record| record.sequence);
             segment.bytes = content.bytes;
+            segment.end = content.valid;
             if index == newest {
-                file = Some(segment.append_from(content.valid).map_err(fail)?);
+                segment.trim().map_err(fail)?;
             }
         }
         // Only what is shipped leaves the front.
@@ -69,7 +77,9 @@ impl Log {
         let last = segments.last().map_or(0, |segment| segment.last);
         let next = last.max(cursor.shipped) + 1;
         let folder = folder.to_owned();
-        let mut log = Self { folder, budget, segments, file, next, cursor, dropped_denials: 0, failed: None };
+        let displaced = Displaced::default();
+        let mut log =
+            Self { folder, budget, segments, sealed: false, next, cursor, displaced, dropped_denials: 0, failed: None };
         if cursor.id == new_id {
             log.set_cursor(cursor)?;
         }
@@ -80,10 +90,14 @@ impl Log {
         self.cursor.id
     }
 
+    pub(super) fn is_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Whether a decision fits into its budget.
     pub(super) fn admit(&self) -> Result<(), SpoolError> {
-        if let Some(reason) = &self.failed {
-            return Err(SpoolError::Failed(reason.clone()));
+        if let Some(failed) = &self.failed {
+            return Err(SpoolError::Failed(failed.reason.clone()));
         }
         let bytes = self.bytes().decisions;
         if bytes >= self.budget.decisions {
@@ -100,37 +114,53 @@ impl Log {
         }
     }
 
-    /// Numbers, writes and syncs `records`. After an error nothing more is written in this life.
+    /// Numbers, writes and syncs `records`. After an error nothing is written until [`Log::recover`] succeeds.
     pub(super) fn append(&mut self, records: &mut [DecisionRecord]) -> Result<(), SpoolError> {
+        let before = self.next;
         let result = self.write(records);
         if let Err(error) = &result {
-            tracing::error!(error = %error, "the decision log failed; logins and issues are refused until a restart");
-            self.failed = Some(error.to_string());
+            let for_good = matches!(error, Failure::Sync(_));
+            tracing::error!(error = %error, for_good, "the decision log failed; logins and issues are refused");
+            self.next = before;
+            self.failed = Some(Failed { reason: error.to_string(), for_good });
         }
         result.map_err(|error| SpoolError::Failed(error.to_string()))
     }
 
-    fn write(&mut self, records: &mut [DecisionRecord]) -> io::Result<()> {
-        if self.segments.last().is_none_or(|segment| segment.bytes.total() >= SEGMENT) {
-            let segment = Segment::new(&self.folder, self.next);
-            self.file = Some(segment.append_from(0)?);
-            files::sync_folder(&self.folder)?;
-            self.segments.push(segment);
+    /// After a failed write: takes back what was written of it, so that the next one may try.
+    pub(super) fn recover(&mut self) {
+        if self.failed.as_ref().is_none_or(|failed| failed.for_good) {
+            return;
         }
-        let (Some(segment), Some(file)) = (self.segments.last_mut(), self.file.as_mut()) else {
-            return Err(io::Error::other("no segment is open"));
+        match self.segments.last().map_or(Ok(()), Segment::trim) {
+            Ok(()) => self.failed = None,
+            Err(error) => tracing::debug!(%error, "the decision log is not in order yet"),
+        }
+    }
+
+    fn write(&mut self, records: &mut [DecisionRecord]) -> Result<(), Failure> {
+        if self.segments.last().is_none_or(|segment| self.sealed || segment.bytes.total() >= SEGMENT) {
+            // One without records has the new one's name.
+            self.segments.pop_if(|segment| segment.first == self.next);
+            let segment = Segment::create(&self.folder, self.next).map_err(Failure::Write)?;
+            files::sync_folder(&self.folder).map_err(Failure::Sync)?;
+            self.segments.push(segment);
+            self.sealed = false;
+        }
+        let Some(segment) = self.segments.last_mut() else {
+            return Err(Failure::Write(io::Error::other("no segment is open")));
         };
         let mut buffer = Vec::new();
         let mut bytes = segment.bytes;
         for record in records.iter_mut() {
             record.sequence = self.next;
             self.next += 1;
-            let frame = segment::encode(record).map_err(io::Error::other)?;
+            let frame = segment::encode(record).map_err(|error| Failure::Write(io::Error::other(error)))?;
             bytes.add(record, frame.len() as u64);
             buffer.extend_from_slice(&frame);
         }
-        file.write_all(&buffer)?;
-        file.sync_data()?;
+        segment.append(&buffer)?;
+        segment.end += buffer.len() as u64;
         segment.bytes = bytes;
         segment.last = self.next - 1;
         Ok(())
@@ -145,12 +175,17 @@ impl Log {
             return Err(SpoolError::NoSuchRecord { sequence, newest: self.next - 1 });
         }
         self.set_cursor(Cursor { shipped: sequence, ..self.cursor })?;
-        while let [oldest, _, ..] = self.segments.as_slice()
+        // The newest one goes on, unless its bytes are what keeps others out.
+        while let [oldest, newer @ ..] = self.segments.as_slice()
             && oldest.last <= sequence
+            && (!newer.is_empty() || self.is_spent())
         {
-            fs::remove_file(&oldest.path)
-                .map_err(|error| SpoolError::Io { path: oldest.path.clone(), reason: error.to_string() })?;
-            self.segments.remove(0);
+            match fs::remove_file(&oldest.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(SpoolError::Io { path: oldest.path.clone(), reason: error.to_string() });
+                }
+                Ok(()) | Err(_) => drop(self.segments.remove(0)),
+            }
         }
         Ok(())
     }
@@ -158,6 +193,15 @@ impl Log {
     /// The same records and numbers under another id.
     pub(super) fn renew(&mut self, id: Uuid) -> Result<(), SpoolError> {
         self.set_cursor(Cursor { id, ..self.cursor })
+    }
+
+    /// The cursor, if somebody took its file away.
+    pub(super) fn keep_cursor(&mut self) -> Result<bool, SpoolError> {
+        let missing = !self.folder.join(CURSOR).exists();
+        if missing {
+            self.set_cursor(self.cursor)?;
+        }
+        Ok(missing)
     }
 
     fn set_cursor(&mut self, cursor: Cursor) -> Result<(), SpoolError> {
@@ -186,7 +230,13 @@ impl Log {
             bytes: self.bytes().total(),
             budget: self.budget.decisions + self.budget.denials,
             dropped_denials: self.dropped_denials,
+            displaced_files: self.displaced.count(),
         }
+    }
+
+    fn is_spent(&self) -> bool {
+        let bytes = self.bytes();
+        bytes.decisions >= self.budget.decisions || bytes.denials >= self.budget.denials
     }
 
     fn bytes(&self) -> Bytes {
@@ -202,12 +252,7 @@ pub(super) fn read(segments: &[Segment], after: u64, limit: usize) -> Result<Vec
     let mut found = Vec::new();
     for segment in segments {
         let fail = |error: io::Error| SpoolError::Io { path: segment.path.clone(), reason: error.to_string() };
-        let content = match segment.read() {
-            Ok(content) => content,
-            // Shipped and removed since the segments were copied.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(fail(error)),
-        };
+        let content = segment.read().map_err(fail)?;
         // What follows `last` may be written and not yet synced.
         let durable =
             content.records.into_iter().filter(|record| record.sequence > after && record.sequence <= segment.last);

@@ -3,10 +3,13 @@
 //! Logins, issues and secret reads are on disk before they are answered; one thread writes and syncs for all of them
 //! together. Denials are coalesced and have budgets of their own, on disk and for each caller's rows in a minute, so that
 //! garbage can neither fill the disk (the history keeps what is shipped) nor stop anybody's login. Sequence numbers have no holes; a missing one is a lost record. They count within one spool, whose
-//! random id lies beside the records: a folder that is lost, or replaced by an older copy, is seen by it.
+//! random id lies beside the records: a folder that is lost, or replaced by an older copy, is seen by it. The files are
+//! held open and looked after, so that one that somebody deletes is noticed at once and written anew.
 
 mod denials;
+mod displaced;
 mod log;
+mod measured;
 mod segment;
 mod writer;
 
@@ -24,6 +27,7 @@ use uuid::{Builder, Uuid};
 pub(crate) use denials::Denial;
 use denials::Denials;
 use log::Log;
+pub(crate) use measured::Measured;
 
 use crate::clock::{Clock, Entropy, EntropyError};
 
@@ -38,7 +42,8 @@ pub(crate) struct Budget {
 pub enum SpoolError {
     #[error("the decision log has {bytes} bytes that are not shipped, its budget is {budget}")]
     Full { bytes: u64, budget: u64 },
-    /// A write or a sync failed once; the log is not touched again until a restart has read it.
+    /// A write or a sync failed. After a write the log tries again within a second; after a sync it is not touched until a
+    /// restart has read it.
     #[error("the decision log failed: {0}")]
     Failed(String),
     #[error("the decision log at {path}: {reason}")]
@@ -62,6 +67,8 @@ pub struct SpoolStatus {
     pub budget: u64,
     /// Denials that found their budget spent, since the start.
     pub dropped_denials: u64,
+    /// Files that somebody else deleted, replaced or cut, since the start.
+    pub displaced_files: u64,
 }
 
 struct Shared {
@@ -120,6 +127,16 @@ impl Spool {
         let dropped = self.shared.queue.lock().denials.dropped();
         let log = self.shared.log.lock();
         SpoolStatus { dropped_denials: dropped + log.dropped_denials(), ..log.status() }
+    }
+
+    /// Whether nothing is written any more, because a write failed.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.shared.log.lock().is_failed()
+    }
+
+    /// What an operator has to know about the files.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.shared.log.lock().displaced.warning()
     }
 }
 

@@ -1,6 +1,7 @@
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -8,8 +9,12 @@ use std::{
 use holdfast_format::{HEADER, decode_prefix, from_json, kind, to_json};
 use iam_client::DecisionRecord;
 
+use crate::files;
+
 const VERSION: u16 = 1;
 const SUFFIX: &str = ".decisions";
+/// What a file is called that somebody put in the place of a segment.
+const FOREIGN: &str = "foreign";
 
 /// One file of the log. Its name is its first sequence number, so that names sort like records.
 #[derive(Clone, Debug)]
@@ -20,6 +25,32 @@ pub(super) struct Segment {
     pub(super) last: u64,
     /// Durable bytes of decisions and of denials.
     pub(super) bytes: Bytes,
+    /// Where the last durable record ends in the file.
+    pub(super) end: u64,
+    /// What was opened at the path. Records are read from it and written to it, whatever becomes of the path.
+    file: Arc<File>,
+}
+
+/// Why records have not reached the disk.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// What is in the file behind the last durable record is known to be of no worth.
+    #[error(transparent)]
+    Write(io::Error),
+    /// What is in the file behind it is unknown.
+    #[error(transparent)]
+    Sync(io::Error),
+}
+
+/// What has become of a file that nobody but this server may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    InPlace,
+    Deleted,
+    /// Another file has its name.
+    Replaced,
+    /// Durable bytes are gone from its end.
+    Cut,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,9 +85,12 @@ impl Bytes {
 }
 
 impl Segment {
-    pub(super) fn new(folder: &Path, first: u64) -> Self {
-        let path = folder.join(format!("{first:020}{SUFFIX}"));
-        Self { path, first, last: first.saturating_sub(1), bytes: Bytes::default() }
+    /// A new, empty one.
+    pub(super) fn create(folder: &Path, first: u64) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let segment = Self::open(path(folder, first), first, true)?;
+        segment.file.set_len(0)?;
+        Ok(segment)
     }
 
     /// The segments in `folder`, oldest first, not read yet.
@@ -65,26 +99,77 @@ impl Segment {
         for entry in fs::read_dir(folder)? {
             let name = entry?.file_name();
             let first = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|first| first.parse().ok());
-            found.extend(first.map(|first| Self::new(folder, first)));
+            if let Some(first) = first {
+                found.push(Self::open(path(folder, first), first, false)?);
+            }
         }
         found.sort_by_key(|segment| segment.first);
         Ok(found)
     }
 
-    /// Opens for appending after `valid` bytes; what follows was never acknowledged and goes.
-    pub(super) fn append_from(&self, valid: u64) -> io::Result<File> {
-        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        if file.metadata()?.len() > valid {
-            file.set_len(valid)?;
+    /// What is in the file belongs to the segment, or will.
+    fn open(path: PathBuf, first: u64, create: bool) -> io::Result<Self> {
+        let file = Arc::new(OpenOptions::new().read(true).append(true).create(create).open(&path)?);
+        Ok(Self { path, first, last: first.saturating_sub(1), bytes: Bytes::default(), end: 0, file })
+    }
+
+    /// For appending after the last durable record; what follows was never acknowledged and goes.
+    pub(super) fn trim(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() > self.end {
+            self.file.set_len(self.end)?;
         }
         // What an earlier life wrote and did not live to sync is only in the page cache, and is shipped from now on.
-        file.sync_all()?;
-        Ok(file)
+        self.file.sync_all()
+    }
+
+    pub(super) fn append(&self, frames: &[u8]) -> Result<(), Failure> {
+        (&*self.file).write_all(frames).map_err(Failure::Write)?;
+        self.file.sync_data().map_err(Failure::Sync)
     }
 
     pub(super) fn read(&self) -> io::Result<Content> {
-        Ok(scan(&fs::read(&self.path)?))
+        Ok(scan(&self.frames()?))
     }
+
+    fn frames(&self) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(self.file.metadata()?.len()).map_err(io::Error::other)?;
+        let mut frames = vec![0; length];
+        self.file.read_exact_at(&mut frames, 0)?;
+        Ok(frames)
+    }
+
+    pub(super) fn fate(&self) -> io::Result<Fate> {
+        let found = match fs::symlink_metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fate::Deleted),
+            Err(error) => return Err(error),
+        };
+        let own = self.file.metadata()?;
+        Ok(if (found.dev(), found.ino()) != (own.dev(), own.ino()) {
+            Fate::Replaced
+        } else if own.len() < self.end {
+            Fate::Cut
+        } else {
+            Fate::InPlace
+        })
+    }
+
+    /// Puts a file with the same records at the path; what lies there stays beside it.
+    pub(super) fn write_anew(&mut self) -> io::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        if fs::symlink_metadata(&self.path).is_ok() {
+            fs::rename(&self.path, self.path.with_extension(FOREIGN))?;
+        }
+        files::replace(&self.path, &self.frames()?)?;
+        self.file = Self::open(self.path.clone(), self.first, false)?.file;
+        Ok(())
+    }
+}
+
+fn path(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{first:020}{SUFFIX}"))
 }
 
 pub(super) fn encode(record: &DecisionRecord) -> Result<Vec<u8>, holdfast_format::Error> {

@@ -1,16 +1,21 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chainfire_core::{AuthenticatedBy, Origin};
 use iam_client::DecisionRecord;
 
-use super::{Shared, SpoolError, Waiting, random_id};
+use super::{Shared, SpoolError, Waiting, log::Log, random_id};
 use crate::clock::{Clock, Entropy};
 
 /// How long denials are collected.
 const COLLECT: Duration = Duration::from_secs(1);
+/// How often the files are looked after, whether anything is written or not.
+const LOOK: Duration = Duration::from_secs(1);
+/// What somebody's hand on the files is in the history.
+const DISPLACED: &str = "iam.DecisionLogDisplaced";
 
 /// Everything that waits goes to disk with one sync; whoever comes meanwhile is in the next round.
 pub(super) fn run(shared: &Shared, clock: &dyn Clock) {
-    let mut last_denials_ms = 0;
+    let (mut last_denials_ms, mut looked) = (0, Instant::now());
     loop {
         let (waiting, denials, stop) = {
             let mut queue = shared.queue.lock();
@@ -26,14 +31,20 @@ pub(super) fn run(shared: &Shared, clock: &dyn Clock) {
             }
             (std::mem::take(&mut queue.waiting), denials, queue.stop)
         };
-        write(shared, waiting, denials);
+        write(shared, waiting, denials, clock);
+        if looked.elapsed() >= LOOK {
+            let mut log = shared.log.lock();
+            log.recover();
+            look_after(&mut log, shared.entropy.as_ref(), clock);
+            looked = Instant::now();
+        }
         if stop && shared.queue.lock().waiting.is_empty() {
             return;
         }
     }
 }
 
-fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord>) {
+fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord>, clock: &dyn Clock) {
     if waiting.is_empty() && denials.is_empty() {
         return;
     }
@@ -55,10 +66,52 @@ fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord
     if records.is_empty() {
         return;
     }
-    let written = identify(&mut records, shared.entropy.as_ref()).and_then(|()| log.append(&mut records));
+    let mut written = identify(&mut records, shared.entropy.as_ref()).and_then(|()| log.append(&mut records));
+    // What went into a file that is not there any more has not reached the disk.
+    if written.is_ok() && !log.is_in_place() {
+        look_after(&mut log, shared.entropy.as_ref(), clock);
+        if !log.is_in_place() {
+            written = Err(SpoolError::Failed("its file was taken away and cannot be written anew".to_owned()));
+        }
+    }
     drop(log);
     for (record, done) in records.iter().zip(answers) {
         let _ = done.send(written.clone().map(|()| record.sequence));
+    }
+}
+
+/// Mends what somebody has done to the files, and writes that down.
+fn look_after(log: &mut Log, entropy: &dyn Entropy, clock: &dyn Clock) {
+    let found = log.keep_files();
+    for words in &found {
+        tracing::error!(words, "the decision log was touched by somebody else");
+    }
+    if found.is_empty() || log.admit().is_err() {
+        return;
+    }
+    let mut records: Vec<_> = found.into_iter().map(|words| displaced(words, clock.now_ms())).collect();
+    let written = identify(&mut records, entropy).and_then(|()| log.append(&mut records));
+    if let Err(error) = written {
+        tracing::error!(%error, "that is not in the history");
+    }
+}
+
+fn displaced(words: String, time_ms: u64) -> DecisionRecord {
+    let Origin { principal, request_id, .. } = Origin::system("iam", "decision-log");
+    DecisionRecord {
+        sequence: 0,
+        event_id: String::new(),
+        time_ms,
+        principal,
+        authenticated_by: AuthenticatedBy::System.as_str().to_owned(),
+        source: None,
+        token_id: None,
+        request_id,
+        action: DISPLACED.to_owned(),
+        resource: "iam/decision-log".to_owned(),
+        outcome: "done".to_owned(),
+        reason: Some(words),
+        count: 1,
     }
 }
 
