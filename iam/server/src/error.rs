@@ -43,6 +43,8 @@ pub enum Error {
     Request(#[from] RequestError),
     #[error("the role {0:?} is not the token's to hand on")]
     RoleNotHeld(String),
+    #[error("asked too often; ask again in {retry_after_s} s")]
+    TooOften { retry_after_s: u32 },
     #[error("the join token admits nobody")]
     JoinToken,
     #[error("the system keyspace is full")]
@@ -99,7 +101,7 @@ impl Error {
                 CredentialError::TooMany | CredentialError::LastLive(_) => Kind::Precondition,
             },
             Self::JoinToken => Kind::Unauthenticated,
-            Self::Quota | Self::Spool(SpoolError::Full { .. }) => Kind::Exhausted,
+            Self::TooOften { .. } | Self::Quota | Self::Spool(SpoolError::Full { .. }) => Kind::Exhausted,
             Self::Store(error) => match error {
                 StoreError::Unavailable(_) | StoreError::Unknown(_) => Kind::Unavailable,
                 StoreError::Refused(refused) => match refused {
@@ -139,6 +141,7 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::Step(_) => "rotation_step",
             Self::Credential(_) => "credential",
+            Self::TooOften { .. } => "too_often",
             Self::JoinToken => "join_token",
             Self::Quota => "quota",
             Self::Store(_) => "store",
@@ -181,7 +184,15 @@ impl From<Error> for holdfast_rpc::Error {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        holdfast_rpc::Error::from(error).into()
+        let retry_after_s = match &error {
+            Error::TooOften { retry_after_s } => Some(*retry_after_s),
+            _ => None,
+        };
+        let mut status = Self::from(holdfast_rpc::Error::from(error));
+        if let Some(seconds) = retry_after_s {
+            status.metadata_mut().insert("retry-after", seconds.into());
+        }
+        status
     }
 }
 

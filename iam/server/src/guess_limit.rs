@@ -147,7 +147,7 @@ fn keys(source: Option<IpAddr>, target: Option<&Target>) -> impl Iterator<Item =
 }
 
 /// One customer of IPv6 has a whole /64.
-fn network(source: IpAddr) -> IpAddr {
+pub(crate) fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,

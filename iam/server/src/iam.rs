@@ -27,6 +27,7 @@ use crate::{
     credentials::Decoy,
     guess_limit::GuessLimit,
     holdings::KnownHoldings,
+    introspection::IntrospectionLimit,
     last_uses::UsesHere,
     metrics::Metrics,
     peers::JudgedPeers,
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) recent: RecentDecisions,
     pub(crate) spool: Arc<Spool>,
     pub(crate) guesses: GuessLimit,
+    pub(crate) introspections: IntrospectionLimit,
     pub(crate) decoy: Decoy,
     pub(crate) last_uses: UsesHere,
     pub(crate) assertions: SeenAssertions,
@@ -140,6 +142,7 @@ impl Iam {
             metrics.unauthenticated_admin.set(1);
             tracing::warn!("anonymous callers are admins: a laboratory setting");
         }
+        let introspections = IntrospectionLimit::new(settings.introspections);
         Ok(Self(Arc::new(Inner {
             settings,
             records: Records::new(store),
@@ -153,6 +156,7 @@ impl Iam {
             recent: RecentDecisions::default(),
             spool: Arc::new(spool),
             guesses: GuessLimit::default(),
+            introspections,
             decoy,
             last_uses: UsesHere::default(),
             assertions: SeenAssertions::default(),

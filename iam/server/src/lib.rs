@@ -9,6 +9,7 @@
 //! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
 //! - `masters`: the master keys, and what is sealed with them.
 //! - `rotate`: rotations as jobs.
+//! - `introspection`: how often clients may ask about tokens.
 //! - `receipts`: where a revocation counts.
 //! - `verifiers`: what is enforced where, which rotations wait for.
 //! - `attempt`: changes under an idempotency key.
@@ -36,6 +37,7 @@ mod holdings;
 mod http;
 mod iam;
 mod intermediate;
+mod introspection;
 mod issuer;
 mod kept;
 mod last_uses;
@@ -44,6 +46,7 @@ mod masters;
 mod metrics;
 mod peers;
 mod policies;
+mod rate_limit;
 mod receipts;
 mod recorder;
 mod records;
@@ -65,5 +68,6 @@ pub use clock::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy};
 pub use error::Error;
 pub use genesis::cached_check;
 pub use iam::{Doors, Iam, Status};
+pub use rate_limit::Rate;
 pub use settings::{Lifetimes, Settings};
 pub use spool::{SpoolError, SpoolStatus};

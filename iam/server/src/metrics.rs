@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) join_token_alerts: Counter,
     pub(crate) compared: Counter,
     pub(crate) cut: Counter,
+    pub(crate) introspections_refused: Counter,
     /// 1 while this server answers about identity.
     pub(crate) open: Gauge,
     /// 1 while anonymous callers are admins.
@@ -44,6 +45,7 @@ impl Default for Metrics {
             join_token_alerts: Counter::default(),
             compared: Counter::default(),
             cut: Counter::default(),
+            introspections_refused: Counter::default(),
             open: Gauge::default(),
             unauthenticated_admin: Gauge::default(),
             restore_waits: Gauge::default(),
@@ -78,6 +80,11 @@ impl Metrics {
             "connections_closed",
             "Connections closed because their callers may not go on",
             self.cut.clone(),
+        );
+        registry.register(
+            "introspections_refused",
+            "Questions about tokens that were not looked at, because their clients asked too often",
+            self.introspections_refused.clone(),
         );
         registry.register("open", "1 while this server answers about identity", self.open.clone());
         registry.register(

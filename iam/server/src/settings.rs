@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use iam_core::{TrustDomain, rotation::Windows, signing::LEEWAY_S};
 
-use crate::BreakGlass;
+use crate::{BreakGlass, Rate};
 
 /// The name of a server that is the only one.
 const ALONE: &str = "holdfast";
@@ -27,6 +27,8 @@ pub struct Settings {
     pub lifetimes: Lifetimes,
     /// Absent where no grant of operators opens this server.
     pub break_glass: Option<BreakGlass>,
+    /// How often each client may ask about tokens.
+    pub introspections: Rate,
     /// Bytes on disk for logins, issues and secret reads that are not shipped yet.
     pub decision_budget: u64,
     /// Bytes on disk for denials that are not shipped yet.
@@ -75,6 +77,7 @@ impl Settings {
             data: data.into(),
             lifetimes: Lifetimes::default(),
             break_glass: None,
+            introspections: Rate { per_second: 100, burst: 200 },
             decision_budget: 64 << 20,
             denial_budget: 8 << 20,
         }

@@ -7,17 +7,27 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use axum::{body::Body, response::Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdfast_proto::iam::{
-    AuthorizeRequest, CreatePrincipalRequest, StatusRequest, admin_client::AdminClient, authz_client::AuthzClient,
+    AuthorizeRequest, CreateCredentialRequest, CreatePrincipalRequest, IntrospectRequest, StatusRequest,
+    admin_client::AdminClient, authz_client::AuthzClient,
 };
-use iam_client::{Authority as _, Refusal};
+use http::{Request, StatusCode};
+use iam_client::{Authority as _, Presented, Refusal};
 use iam_server::Iam;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use support::{ADMIN_TOKEN, Environment, Plane, api, bearer, open, with};
 use tokio::time::{sleep, timeout};
+use tonic::Code;
+use tower::ServiceExt as _;
 
 /// The files of a decision log.
 fn segments(folder: &Path) -> Vec<PathBuf> {
@@ -172,4 +182,109 @@ async fn a_decision_log_that_cannot_be_written_heals_by_itself() {
     assert_eq!(found.len() as u64, newest + 1);
     assert!(found.iter().enumerate().all(|(index, record)| record.sequence == index as u64 + 1), "no gap");
     running.end().await;
+}
+
+/// One question about `token`, as OAuth2 has it.
+async fn introspect(iam: &Iam, authorization: &str, token: &str) -> Response {
+    let request = Request::post("/oauth2/introspect")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", authorization)
+        .body(Body::from(format!("token={token}")));
+    api(iam).oneshot(request.unwrap()).await.unwrap()
+}
+
+/// An access key of the token's owner, and what it is as HTTP Basic.
+async fn access_key(plane: &Plane, token: &str) -> (String, String, String) {
+    let new = plane.credentials().create(with(token, CreateCredentialRequest::default())).await.unwrap().into_inner();
+    let (id, secret) = (new.credential.unwrap().access_key_id, new.secret);
+    let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    (id, secret, basic)
+}
+
+/// zitadel#8479: who asks about tokens most has a share, and the others theirs.
+#[tokio::test]
+async fn introspection_is_bounded_for_each_client() {
+    let plane = Plane::start().await;
+    let (greedy, modest) = (plane.principal("service/greedy", "").await, plane.principal("service/modest", "").await);
+    let (_, _, basic) = access_key(&plane, &greedy).await;
+    let bearer = format!("Bearer {greedy}");
+    for _ in 0..100 {
+        assert_eq!(introspect(&plane.iam, &bearer, &modest).await.status(), StatusCode::OK);
+        let ask = with(&greedy, IntrospectRequest { token: modest.clone() });
+        assert!(plane.tokens().introspect(ask).await.unwrap().into_inner().active);
+    }
+    let recorded = plane.iam.decisions().read(0, 10_000).unwrap().len();
+    for authorization in [&bearer, &basic] {
+        let refused = introspect(&plane.iam, authorization, &modest).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()["retry-after"], "1");
+    }
+    let ask = with(&greedy, IntrospectRequest { token: modest.clone() });
+    let refused = plane.tokens().introspect(ask).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.metadata().get("retry-after").unwrap(), "1");
+    assert_eq!(plane.iam.decisions().read(0, 10_000).unwrap().len(), recorded, "no login for a question that has no turn");
+    assert_eq!(metric(&plane.iam, "holdfast_iam_introspections_refused_total"), 3.0);
+
+    assert_eq!(introspect(&plane.iam, &format!("Bearer {modest}"), &greedy).await.status(), StatusCode::OK);
+    plane.clock.steady_ms.fetch_add(1000, Ordering::Relaxed);
+    let mut passed = 0;
+    while introspect(&plane.iam, &basic, &modest).await.status() == StatusCode::OK {
+        passed += 1;
+    }
+    assert_eq!(passed, 100, "those of a second");
+}
+
+/// zitadel#8479: what an address sends without proof is not looked at without end either.
+#[tokio::test]
+async fn introspection_without_proof_is_bounded_by_address() {
+    let plane = Plane::start().await;
+    let mut looked_at = 0;
+    while introspect(&plane.iam, "Bearer eyJhbGciOiJub25lIn0.e30.", "x").await.status() == StatusCode::UNAUTHORIZED {
+        looked_at += 1;
+    }
+    assert_eq!(looked_at, 2000);
+}
+
+/// zitadel#8479: with the flood running, those who log in, decide and verify do not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_and_decisions_go_on_while_somebody_floods() {
+    let plane = Plane::start().await;
+    let (greedy, mira) = (plane.principal("service/greedy", "").await, plane.principal("user/mira", "admin").await);
+    let (id, secret, _) = access_key(&plane, &mira).await;
+    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let flood: Vec<_> = (0..8)
+        .map(|_| {
+            let (iam, greedy, stop, asked) = (plane.iam.clone(), greedy.clone(), Arc::clone(&stop), Arc::clone(&asked));
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let status = introspect(&iam, &format!("Bearer {greedy}"), &greedy).await.status();
+                    answered += u64::from(status == StatusCode::OK);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+                answered
+            })
+        })
+        .collect();
+    soon("a flood", async || asked.load(Ordering::Relaxed) > 1000).await;
+    let mut slowest = Duration::ZERO;
+    for number in 0..20 {
+        let begun = Instant::now();
+        let basic = Some((id.clone(), secret.clone()));
+        let identity = plane.iam.authenticate(Presented { basic, ..Presented::default() }).await.unwrap();
+        assert_eq!(plane.iam.authorize(&identity, "iam.Admin", "iam/*"), Ok(()));
+        the_rest_goes_on(&plane.iam, &mira, &format!("user/new-{number}")).await;
+        slowest = slowest.max(begun.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    for task in flood {
+        answered += task.await.unwrap();
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    println!("{answered} of {asked} questions were answered; the slowest of the others took {slowest:?}");
+    assert_eq!(answered, 200, "the clock stands still");
+    assert!(asked > 1000 && slowest < Duration::from_secs(5), "{asked} questions, {slowest:?}");
 }

@@ -6,17 +6,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{header::AUTHORIZATION, request::Parts};
-use iam_client::{Authority as _, Presented};
+use iam_client::{Authority as _, Caller, Presented};
 use serde_json::{Value, json};
 
-use super::oauth::{Form, OauthError, authenticated, form, unkept};
+use super::oauth::{Form, OauthError, authenticated, claimed_access_key, form, unkept};
 use crate::{Iam, peers::shown, recorder::Call, tokens::roles_of};
 
 pub(super) async fn introspect(State(iam): State<Iam>, parts: Parts, body: Result<Bytes, BytesRejection>) -> Response {
     let call = Call::public(&parts.extensions);
     let answered = async {
+        iam.introspection_from(call.source)?;
         let form = form(&parts.headers, &body?)?;
-        known(&iam, &call, &parts, &form).await?;
+        let client = known(&iam, &call, &parts, &form).await?;
+        iam.introspection_by(&client)?;
         let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing"))?;
         Ok::<_, OauthError>(unkept(&state(&iam, token)?))
     };
@@ -24,7 +26,7 @@ pub(super) async fn introspect(State(iam): State<Iam>, parts: Parts, body: Resul
 }
 
 /// A client proves itself as for a token, or shows a token of its own, which costs no record in the decision log.
-async fn known(iam: &Iam, call: &Call, parts: &Parts, form: &Form) -> Result<(), OauthError> {
+async fn known(iam: &Iam, call: &Call, parts: &Parts, form: &Form) -> Result<Caller, OauthError> {
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match authorization.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
@@ -35,13 +37,15 @@ async fn known(iam: &Iam, call: &Call, parts: &Parts, form: &Form) -> Result<(),
                 request_id: call.request_id.clone(),
                 ..Presented::default()
             };
-            iam.authenticate(presented).await.map_err(crate::Error::Refused)?;
+            Ok(iam.authenticate(presented).await.map_err(crate::Error::Refused)?.principal)
         }
         _ => {
-            authenticated(iam, call, &parts.headers, form).await?;
+            if let Some(access_key) = claimed_access_key(&parts.headers, form) {
+                iam.introspection_claimed_by(&access_key)?;
+            }
+            Ok(authenticated(iam, call, &parts.headers, form).await?.0.into())
         }
     }
-    Ok(())
 }
 
 /// Of a token that is not good, nobody hears why.

@@ -107,6 +107,14 @@ pub(super) fn is_proof(headers: &HeaderMap, form: &Form) -> bool {
     posted || headers.contains_key(AUTHORIZATION)
 }
 
+/// Which access key the client says it has the secret of.
+pub(super) fn claimed_access_key(headers: &HeaderMap, form: &Form) -> Option<String> {
+    match client(headers, form) {
+        Ok(Client::Secret { id, .. }) => Some(id),
+        Ok(Client::Assertion(_)) | Err(_) => None,
+    }
+}
+
 /// Exactly one way of proof.
 fn client(headers: &HeaderMap, form: &Form) -> Result<Client, OauthError> {
     let text = |name: &str| form.get(name).cloned();
@@ -138,6 +146,13 @@ fn basic(value: &HeaderValue) -> Option<(String, String)> {
     let (id, secret) = text.split_once(':')?;
     let decoded = |text: &str| form_urlencoded::parse(text.as_bytes()).next().map(|(name, _)| name.into_owned());
     Some((decoded(id)?, decoded(secret)?))
+}
+
+fn slow_down(why: &str, retry_after_s: u32) -> Response {
+    let body = json!({ "error": "slow_down", "error_description": why });
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+    response
 }
 
 impl From<Error> for OauthError {
@@ -172,12 +187,10 @@ impl IntoResponse for OauthError {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large"),
             Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client", "authentication failed"),
             Self::Other(Error::Refused(Refusal::SlowDown { retry_after_s })) => {
-                let body = json!({ "error": "slow_down", "error_description": "too many failed attempts" });
-                let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
-                return response;
+                return slow_down("too many failed attempts", retry_after_s);
             }
             Self::Other(Error::Invalid(text)) => return refused(StatusCode::BAD_REQUEST, "invalid_request", &text),
+            Self::Other(Error::TooOften { retry_after_s }) => return slow_down("asked too often", retry_after_s),
             Self::Other(error) => return holdfast_rpc::Error::from(error).into_response(),
         };
         refused(status, word, text)

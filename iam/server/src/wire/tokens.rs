@@ -33,7 +33,7 @@ impl Tokens for Iam {
     }
 
     async fn introspect(&self, request: Request<IntrospectRequest>) -> Result<Response<IntrospectResponse>, Status> {
-        convert::caller(&request)?;
+        self.introspection_by(&convert::caller(&request)?.principal)?;
         let Some((verified, principal)) = self.introspect(&request.into_inner().token)? else {
             return Ok(Response::new(IntrospectResponse::default()));
         };
