@@ -35,7 +35,10 @@ pub struct Issuing {
     pub certificate: String,
 }
 
-/// A certificate that does not count, whoever issued it.
+/// Hex digits of a line of certificates: 64 bits, of which 62 are random.
+const LINE: usize = 16;
+
+/// A certificate that does not count, whoever issued it, nor any of the same [`line`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
     /// Hex.
@@ -97,6 +100,12 @@ pub fn serial(text: &str) -> Option<String> {
     let digits = text.trim_start_matches('0');
     let known = !digits.is_empty() && digits.len() <= 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     known.then(|| digits.to_ascii_lowercase())
+}
+
+/// What the numbers of certificates have in common that were renewed from one another: half of the digits, if there are as
+/// many as in those that the plane issues.
+pub fn line(serial: &str) -> Option<&str> {
+    serial.get(..LINE).filter(|_| serial.len() == 2 * LINE)
 }
 
 /// The record, as it is frozen. Readers of the first release know three words: `trusted` is the one that issues, and

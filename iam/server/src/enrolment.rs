@@ -10,7 +10,7 @@ use iam_core::{
     Kind, PrincipalId,
     enrol::{JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
     record::{Enrollment, Principal, key},
-    trust::{Denied, serial},
+    trust::serial,
 };
 use zeroize::Zeroizing;
 
@@ -126,19 +126,24 @@ impl Iam {
         let node = node.ok_or_else(|| Error::Invalid("only a node renews its certificate".to_owned()))?;
         let request = CertificateRequest::parse(request)?;
         let now_ms = self.0.now_ms();
-        if !self.0.has_key(node, &request, now_ms)? {
+        let of_key = self.0.certificate_for(node, &request, now_ms)?;
+        if of_key.is_none() {
             // A machine goes on with its key until a restore is approved, and gets no new one.
             self.0.check_approved()?;
         }
-        if !matches!(by.evidence, Evidence::Certificate(_)) && !self.0.has_key(node, &request, now_ms)? {
+        let parent = match &by.evidence {
+            Evidence::Certificate(chain) => self.0.verify_peer(chain)?.ok().map(|peer| peer.serial.clone()),
+            Evidence::None | Evidence::Token(_) | Evidence::AccessKey(_) => of_key,
+        };
+        let Some(parent) = parent else {
             // Whoever stole an hour of the node's identity must not get it for good.
             self.0.record_denial(&Call::of(by), "iam.CertificateRenew", &node.to_string(), "another key, by a token");
             return Err(Error::Refused(Refusal::Denied {
                 action: "iam.CertificateRenew".to_owned(),
                 resource: node.to_string(),
             }));
-        }
-        let issued = self.0.certify(node, &request, None)?;
+        };
+        let issued = self.0.certify(node, &request, None, Some(&parent))?;
         let enrollment = enrollment(node, &request, &issued.leaf, now_ms, None);
         let mut change = Change::new("iam.CertificateRenew", node.to_string())
             .expect(key::principal(node), Expect::Present)
@@ -162,8 +167,8 @@ impl Iam {
     /// Why an enrolment does not count any more.
     pub(crate) fn revoked(&self, enrollment: &Enrollment) -> Result<Option<String>, Error> {
         let serial = serial(&enrollment.serial).unwrap_or_default();
-        if let Some(denied) = self.0.records.get::<Denied>(&key::denied(&serial))? {
-            return Ok(Some(denied.value.reason));
+        if let Some(denied) = self.0.denied(&serial)? {
+            return Ok(Some(denied.reason));
         }
         let node = self.0.records.get::<Principal>(&key::principal(&enrollment.node))?;
         Ok(node.is_none_or(|node| node.value.disabled).then(|| "the node is disabled".to_owned()))
@@ -171,19 +176,24 @@ impl Iam {
 }
 
 impl Inner {
-    /// Whether a certificate of `node` that is in force is for the key that signed `request`.
-    fn has_key(&self, node: &PrincipalId, request: &CertificateRequest, now_ms: u64) -> Result<bool, Error> {
+    /// The serial number of a certificate of `node` that is in force and for the key that signed `request`.
+    fn certificate_for(
+        &self,
+        node: &PrincipalId,
+        request: &CertificateRequest,
+        now_ms: u64,
+    ) -> Result<Option<String>, Error> {
         let prefix = format!("{}{node}/", key::ENROLLMENTS);
         let mut after = None;
         loop {
             let page = self.records.list::<Enrollment>(prefix.as_bytes(), after.as_deref(), SWEEP)?;
-            let mut in_force = page.values.iter().filter(|one| one.expires_ms >= now_ms);
-            if in_force.any(|one| one.key_sha256 == request.key_sha256) {
-                return Ok(true);
+            let mut in_force = page.values.into_iter().filter(|one| one.expires_ms >= now_ms);
+            if let Some(found) = in_force.find(|one| one.key_sha256 == request.key_sha256) {
+                return Ok(serial(&found.serial));
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(false),
+                None => return Ok(None),
             }
         }
     }
@@ -197,7 +207,7 @@ impl Inner {
     ) -> Result<Certified, Error> {
         let node = &stored.value.node;
         let now_ms = self.now_ms();
-        let issued = self.certify(node, request, Some(authority))?;
+        let issued = self.certify(node, request, Some(authority), None)?;
         let redeemed = Redemption {
             key_sha256: request.key_sha256.clone(),
             at_ms: now_ms,

@@ -8,7 +8,7 @@ use iam_core::{
     PrincipalId,
     rotation::{Item, State, utc},
     seal::Label,
-    trust::{Authorities, Root},
+    trust::{Authorities, Root, line},
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -54,13 +54,14 @@ impl Inner {
     }
 
     /// Certifies the key of `request` for `node`, by the authority that issues, or by the one that the node knows. Nothing
-    /// else of the request is used. The certificate may be handed out if the authorities are still at the revision that
-    /// comes with it.
+    /// else of the request is used. A renewal is of the line of its `parent`, a serial number. The certificate may be
+    /// handed out if the authorities are still at the revision that comes with it.
     pub(crate) fn certify(
         &self,
         node: &PrincipalId,
         request: &CertificateRequest,
         known: Option<&str>,
+        parent: Option<&str>,
     ) -> Result<Issued, Error> {
         let trust = self.trust()?;
         let authority = match known {
@@ -84,7 +85,10 @@ impl Inner {
         let key = PrivateKey::from_der(&self.unseal(label(authority.signer()))?)?;
         let spiffe_id = self.settings.trust_domain.spiffe_id(node);
         let leaf = Leaf { common_name: node.name(), uri: &spiffe_id, usage: Usage::Client };
-        let validity = self.validity(life)?;
+        let mut validity = self.validity(life)?;
+        if let Some(inherited) = parent.and_then(line).and_then(|line| hex::decode(line).ok()) {
+            validity.serial.iter_mut().zip(inherited).for_each(|(byte, of_parent)| *byte = of_parent);
+        }
         let leaf = iam_ca::Authority::open(&certificate, key)?.certify(&leaf, &request.public_key, validity)?;
         let intermediate = authority.value.issuing.as_ref().map(|issuing| issuing.certificate.clone());
         Ok(Issued { leaf, intermediate, trust: trust.revision })

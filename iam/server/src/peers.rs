@@ -9,7 +9,7 @@ use iam_core::{
     enrol::{Peer, PeerFault, Standards, TrustedRoot, verify_peer},
     mapping::Mappings,
     record::key,
-    trust::Authorities,
+    trust::{Authorities, Denied, line},
 };
 use ring::digest::{Context, SHA256};
 
@@ -27,28 +27,54 @@ pub(crate) fn shown(extensions: &Extensions) -> Chain {
 /// everything else. Time is looked at again for each call.
 pub(crate) type JudgedPeers = Kept<[u8; 32], Arc<Peer>>;
 
+/// Chains of which nothing is denied, by their hash.
+pub(crate) type UndeniedPeers = Kept<[u8; 32], ()>;
+
 impl Inner {
     /// Whom a certificate chain names.
     pub(crate) fn verify_peer(&self, chain: &Chain) -> Result<Result<Arc<Peer>, PeerFault>, Error> {
-        let (revision, now_ms) = (self.trust_version()?, self.now_ms());
-        let peer = match self.peers.get(&hash(chain), revision) {
+        let (revision, now_ms, hash) = (self.trust_version()?, self.now_ms(), hash(chain));
+        let peer = match self.peers.get(&hash, revision) {
             Some(peer) if now_ms < peer.until_ms => peer,
             Some(_) => return Ok(Err(ChainFault::Time.into())),
             None => match self.judge_peer(chain, &self.trust()?.value, &self.mappings()?.value)? {
                 Ok(peer) => {
                     let peer = Arc::new(peer);
-                    self.peers.note(hash(chain), revision, Arc::clone(&peer));
+                    self.peers.note(hash, revision, Arc::clone(&peer));
                     peer
                 }
                 Err(fault) => return Ok(Err(fault)),
             },
         };
-        for serial in peer.intermediates.iter().chain([&peer.serial]) {
-            if self.records.exists(&key::denied(serial))? {
+        // It is taken first: what is read then may only be newer.
+        let revision = self.records.applied().system_revision;
+        if self.undenied.get(&hash, revision).is_none() {
+            if self.is_denied(&peer)? {
                 return Ok(Err(PeerFault::Denied));
             }
+            self.undenied.note(hash, revision, ());
         }
         Ok(Ok(peer))
+    }
+
+    /// Whether an authority above a certificate, or any certificate of its line, is denied: who has stolen one may have
+    /// renewed it since.
+    fn is_denied(&self, peer: &Peer) -> Result<bool, Error> {
+        for serial in &peer.intermediates {
+            if self.records.exists(&key::denied(serial))? {
+                return Ok(true);
+            }
+        }
+        Ok(self.denied(&peer.serial)?.is_some())
+    }
+
+    /// Why a certificate with this serial number, or one of its line, is denied.
+    pub(crate) fn denied(&self, serial: &str) -> Result<Option<Denied>, Error> {
+        if let Some(denied) = self.records.get::<Denied>(&key::denied(serial))? {
+            return Ok(Some(denied.value));
+        }
+        let Some(line) = line(serial) else { return Ok(None) };
+        Ok(self.records.list::<Denied>(&key::denied(line), None, 1)?.values.into_iter().next())
     }
 
     /// Whom it names by these, whether denied or not.

@@ -17,14 +17,16 @@ use std::{
 use axum::{body::Body, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdfast_proto::iam::{
-    AuthorizeRequest, CreateCredentialRequest, CreatePrincipalRequest, IntrospectRequest, StatusRequest,
-    admin_client::AdminClient, authz_client::AuthzClient,
+    AllowRequest, AuthorizeRequest, CheckRequest, CreateCredentialRequest, CreatePrincipalRequest, DenyRequest,
+    IntrospectRequest, ListEnrollmentsRequest, RenewRequest, StatusRequest, admin_client::AdminClient,
+    authz_client::AuthzClient, enrollment_server::Enrollment,
 };
 use http::{Request, StatusCode};
 use iam_client::{Authority as _, Presented, Refusal};
 use iam_server::Iam;
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use support::{ADMIN_TOKEN, Environment, Plane, api, bearer, open, with};
+use rcgen::{CertificateParams, KeyPair};
+use support::{ADMIN_TOKEN, Environment, Plane, api, bearer, node::Node, open, open::Open, with};
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 use tower::ServiceExt as _;
@@ -102,7 +104,7 @@ async fn the_rest_goes_on(iam: &Iam, token: &str, new: &str) {
     let question = AuthorizeRequest { principal: String::new(), action: "kv.Read".into(), resource: "keys/*".into() };
     assert!(AuthzClient::new(api(iam)).authorize(with(token, question)).await.is_ok());
     assert!(AdminClient::new(api(iam)).status(with(token, StatusRequest {})).await.is_ok());
-    let create = CreatePrincipalRequest { id: new.into(), display_name: String::new() };
+    let create = CreatePrincipalRequest { id: new.into(), ..CreatePrincipalRequest::default() };
     assert!(AdminClient::new(api(iam)).create_principal(with(token, create)).await.is_ok());
 }
 
@@ -223,7 +225,11 @@ async fn introspection_is_bounded_for_each_client() {
     let refused = plane.tokens().introspect(ask).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(refused.metadata().get("retry-after").unwrap(), "1");
-    assert_eq!(plane.iam.decisions().read(0, 10_000).unwrap().len(), recorded, "no login for a question that has no turn");
+    assert_eq!(
+        plane.iam.decisions().read(0, 10_000).unwrap().len(),
+        recorded,
+        "no login for a question that has no turn"
+    );
     assert_eq!(metric(&plane.iam, "holdfast_iam_introspections_refused_total"), 3.0);
 
     assert_eq!(introspect(&plane.iam, &format!("Bearer {modest}"), &greedy).await.status(), StatusCode::OK);
@@ -287,4 +293,49 @@ async fn logins_and_decisions_go_on_while_somebody_floods() {
     println!("{answered} of {asked} questions were answered; the slowest of the others took {slowest:?}");
     assert_eq!(answered, 200, "the clock stands still");
     assert!(asked > 1000 && slowest < Duration::from_secs(5), "{asked} questions, {slowest:?}");
+}
+
+/// smallstep/certificates#319: a thief renews what he has stolen before anybody notices.
+#[tokio::test]
+async fn what_a_thief_renewed_is_denied_with_what_he_stole() {
+    let plane = Plane::start().await;
+    let (stolen, other) = (Node::enroll(&plane, "pier1").await, Node::enroll(&plane, "pier2").await);
+    let renewed = async |node: &Node| {
+        let csr = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap();
+        let mut renew = tonic::Request::new(RenewRequest { csr_der: csr.der().to_vec().into() });
+        renew.extensions_mut().insert(node.identity(&plane).await.unwrap());
+        let answer = Enrollment::renew(&plane.iam, renew).await.unwrap().into_inner();
+        Node { chain: answer.certificate_chain.iter().map(|der| der.to_vec()).collect(), bundle: Vec::new() }
+    };
+    let child = renewed(&stolen).await;
+    plane.advance(Duration::from_secs(16 * 3600));
+    let grandchild = renewed(&child).await;
+    let neighbour = renewed(&other).await;
+    let serial = async |node: &Node| {
+        let check = CheckRequest { certificate_chain: vec![node.chain[0].clone().into()] };
+        plane.trust().check(with(ADMIN_TOKEN, check)).await.unwrap().into_inner().serial
+    };
+    let stolen_serial = serial(&stolen).await;
+
+    // The one that was stolen has ended meanwhile, and the node has renewed that often that nothing is known of it.
+    plane.advance(Duration::from_secs(9 * 3600));
+    renewed(&grandchild).await;
+    assert!(stolen.identity(&plane).await.is_err() && grandchild.identity(&plane).await.is_ok());
+    let mut open = Open::to(&plane, grandchild.chain.clone()).await;
+    assert!(open.is_known(None).await);
+    let deny = DenyRequest { serial: stolen_serial.clone(), reason: "the disk was sold".into() };
+    plane.trust().deny(with(ADMIN_TOKEN, deny)).await.unwrap();
+    assert!(open.ends().await);
+    assert_eq!(grandchild.identity(&plane).await.unwrap_err(), Refusal::Unauthenticated);
+    assert!(neighbour.identity(&plane).await.is_ok(), "of another enrolment");
+    let listed = plane.enrollment().list_enrollments(with(ADMIN_TOKEN, ListEnrollmentsRequest::default())).await;
+    let (of_line, others): (Vec<_>, Vec<_>) =
+        listed.unwrap().into_inner().enrollments.into_iter().partition(|one| one.node == "pier1");
+    assert!(of_line.len() >= 2 && of_line.iter().all(|one| one.revoked == "the disk was sold"), "{of_line:?}");
+    assert!(others.iter().all(|one| one.revoked.is_empty()));
+
+    let back = Node::enroll(&plane, "pier1").await;
+    assert!(back.identity(&plane).await.is_ok(), "a new enrolment begins another line");
+    plane.trust().allow(with(ADMIN_TOKEN, AllowRequest { serial: stolen_serial })).await.unwrap();
+    assert!(grandchild.identity(&plane).await.is_ok());
 }
