@@ -339,3 +339,23 @@ async fn what_a_thief_renewed_is_denied_with_what_he_stole() {
     plane.trust().allow(with(ADMIN_TOKEN, AllowRequest { serial: stolen_serial })).await.unwrap();
     assert!(grandchild.identity(&plane).await.is_ok());
 }
+
+/// The table of the design names tests that are there.
+#[test]
+fn every_lesson_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let design = fs::read_to_string(root.join("iam/DESIGN.md")).unwrap();
+    let (_, table) = design.split_once("## What others learnt the hard way").unwrap();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ") && line.contains('#')).collect();
+    assert_eq!(rows.len(), 12, "vault thrice, and keycloak with spire");
+    for row in rows {
+        let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for proof in shown.split("; ") {
+            let (file, names) = proof.split_once(": ").unwrap_or_else(|| panic!("no file: {proof}"));
+            let source = fs::read_to_string(root.join(file.trim_matches('`'))).unwrap_or_else(|_| panic!("no {file}"));
+            for name in names.split(", ") {
+                assert!(source.contains(&format!("fn {}()", name.trim_matches('`'))), "{file} has no {name}");
+            }
+        }
+    }
+}
