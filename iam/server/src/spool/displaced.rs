@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn sequences(log: &Log) -> Vec<u64> {
-        let found = log::read(&log.segments_after(0), 0, 100_000).unwrap();
+        let found = log::read(&log.segments, 0, 100_000).unwrap();
         found.iter().map(|record| record.sequence).collect()
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Budget, SpoolError, SpoolStatus,
+    Budget, Seen, SpoolError, SpoolStatus,
     displaced::Displaced,
     segment::{self, Bytes, Failure, Segment},
 };
@@ -84,14 +84,6 @@ impl Log {
             log.set_cursor(cursor)?;
         }
         Ok(log)
-    }
-
-    pub(super) fn id(&self) -> Uuid {
-        self.cursor.id
-    }
-
-    pub(super) fn is_failed(&self) -> bool {
-        self.failed.is_some()
     }
 
     /// Whether a decision fits into its budget.
@@ -214,13 +206,15 @@ impl Log {
         Ok(())
     }
 
-    /// Copies of the segments that can hold records after `after`.
-    pub(super) fn segments_after(&self, after: u64) -> Vec<Segment> {
-        self.segments.iter().filter(|segment| segment.last > after).cloned().collect()
-    }
-
-    pub(super) fn dropped_denials(&self) -> u64 {
-        self.dropped_denials
+    /// What others see of it.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            id: self.cursor.id,
+            status: self.status(),
+            failed: self.failed.is_some(),
+            warning: self.displaced.warning(),
+            segments: self.segments.clone(),
+        }
     }
 
     pub(super) fn status(&self) -> SpoolStatus {
@@ -250,7 +244,7 @@ impl Log {
 /// At most `limit` durable records after `after` from `segments`.
 pub(super) fn read(segments: &[Segment], after: u64, limit: usize) -> Result<Vec<Arc<DecisionRecord>>, SpoolError> {
     let mut found = Vec::new();
-    for segment in segments {
+    for segment in segments.iter().filter(|segment| segment.last > after) {
         let fail = |error: io::Error| SpoolError::Io { path: segment.path.clone(), reason: error.to_string() };
         let content = segment.read().map_err(fail)?;
         // What follows `last` may be written and not yet synced.
@@ -302,7 +296,7 @@ mod tests {
             log.append(&mut records(3000, "done")).unwrap();
         }
         assert_eq!(log.segments.len(), 3);
-        let found = read(&log.segments_after(2999), 2999, 4).unwrap();
+        let found = read(&log.segments, 2999, 4).unwrap();
         assert_eq!(found.iter().map(|record| record.sequence).collect::<Vec<_>>(), [3000, 3001, 3002, 3003]);
         log.shipped(2999).unwrap();
         assert_eq!(log.segments.len(), 3, "one record of the first file is missing elsewhere");
@@ -330,7 +324,7 @@ mod tests {
         fs::remove_file(path).unwrap();
         let mut log = open(folder.path());
         log.append(&mut records(1, "done")).unwrap();
-        assert_eq!(read(&log.segments_after(0), 0, 9).unwrap()[0].sequence, 6);
+        assert_eq!(read(&log.segments, 0, 9).unwrap()[0].sequence, 6);
     }
 
     #[test]
@@ -340,7 +334,7 @@ mod tests {
         log.append(&mut records(3, "denied")).unwrap();
         let mut more = records(2, "denied");
         log.admit_denials(&mut more);
-        assert_eq!((more.len(), log.dropped_denials()), (0, 2));
+        assert_eq!((more.len(), log.status().dropped_denials), (0, 2));
         assert_eq!(log.admit(), Ok(()));
         log.append(&mut records(3, "done")).unwrap();
         assert!(matches!(log.admit(), Err(SpoolError::Full { budget: 1000, .. })));
@@ -356,16 +350,16 @@ mod tests {
         drop(log);
         let other = Uuid::from_u128(2);
         let mut log = Log::open(folder.path(), BUDGET, other).unwrap();
-        assert_eq!((log.id(), log.cursor.shipped), (ID, 9000));
+        assert_eq!((log.cursor.id, log.cursor.shipped), (ID, 9000));
         log.renew(Uuid::from_u128(3)).unwrap();
         drop(log);
         let log = Log::open(folder.path(), BUDGET, other).unwrap();
-        assert_eq!((log.id(), log.cursor.shipped), (Uuid::from_u128(3), 9000));
+        assert_eq!((log.cursor.id, log.cursor.shipped), (Uuid::from_u128(3), 9000));
         drop(log);
         // Without the cursor nothing that is left is taken for shipped.
         fs::remove_file(folder.path().join(CURSOR)).unwrap();
         let log = Log::open(folder.path(), BUDGET, other).unwrap();
-        assert_eq!((log.id(), log.cursor.shipped), (other, 9000));
+        assert_eq!((log.cursor.id, log.cursor.shipped), (other, 9000));
     }
 
     #[test]
@@ -374,7 +368,7 @@ mod tests {
         let mut log = open(folder.path());
         log.append(&mut records(5, "done")).unwrap();
         assert_eq!(log.shipped(6), Err(SpoolError::NoSuchRecord { sequence: 6, newest: 5 }));
-        assert_eq!((log.cursor.shipped, read(&log.segments_after(0), 0, 9).unwrap().len()), (0, 5));
+        assert_eq!((log.cursor.shipped, read(&log.segments, 0, 9).unwrap().len()), (0, 5));
     }
 
     #[test]

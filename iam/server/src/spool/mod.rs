@@ -5,6 +5,9 @@
 //! garbage can neither fill the disk (the history keeps what is shipped) nor stop anybody's login. Sequence numbers have no holes; a missing one is a lost record. They count within one spool, whose
 //! random id lies beside the records: a folder that is lost, or replaced by an older copy, is seen by it. The files are
 //! held open and looked after, so that one that somebody deletes is noticed at once and written anew.
+//!
+//! The writer alone touches the disk. Everybody else looks at what it published last, so that a disk that hangs holds up those
+//! who wait for it, each for a bounded time, and nobody else.
 
 mod denials;
 mod displaced;
@@ -17,19 +20,26 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use iam_client::{DecisionRecord, DecisionSource};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use uuid::{Builder, Uuid};
 
 pub(crate) use denials::Denial;
 use denials::Denials;
 use log::Log;
 pub(crate) use measured::Measured;
+use segment::Segment;
 
 use crate::clock::{Clock, Entropy, EntropyError};
+
+/// How long somebody waits for a record to be on disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long somebody who needs another id waits for the writer.
+const TURN: Duration = Duration::from_millis(500);
 
 /// Bytes on disk that may wait for shipping.
 #[derive(Clone, Copy, Debug)]
@@ -74,14 +84,27 @@ pub struct SpoolStatus {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// The writer holds it while the disk works, however long that takes.
     log: Mutex<Log>,
+    seen: Mutex<Arc<Seen>>,
     entropy: Arc<dyn Entropy>,
+}
+
+/// The log after its last change.
+struct Seen {
+    id: Uuid,
+    status: SpoolStatus,
+    failed: bool,
+    warning: Option<String>,
+    segments: Vec<Segment>,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
     denials: Denials,
+    /// How far everything is safe elsewhere; the writer makes room.
+    shipped: u64,
     stop: bool,
 }
 
@@ -100,7 +123,9 @@ impl Spool {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, SpoolError> {
         let log = Log::open(folder, budget, random_id(entropy.as_ref())?)?;
-        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), log: Mutex::new(log), entropy });
+        let seen = Mutex::new(Arc::new(log.seen()));
+        let (queue, wake, log) = (Mutex::default(), Condvar::new(), Mutex::new(log));
+        let shared = Arc::new(Shared { queue, wake, log, seen, entropy });
         let run = Arc::clone(&shared);
         let writer = thread::Builder::new()
             .name("iam-decisions".to_owned())
@@ -115,7 +140,11 @@ impl Spool {
         let (done, answer) = oneshot::channel();
         self.shared.queue.lock().waiting.push(Waiting { record, done });
         self.shared.wake.notify_one();
-        answer.await.unwrap_or_else(|_| Err(SpoolError::Failed("its writer ended".to_owned())))
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) => Err(SpoolError::Failed("its writer ended".to_owned())),
+            Err(_) => Err(SpoolError::Failed("its disk does not answer; the record may yet reach it".to_owned())),
+        }
     }
 
     /// Counts a denial; it reaches the disk within a second, or a minute if its caller has many.
@@ -124,43 +153,67 @@ impl Spool {
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {
-        let dropped = self.shared.queue.lock().denials.dropped();
-        let log = self.shared.log.lock();
-        SpoolStatus { dropped_denials: dropped + log.dropped_denials(), ..log.status() }
+        let (dropped, shipped) = {
+            let queue = self.shared.queue.lock();
+            (queue.denials.dropped(), queue.shipped)
+        };
+        let status = self.shared.seen().status;
+        let dropped_denials = dropped + status.dropped_denials;
+        SpoolStatus { dropped_denials, shipped: shipped.max(status.shipped), ..status }
     }
 
     /// Whether nothing is written any more, because a write failed.
     pub(crate) fn is_failed(&self) -> bool {
-        self.shared.log.lock().is_failed()
+        self.shared.seen().failed
     }
 
     /// What an operator has to know about the files.
     pub(crate) fn warning(&self) -> Option<String> {
-        self.shared.log.lock().displaced.warning()
+        self.shared.seen().warning.clone()
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen.lock())
+    }
+
+    fn publish(&self, log: &Log) {
+        *self.seen.lock() = Arc::new(log.seen());
     }
 }
 
 impl DecisionSource for Spool {
     fn id(&self) -> String {
-        self.shared.log.lock().id().to_string()
+        self.shared.seen().id.to_string()
     }
 
     fn position(&self) -> u64 {
-        self.shared.log.lock().status().shipped
+        self.status().shipped
     }
 
     fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<DecisionRecord>>, String> {
-        let segments = self.shared.log.lock().segments_after(after);
-        log::read(&segments, after, limit).map_err(|error| error.to_string())
+        log::read(&self.shared.seen().segments, after, limit).map_err(|error| error.to_string())
     }
 
     fn shipped(&self, sequence: u64) -> Result<(), String> {
-        self.shared.log.lock().shipped(sequence).map_err(|error| error.to_string())
+        let newest = self.shared.seen().status.newest;
+        if sequence > newest {
+            return Err(SpoolError::NoSuchRecord { sequence, newest }.to_string());
+        }
+        let mut queue = self.shared.queue.lock();
+        queue.shipped = queue.shipped.max(sequence);
+        drop(queue);
+        self.shared.wake.notify_one();
+        Ok(())
     }
 
     fn renew(&self) -> Result<(), String> {
         let id = random_id(self.shared.entropy.as_ref()).map_err(|error| error.to_string())?;
-        self.shared.log.lock().renew(id).map_err(|error| error.to_string())
+        let mut log = self.shared.log.try_lock_for(TURN).ok_or("the decision log's disk does not answer")?;
+        log.renew(id).map_err(|error| error.to_string())?;
+        self.shared.publish(&log);
+        Ok(())
     }
 }
 

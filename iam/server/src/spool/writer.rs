@@ -15,11 +15,11 @@ const DISPLACED: &str = "iam.DecisionLogDisplaced";
 
 /// Everything that waits goes to disk with one sync; whoever comes meanwhile is in the next round.
 pub(super) fn run(shared: &Shared, clock: &dyn Clock) {
-    let (mut last_denials_ms, mut looked) = (0, Instant::now());
+    let (mut last_denials_ms, mut looked, mut made_room) = (0, Instant::now(), 0);
     loop {
-        let (waiting, denials, stop) = {
+        let (waiting, denials, shipped, stop) = {
             let mut queue = shared.queue.lock();
-            if queue.waiting.is_empty() && !queue.stop {
+            if queue.waiting.is_empty() && queue.shipped == made_room && !queue.stop {
                 shared.wake.wait_for(&mut queue, COLLECT);
             }
             let now_ms = clock.now_ms();
@@ -29,19 +29,33 @@ pub(super) fn run(shared: &Shared, clock: &dyn Clock) {
             if !denials.is_empty() {
                 last_denials_ms = now_ms;
             }
-            (std::mem::take(&mut queue.waiting), denials, queue.stop)
+            (std::mem::take(&mut queue.waiting), denials, queue.shipped, queue.stop)
         };
+        if shipped != made_room {
+            make_room(shared, shipped);
+            made_room = shipped;
+        }
         write(shared, waiting, denials, clock);
         if looked.elapsed() >= LOOK {
             let mut log = shared.log.lock();
             log.recover();
             look_after(&mut log, shared.entropy.as_ref(), clock);
+            shared.publish(&log);
             looked = Instant::now();
         }
         if stop && shared.queue.lock().waiting.is_empty() {
             return;
         }
     }
+}
+
+/// What is safe elsewhere goes. If that fails, the next batch that is shipped tries again; nobody has lost anything.
+fn make_room(shared: &Shared, sequence: u64) {
+    let mut log = shared.log.lock();
+    if let Err(error) = log.shipped(sequence) {
+        tracing::error!(%error, "the decision log keeps what is shipped");
+    }
+    shared.publish(&log);
 }
 
 fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord>, clock: &dyn Clock) {
@@ -64,6 +78,7 @@ fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord
     log.admit_denials(&mut denials);
     records.append(&mut denials);
     if records.is_empty() {
+        shared.publish(&log);
         return;
     }
     let mut written = identify(&mut records, shared.entropy.as_ref()).and_then(|()| log.append(&mut records));
@@ -74,6 +89,7 @@ fn write(shared: &Shared, waiting: Vec<Waiting>, mut denials: Vec<DecisionRecord
             written = Err(SpoolError::Failed("its file was taken away and cannot be written anew".to_owned()));
         }
     }
+    shared.publish(&log);
     drop(log);
     for (record, done) in records.iter().zip(answers) {
         let _ = done.send(written.clone().map(|()| record.sequence));
