@@ -91,7 +91,7 @@ mod tests {
         kv::{Compare, Operand, Relation, TxnOp},
     };
     use holdfast_keyspace::Memory;
-    use iam_client::{Caller, Evidence, Refusal, StillHolds};
+    use iam_client::{Caller, Evidence, Refusal, Scope, StillHolds};
 
     use super::*;
 
@@ -132,6 +132,7 @@ mod tests {
             evidence: Evidence::None,
             token_id: None,
             roles: Vec::new(),
+            scope: Scope::System,
             source: None,
             request_id: "1".into(),
         };

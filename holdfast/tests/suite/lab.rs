@@ -139,7 +139,7 @@ impl Caller {
     }
 
     pub(crate) async fn create_principal(&self, id: &str) -> Result<()> {
-        let create = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+        let create = CreatePrincipalRequest { id: id.into(), ..Default::default() };
         self.admin().create_principal(self.with(create)?).await?;
         Ok(())
     }

@@ -39,7 +39,7 @@ impl Population {
             let mut admin = AdminClient::new(wire.clone());
             async move {
                 let id = name(number);
-                admin.create_principal(CreatePrincipalRequest { id: id.clone(), display_name: String::new() }).await?;
+                admin.create_principal(CreatePrincipalRequest { id: id.clone(), ..Default::default() }).await?;
                 admin.add_member(AddMemberRequest { group: GROUP.to_owned(), member: id }).await
             }
         });

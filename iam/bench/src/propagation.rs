@@ -33,7 +33,7 @@ pub(crate) async fn measure(plane: &Plane, changes: usize) -> Result<Propagation
         servers.push(plane.administrator(at).await?);
     }
     let Some(first) = servers.first() else { anyhow::bail!("no server") };
-    let create = CreatePrincipalRequest { id: SUBJECT.to_owned(), display_name: String::new() };
+    let create = CreatePrincipalRequest { id: SUBJECT.to_owned(), ..Default::default() };
     AdminClient::new(first.clone()).create_principal(create).await?;
     let mut token_holders = Vec::new();
     let bearer = plane.issue(first, SUBJECT).await?;

@@ -4,7 +4,7 @@ use chainfire_core::{AuthenticatedBy, Origin};
 use http::Extensions;
 use iam_ca::Grant;
 use iam_core::{
-    Kind, PrincipalId,
+    Kind, PrincipalId, Scope,
     signing::{Claims, Verified},
 };
 
@@ -43,8 +43,10 @@ pub struct Identity {
     pub evidence: Evidence,
     /// `jti` of the bearer token, if one was used.
     pub token_id: Option<String>,
-    /// Names of the roles in force for this call, expanded through groups and bindings.
+    /// Names of the roles that count everywhere for this call, expanded through groups and bindings.
     pub roles: Vec<String>,
+    /// Where the caller is; what it creates is there, too.
+    pub scope: Scope,
     pub source: Option<SocketAddr>,
     /// Unique per request; in every log line, audit row and answer about it.
     pub request_id: String,
@@ -104,13 +106,13 @@ impl Identity {
     }
 
     /// The roles to which its token is narrowed.
-    pub fn scope(&self) -> Option<Vec<&str>> {
-        self.claims().and_then(Claims::scope)
+    pub fn narrowed_to(&self) -> Option<Vec<&str>> {
+        self.claims().and_then(Claims::narrowed_to)
     }
 
     /// Whether it is `principal` with all that is its own: a token that was narrowed is for what its roles permit.
     pub fn is_itself(&self, principal: &PrincipalId) -> bool {
-        self.principal.principal() == Some(principal) && self.scope().is_none()
+        self.principal.principal() == Some(principal) && self.narrowed_to().is_none()
     }
 
     pub fn is_node(&self, name: &str) -> bool {

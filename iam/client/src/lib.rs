@@ -23,7 +23,7 @@ pub use authority::{Authority, KeyAuthority, PasswordLogin, StillHolds};
 pub use chainfire_core::auth::KeyAccess;
 pub use decision::{DecisionRecord, DecisionSource};
 pub use disclosure::DisclosureLog;
-pub use iam_core::{Kind, PrincipalId};
+pub use iam_core::{Kind, PrincipalId, Scope};
 pub use identity::{Caller, Evidence, Identity, identity};
 pub use layer::{IamLayer, IamService, RequestId};
 pub use presented::Presented;

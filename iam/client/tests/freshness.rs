@@ -9,7 +9,7 @@ use chainfire_core::{AuthenticatedBy, Origin};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use iam_client::{
-    Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule, StillHolds,
+    Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule, Scope, StillHolds,
 };
 use tokio::sync::watch;
 use tonic::{Code, Status};
@@ -39,6 +39,7 @@ impl Authority for Keeper {
             evidence: Evidence::None,
             token_id: None,
             roles: Vec::new(),
+            scope: Scope::System,
             source: None,
             request_id: presented.request_id,
         })

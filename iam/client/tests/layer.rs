@@ -10,7 +10,7 @@ use holdfast_rpc::Connection;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use iam_client::{
-    Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule, StillHolds,
+    Access, Authority, Evidence, IamLayer, Identity, Kind, Presented, PrincipalId, Refusal, Rule, Scope, StillHolds,
 };
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
@@ -42,6 +42,7 @@ impl Authority for Keeper {
             evidence: Evidence::None,
             token_id: None,
             roles: Vec::new(),
+            scope: Scope::System,
             source: presented.source,
             request_id: presented.request_id,
         })
@@ -99,6 +100,7 @@ async fn call(path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         evidence: Evidence::None,
         token_id: None,
         roles: vec!["admin".into()],
+        scope: Scope::System,
         source: None,
         request_id: String::new(),
     };

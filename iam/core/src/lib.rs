@@ -10,6 +10,7 @@
 //! - [`groups`]: how groups are in groups.
 //! - [`enrol`]: join tokens, and whom certificates name.
 //! - [`mapping`]: whom certificates name by other names than their SPIFFE id.
+//! - [`Scope`]: organisations and projects.
 //! - [`restored`]: what a restore leaves to be approved.
 //! - [`trust`]: authorities that are trusted, certificates that are denied.
 //! - [`verifier`]: what servers and other verifiers say that they enforce.
@@ -28,6 +29,7 @@ mod principal;
 pub mod record;
 pub mod restored;
 pub mod rotation;
+mod scope;
 pub mod seal;
 pub mod secret;
 pub mod signing;
@@ -36,3 +38,4 @@ pub mod trust;
 pub mod verifier;
 
 pub use principal::{Kind, NameError, PrincipalId, Subject, TrustDomain, check_name};
+pub use scope::{Scope, ScopeError};

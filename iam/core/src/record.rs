@@ -4,7 +4,7 @@ use holdfast_format::{Error, from_json, kind, to_json};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    PrincipalId, Subject,
+    PrincipalId, Scope, Subject,
     credential::{AccessKeyId, CredentialSet},
     enrol::JoinTokenRecord,
     policy::Role,
@@ -58,6 +58,9 @@ pub struct Principal {
     pub display_name: String,
     pub created_ms: u64,
     pub disabled: bool,
+    /// For good: whoever administers it may have its keys, tokens and certificates.
+    #[serde(flatten)]
+    pub scope: Scope,
 }
 
 /// A subject's place in a group.
@@ -77,6 +80,25 @@ pub struct Binding {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeyGrant>,
     pub created_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scoped: Option<ScopedRole>,
+}
+
+impl Binding {
+    /// Where it counts.
+    pub fn scope(&self) -> Scope {
+        let scoped = self.scoped.as_ref().filter(|_| self.role.is_none() && self.keys.is_empty());
+        scoped.map(|scoped| scoped.scope.clone()).unwrap_or_default()
+    }
+}
+
+/// A role that counts within an organisation or a project only. It is not where a binding's other role is: a server that
+/// does not know of scopes would take it for one that counts everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ScopedRole {
+    pub role: Role,
+    #[serde(flatten)]
+    pub scope: Scope,
 }
 
 /// Rights on `[start, end)`; hex, an absent end means to the end of the key space.

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
 
 use iam_core::{
+    Scope,
     credential::CredentialSet,
     enrol::{JoinTokenRecord, Redemption},
     mapping::{Mappings, Rule},
@@ -11,7 +12,7 @@ use iam_core::{
     policy::Role,
     record::{
         AccessKey, Binding, Bootstrap, Enrollment, Genesis, KeyGrant, Membership, Principal, Record, RevokedKey,
-        RevokedPrincipal, RevokedToken, StoredPolicy, UsedAssertion,
+        RevokedPrincipal, RevokedToken, ScopedRole, StoredPolicy, UsedAssertion,
     },
     restored::{Approval, Restored},
     rotation::{Evidence, Job, Set, Stage, Step, Terms, Waive, Windows},
@@ -47,7 +48,16 @@ fn every_record_of_the_first_release() {
         "bootstrap",
         &Bootstrap { enabled: false, changed_ms: 2, changed_by: "user/mira".into(), reason: "admins exist".into() },
     );
-    frozen("principal", &Principal { id: user.clone(), display_name: "Mira".into(), created_ms: 3, disabled: false });
+    frozen(
+        "principal",
+        &Principal {
+            id: user.clone(),
+            display_name: "Mira".into(),
+            created_ms: 3,
+            disabled: false,
+            scope: Scope::System,
+        },
+    );
     frozen("membership", &Membership { group: "crew".into(), member: user.clone().into(), created_ms: 4 });
     frozen(
         "binding",
@@ -63,6 +73,7 @@ fn every_record_of_the_first_release() {
                 forbid: false,
             }],
             created_ms: 5,
+            scoped: None,
         },
     );
     frozen(
@@ -136,6 +147,27 @@ fn authorities_below_an_offline_root() {
     let node = "node/pier2".parse().unwrap();
     let (created_by, redeemed) = ("user/mira".into(), Some(redeemed));
     frozen("join-token-below", &JoinTokenRecord { node, created_ms: 10, expires_ms: 11, created_by, redeemed });
+}
+
+#[test]
+fn principals_and_roles_within_a_scope() {
+    let id: iam_core::PrincipalId = "user/mira".parse().unwrap();
+    let org: Scope = "org/acme".parse().unwrap();
+    let principal = Principal { id, display_name: "Mira".into(), created_ms: 3, disabled: false, scope: org };
+    frozen("principal-org", &principal);
+    let scope: Scope = "org/acme/project/web".parse().unwrap();
+    frozen("principal-project", &Principal { scope: scope.clone(), ..principal });
+    frozen(
+        "binding-scoped",
+        &Binding {
+            name: "operator@acme+web".into(),
+            subject: "group/crew".parse().unwrap(),
+            role: None,
+            keys: Vec::new(),
+            created_ms: 5,
+            scoped: Some(ScopedRole { role: Role::Operator, scope }),
+        },
+    );
 }
 
 #[test]

@@ -3,8 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use iam_core::policy::{
-    Caller, Candidate, Circumstances, Clause, Compiler, Effect, Policies, PolicyError, Role, Target, Verdict,
+use iam_core::{
+    Scope,
+    policy::{
+        Caller, Candidate, Circumstances, Clause, Compiler, Effect, Policies, PolicyError, Role, Target, Verdict,
+    },
 };
 
 const HERE: &str = "10.0.0.7";
@@ -14,7 +17,7 @@ fn circumstances() -> Circumstances {
 }
 
 fn decide(policies: &Policies, kind: &str, roles: &[Role], action: &str, resource: &str) -> Verdict {
-    let caller = Caller { kind, name: "pier2", roles, groups: &[] };
+    let caller = Caller { roles, ..Caller::of(kind, "pier2") };
     policies.decide(caller, action, Target::of(resource), circumstances())
 }
 
@@ -110,7 +113,7 @@ fn conditions_see_the_call() {
     )
     .unwrap();
     assert!(decide(&policies, "service", &[], "kv.Read", "keys/*").allowed);
-    let elsewhere = Caller { kind: "service", name: "ci", roles: &[], groups: &[] };
+    let elsewhere = Caller::of("service", "ci");
     assert!(!policies.decide(elsewhere, "kv.Read", Target::of("keys/*"), Circumstances::default()).allowed);
 }
 
@@ -159,8 +162,8 @@ fn every_scope_is_found() {
         ("principal", "action", "resource is Lock"),
         ("principal is User", "action == Action::\"lock.Use\"", "resource is Lock"),
     ];
-    let mira = Caller { kind: "user", name: "mira", roles: &[Role::Reader], groups: &groups };
-    let ci = Caller { kind: "service", name: "ci", roles: &[], groups: &[] };
+    let mira = Caller { roles: &[Role::Reader], groups: &groups, ..Caller::of("user", "mira") };
+    let ci = Caller::of("service", "ci");
     for (principal, action, resource) in table {
         let policies = custom(&format!("permit ({principal}, {action}, {resource});")).unwrap();
         let may =
@@ -180,12 +183,56 @@ fn what_is_acted_upon_may_be_a_caller_with_roles() {
         ("not-admins", "forbid (principal, action == Action::\"iam.IssueToken\", resource in Role::\"admin\");"),
     ]);
     let policies = policies.unwrap();
-    let mira = Caller { kind: "user", name: "mira", roles: &[], groups: &[] };
+    let mira = Caller::of("user", "mira");
     let may = |roles| {
         let target = Target { roles, ..Target::of("user/boss") };
         policies.decide(mira, "iam.IssueToken", target, circumstances()).allowed
     };
     assert!(may(&[Role::Reader]) && !may(&[Role::Reader, Role::Admin]));
+}
+
+/// The schema that people write against: both ends of a decision say where they are.
+#[test]
+fn policies_compare_organisations() {
+    let policies = custom(
+        "permit (principal, action == Action::\"iam.Read\", resource is User)
+         when { principal has org && resource has org && principal.org == resource.org }
+         unless { principal has project && !(resource has project && principal.project == resource.project) };",
+    );
+    let policies = policies.unwrap();
+    let scope = |text: &str| text.parse::<Scope>().unwrap();
+    let may = |own: Option<&Scope>, other: Option<&Scope>| {
+        let caller = Caller { scope: own, ..Caller::of("user", "mira") };
+        let target = Target { scope: other, ..Target::of("user/noor") };
+        let verdict = policies.decide(caller, "iam.Read", target, circumstances());
+        assert!(verdict.errors.is_empty(), "{verdict:?}");
+        verdict.allowed
+    };
+    let (acme, web, zeta) = (scope("org/acme"), scope("org/acme/project/web"), scope("org/zeta"));
+    assert!(may(Some(&acme), Some(&acme)) && may(Some(&acme), Some(&web)) && may(Some(&web), Some(&web)));
+    assert!(!may(Some(&web), Some(&acme)) && !may(Some(&zeta), Some(&acme)));
+    assert!(!may(None, Some(&acme)) && !may(Some(&acme), None) && !may(Some(&Scope::System), Some(&Scope::System)));
+    assert!(
+        custom("permit (principal, action, resource) when { principal.org == \"acme\" };").is_err(),
+        "not all have it"
+    );
+}
+
+/// Roles that count where the target is count like any others there, but for the admins' own path.
+#[test]
+fn an_admin_within_a_scope_is_bound_by_what_policies_forbid() {
+    let text = "forbid (principal, action == Action::\"iam.IssueToken\", resource);";
+    let (policies, broken) = (custom(text).unwrap(), BTreeMap::from([("x".to_owned(), "what is this?".to_owned())]));
+    let broken = Policies::new(Arc::new(Compiler::new().unwrap()), [], broken).unwrap();
+    let within = Caller { scoped: &[Role::Admin], ..Caller::of("user", "mira") };
+    let above = Caller { roles: &[Role::Admin], ..Caller::of("user", "mira") };
+    let may = |policies: &Policies, caller, action| {
+        policies.decide(caller, action, Target::of("user/noor"), circumstances()).allowed
+    };
+    assert!(may(&policies, within, "iam.Admin") && may(&policies, above, "iam.Admin"));
+    assert!(!may(&policies, within, "iam.IssueToken") && may(&policies, above, "iam.IssueToken"));
+    assert!(!may(&broken, within, "iam.Admin") && may(&broken, above, "iam.Admin"));
+    assert!(policies.forbids(within, "iam.IssueToken", Target::of("user/noor"), circumstances()).is_some());
 }
 
 /// Only what time cannot change may be remembered, however it is written.
@@ -213,7 +260,7 @@ fn what_bindings_permit_policies_forbid() {
     ];
     let policies = all(&texts).unwrap();
     let forbids = |name, roles: &[Role], action, time_ms| {
-        let caller = Caller { kind: "user", name, roles, groups: &[] };
+        let caller = Caller { roles, ..Caller::of("user", name) };
         policies.forbids(caller, action, Target::of("keys/*"), Circumstances { source: None, time_ms })
     };
     assert_eq!(forbids("mira", &[], "kv.Read", 9).as_deref(), Some("forbidden by mira"));
@@ -221,15 +268,7 @@ fn what_bindings_permit_policies_forbid() {
     assert_eq!(forbids("noor", &[], "kv.Read", 1), None);
     assert_eq!(forbids("noor", &[], "kv.Write", 1).as_deref(), Some("forbidden by night"));
     assert_eq!(forbids("noor", &[], "kv.Write", 9), None);
-    assert_eq!(
-        builtin().forbids(
-            Caller { kind: "user", name: "mira", roles: &[], groups: &[] },
-            "kv.Read",
-            Target::of("keys/*"),
-            circumstances()
-        ),
-        None
-    );
+    assert_eq!(builtin().forbids(Caller::of("user", "mira"), "kv.Read", Target::of("keys/*"), circumstances()), None);
 }
 
 /// As deep as texts may go, on a stack as small as a worker's; and no deeper.
@@ -254,14 +293,14 @@ fn deep_texts_end_nobody() {
 fn what_is_acted_upon_may_be_a_caller_in_groups() {
     let text = "permit (principal, action == Action::\"iam.IssueToken\", resource in Group::\"robots\");";
     let policies = custom(text).unwrap();
-    let mira = Caller { kind: "user", name: "mira", roles: &[], groups: &[] };
+    let mira = Caller::of("user", "mira");
     let robots = ["robots".to_owned()];
     let may = |groups| {
         let target = Target { groups, ..Target::of("service/ci") };
         policies.decide(mira, "iam.IssueToken", target, circumstances()).allowed
     };
     assert!(may(&robots) && !may(&[]));
-    let own = Caller { kind: "service", name: "ci", roles: &[], groups: &robots };
+    let own = Caller { groups: &robots, ..Caller::of("service", "ci") };
     assert!(policies.decide(own, "iam.IssueToken", Target::of("service/ci"), circumstances()).allowed);
 }
 
@@ -276,7 +315,7 @@ fn other_peoples_policies_are_not_looked_at() {
         .collect();
     let texts: Vec<_> = texts.iter().map(|(id, text)| (id.as_str(), text.as_str())).collect();
     let policies = all(&texts).unwrap();
-    let caller = Caller { kind: "user", name: "u77", roles: &[Role::Operator], groups: &[] };
+    let caller = Caller { roles: &[Role::Operator], ..Caller::of("user", "u77") };
     let (verdict, candidates) = policies.explain(caller, "kv.Read", Target::of("keys/*"), circumstances()).unwrap();
     assert_eq!((verdict.allowed, verdict.policy.as_deref()), (true, Some("p77")));
     assert_eq!(candidates.iter().map(|candidate| candidate.id.as_str()).collect::<Vec<_>>(), ["p77", "builtin-admin"]);
@@ -302,7 +341,7 @@ fn a_decision_is_explained_clause_by_clause() {
     .unwrap();
     let groups = ["ops".to_owned()];
     let ask = |name, source: &str, time_ms| {
-        let caller = Caller { kind: "user", name, roles: &[], groups: &groups };
+        let caller = Caller { groups: &groups, ..Caller::of("user", name) };
         let circumstances = Circumstances { source: Some(source.parse().unwrap()), time_ms };
         policies.explain(caller, "config.Publish", Target::of("versions/*"), circumstances).unwrap()
     };
@@ -338,7 +377,7 @@ fn a_decision_is_explained_clause_by_clause() {
 fn a_clause_that_errs_says_so() {
     let text = "forbid (principal, action, resource) when { context.time + 9223372036854775807 > 0 };";
     let policies = custom(text).unwrap();
-    let caller = Caller { kind: "user", name: "mira", roles: &[Role::Operator], groups: &[] };
+    let caller = Caller { roles: &[Role::Operator], ..Caller::of("user", "mira") };
     let (verdict, candidates) =
         policies.explain(caller, "config.Publish", Target::of("versions/*"), circumstances()).unwrap();
     assert!(!verdict.allowed && verdict.errors.len() == 1);

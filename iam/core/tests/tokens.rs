@@ -3,6 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use iam_core::{
+    Scope,
     rotation::{Evidence, Step, Terms, Waive, Windows},
     signing::{Audience, Claims, KeyRing, SigningKey, TokenFault, Verifier, issue},
 };
@@ -62,7 +63,25 @@ fn claims() -> Claims {
         rev: Some(1),
         scope: None,
         cnf: None,
+        within: Scope::System,
     }
+}
+
+#[test]
+fn organisation_and_project_are_claims() {
+    let plane = Plane::new();
+    for (text, org, project) in [("org/acme", Some("acme"), None), ("org/acme/project/web", Some("acme"), Some("web"))]
+    {
+        let claims = Claims { within: text.parse().unwrap(), ..claims() };
+        let value = serde_json::to_value(&claims).unwrap();
+        assert_eq!(
+            (value.get("org"), value.get("project")),
+            (org.map(Value::from).as_ref(), project.map(Value::from).as_ref())
+        );
+        assert_eq!(plane.verify(&plane.sign(&claims)), Ok(claims));
+    }
+    let value = serde_json::to_value(claims()).unwrap();
+    assert!(value.get("org").is_none() && value.get("project").is_none());
 }
 
 fn part(value: &Value) -> String {

@@ -7,11 +7,16 @@ const READ: Access = Access::Permission { action: "iam.Read", resource: "iam/*" 
 const RECOVER: Access = Access::Permission { action: RESTORE.0, resource: RESTORE.1 };
 const STATUS: Access = Access::Permission { action: "cluster.Read", resource: "cluster/iam" };
 
-/// IAM's gRPC methods. Where a call is about one principal, the handler decides about that principal.
+/// IAM's gRPC methods. Where a call is about one principal, or about those of one organisation, the handler decides about
+/// these.
 pub const ACCESS_GRPC: &[Rule] = &[
     Rule::new("/iam.v1.Admin/*", ADMIN),
-    Rule::new("/iam.v1.Admin/ListPrincipals", READ),
-    Rule::new("/iam.v1.Admin/ListBindings", READ),
+    Rule::new("/iam.v1.Admin/CreatePrincipal", Access::Authenticated),
+    Rule::new("/iam.v1.Admin/SetPrincipal", Access::Authenticated),
+    Rule::new("/iam.v1.Admin/ListPrincipals", Access::Authenticated),
+    Rule::new("/iam.v1.Admin/Grant", Access::Authenticated),
+    Rule::new("/iam.v1.Admin/RevokeGrant", Access::Authenticated),
+    Rule::new("/iam.v1.Admin/ListBindings", Access::Authenticated),
     Rule::new("/iam.v1.Admin/ListMembers", READ),
     Rule::new("/iam.v1.Admin/ListSigningKeys", READ),
     Rule::new("/iam.v1.Admin/Status", STATUS),

@@ -10,7 +10,7 @@ use iam_ca::GRANT_PREFIX;
 use iam_client::{
     Authority, Caller, Evidence, Identity, KeyAccess, KeyAuthority, PasswordLogin, Presented, Refusal, StillHolds,
 };
-use iam_core::{PrincipalId, enrol::Peer};
+use iam_core::{PrincipalId, Scope, enrol::Peer};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
@@ -124,7 +124,7 @@ impl Inner {
         if !suffices(&holdings) {
             return Ok(Some(NO_RIGHT.to_owned()));
         }
-        let narrowed = identity.scope().map(|scope| holdings.narrowed(&scope));
+        let narrowed = identity.narrowed_to().map(|scope| holdings.narrowed(&scope));
         if !narrowed.is_none_or(|narrowed| suffices(&narrowed)) {
             return Ok(Some(outside_scope(identity, NO_RIGHT)));
         }
@@ -327,6 +327,7 @@ impl Inner {
         };
         Ok(Identity {
             roles,
+            scope: holdings.scope.clone(),
             principal: id.into(),
             authenticated_by,
             evidence,
@@ -361,6 +362,7 @@ fn admin(caller: Caller, authenticated_by: AuthenticatedBy, presented: &Presente
         evidence: Evidence::None,
         token_id: None,
         roles: Holdings::admin().role_names(),
+        scope: Scope::System,
         source: presented.source,
         request_id: presented.request_id.clone(),
     }

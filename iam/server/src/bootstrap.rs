@@ -66,6 +66,8 @@ impl Iam {
     /// Another principal as if it called from where `by` calls, for a caller that may ask about others.
     pub(crate) fn other(&self, by: &Identity, principal: &PrincipalId) -> Result<Identity, Error> {
         self.0.authorize(by, "iam.Read", &principal.to_string())?;
-        Ok(Identity { principal: principal.clone().into(), evidence: Evidence::None, token_id: None, ..by.clone() })
+        let scope = self.0.scope_of(principal)?;
+        let principal = principal.clone().into();
+        Ok(Identity { principal, scope, evidence: Evidence::None, token_id: None, ..by.clone() })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use chainfire_core::AuthenticatedBy;
 use iam_ca::{Grant, GrantRules, OperatorKey, SignedGrant};
 use iam_client::{Caller, Evidence, Identity, Presented, Refusal};
-use iam_core::policy::Role;
+use iam_core::{Scope, policy::Role};
 
 use crate::{
     iam::Inner,
@@ -45,6 +45,7 @@ impl Inner {
         }
         let identity = Identity {
             roles: grant.roles.clone(),
+            scope: Scope::System,
             principal: Caller::BreakGlass(Arc::new(grant)),
             authenticated_by: AuthenticatedBy::Token,
             evidence: Evidence::None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iam_client::{Caller, Evidence, Identity, KeyAccess, Refusal};
 use iam_core::{
-    PrincipalId,
+    PrincipalId, Scope,
     policy::{self, Circumstances, Role, Target, Verdict},
 };
 
@@ -21,13 +21,22 @@ use crate::{
 /// What policies call all keys.
 pub(crate) const ALL_KEYS: &str = "keys/*";
 
+/// What can be done to a principal without getting hold of it. Everything else takes power over all that it may do itself.
+const LOOKS: [&str; 2] = ["iam.Read", "config.ReadFleet"];
+
 /// A question to the policies, with what its answer depends on.
 pub(crate) struct Asked<'a> {
     caller: &'a Caller,
     holdings: &'a Holdings,
     resource: &'a str,
-    /// What a principal that is acted upon holds.
+    /// What a principal that is acted upon holds, and its roles wherever they count: policies that spare admins spare
+    /// those of an organisation, too.
     target: Option<Arc<Holdings>>,
+    target_roles: Vec<Role>,
+    /// Where that is which is acted upon, if it is anywhere.
+    scope: Option<Scope>,
+    /// Roles of the caller that count there, and not everywhere.
+    scoped: Vec<Role>,
 }
 
 impl Asked<'_> {
@@ -38,12 +47,13 @@ impl Asked<'_> {
             Caller::BreakGlass(_) => ("bootstrap", "break-glass"),
             Caller::Anonymous => ("anonymous", ""),
         };
-        policy::Caller { kind, name, roles: &self.holdings.roles, groups: &self.holdings.groups }
+        let Holdings { roles, groups, scope, .. } = self.holdings;
+        policy::Caller { kind, name, roles, scoped: &self.scoped, groups, scope: Some(scope) }
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
-        let (roles, groups) = self.target.as_ref().map_or((&[][..], &[][..]), |target| (&target.roles, &target.groups));
-        Target { roles, groups, ..Target::of(self.resource) }
+        let groups = self.target.as_ref().map_or(&[][..], |target| &target.groups);
+        Target { roles: &self.target_roles, groups, scope: self.scope.as_ref(), ..Target::of(self.resource) }
     }
 }
 
@@ -94,7 +104,7 @@ impl Inner {
         holdings: &Holdings,
         access: KeyAccess,
     ) -> Result<Option<String>, Error> {
-        let asked = self.asked(&identity.principal, holdings, ALL_KEYS)?;
+        let asked = self.asked(&identity.principal, holdings, access.action(), ALL_KEYS)?;
         let circumstances = self.circumstances(identity);
         Ok(self.policies()?.forbids(asked.caller(), access.action(), asked.target(), circumstances))
     }
@@ -139,19 +149,19 @@ impl Inner {
     /// What policy says, without consequences.
     pub(crate) fn decide(&self, identity: &Identity, action: &str, resource: &str) -> Result<Verdict, Error> {
         let holdings = self.caller_holdings(&identity.principal)?;
-        let asked = self.asked(&identity.principal, &holdings, resource)?;
+        let asked = self.asked(&identity.principal, &holdings, action, resource)?;
         let (policies, circumstances) = (self.policies()?, self.circumstances(identity));
         let verdict = policies.decide(asked.caller(), action, asked.target(), circumstances);
-        let Some(scope) = identity.scope().filter(|_| verdict.allowed) else { return Ok(verdict) };
+        let Some(scope) = identity.narrowed_to().filter(|_| verdict.allowed) else { return Ok(verdict) };
         // Of what its owner may do, it may do what anybody may who has its roles and nothing else.
         let narrowed = holdings.narrowed(&scope);
-        let asked = self.asked(&Caller::Anonymous, &narrowed, resource)?;
+        let asked = self.asked(&Caller::Anonymous, &narrowed, action, resource)?;
         Ok(policies.decide(asked.caller(), action, asked.target(), circumstances))
     }
 
     /// Whether the token is narrowed, and its owner would be permitted without that.
     fn owner_may(&self, identity: &Identity, action: &str, resource: &str) -> Result<bool, Error> {
-        if identity.scope().is_none() {
+        if identity.narrowed_to().is_none() {
             return Ok(false);
         }
         let owner = Identity { evidence: Evidence::None, ..identity.clone() };
@@ -168,12 +178,17 @@ impl Inner {
         &self,
         caller: &'a Caller,
         holdings: &'a Holdings,
+        action: &str,
         resource: &'a str,
     ) -> Result<Asked<'a>, Error> {
-        // What is acted upon may be a principal itself.
+        // What is acted upon may be a principal itself, or where principals are.
         let target = resource.parse::<PrincipalId>().ok();
         let target = target.map(|principal| self.holdings_of_any(&principal)).transpose()?.flatten();
-        Ok(Asked { caller, holdings, resource, target })
+        let scope = target.as_ref().map(|held| held.scope.clone()).or_else(|| resource.parse().ok());
+        let reach = target.as_ref().filter(|_| !LOOKS.contains(&action)).map(|held| &held.reach).or(scope.as_ref());
+        let scoped = reach.map(|reach| holdings.roles_within(reach)).unwrap_or_default();
+        let target_roles = target.as_ref().map(|held| held.all_roles().collect()).unwrap_or_default();
+        Ok(Asked { caller, holdings, resource, target, target_roles, scope, scoped })
     }
 
     /// What the caller holds now, which may differ from what it held when a long call began.

@@ -3,15 +3,16 @@
 use chainfire_core::{Origin, system::Expect};
 use iam_client::Identity;
 use iam_core::{
-    Kind, PrincipalId, Subject, check_name,
+    Kind, PrincipalId, Scope, Subject, check_name,
     groups::Nesting,
     record::{Binding, Membership, Principal, key},
 };
 
 use crate::{
     Error, Iam,
+    delegation::READ,
     holdings::{MAX_BINDINGS, rule},
-    records::{Change, Keyed, Listing},
+    records::{Change, Keyed, Listing, Versioned},
 };
 
 const MAX_DISPLAY_NAME: usize = 256;
@@ -24,11 +25,13 @@ impl Iam {
         by: &Identity,
         id: PrincipalId,
         display_name: String,
+        wanted: Scope,
     ) -> Result<(Principal, u64), Error> {
+        let scope = self.scope_of_new(by, id.kind(), wanted)?;
         if display_name.chars().count() > MAX_DISPLAY_NAME || display_name.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("a display name has at most {MAX_DISPLAY_NAME} printable characters")));
         }
-        let principal = Principal { id, display_name, created_ms: self.0.now_ms(), disabled: false };
+        let principal = Principal { id, display_name, created_ms: self.0.now_ms(), disabled: false, scope };
         let change = Change::new("iam.PrincipalCreate", principal.id.to_string())
             .create(key::principal(&principal.id), &principal)?;
         match self.0.records.commit(by.origin(), change).await {
@@ -46,6 +49,7 @@ impl Iam {
         disabled: bool,
         expected: u64,
     ) -> Result<(Principal, u64), Error> {
+        self.check_may_set(by, id)?;
         let at = key::principal(id);
         let found = self.0.records.get::<Principal>(&at)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
         found.expect(expected)?;
@@ -59,14 +63,19 @@ impl Iam {
         Ok((principal, revision))
     }
 
+    /// All, or those of the caller's organisation or project.
     pub(crate) fn list_principals(
         &self,
+        by: &Identity,
         kind: Option<Kind>,
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<Keyed<Principal>>, Error> {
         let prefix = kind.map_or(key::PRINCIPALS.to_owned(), |kind| format!("{}{}/", key::PRINCIPALS, kind.as_str()));
-        self.0.records.page(prefix.as_bytes(), after, limit)
+        if self.0.authorize_in(by, READ, &by.scope)? {
+            return self.0.records.page(prefix.as_bytes(), after, limit);
+        }
+        self.0.records.page_of(prefix.as_bytes(), after, limit, |one: &Principal| by.scope.contains(&one.scope))
     }
 
     pub(crate) async fn add_member(&self, by: &Identity, group: String, member: Subject) -> Result<u64, Error> {
@@ -137,7 +146,12 @@ impl Iam {
         mut binding: Binding,
         expected: u64,
     ) -> Result<(Binding, u64), Error> {
-        if binding.role.is_none() && binding.keys.is_empty() {
+        check_name(&binding.name)?;
+        let at = key::binding(&binding.subject, &binding.name);
+        let old = self.0.records.get::<Binding>(&at)?;
+        let everywhere =
+            self.check_may_bind(by, &binding.subject, old.iter().map(|old| &old.value).chain([&binding]))?;
+        if binding.role.is_none() && binding.keys.is_empty() && binding.scoped.is_none() {
             return Err(Error::Invalid("a binding gives a role or rights on keys".to_owned()));
         }
         if binding.keys.len() > MAX_KEY_GRANTS {
@@ -152,7 +166,6 @@ impl Iam {
         if held.len() >= MAX_BINDINGS && held.iter().all(|held| held.name != binding.name) {
             return Err(Error::Precondition(format!("{} has {MAX_BINDINGS} bindings already", binding.subject)));
         }
-        check_name(&binding.name)?;
         binding.created_ms = self.0.now_ms();
         let change = Change::new("iam.Grant", format!("{}/{}", binding.subject, binding.name));
         let change = if let Subject::Principal(id) = &binding.subject {
@@ -160,11 +173,10 @@ impl Iam {
         } else {
             change
         };
-        let at = key::binding(&binding.subject, &binding.name);
-        let revision = if expected == 0 {
-            self.commit_about(by.origin(), change.put(at, &binding)?, &binding.subject).await?
-        } else {
-            self.0.records.commit(by.origin(), change.replace(at, expected, &binding)?).await?
+        let change = change.put(at.clone(), &binding)?;
+        let revision = match guard(everywhere, old.as_ref(), expected)? {
+            Some(seen) => self.0.records.commit(by.origin(), change.expect(at, seen)).await?,
+            None => self.commit_about(by.origin(), change, &binding.subject).await?,
         };
         Ok((binding, revision))
     }
@@ -179,20 +191,31 @@ impl Iam {
     ) -> Result<u64, Error> {
         check_name(name)?;
         let at = key::binding(subject, name);
-        let expect = if expected == 0 { Expect::Present } else { Expect::Revision(expected) };
-        let change = Change::new("iam.RevokeGrant", format!("{subject}/{name}")).expect(at.clone(), expect);
+        let old = self.0.records.get::<Binding>(&at)?;
+        let everywhere = self.check_may_bind(by, subject, old.iter().map(|old| &old.value))?;
+        let not_found = || Error::NotFound(format!("binding {name} of {subject}"));
+        if old.is_none() && !everywhere {
+            return Err(not_found());
+        }
+        let seen = guard(everywhere, old.as_ref(), expected)?.unwrap_or(Expect::Present);
+        let change = Change::new("iam.RevokeGrant", format!("{subject}/{name}")).expect(at.clone(), seen);
         match self.0.records.commit(by.origin(), change.delete(at)).await {
-            Err(Error::Conflict { found: None }) => Err(Error::NotFound(format!("binding {name} of {subject}"))),
+            Err(Error::Conflict { found: None }) => Err(not_found()),
             other => other,
         }
     }
 
     pub(crate) fn list_bindings(
         &self,
+        by: &Identity,
         subject: Option<&Subject>,
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Listing<Keyed<Binding>>, Error> {
+        match subject {
+            Some(subject) => self.0.authorize_about(by, READ, subject)?,
+            None => self.0.authorize_in(by, READ, &Scope::System)?,
+        };
         let prefix = subject.map_or_else(|| key::BINDINGS.as_bytes().to_vec(), key::bindings);
         self.0.records.page(&prefix, after, limit)
     }
@@ -203,5 +226,16 @@ impl Iam {
             Err(Error::Conflict { .. }) => Err(Error::NotFound(subject.to_string())),
             other => other,
         }
+    }
+}
+
+/// What a binding that changes must be: at `expected`, where that is not 0, and for who does not administer everything
+/// also what was decided about.
+fn guard(everywhere: bool, old: Option<&Versioned<Binding>>, expected: u64) -> Result<Option<Expect>, Error> {
+    match old {
+        _ if everywhere => Ok((expected != 0).then_some(Expect::Revision(expected))),
+        Some(old) => old.expect(expected).map(|()| Some(Expect::Revision(old.revision))),
+        None if expected == 0 => Ok(Some(Expect::Absent)),
+        None => Err(Error::Conflict { found: None }),
     }
 }

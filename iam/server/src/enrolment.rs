@@ -7,7 +7,7 @@ use chainfire_core::{AuthenticatedBy, Origin, system::Expect};
 use iam_ca::{CertificateRequest, Signed};
 use iam_client::{Evidence, Identity, Refusal};
 use iam_core::{
-    Kind, PrincipalId,
+    Kind, PrincipalId, Scope,
     enrol::{JoinToken, JoinTokenError, JoinTokenRecord, MAX_TTL_MS, Redemption},
     record::{Enrollment, Principal, key},
     trust::serial,
@@ -231,8 +231,13 @@ impl Inner {
             }
             Some(principal) => change.expect(at, Expect::Revision(principal.revision)),
             None => {
-                let principal =
-                    Principal { id: node.clone(), display_name: String::new(), created_ms: now_ms, disabled: false };
+                let principal = Principal {
+                    id: node.clone(),
+                    display_name: String::new(),
+                    created_ms: now_ms,
+                    disabled: false,
+                    scope: Scope::System,
+                };
                 change.create(at, &principal)?
             }
         };

@@ -3,7 +3,7 @@ use holdfast_rpc::Kind;
 use iam_ca::{AuthorityError, RequestError};
 use iam_client::Refusal;
 use iam_core::{
-    NameError,
+    NameError, ScopeError,
     credential::CredentialError,
     mapping::MappingError,
     policy::PolicyError,
@@ -23,6 +23,8 @@ pub enum Error {
     Name(#[from] NameError),
     #[error(transparent)]
     Mapping(#[from] MappingError),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
@@ -80,6 +82,7 @@ impl Error {
             },
             Self::Name(_)
             | Self::Mapping(_)
+            | Self::Scope(_)
             | Self::Invalid(_)
             | Self::RoleNotHeld(_)
             | Self::Key(_)
@@ -129,7 +132,7 @@ impl Error {
     fn word(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.word(),
-            Self::Name(_) => "bad_name",
+            Self::Name(_) | Self::Scope(_) => "bad_name",
             Self::Mapping(_) => "bad_mapping",
             Self::Invalid(_) | Self::Request(_) => "invalid_request",
             Self::RoleNotHeld(_) => "invalid_scope",

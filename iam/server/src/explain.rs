@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use iam_client::{Caller, Identity};
 use iam_core::{
-    PrincipalId, Subject,
+    PrincipalId, Scope, Subject,
     policy::{Candidate, Circumstances, Role, Verdict},
     record::{Binding, Membership, key},
 };
@@ -28,6 +28,7 @@ pub(crate) struct Explanation {
 /// Where a role comes from.
 pub(crate) struct HeldRole {
     pub(crate) role: Role,
+    pub(crate) scope: Scope,
     /// None for the role that every node has.
     pub(crate) binding: Option<String>,
     /// The principal, and the groups on the way to the binding's subject.
@@ -44,13 +45,13 @@ impl Inner {
     ) -> Result<Explanation, Error> {
         let holdings = self.caller_holdings(&about.principal)?;
         let explain = |caller: &Caller, holdings: &Holdings| {
-            let asked = self.asked(caller, holdings, resource)?;
+            let asked = self.asked(caller, holdings, action, resource)?;
             let explained = self.policies()?.explain(asked.caller(), action, asked.target(), circumstances);
             explained.map_err(Error::Invalid)
         };
         let (verdict, candidates) = explain(&about.principal, &holdings)?;
         // As it is decided: what its owner may not do, a narrowed token may not either.
-        let narrowed = about.scope().filter(|_| verdict.allowed).map(|scope| holdings.narrowed(&scope));
+        let narrowed = about.narrowed_to().filter(|_| verdict.allowed).map(|scope| holdings.narrowed(&scope));
         let (verdict, candidates) = match &narrowed {
             Some(narrowed) => explain(&Caller::Anonymous, narrowed)?,
             None => (verdict, candidates),
@@ -72,8 +73,16 @@ impl Inner {
         while let Some(path) = next.pop_front() {
             let Some(subject) = path.last() else { continue };
             for binding in self.records.list::<Binding>(&key::bindings(subject), None, MAX_BINDINGS)?.values {
-                let role = binding.role.filter(|role| held.contains(role));
-                found.extend(role.map(|role| HeldRole { role, binding: Some(binding.name), path: path.clone() }));
+                let role = binding.role.filter(|role| held.contains(role)).map(|role| (role, Scope::System));
+                let scoped = binding.scoped.map(|scoped| (scoped.role, scoped.scope));
+                let binding = Some(binding.name);
+                let roles = role.into_iter().chain(scoped);
+                found.extend(roles.map(|(role, scope)| HeldRole {
+                    role,
+                    scope,
+                    binding: binding.clone(),
+                    path: path.clone(),
+                }));
             }
             for membership in self.records.list::<Membership>(&key::memberships(subject), None, MAX_GROUPS)?.values {
                 let group = Subject::Group(membership.group);
@@ -83,7 +92,8 @@ impl Inner {
             }
         }
         if held.contains(&Role::Node) && !found.iter().any(|found| found.role == Role::Node) {
-            found.push(HeldRole { role: Role::Node, binding: None, path: vec![Subject::Principal(principal.clone())] });
+            let path = vec![Subject::Principal(principal.clone())];
+            found.push(HeldRole { role: Role::Node, scope: Scope::System, binding: None, path });
         }
         Ok(found)
     }

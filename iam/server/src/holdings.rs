@@ -8,9 +8,9 @@ use std::{
 
 use holdfast_keyspace::KeyRange;
 use iam_core::{
-    Kind, PrincipalId, Subject,
+    Kind, PrincipalId, Scope, Subject,
     policy::{KeyRights, KeyRule, Role},
-    record::{Binding, KeyGrant, Membership, Principal, key},
+    record::{Binding, KeyGrant, Membership, Principal, ScopedRole, key},
 };
 
 use crate::{Error, iam::Inner, kept::Kept, records::Versioned};
@@ -23,9 +23,16 @@ pub(crate) const MAX_BINDINGS: usize = 256;
 /// Everything that a principal holds.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
+    /// Those that count everywhere.
     pub(crate) roles: Vec<Role>,
+    /// Those that count within a scope only.
+    pub(crate) scoped: Vec<ScopedRole>,
     pub(crate) groups: Vec<String>,
     pub(crate) keys: KeyRights,
+    /// Where the principal is.
+    pub(crate) scope: Scope,
+    /// The narrowest scope that has it and everything that it may do in it. Whoever takes it over has power there.
+    pub(crate) reach: Scope,
 }
 
 /// What somebody holds, and whether it may act. None for a principal that is unknown.
@@ -53,26 +60,24 @@ impl Inner {
         }
         let stored = self.records.get::<Principal>(&key::principal(principal))?;
         let read = |stored: Versioned<Principal>| {
-            Ok::<_, Error>((!stored.value.disabled, Arc::new(self.read_holdings(principal)?)))
+            Ok::<_, Error>((!stored.value.disabled, Arc::new(self.read_holdings(principal, stored.value.scope)?)))
         };
         let read = stored.map(read).transpose()?;
         self.holdings.note(principal.clone(), revision, read.clone());
         Ok(read)
     }
 
-    fn read_holdings(&self, principal: &PrincipalId) -> Result<Holdings, Error> {
+    fn read_holdings(&self, principal: &PrincipalId, scope: Scope) -> Result<Holdings, Error> {
         let mut roles = BTreeSet::new();
         let mut groups = BTreeSet::new();
-        let mut rules = Vec::new();
-        if principal.kind() == Kind::Node {
-            roles.insert(Role::Node);
-        }
+        let (mut scoped, mut rules) = (BTreeSet::new(), Vec::new());
         let mut next = VecDeque::from([Subject::Principal(principal.clone())]);
         while let Some(subject) = next.pop_front() {
             let bindings = self.records.list::<Binding>(&key::bindings(&subject), None, MAX_BINDINGS)?;
             let memberships = self.records.list::<Membership>(&key::memberships(&subject), None, MAX_GROUPS)?;
             for binding in bindings.values {
                 roles.extend(binding.role);
+                scoped.extend(binding.scoped);
                 for grant in &binding.keys {
                     rules.push(rule(grant)?);
                 }
@@ -89,9 +94,19 @@ impl Inner {
                 )));
             }
         }
+        let reaches_out = !(roles.is_empty() && groups.is_empty() && rules.iter().all(|rule| rule.forbid));
+        let reach = match reaches_out {
+            true => Scope::System,
+            false => scoped.iter().fold(scope.clone(), |reach, held: &ScopedRole| reach.join(&held.scope)),
+        };
+        if principal.kind() == Kind::Node {
+            // It comes with every node, and is about itself.
+            roles.insert(Role::Node);
+        }
         let roles: Vec<_> = roles.into_iter().collect();
         let keys = KeyRights::new(&roles, &rules);
-        Ok(Holdings { roles, groups: groups.into_iter().collect(), keys })
+        let (scoped, groups) = (scoped.into_iter().collect(), groups.into_iter().collect());
+        Ok(Holdings { roles, scoped, groups, keys, scope, reach })
     }
 
     /// Refuses one more membership of `principal` in `group` if that were too many groups for it.
@@ -119,16 +134,28 @@ impl Holdings {
 
     /// What roles give by themselves.
     pub(crate) fn of(roles: Vec<Role>) -> Self {
-        Self { keys: KeyRights::new(&roles, &[]), roles, groups: Vec::new() }
+        Self { keys: KeyRights::new(&roles, &[]), roles, ..Self::default() }
     }
 
     /// Of these roles the ones that are held, and nothing else.
     pub(crate) fn narrowed(&self, scope: &[&str]) -> Self {
-        let within = |role: &&Role| scope.contains(&role.to_string().as_str());
-        let roles: Vec<_> = self.roles.iter().filter(within).copied().collect();
-        Self { keys: KeyRights::new(&roles, &[]), roles, groups: Vec::new() }
+        let within = |role: Role| scope.contains(&role.as_str());
+        let roles = self.roles.iter().copied().filter(|role| within(*role)).collect();
+        let scoped = self.scoped.iter().filter(|held| within(held.role)).cloned().collect();
+        Self { scoped, ..Self::of(roles) }
     }
 
+    /// Those that count within `scope` beside those that count everywhere.
+    pub(crate) fn roles_within(&self, scope: &Scope) -> Vec<Role> {
+        self.scoped.iter().filter(|held| held.scope.contains(scope)).map(|held| held.role).collect()
+    }
+
+    /// Wherever they count.
+    pub(crate) fn all_roles(&self) -> impl Iterator<Item = Role> {
+        self.roles.iter().copied().chain(self.scoped.iter().map(|held| held.role))
+    }
+
+    /// Those that count everywhere.
     pub(crate) fn role_names(&self) -> Vec<String> {
         self.roles.iter().map(ToString::to_string).collect()
     }

@@ -6,6 +6,7 @@
 //!
 //! - `genesis`: how the cluster's identity begins, and which servers do not belong.
 //! - `authority`, `decide`, `directory`, `tokens`, `signing`, `credentials`, `enrolment`: what IAM does.
+//! - `delegation`: who administers whom.
 //! - `sessions`: the open connections of known callers. `peers`: whom their certificates name.
 //! - `masters`: the master keys, and what is sealed with them.
 //! - `rotate`: rotations as jobs.
@@ -26,6 +27,7 @@ mod break_glass;
 mod clock;
 mod credentials;
 mod decide;
+mod delegation;
 mod directory;
 mod enrolment;
 mod error;

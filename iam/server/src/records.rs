@@ -113,6 +113,31 @@ impl Records {
         Ok(Listing { values: values.collect::<Result<_, Error>>()?, next })
     }
 
+    /// The same of records that `wanted` picks. What is left out leaves no trace in where to go on.
+    pub(crate) fn page_of<T: Record>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<Listing<Keyed<T>>, Error> {
+        let (limit, mut values) = (limit.clamp(1, MAX_PAGE), Vec::new());
+        let mut after = after.map(<[u8]>::to_vec);
+        loop {
+            let page = self.page::<T>(prefix, after.as_deref(), MAX_PAGE)?;
+            for (key, stored) in page.values.into_iter().filter(|(_, stored)| wanted(&stored.value)) {
+                values.push((key.clone(), stored));
+                if values.len() == limit {
+                    return Ok(Listing { values, next: Some(key) });
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(Listing { values, next: None });
+            }
+        }
+    }
+
     /// The same of records that need not read back, each with its key and revision.
     pub(crate) fn page_of_any<T: Record>(
         &self,

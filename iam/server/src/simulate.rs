@@ -79,7 +79,7 @@ pub(crate) struct Changed {
 impl Decision {
     /// None for what is longer than anything that has a meaning here, and for a narrowed token, which takes two decisions.
     pub(crate) fn of(identity: &Identity, action: &str, resource: &str) -> Option<Self> {
-        (resource.len() <= LONGEST && identity.scope().is_none()).then(|| Self {
+        (resource.len() <= LONGEST && identity.narrowed_to().is_none()).then(|| Self {
             principal: identity.principal.clone(),
             action: action.to_owned(),
             resource: resource.to_owned(),
@@ -185,7 +185,7 @@ impl Inner {
         [one, other]: [&Policies; 2],
     ) -> Result<(Verdict, Verdict), Error> {
         let holdings = self.caller_holdings(&decision.principal)?;
-        let asked = self.asked(&decision.principal, &holdings, &decision.resource)?;
+        let asked = self.asked(&decision.principal, &holdings, &decision.action, &decision.resource)?;
         let circumstances = Circumstances { source: decision.source, time_ms };
         let decide =
             |policies: &Policies| policies.decide(asked.caller(), &decision.action, asked.target(), circumstances);

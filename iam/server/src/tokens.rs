@@ -15,6 +15,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::{
     Error, Iam,
+    delegation::ADMIN,
     holdings::Holdings,
     iam::Inner,
     kept::Kept,
@@ -30,6 +31,8 @@ const MAX_VERIFIED: usize = 10_000;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// No token lives longer, however servers are set.
 const LONGEST_LIFE_MS: u64 = 24 * 3_600_000;
+/// What all tokens are called.
+const TOKENS: &str = "iam/tokens";
 /// Old revocations that one revocation cleans up.
 const SWEEP: usize = 64;
 
@@ -69,6 +72,8 @@ pub(crate) enum BearerFault {
     Unconfirmed,
     /// The subject is unknown or disabled.
     Principal(String),
+    /// It says another organisation or project than its principal's.
+    Scope,
     Error(Error),
 }
 
@@ -133,9 +138,14 @@ impl Inner {
         if verified.claims.epoch != ring.value.epoch {
             return Err(BearerFault::Token(TokenFault::Epoch));
         }
-        match self.is_revoked(verified).map_err(BearerFault::Error)? {
-            true => Err(BearerFault::Revoked),
-            false => Ok(()),
+        if self.is_revoked(verified).map_err(BearerFault::Error)? {
+            return Err(BearerFault::Revoked);
+        }
+        let principal = self.settings.trust_domain.principal(&verified.claims.sub);
+        let held = principal.map(|principal| self.holdings_of_any(&principal)).transpose();
+        match held.map_err(BearerFault::Error)?.flatten() {
+            Some(held) if held.scope != verified.claims.within => Err(BearerFault::Scope),
+            _ => Ok(()),
         }
     }
 
@@ -197,6 +207,7 @@ impl Inner {
             rev: Some(revision),
             scope,
             cnf: certificate.map(Confirmation::certificate),
+            within: holdings.scope.clone(),
         };
         if let Some(scope) = &claims.scope {
             claims.roles.retain(|role| scope.split(' ').any(|name| name == role));
@@ -227,9 +238,9 @@ impl Inner {
         }
         let held = self.holdings(principal)?.unwrap_or_default();
         let role = |name: &String| {
-            let role = held.roles.iter().find(|role| role.to_string() == *name);
+            let role = held.all_roles().find(|role| role.as_str() == name);
             let role = role.filter(|_| within.is_none_or(|within| within.contains(&name.as_str())));
-            role.copied().ok_or_else(|| Error::RoleNotHeld(name.clone()))
+            role.ok_or_else(|| Error::RoleNotHeld(name.clone()))
         };
         names.iter().map(role).collect()
     }
@@ -256,7 +267,7 @@ fn descent(call: &Call, parent: Option<&Claims>, claims: &Claims) -> Option<Stri
 
 /// The roles that a token has of what its owner holds.
 pub(crate) fn roles_of(claims: &Claims, holdings: &Holdings) -> Vec<String> {
-    claims.scope().map_or_else(|| holdings.role_names(), |scope| holdings.narrowed(&scope).role_names())
+    claims.narrowed_to().map_or_else(|| holdings.role_names(), |scope| holdings.narrowed(&scope).role_names())
 }
 
 /// Whether a token was issued before everything of its kind was revoked, at `revision`.
@@ -296,7 +307,7 @@ impl Iam {
         let (Some(principal), Some(parent)) = (by.principal.principal(), by.claims()) else {
             return Err(Error::Invalid("only a token is exchanged for a narrower one".to_owned()));
         };
-        let scope = self.0.narrowed(by.scope().as_deref(), principal, &wanted.roles)?;
+        let scope = self.0.narrowed(by.narrowed_to().as_deref(), principal, &wanted.roles)?;
         if parent.is_derived() {
             // As for any token that a derived one asks for.
             self.0.authorize(by, "iam.IssueToken", &principal.to_string())?;
@@ -318,8 +329,10 @@ impl Iam {
             Revocation::Principal(principal) => by.is_itself(principal),
             Revocation::Key(_) => false,
         };
-        if !own {
-            self.0.authorize(by, "iam.Admin", "iam/tokens")?;
+        match &what {
+            _ if own => {}
+            Revocation::Principal(principal) => self.0.authorize_over(by, TOKENS, principal)?,
+            Revocation::Token(_) | Revocation::Key(_) => self.0.authorize(by, ADMIN, TOKENS)?,
         }
         let now_ms = self.0.now_ms();
         let change = match &what {
@@ -372,7 +385,11 @@ impl Iam {
             Ok((principal, verified)) => Ok(Some((verified, principal))),
             Err(BearerFault::Error(error)) => Err(error),
             Err(
-                BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Unconfirmed | BearerFault::Principal(_),
+                BearerFault::Token(_)
+                | BearerFault::Revoked
+                | BearerFault::Unconfirmed
+                | BearerFault::Principal(_)
+                | BearerFault::Scope,
             ) => Ok(None),
         }
     }
@@ -407,6 +424,7 @@ impl BearerFault {
             | Self::Revoked
             | Self::Unconfirmed
             | Self::Principal(_)
+            | Self::Scope
             | Self::Error(_) => false,
             Self::Token(_) => true,
         }
@@ -418,6 +436,7 @@ impl BearerFault {
             Self::Revoked => "revoked".to_owned(),
             Self::Unconfirmed => "bound to a certificate that the connection does not have".to_owned(),
             Self::Principal(subject) => format!("{subject} is unknown or disabled"),
+            Self::Scope => "of another organisation or project than its principal's".to_owned(),
             Self::Error(error) => error.to_string(),
         }
     }
@@ -427,9 +446,11 @@ impl From<BearerFault> for Refusal {
     fn from(fault: BearerFault) -> Self {
         match fault {
             BearerFault::Error(error) => error.into(),
-            BearerFault::Token(_) | BearerFault::Revoked | BearerFault::Unconfirmed | BearerFault::Principal(_) => {
-                Self::Unauthenticated
-            }
+            BearerFault::Token(_)
+            | BearerFault::Revoked
+            | BearerFault::Unconfirmed
+            | BearerFault::Principal(_)
+            | BearerFault::Scope => Self::Unauthenticated,
         }
     }
 }

@@ -49,7 +49,7 @@ async fn the_layer_keeps_administration_to_admins() {
     let plane = Plane::start().await;
     let reader = plane.principal("user/mira", "reader").await;
     let auditor = plane.principal("user/noor", "auditor").await;
-    let request = CreatePrincipalRequest { id: "user/eve".into(), display_name: String::new() };
+    let request = CreatePrincipalRequest { id: "user/eve".into(), ..Default::default() };
     for token in [&reader, &auditor] {
         let denied = plane.admin().create_principal(with(token, request.clone())).await.unwrap_err();
         assert_eq!((denied.code(), denied.message()), (Code::PermissionDenied, "not permitted: iam.Admin on iam/*"));
@@ -68,12 +68,12 @@ async fn the_layer_keeps_administration_to_admins() {
 async fn bad_input_is_named() {
     let plane = Plane::start().await;
     for id in ["", "mira", "root/mira", "user/mi ra", "user/../x"] {
-        let request = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+        let request = CreatePrincipalRequest { id: id.into(), ..Default::default() };
         let refused = plane.admin().create_principal(with(ADMIN_TOKEN, request)).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{id}");
     }
     plane.principal("user/mira", "").await;
-    let again = CreatePrincipalRequest { id: "user/mira".into(), display_name: String::new() };
+    let again = CreatePrincipalRequest { id: "user/mira".into(), ..Default::default() };
     assert_eq!(plane.admin().create_principal(with(ADMIN_TOKEN, again)).await.unwrap_err().code(), Code::Aborted);
     for request in
         [grant("user/mira", "emperor"), grant("user/mira", ""), GrantRequest { binding: None, ..Default::default() }]

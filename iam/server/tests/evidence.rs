@@ -202,7 +202,7 @@ async fn a_server_that_ended_counts_what_it_may_have_signed() {
 async fn nodes_and_services_acknowledge_and_are_waited_for() {
     let (plane, _folder, _others) = three().await;
     for id in ["service/gateway", "user/mira"] {
-        let request = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+        let request = CreatePrincipalRequest { id: id.into(), ..Default::default() };
         plane.admin().create_principal(with(ADMIN_TOKEN, request)).await.unwrap();
     }
     let (gateway, mira) = (plane.token("service/gateway").await, plane.token("user/mira").await);

@@ -102,5 +102,5 @@ async fn a_server_that_is_cut_off_answers_until_the_stale_limit() {
 }
 
 fn user(id: &str) -> CreatePrincipalRequest {
-    CreatePrincipalRequest { id: id.into(), display_name: String::new() }
+    CreatePrincipalRequest { id: id.into(), ..Default::default() }
 }

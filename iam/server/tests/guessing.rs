@@ -97,7 +97,7 @@ async fn every_no_takes_the_same_steps() {
     let api = support::api(&iam);
     let (mut admin, mut credentials) = (AdminClient::new(api.clone()), CredentialsClient::new(api));
     for id in ["user/mira", "user/noor"] {
-        let create = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+        let create = CreatePrincipalRequest { id: id.into(), ..Default::default() };
         admin.create_principal(with(ADMIN_TOKEN, create)).await.unwrap();
     }
     let mut create = async |principal: &str| {

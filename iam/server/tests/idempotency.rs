@@ -28,7 +28,7 @@ async fn create(api: Router, token: &str, key: &str, note: &str) -> Result<Creat
 }
 
 async fn principal(api: Router, key: &str, id: &str) -> Result<CreatePrincipalResponse, Status> {
-    let request = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+    let request = CreatePrincipalRequest { id: id.into(), ..Default::default() };
     AdminClient::new(api).create_principal(keyed(ADMIN_TOKEN, key, request)).await.map(tonic::Response::into_inner)
 }
 

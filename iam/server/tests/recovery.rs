@@ -121,7 +121,7 @@ async fn a_restore_does_not_unrevoke() {
     let admin = bearer(iam, ADMIN_TOKEN).await.unwrap();
     assert!(waits(iam.authorize(&admin, "iam.Admin", "iam/*")));
     assert!(waits(iam.authorize_keys(&admin, KeyAccess::Read, &holdfast_keyspace::KeyRange::all())));
-    let create = CreatePrincipalRequest { id: "user/x".into(), display_name: String::new() };
+    let create = CreatePrincipalRequest { id: "user/x".into(), ..Default::default() };
     let refused = AdminClient::new(api.clone()).create_principal(with(ADMIN_TOKEN, create)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     let issue = IssueTokenRequest { principal: "user/mira".into(), ttl_s: 0 };

@@ -1,6 +1,6 @@
 use chainfire_core::{AuthenticatedBy, Origin};
 use holdfast_rpc::Connection;
-use iam_client::{Evidence, Identity};
+use iam_client::{Evidence, Identity, Scope};
 use tonic::Extensions;
 
 use crate::{
@@ -50,6 +50,7 @@ fn anonymous(extensions: &Extensions) -> Identity {
         evidence: Evidence::None,
         token_id: None,
         roles: Vec::new(),
+        scope: Scope::System,
         source: extensions.get::<Connection>().map(|connection| connection.source),
         request_id: request_id(),
     }

@@ -21,7 +21,7 @@ use holdfast_proto::etcdserverpb::{
     request_op, watch_client::WatchClient, watch_request::RequestUnion,
 };
 use iam_client::{
-    Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal, StillHolds,
+    Caller, Evidence, Identity, KeyAccess, KeyAuthority, Kind, PasswordLogin, PrincipalId, Refusal, Scope, StillHolds,
 };
 use tokio::net::TcpListener;
 use tonic::{
@@ -142,6 +142,7 @@ async fn identify(mut request: Request) -> Request {
         evidence: Evidence::None,
         token_id: None,
         roles: Vec::new(),
+        scope: Scope::System,
         source: None,
         request_id: "r".to_owned(),
     });

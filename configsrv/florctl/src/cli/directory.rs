@@ -1,17 +1,30 @@
 use clap::{Args, Subcommand, ValueEnum};
 
+/// An organisation, or a project of one.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Scope {
+    /// Within this organisation.
+    #[arg(long, default_value = "")]
+    pub(crate) org: String,
+    /// Within this project of it.
+    #[arg(long, requires = "org", default_value = "")]
+    pub(crate) project: String,
+}
+
 /// Who may be somebody.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Principal {
-    /// Add a principal.
+    /// Add a principal where you are yourself, or where an admin of the whole system says; it stays there.
     Create {
         /// user/mira, service/ci or node/pier2.
         id: String,
         /// A name for people.
         #[arg(long, default_value = "")]
         display_name: String,
+        #[command(flatten)]
+        scope: Scope,
     },
-    /// List all.
+    /// List all, or those of your organisation or project.
     List {
         /// user, service or node.
         #[arg(long, default_value = "")]

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use configsrv_fleet::{NodeName, Span};
 
-use super::{BreakGlass, GrantKeys, Group, Principal, Recovery, Revocations, Trust};
+use super::{BreakGlass, GrantKeys, Group, Principal, Recovery, Revocations, Scope, Trust};
 
 /// `florctl iam`.
 #[derive(Debug, Subcommand)]
@@ -14,12 +14,14 @@ pub(crate) enum Iam {
     Status,
     #[command(subcommand)]
     Principal(Principal),
-    /// Give a role to a principal or a group.
+    /// Give a role to a principal or a group: for everything, or for the principals of an organisation or a project.
     Grant {
         /// user/mira, service/ci, node/pier2 or group/ops.
         subject: String,
         /// admin, operator, auditor, node, reader or lock-client.
         role: String,
+        #[command(flatten)]
+        scope: Scope,
     },
     /// Give rights on keys of the store to a principal or a group, or take them from it.
     GrantKeys(GrantKeys),
@@ -27,7 +29,7 @@ pub(crate) enum Iam {
     RevokeGrant {
         /// user/mira, service/ci, node/pier2 or group/ops.
         subject: String,
-        /// As `grants` lists it; a role's is the role.
+        /// As `grants` lists it; a role's is the role, with its organisation and project: admin, admin@acme, admin@acme+web.
         name: String,
         /// Only if the grant is at this revision.
         #[arg(long, default_value_t = 0)]

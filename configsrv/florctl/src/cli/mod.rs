@@ -18,7 +18,7 @@ use crate::output::Format;
 
 pub(crate) use self::{
     break_glass::BreakGlass,
-    directory::{GrantKeys, Group, KeyAccess, Principal},
+    directory::{GrantKeys, Group, KeyAccess, Principal, Scope},
     identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, IssueBundle, Keys},
     recovery::{Recovery, Revocations},

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chainfire_client::memory::MemoryStore;
 use chainfire_core::{AuthenticatedBy, Origin};
 use configsrv_server::{ConfigService, Settings};
-use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal, StillHolds};
+use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal, Scope, StillHolds};
 
 pub(crate) const OPERATOR: &str = "operator-token";
 
@@ -70,6 +70,7 @@ fn identity(kind: Kind, name: &str) -> Identity {
         evidence: Evidence::None,
         token_id: None,
         roles: Vec::new(),
+        scope: Scope::System,
         source: None,
         request_id: "r1".to_owned(),
     }

@@ -23,7 +23,7 @@ use flaredb_server::{
 };
 use holdfast_rpc::{Connection, Standing};
 use holdfast_service::Stop;
-use iam_client::{Evidence, Identity, Kind, PrincipalId, Refusal};
+use iam_client::{Evidence, Identity, Kind, PrincipalId, Refusal, Scope};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 pub(crate) use wire::{Wire, first_column as first, sqlstate};
@@ -55,6 +55,7 @@ pub(crate) fn identity() -> Identity {
         evidence: Evidence::None,
         token_id: None,
         roles: vec!["auditor".to_owned()],
+        scope: Scope::System,
         source: None,
         request_id: "r1".to_owned(),
     }

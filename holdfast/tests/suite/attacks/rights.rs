@@ -44,14 +44,14 @@ pub(super) fn table(scene: &Scene) -> Vec<Attack> {
     let root = || "user/root".to_owned();
     let derived = Request::grpc("/iam.v1.Tokens/Issue", b"").bearer(&scene.derived);
     vec![
-        as_mallory(scene, "a role for oneself", "/iam.v1.Admin/Grant", &grant("user/mallory", "admin", vec![]), admin.clone()),
-        as_mallory(scene, "a role for one's group", "/iam.v1.Admin/Grant", &grant("group/crew", "admin", vec![]), admin.clone()),
-        as_mallory(scene, "keys for oneself", "/iam.v1.Admin/Grant", &grant("user/mallory", "", vec![everything]), admin.clone()),
+        as_mallory(scene, "a role for oneself", "/iam.v1.Admin/Grant", &grant("user/mallory", "admin", vec![]), mallory("iam.Admin", "user/mallory")),
+        as_mallory(scene, "a role for one's group", "/iam.v1.Admin/Grant", &grant("group/crew", "admin", vec![]), mallory("iam.Admin", "group/crew")),
+        as_mallory(scene, "keys for oneself", "/iam.v1.Admin/Grant", &grant("user/mallory", "", vec![everything]), mallory("iam.Admin", "user/mallory")),
         as_mallory(scene, "joining the admins", "/iam.v1.Admin/AddMember", &member("wheel", "user/mallory"), admin.clone()),
         as_mallory(scene, "one's group joins the admins", "/iam.v1.Admin/AddMember", &member("wheel", "group/crew"), admin.clone()),
-        as_mallory(scene, "taking the admins' role away", "/iam.v1.Admin/RevokeGrant", &RevokeGrantRequest { subject: "group/wheel".into(), name: "admin".into(), ..Default::default() }, admin.clone()),
-        as_mallory(scene, "a new principal", "/iam.v1.Admin/CreatePrincipal", &CreatePrincipalRequest { id: "user/root2".into(), display_name: String::new() }, admin.clone()),
-        as_mallory(scene, "disabling an admin", "/iam.v1.Admin/SetPrincipal", &SetPrincipalRequest { id: root(), disabled: true, ..Default::default() }, admin.clone()),
+        as_mallory(scene, "taking the admins' role away", "/iam.v1.Admin/RevokeGrant", &RevokeGrantRequest { subject: "group/wheel".into(), name: "admin".into(), ..Default::default() }, mallory("iam.Admin", "group/wheel")),
+        as_mallory(scene, "a new principal", "/iam.v1.Admin/CreatePrincipal", &CreatePrincipalRequest { id: "user/root2".into(), ..Default::default() }, admin.clone()),
+        as_mallory(scene, "disabling an admin", "/iam.v1.Admin/SetPrincipal", &SetPrincipalRequest { id: root(), disabled: true, ..Default::default() }, mallory("iam.Admin", "user/root")),
         as_mallory(scene, "a policy that permits itself", "/iam.v1.Policies/Put", &PutPolicyRequest { id: "mine".into(), text: policy.into(), ..Default::default() }, admin.clone()),
         as_mallory(scene, "a signing key of one's own", "/iam.v1.Admin/AddSigningKey", &AddSigningKeyRequest::default(), admin.clone()),
         as_mallory(scene, "an authority of one's own", "/iam.v1.Trust/AddRoot", &AddRootRequest::default(), admin.clone()),
@@ -59,7 +59,7 @@ pub(super) fn table(scene: &Scene) -> Vec<Attack> {
         as_mallory(scene, "a token of an admin", "/iam.v1.Tokens/Issue", &IssueTokenRequest { principal: root(), ttl_s: 0 }, mallory("iam.IssueToken", "user/root")),
         as_mallory(scene, "an access key of an admin", "/iam.v1.Credentials/Create", &CreateCredentialRequest { principal: root(), note: String::new() }, mallory("iam.Admin", "user/root")),
         as_mallory(scene, "an admin's secret", "/iam.v1.Credentials/GetCredentialSecret", &GetCredentialSecretRequest { access_key_id: scene.root.0.clone() }, mallory("iam.Admin", "user/root")),
-        as_mallory(scene, "ending an admin's tokens", "/iam.v1.Tokens/Revoke", &RevokeTokenRequest { what: Some(What::Principal(root())), wait_s: 0 }, mallory("iam.Admin", "iam/tokens")),
+        as_mallory(scene, "ending an admin's tokens", "/iam.v1.Tokens/Revoke", &RevokeTokenRequest { what: Some(What::Principal(root())), wait_s: 0 }, mallory("iam.Admin", "user/root")),
         as_mira(scene, "a machine of one's own", "/iam.v1.Enrollment/CreateJoinToken", &CreateJoinTokenRequest { node: "mine".into(), ttl_s: 0 }, mira("iam.Enroll", "node/mine")),
         grpc("a token that outlives its own", derived, Code::PermissionDenied, mira("iam.IssueToken", "user/mira")),
     ]

@@ -86,13 +86,15 @@ impl Policies {
     fn judge(&self, asked: &Asked) -> Result<Verdict, String> {
         // An action that the schema does not know stays possible for admins only.
         let admin = self.apply(asked, [&self.admin])?;
-        if admin.allowed {
+        if admin.allowed && asked.above {
             return Ok(admin);
         }
         if !self.broken.is_empty() {
             return Ok(Verdict { errors: self.broken.values().cloned().collect(), ..Verdict::default() });
         }
-        self.apply(asked, self.candidates(asked))
+        // Whoever is an admin within a scope only is permitted everything there that no policy forbids.
+        let scoped = Some(&self.admin).filter(|_| admin.allowed);
+        self.apply(asked, scoped.into_iter().chain(self.candidates(asked)))
     }
 
     /// Why `action` is forbidden, whatever else permits it: for what is permitted by other means than policies. Admins

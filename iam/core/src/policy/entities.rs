@@ -3,6 +3,7 @@ use std::collections::{HashMap, HashSet};
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 
 use super::{Caller, Circumstances, Role, Target, error::describe, types::Types};
+use crate::Scope;
 
 /// A question as Cedar takes it.
 pub(super) struct Asked {
@@ -12,6 +13,8 @@ pub(super) struct Asked {
     pub(super) principals: Vec<EntityUid>,
     pub(super) action: EntityUid,
     pub(super) resources: Vec<EntityUid>,
+    /// The caller is an admin everywhere, and above what policies forbid.
+    pub(super) above: bool,
 }
 
 impl Asked {
@@ -30,13 +33,14 @@ impl Asked {
             roles.chain(groups.iter().map(|group| uid(&types.group, group))).collect()
         };
         let targets = parents(target.roles, target.groups);
-        let parents = parents(caller.roles, caller.groups);
-        let mut entities = vec![entity(&principal, caller.name, &parents)?];
+        let roles = [caller.roles, caller.scoped].concat();
+        let parents = parents(&roles, caller.groups);
+        let mut entities = vec![entity(&principal, caller.name, caller.scope, &parents)?];
         let mut resources = vec![resource.clone()];
         if resource == principal {
             resources.extend(parents.iter().cloned());
         } else {
-            entities.push(entity(&resource, target.name, &targets)?);
+            entities.push(entity(&resource, target.name, target.scope, &targets)?);
             resources.extend(targets);
         }
         let entities = Entities::from_entities(entities, None).map_err(|error| describe(&error))?;
@@ -44,7 +48,8 @@ impl Asked {
         let request = Request::new(principal.clone(), action.clone(), resource, context, None);
         let request = request.map_err(|error| describe(&error))?;
         let principals = std::iter::once(principal).chain(parents).collect();
-        Ok(Self { request, entities, principals, action, resources })
+        let above = caller.roles.contains(&Role::Admin);
+        Ok(Self { request, entities, principals, action, resources, above })
     }
 }
 
@@ -63,9 +68,13 @@ pub(super) fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
-fn entity(id: &EntityUid, name: &str, parents: &[EntityUid]) -> Result<Entity, String> {
-    let name = RestrictedExpression::new_string(name.to_owned());
-    let attributes = HashMap::from([("name".to_owned(), name)]);
+fn entity(id: &EntityUid, name: &str, scope: Option<&Scope>, parents: &[EntityUid]) -> Result<Entity, String> {
+    let (org, project) = (scope.and_then(Scope::org), scope.and_then(Scope::project));
+    let attributes = [("name", Some(name)), ("org", org), ("project", project)].into_iter();
+    let attributes = attributes.filter_map(|(attribute, value)| {
+        Some((attribute.to_owned(), RestrictedExpression::new_string(value?.to_owned())))
+    });
+    let attributes: HashMap<_, _> = attributes.collect();
     let parents: HashSet<_> = parents.iter().cloned().collect();
     Entity::new(id.clone(), attributes, parents).map_err(|error| describe(&error))
 }

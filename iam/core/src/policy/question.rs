@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use super::Role;
+use crate::Scope;
 
 /// Who asks, with everything that is known about them.
 #[derive(Clone, Copy, Debug)]
@@ -8,8 +9,12 @@ pub struct Caller<'a> {
     /// `user`, `service`, `node`, `bootstrap` or `anonymous`.
     pub kind: &'a str,
     pub name: &'a str,
+    /// Those that count everywhere.
     pub roles: &'a [Role],
+    /// Those that count where the target is, and not everywhere.
+    pub scoped: &'a [Role],
     pub groups: &'a [String],
+    pub scope: Option<&'a Scope>,
 }
 
 /// What is acted upon.
@@ -20,6 +25,8 @@ pub struct Target<'a> {
     /// That a principal which is acted upon has, and is in.
     pub roles: &'a [Role],
     pub groups: &'a [String],
+    /// Where it is, if it is anywhere: principals are, and scopes themselves.
+    pub scope: Option<&'a Scope>,
 }
 
 /// What conditions may look at beside caller and target.
@@ -29,10 +36,17 @@ pub struct Circumstances {
     pub time_ms: u64,
 }
 
+impl<'a> Caller<'a> {
+    /// Who holds nothing and is nowhere.
+    pub fn of(kind: &'a str, name: &'a str) -> Self {
+        Self { kind, name, roles: &[], scoped: &[], groups: &[], scope: None }
+    }
+}
+
 impl<'a> Target<'a> {
     /// `kind/name`.
     pub fn of(resource: &'a str) -> Self {
         let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));
-        Self { kind, name, roles: &[], groups: &[] }
+        Self { kind, name, roles: &[], groups: &[], scope: None }
     }
 }

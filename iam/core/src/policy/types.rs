@@ -30,6 +30,7 @@ const RESOURCES: &[(&str, &str)] = &[
     ("lock", "Lock"),
     ("node", "Node"),
     ("nodes", "Nodes"),
+    ("org", "Scope"),
     ("service", "Service"),
     ("user", "User"),
     ("versions", "Versions"),

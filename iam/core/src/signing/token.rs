@@ -6,6 +6,7 @@ use jsonwebtoken::{Header, Validation, decode, decode_header, encode, errors::Er
 use serde::{Deserialize, Serialize};
 
 use super::{Confirmation, KeyError, KeyRing, PublicKey, SigningKey, provider};
+use crate::Scope;
 
 /// How far clocks may differ.
 pub const LEEWAY_S: u64 = 30;
@@ -43,6 +44,9 @@ pub struct Claims {
     /// Whoever shows the token must confirm this; anybody may who has it, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// Where its principal is: the claims `org` and `project`.
+    #[serde(flatten)]
+    pub within: Scope,
 }
 
 impl Claims {
@@ -52,7 +56,7 @@ impl Claims {
     }
 
     /// The names of the roles that it is narrowed to.
-    pub fn scope(&self) -> Option<Vec<&str>> {
+    pub fn narrowed_to(&self) -> Option<Vec<&str>> {
         self.scope.as_ref().map(|scope| scope.split_ascii_whitespace().collect())
     }
 }

@@ -67,7 +67,7 @@ fn a_policy_compiles_or_says_what_is_wrong_and_then_decides() {
             Err(error) => return assert!(!error.to_string().is_empty()),
         };
         let policies = Policies::new(Arc::clone(&compiler), [compiled], BTreeMap::new()).unwrap();
-        let caller = Caller { kind: "node", name: "pier2", roles: &[Role::Node], groups: &groups };
+        let caller = Caller { roles: &[Role::Node], groups: &groups, ..Caller::of("node", "pier2") };
         for (action, resource) in [("lock.Use", "lock/default"), ("config.ReportStatus", "node/pier2")] {
             let target = Target::of(resource);
             let verdict = policies.decide(caller, action, target, circumstances);

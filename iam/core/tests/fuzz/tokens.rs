@@ -1,5 +1,6 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use iam_core::{
+    Scope,
     credential::AccessKeyId,
     enrol::JoinToken,
     signing::{Assertion, Audience, Claims, KeyRing, SigningKey, Verifier, issue},
@@ -44,6 +45,7 @@ fn claims() -> Claims {
         rev: Some(1),
         scope: None,
         cnf: None,
+        within: Scope::System,
     }
 }
 

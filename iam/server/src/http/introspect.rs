@@ -68,8 +68,11 @@ fn state(iam: &Iam, token: &str) -> Result<Value, OauthError> {
     if let Some(bound) = &claims.cnf {
         state["cnf"] = json!(bound);
     }
-    if let Some(scope) = &claims.scope {
-        state["scope"] = json!(scope);
+    let (org, project) = (claims.within.org(), claims.within.project());
+    for (claim, value) in [("scope", claims.scope.as_deref()), ("org", org), ("project", project)] {
+        if let Some(value) = value {
+            state[claim] = json!(value);
+        }
     }
     Ok(state)
 }

@@ -20,6 +20,7 @@ pub(super) async fn revoke(State(iam): State<Iam>, parts: Parts, body: Result<By
         let (principal, authenticated_by) = authenticated(&iam, &call, &parts.headers, &form).await?;
         let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing"))?;
         let client = Identity {
+            scope: iam.0.scope_of(&principal)?,
             principal: principal.into(),
             roles: Vec::new(),
             authenticated_by,

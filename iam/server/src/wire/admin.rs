@@ -18,9 +18,10 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Admin for Iam {
     async fn create_principal(&self, request: Request<CreatePrincipalRequest>) -> Answer<CreatePrincipalResponse> {
         let by = convert::caller(&request)?;
-        let CreatePrincipalRequest { id, display_name } = request.into_inner();
+        let CreatePrincipalRequest { id, display_name, org, project } = request.into_inner();
         let id = id.parse().map_err(Error::from)?;
-        let (principal, revision) = self.create_principal(&by, id, display_name).await?;
+        let wanted = convert::scope(org, project)?;
+        let (principal, revision) = self.create_principal(&by, id, display_name, wanted).await?;
         let principal = Some(convert::principal(self, principal, revision));
         Ok(Response::new(CreatePrincipalResponse { principal, revision }))
     }
@@ -35,13 +36,14 @@ impl Admin for Iam {
     }
 
     async fn list_principals(&self, request: Request<ListPrincipalsRequest>) -> Answer<ListPrincipalsResponse> {
+        let by = convert::caller(&request)?;
         let ListPrincipalsRequest { page, kind } = request.into_inner();
         let kind = match kind.as_str() {
             "" => None,
             text => Some(Kind::parse(text).ok_or_else(|| Error::Invalid(format!("there is no kind {text:?}")))?),
         };
         let (after, size) = convert::page(page)?;
-        let listing = self.list_principals(kind, after.as_deref(), size)?;
+        let listing = self.list_principals(&by, kind, after.as_deref(), size)?;
         let principals = listing.values.into_iter().map(|(_, one)| convert::principal(self, one.value, one.revision));
         Ok(Response::new(ListPrincipalsResponse {
             principals: principals.collect(),
@@ -94,10 +96,11 @@ impl Admin for Iam {
     }
 
     async fn list_bindings(&self, request: Request<ListBindingsRequest>) -> Answer<ListBindingsResponse> {
+        let by = convert::caller(&request)?;
         let ListBindingsRequest { page, subject } = request.into_inner();
         let subject = convert::subject(&subject)?;
         let (after, size) = convert::page(page)?;
-        let listing = self.list_bindings(subject.as_ref(), after.as_deref(), size)?;
+        let listing = self.list_bindings(&by, subject.as_ref(), after.as_deref(), size)?;
         let bindings = listing.values.into_iter().map(|(_, one)| convert::binding(one.value, one.revision));
         let bindings = bindings.collect::<Result<_, _>>()?;
         Ok(Response::new(ListBindingsResponse { bindings, next_page_token: convert::next_page(listing.next) }))

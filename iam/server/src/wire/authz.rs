@@ -106,7 +106,8 @@ fn clause(Clause { word, text, holds }: Clause) -> wire::ExplainedClause {
     wire::ExplainedClause { word, text, holds: holds_now, error: holds.err().unwrap_or_default() }
 }
 
-fn role(HeldRole { role, binding, path }: HeldRole) -> wire::HeldRole {
+fn role(HeldRole { role, scope, binding, path }: HeldRole) -> wire::HeldRole {
     let path = path.iter().map(ToString::to_string).collect();
-    wire::HeldRole { role: role.to_string(), binding: binding.unwrap_or_default(), path }
+    let (org, project) = convert::names(&scope);
+    wire::HeldRole { role: role.to_string(), binding: binding.unwrap_or_default(), path, org, project }
 }

@@ -1,11 +1,11 @@
 use holdfast_proto::iam as wire;
 use iam_client::{Identity, identity};
 use iam_core::{
-    PrincipalId, Subject,
+    PrincipalId, Scope, Subject,
     credential::Credential,
     credential_use::Use,
     policy::Role,
-    record::{Binding, Enrollment, KeyGrant, Membership, Principal},
+    record::{Binding, Enrollment, KeyGrant, Membership, Principal, ScopedRole},
     rotation::{Item, Terms},
     signing::PublicKey,
 };
@@ -44,7 +44,20 @@ pub(super) fn next_page(next: Option<Vec<u8>>) -> String {
     next.map(hex::encode).unwrap_or_default()
 }
 
+/// What a request names; the whole system, if it names nothing.
+pub(super) fn scope(org: String, project: String) -> Result<Scope, Error> {
+    let name = |name: String| Some(name).filter(|name| !name.is_empty());
+    Ok(Scope::new(name(org), name(project))?)
+}
+
+/// Organisation and project, empty where there is none.
+pub(super) fn names(scope: &Scope) -> (String, String) {
+    let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+    (name(scope.org()), name(scope.project()))
+}
+
 pub(super) fn principal(iam: &Iam, principal: Principal, revision: u64) -> wire::Principal {
+    let (org, project) = names(&principal.scope);
     wire::Principal {
         spiffe_id: iam.0.settings.trust_domain.spiffe_id(&principal.id),
         id: principal.id.to_string(),
@@ -52,6 +65,8 @@ pub(super) fn principal(iam: &Iam, principal: Principal, revision: u64) -> wire:
         disabled: principal.disabled,
         display_name: principal.display_name,
         revision,
+        org,
+        project,
     }
 }
 
@@ -69,6 +84,7 @@ pub(super) fn membership(membership: Membership) -> wire::Membership {
 }
 
 pub(super) fn binding(binding: Binding, revision: u64) -> Result<wire::Binding, Error> {
+    let (org, project) = names(&binding.scope());
     let keys = binding.keys.into_iter().map(|grant| {
         let bytes = |text: &str| hex::decode(text).map_err(|error| Error::Corrupt(error.to_string()));
         Ok(wire::KeyGrant {
@@ -79,9 +95,12 @@ pub(super) fn binding(binding: Binding, revision: u64) -> Result<wire::Binding, 
             forbid: grant.forbid,
         })
     });
+    let role = binding.role.or(binding.scoped.map(|scoped| scoped.role));
     Ok(wire::Binding {
         subject: binding.subject.to_string(),
-        role: binding.role.map(|role| role.to_string()).unwrap_or_default(),
+        role: role.map(|role| role.to_string()).unwrap_or_default(),
+        org,
+        project,
         keys: keys.collect::<Result<_, Error>>()?,
         created_ms: binding.created_ms,
         name: binding.name,
@@ -89,7 +108,7 @@ pub(super) fn binding(binding: Binding, revision: u64) -> Result<wire::Binding, 
     })
 }
 
-/// A binding without name gets its role's, so that granting a role twice is one binding.
+/// A binding without name gets its role's and its scope's, so that granting a role twice is one binding.
 pub(super) fn new_binding(binding: Option<wire::Binding>) -> Result<Binding, Error> {
     let binding = binding.ok_or_else(|| Error::Invalid("binding is missing".to_owned()))?;
     let subject: Subject = binding.subject.parse()?;
@@ -97,8 +116,12 @@ pub(super) fn new_binding(binding: Option<wire::Binding>) -> Result<Binding, Err
         "" => None,
         text => Some(Role::parse(text).ok_or_else(|| Error::Invalid(format!("there is no role {text:?}")))?),
     };
+    let scope = scope(binding.org, binding.project)?;
+    if scope != Scope::System && (role.is_none() || !binding.keys.is_empty()) {
+        return Err(Error::Invalid("what counts in an organisation only is a role, without keys".to_owned()));
+    }
     let name = match (binding.name.as_str(), role) {
-        ("", Some(role)) => role.to_string(),
+        ("", Some(role)) => name(role, &scope),
         ("", None) => "keys".to_owned(),
         (name, _) => name.to_owned(),
     };
@@ -109,7 +132,18 @@ pub(super) fn new_binding(binding: Option<wire::Binding>) -> Result<Binding, Err
         write: grant.write,
         forbid: grant.forbid,
     });
-    Ok(Binding { name, subject, role, keys: keys.collect(), created_ms: 0 })
+    let (role, scoped) = match (role, scope) {
+        (role, Scope::System) => (role, None),
+        (role, scope) => (None, role.map(|role| ScopedRole { role, scope })),
+    };
+    Ok(Binding { name, subject, role, keys: keys.collect(), created_ms: 0, scoped })
+}
+
+/// `admin`, `admin@acme` or `admin@acme+web`.
+fn name(role: Role, scope: &Scope) -> String {
+    let org = scope.org().map(|org| format!("@{org}")).unwrap_or_default();
+    let project = scope.project().map(|project| format!("+{project}")).unwrap_or_default();
+    format!("{role}{org}{project}")
 }
 
 pub(super) fn signing_key(key: &Item<PublicKey>, terms: &Terms<'_>) -> wire::SigningKey {

@@ -38,6 +38,7 @@ impl Tokens for Iam {
             return Ok(Response::new(IntrospectResponse::default()));
         };
         let claims = &verified.claims;
+        let (org, project) = convert::names(&claims.within);
         Ok(Response::new(IntrospectResponse {
             active: true,
             roles: roles_of(claims, &self.0.holdings(&principal)?.unwrap_or_default()),
@@ -48,6 +49,8 @@ impl Tokens for Iam {
             issued_ms: claims.iat.saturating_mul(1000),
             expires_ms: claims.exp.saturating_mul(1000),
             scope: claims.scope.clone().unwrap_or_default(),
+            org,
+            project,
             x5t_s256: claims.cnf.as_ref().map(|bound| bound.x5t_s256.clone()).unwrap_or_default(),
         }))
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+pub(crate) mod harbour;
 pub(crate) mod node;
 pub(crate) mod open;
 
@@ -171,7 +172,7 @@ impl Plane {
 
     /// A new principal with `role`, and a token of its own.
     pub(crate) async fn principal(&self, id: &str, role: &str) -> String {
-        let request = CreatePrincipalRequest { id: id.into(), display_name: String::new() };
+        let request = CreatePrincipalRequest { id: id.into(), ..Default::default() };
         self.admin().create_principal(with(ADMIN_TOKEN, request)).await.unwrap();
         if !role.is_empty() {
             let binding = Binding { subject: id.into(), role: role.into(), ..Binding::default() };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::PAGE;
 use crate::{
-    cli::{Group, Principal},
+    cli::{Group, Principal, Scope},
     failure::Failure,
     output::{Format, Table, moment},
     remote::{Channel, refused},
@@ -16,8 +16,8 @@ pub(super) async fn principal(command: Principal, channel: Channel, output: Form
     let mut client = AdminClient::new(channel);
     let changed = match command {
         Principal::List { kind } => return list(client, kind, output).await,
-        Principal::Create { id, display_name } => {
-            let request = CreatePrincipalRequest { id, display_name };
+        Principal::Create { id, display_name, scope: Scope { org, project } } => {
+            let request = CreatePrincipalRequest { id, display_name, org, project };
             client.create_principal(request).await.map_err(refused)?.into_inner().principal
         }
         Principal::Disable { id, expected_revision } => {
@@ -63,21 +63,29 @@ fn show(principals: &[iam::Principal], output: Format) -> Result<(), Failure> {
                 "created_ms": principal.created_ms,
                 "disabled": principal.disabled,
                 "revision": principal.revision,
+                "org": principal.org,
+                "project": principal.project,
             })
         })
         .collect();
     output.print(&value, || {
-        let mut table = Table::new(&["PRINCIPAL", "NAME", "CREATED", "STATE"]);
+        let mut table = Table::new(&["PRINCIPAL", "NAME", "WITHIN", "CREATED", "STATE"]);
         for principal in principals {
             table.row([
                 principal.id.clone(),
                 principal.display_name.clone(),
+                within(&principal.org, &principal.project),
                 moment(Some(principal.created_ms)),
                 if principal.disabled { "disabled" } else { "enabled" }.to_owned(),
             ]);
         }
         table.to_string()
     })
+}
+
+/// For people: nothing for the whole system.
+pub(super) fn within(org: &str, project: &str) -> String {
+    if project.is_empty() { org.to_owned() } else { format!("{org}/{project}") }
 }
 
 pub(super) async fn group(command: Group, channel: Channel, output: Format) -> Result<(), Failure> {

@@ -5,16 +5,23 @@ use holdfast_proto::iam::{
 };
 use serde_json::{Value, json};
 
-use super::PAGE;
+use super::{PAGE, directory::within};
 use crate::{
-    cli::{GrantKeys, KeyAccess},
+    cli::{GrantKeys, KeyAccess, Scope},
     failure::Failure,
     output::{Format, Table, moment},
     remote::{Channel, refused},
 };
 
-pub(super) async fn grant(subject: String, role: String, channel: Channel, output: Format) -> Result<(), Failure> {
-    bind(Binding { subject, role, ..Binding::default() }, channel, output).await
+pub(super) async fn grant(
+    subject: String,
+    role: String,
+    scope: Scope,
+    channel: Channel,
+    output: Format,
+) -> Result<(), Failure> {
+    let Scope { org, project } = scope;
+    bind(Binding { subject, role, org, project, ..Binding::default() }, channel, output).await
 }
 
 pub(super) async fn grant_keys(grant: GrantKeys, channel: Channel, output: Format) -> Result<(), Failure> {
@@ -82,6 +89,8 @@ fn show(bindings: &[Binding], output: Format) -> Result<(), Failure> {
                 "name": binding.name,
                 "subject": binding.subject,
                 "role": binding.role,
+                "org": binding.org,
+                "project": binding.project,
                 "keys": binding.keys.iter().map(keys).collect::<Vec<_>>(),
                 "created_ms": binding.created_ms,
                 "revision": binding.revision,
@@ -89,11 +98,12 @@ fn show(bindings: &[Binding], output: Format) -> Result<(), Failure> {
         })
         .collect();
     output.print(&value, || {
-        let mut table = Table::new(&["SUBJECT", "ROLE", "KEYS", "SINCE", "NAME"]);
+        let mut table = Table::new(&["SUBJECT", "ROLE", "WITHIN", "KEYS", "SINCE", "NAME"]);
         for binding in bindings {
             table.row([
                 binding.subject.clone(),
                 binding.role.clone(),
+                within(&binding.org, &binding.project),
                 binding.keys.iter().map(keys).collect::<Vec<_>>().join(" "),
                 moment(Some(binding.created_ms)),
                 binding.name.clone(),

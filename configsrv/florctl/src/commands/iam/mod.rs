@@ -48,7 +48,7 @@ pub(super) async fn run(command: Iam, settings: &Settings, output: Format) -> Re
         Iam::Status => status(channel, output).await?,
         Iam::Principal(command) => directory::principal(command, channel, output).await?,
         Iam::Group(command) => directory::group(command, channel, output).await?,
-        Iam::Grant { subject, role } => grants::grant(subject, role, channel, output).await?,
+        Iam::Grant { subject, role, scope } => grants::grant(subject, role, scope, channel, output).await?,
         Iam::GrantKeys(grant) => grants::grant_keys(grant, channel, output).await?,
         Iam::RevokeGrant { subject, name, expected_revision } => {
             grants::revoke(RevokeGrantRequest { subject, name, expected_revision }, channel, output).await?;
@@ -84,13 +84,16 @@ async fn whoami(channel: Channel, settings: &Settings, output: Format) -> Result
     let value = json!({
         "principal": answer.principal,
         "spiffe_id": answer.spiffe_id,
+        "org": answer.org,
+        "project": answer.project,
         "roles": answer.roles,
         "jti": answer.jti,
         "expires_ms": answer.expires_ms,
     });
     output.print(&value, || {
-        let mut table = Table::new(&["PRINCIPAL", "ROLES", "TOKEN ENDS"]);
-        table.row([answer.principal.clone(), answer.roles.join(" "), moment(Some(answer.expires_ms))]);
+        let mut table = Table::new(&["PRINCIPAL", "WITHIN", "ROLES", "TOKEN ENDS"]);
+        let within = directory::within(&answer.org, &answer.project);
+        table.row([answer.principal.clone(), within, answer.roles.join(" "), moment(Some(answer.expires_ms))]);
         table.to_string()
     })
 }

@@ -7,7 +7,7 @@ use holdfast_proto::iam::{
 };
 use serde_json::{Value, json};
 
-use super::PAGE;
+use super::{PAGE, directory::within};
 use crate::{
     cli::{Explain, Policy},
     failure::Failure,
@@ -155,7 +155,15 @@ pub(super) async fn explain(question: Explain, channel: Channel, output: Format)
     let roles: Vec<Value> = answer
         .roles
         .iter()
-        .map(|held| json!({ "role": held.role, "binding": held.binding, "path": held.path }))
+        .map(|held| {
+            json!({
+                "role": held.role,
+                "org": held.org,
+                "project": held.project,
+                "binding": held.binding,
+                "path": held.path,
+            })
+        })
         .collect();
     let value = json!({
         "allowed": answer.allowed,
@@ -216,7 +224,11 @@ fn told(answer: &ExplainResponse) -> String {
     for held in &answer.roles {
         let binding =
             if held.binding.is_empty() { "every node".to_owned() } else { format!("binding {}", held.binding) };
-        lines.push(format!("role {} from {binding}: {}", held.role, held.path.join(" in ")));
+        let within = match within(&held.org, &held.project) {
+            within if within.is_empty() => within,
+            within => format!(" within {within}"),
+        };
+        lines.push(format!("role {}{within} from {binding}: {}", held.role, held.path.join(" in ")));
     }
     lines.join("\n")
 }
