@@ -230,7 +230,7 @@ impl Iam {
     /// Adds IAM's metrics to the process's registry.
     pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
         self.0.metrics.register(registry);
-        registry.register_collector(Box::new(Measured(Arc::clone(&self.0.spool))));
+        registry.register_collector(Box::new(Measured(Arc::downgrade(&self.0.spool))));
     }
 }
 

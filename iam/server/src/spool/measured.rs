@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Weak};
 
 use prometheus_client::{
     collector::Collector,
@@ -8,8 +8,8 @@ use prometheus_client::{
 
 use super::{Spool, SpoolStatus};
 
-/// The log, looked at when somebody asks for metrics.
-pub(crate) struct Measured(pub(crate) Arc<Spool>);
+/// The log, looked at when somebody asks for metrics; the metrics may outlive it.
+pub(crate) struct Measured(pub(crate) Weak<Spool>);
 
 impl fmt::Debug for Measured {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +19,8 @@ impl fmt::Debug for Measured {
 
 impl Collector for Measured {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let SpoolStatus { newest, shipped, bytes, budget, dropped_denials, displaced_files } = self.0.status();
+        let Some(spool) = self.0.upgrade() else { return Ok(()) };
+        let SpoolStatus { newest, shipped, bytes, budget, dropped_denials, displaced_files } = spool.status();
         let mut gauge = |name: &str, help: &str, value: u64| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             let name = format!("holdfast_iam_decision_log_{name}");
@@ -28,7 +29,7 @@ impl Collector for Measured {
         gauge("bytes", "Bytes of the decision log that are not shipped yet", bytes)?;
         gauge("budget_bytes", "When what must be written into the decision log is refused", budget)?;
         gauge("unshipped", "Records of the decision log that are not in the history yet", newest - shipped)?;
-        gauge("failed", "1 while the decision log takes nothing because a write failed", self.0.is_failed().into())?;
+        gauge("failed", "1 while the decision log takes nothing because a write failed", spool.is_failed().into())?;
         let mut counter = |name: &str, help: &str, value: u64| {
             let name = format!("holdfast_iam_decision_log_{name}");
             ConstCounter::new(value).encode(encoder.encode_descriptor(&name, help, None, MetricType::Counter)?)
