@@ -177,15 +177,8 @@ impl Faults {
 
     pub(crate) fn command(&self) -> Command {
         let mut command = drop_in();
-        command.envs(self.environment());
+        command.env("LD_PRELOAD", &self.library).env("FAULTS", self.folder.path().join("faults"));
         command
-    }
-
-    /// What a program needs in its environment.
-    pub(crate) fn environment(&self) -> [(String, String); 2] {
-        let faults = self.folder.path().join("faults");
-        [("LD_PRELOAD", &self.library), ("FAULTS", &faults)]
-            .map(|(name, path)| (name.to_owned(), path.display().to_string()))
     }
 }
 

@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_testkit::{Binaries, Launch, Server, wait_until};
+use holdfast_testkit::wait_until;
 use serde_json::Value;
 
 use crate::{
     drop_in::DropIn,
     faults::Faults,
     http::Request,
-    lab::{Lab, SOON},
+    lab::SOON,
     members::{MEMBERS, Members},
     programs::{Etcdctl, run},
 };
@@ -131,37 +131,4 @@ fn a_server_alone_waits_for_its_disk() -> Result<()> {
     assert_eq!(etcdctl.says(&["get", "while"])?, "while\n1\n");
     ensure!(metric(&server.address, STALLED)? == 0.0);
     Ok(())
-}
-
-/// The whole suite: logins have to be on disk before they are answered, and wait for a bounded time; what needs no disk is
-/// answered at once.
-#[test]
-fn a_disk_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
-    let (faults, folder) = (Faults::new()?, tempfile::tempdir()?);
-    let mut launch = Launch::dev(&Binaries::find()?, folder.path());
-    launch.environment.extend(faults.environment());
-    let mut server = Server::start(launch)?;
-    server.wait_ready()?;
-    let lab = Lab::of(server)?;
-    let login = || Request::get("/versions").bearer(&lab.token).send(&lab.at.http);
-    ensure!(login()?.status == 200);
-    faults.hang_syncs(true)?;
-    let waiting = std::thread::scope(|scope| -> Result<_> {
-        let waiting = scope.spawn(login);
-        // More than there are threads, each of which wants to know how the decision log is.
-        for _ in 0..20 {
-            let (http, api) = (&lab.at.http, &lab.at.api);
-            for (door, path) in
-                [(http, "/healthz"), (http, "/metrics"), (http, "/jwks.json"), (api, "/livez"), (api, "/version")]
-            {
-                let begun = Instant::now();
-                let answer = Request::get(path).send(door)?;
-                ensure!(answer.status == 200 && begun.elapsed() < Duration::from_secs(2), "{path}: {answer:?}");
-            }
-        }
-        waiting.join().map_err(|_| anyhow::anyhow!("the login's thread"))?
-    })?;
-    ensure!(waiting.status == 503, "{waiting:?}");
-    faults.hang_syncs(false)?;
-    wait_until(SOON, "a login", || Ok((login()?.status == 200).then_some(())))
 }
