@@ -22,10 +22,10 @@ use configsrv_fleet::{artifact::MAX_ARTIFACT, to_canonical};
 use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
 use holdfast_service::Stop;
 use iam_client::IamLayer;
-use node::{Node, PATIENCE, exits, listen, post, publish, serve};
+use node::{Node, PATIENCE, exits, listen, serve};
 use serde_json::{Value, json};
 use support::{
-    Rules, operator, service,
+    Rules, operator, post, publish, service,
     tree::{Signer, Tree, file},
 };
 use tokio::{net::TcpListener, process::Child};
@@ -108,6 +108,14 @@ async fn a_version_that_is_not_fresh_any_more_raises_an_alarm() {
     assert_eq!((&status["freshness"], &status["active"]), (&Value::Null, &json!(2)), "the number alone was adopted");
 }
 
+/// Version 2, by a release that the node is too old for.
+async fn publish_too_new(address: SocketAddr, signer: &Signer, node: &Node) {
+    let mut newer: Value = serde_json::from_slice(tree(2, signer, node, "two").artifacts()[0].bytes()).unwrap();
+    newer["payload"]["schema_version"] = json!("1.9");
+    let body = support::tree::body(1, [signer.seal(newer).as_slice()]);
+    assert!(post(address, "/publish", body).await.starts_with("HTTP/1.1 200"));
+}
+
 /// A server whose operators use a release that this node is too old for.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_knows_what_a_node_refused_and_why() {
@@ -115,10 +123,7 @@ async fn the_server_knows_what_a_node_refused_and_why() {
     let (node, signer) = (Node::new(address), Signer::new("primary"));
     publish(address, &tree(1, &signer, &node, "one"), 0).await;
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
-    let mut newer: Value = serde_json::from_slice(tree(2, &signer, &node, "two").artifacts()[0].bytes()).unwrap();
-    newer["payload"]["schema_version"] = json!("1.9");
-    let body = support::tree::body(1, [signer.seal(newer).as_slice()]);
-    assert!(post(address, "/publish", body).await.starts_with("HTTP/1.1 200"));
+    publish_too_new(address, &signer, &node).await;
     exits(&node.flor(&["sync"]).await, 6);
     let view = fleet_view(service.clone()).await;
     let reported = &view["reported"];
@@ -226,10 +231,7 @@ async fn a_watch_does_not_ask_again_for_what_it_refused() {
     let (node, signer) = (Node::new(address), Signer::new("primary"));
     publish(address, &tree(1, &signer, &node, "one"), 0).await;
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
-    let mut newer: Value = serde_json::from_slice(tree(2, &signer, &node, "two").artifacts()[0].bytes()).unwrap();
-    newer["payload"]["schema_version"] = json!("1.9");
-    let body = support::tree::body(1, [signer.seal(newer).as_slice()]);
-    assert!(post(address, "/publish", body).await.starts_with("HTTP/1.1 200"));
+    publish_too_new(address, &signer, &node).await;
     let _daemon = node.spawn(&["agent", "run", "--sync", "watch", "--confirm-policy", "manual"]);
     node.until("the refusal", |status| status["refused"]["version"] == 2).await;
     tokio::time::sleep(Duration::from_secs(3)).await;

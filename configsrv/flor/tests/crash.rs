@@ -15,9 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use node::{Node, PATIENCE, exits, publish, serve};
+use node::{Node, PATIENCE, exits, serve};
 use serde_json::{Value, json};
-use support::tree::{Signer, Tree, file};
+use support::{
+    publish,
+    tree::{Signer, Tree, file},
+};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 /// The signal of `abort`.

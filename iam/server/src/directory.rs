@@ -41,7 +41,8 @@ impl Iam {
         }
     }
 
-    /// Disables or enables, if it is at revision `expected` where that is not 0. A disabled principal's tokens, credentials and certificates stop working at once.
+    /// Disables or enables, if it is at revision `expected` where that is not 0. A disabled principal's tokens, credentials
+    /// and certificates stop working at once.
     pub(crate) async fn set_principal(
         &self,
         by: &Identity,

@@ -8,7 +8,7 @@ use iam_client::Identity;
 use iam_core::{
     mapping::{MAX_MAPPINGS, Mapped, Mappings, Name, Rule},
     record::key,
-    rotation::{Rotates as _, Set, Step, StepError, Waive},
+    rotation::{Rotates as _, Set, Step, StepError},
 };
 
 use crate::{
@@ -89,19 +89,15 @@ impl Iam {
     ) -> Result<Changed, Error> {
         let stepped = || {
             let before = self.0.mappings()?;
-            if options.expected_revision.is_some_and(|expected| expected != before.revision) {
-                return Err(Error::Conflict { found: Some(before.revision) });
-            }
+            before.expect(options.expected_revision)?;
             let (mut next, mut breaks) = (before.value.clone(), String::new());
             let rule = before.value.0.get(mapped).and_then(|rules| Some((rules, rules.get(id)?)));
             match rule {
                 Some((rules, rule)) => {
                     let judge = self.0.judge_trust(rule.state, before.revision)?;
-                    let rules = rules.step(id, step, &judge.terms(options.waive))?;
-                    if options.waive == Waive::Everything {
-                        breaks = rule.breaks(&judge.terms(Waive::Nothing)).unwrap_or_default();
-                    }
+                    let (rules, broken) = judge.step(rules, rule, step, options.waive)?;
                     next.0.insert(mapped.clone(), rules);
+                    breaks = broken;
                 }
                 // Purging what is gone is done already.
                 None if step == Step::Purge => {}

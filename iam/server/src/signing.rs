@@ -6,7 +6,7 @@ use iam_ca::{KeyAlgorithm, PrivateKey};
 use iam_client::Identity;
 use iam_core::{
     record::{RevokedKey, key},
-    rotation::{Evidence, Step, StepError, Terms, Waive, Windows},
+    rotation::{Evidence, Item, Rotates, Set, Step, StepError, Terms, Waive, Windows},
     seal::Label,
     signing::{Algorithm, JwkSet, KeyRing, SigningKey},
 };
@@ -33,8 +33,8 @@ pub(crate) struct StepOptions {
     pub(crate) dry_run: bool,
     /// Revoke what the key signed, instead of waiting for its end.
     pub(crate) revoke_population: bool,
-    /// The ring's revision that the caller looked at.
-    pub(crate) expected_revision: Option<u64>,
+    /// The revision that the caller looked at; 0 for any.
+    pub(crate) expected_revision: u64,
 }
 
 /// The ring after a step, and what the step breaks.
@@ -123,9 +123,7 @@ impl Iam {
             .0
             .given_a_moment(|| {
                 let ring = self.0.key_ring()?;
-                if options.expected_revision.is_some_and(|expected| expected != ring.revision) {
-                    return Err(Error::Conflict { found: Some(ring.revision) });
-                }
+                ring.expect(options.expected_revision)?;
                 let judge = self.0.judge_keys(ring.revision)?;
                 let next = match ring.value.step(kid, step, &judge.terms(waive)) {
                     // Purging what is gone is done already.
@@ -179,6 +177,19 @@ impl Inner {
 }
 
 impl Judge {
+    /// The set after `step` with `item` of it, and what breaks where the step waits for nothing.
+    pub(crate) fn step<T: Rotates>(
+        &self,
+        set: &Set<T>,
+        item: &Item<T>,
+        step: Step,
+        waive: Waive,
+    ) -> Result<(Set<T>, String), StepError> {
+        let next = set.step(&item.id, step, &self.terms(waive))?;
+        let breaks = if waive == Waive::Everything { item.breaks(&self.terms(Waive::Nothing)) } else { None };
+        Ok((next, breaks.unwrap_or_default()))
+    }
+
     pub(crate) fn terms(&self, waive: Waive) -> Terms<'_> {
         Terms { windows: &self.windows, evidence: &self.evidence, now_ms: self.now_ms, waive }
     }

@@ -227,9 +227,7 @@ impl Iam {
             .0
             .given_a_moment(|| {
                 let trust = self.0.trust()?;
-                if options.expected_revision.is_some_and(|expected| expected != trust.revision) {
-                    return Err(Error::Conflict { found: Some(trust.revision) });
-                }
+                trust.expect(options.expected_revision)?;
                 let Some(root) = trust.value.roots.get(id) else {
                     return match step {
                         // Purging what is gone is done already.
@@ -241,9 +239,7 @@ impl Iam {
                 };
                 self.0.check_may_issue(root, step)?;
                 let judge = self.0.judge_trust(root.state, trust.revision)?;
-                let roots = trust.value.roots.step(id, step, &judge.terms(options.waive))?;
-                let forced = options.waive == Waive::Everything;
-                let breaks = root.breaks(&judge.terms(Waive::Nothing)).filter(|_| forced).unwrap_or_default();
+                let (roots, breaks) = judge.step(&trust.value.roots, root, step, options.waive)?;
                 Ok((Arc::clone(&trust), Some((Authorities { roots }, breaks))))
             })
             .await?;

@@ -17,12 +17,11 @@ use iam_client::IamLayer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     process::{Child, Command},
 };
 
-use crate::support::{self, Rules, service, tree::Tree};
+use crate::support::{Rules, service};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -120,26 +119,6 @@ pub(crate) async fn listen(app: Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
-}
-
-pub(crate) async fn publish(address: SocketAddr, tree: &Tree<'_>, base_version: u64) {
-    let response = post(address, "/publish", tree.body(base_version)).await;
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-}
-
-/// One request as the operator.
-pub(crate) async fn post(address: SocketAddr, path: &str, body: String) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
-        support::OPERATOR,
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
 }
 
 #[track_caller]

@@ -5,13 +5,17 @@
 
 pub(crate) mod tree;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use chainfire_client::memory::MemoryStore;
 use chainfire_core::{AuthenticatedBy, Origin};
 use configsrv_server::{ConfigService, Settings};
 use iam_client::{Authority, Evidence, Identity, Kind, Presented, PrincipalId, Refusal, Scope, StillHolds};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 pub(crate) const OPERATOR: &str = "operator-token";
 
@@ -53,6 +57,25 @@ impl Authority for Rules {
     }
 
     fn record_denial(&self, _: &Origin, _: &str, _: &str, _: &str) {}
+}
+
+/// One request as the operator, over the network.
+pub(crate) async fn post(address: SocketAddr, path: &str, body: String) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer {OPERATOR}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+pub(crate) async fn publish(address: SocketAddr, tree: &tree::Tree<'_>, base_version: u64) {
+    let response = post(address, "/publish", tree.body(base_version)).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }
 
 pub(crate) fn operator() -> Identity {

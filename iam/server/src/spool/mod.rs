@@ -2,9 +2,10 @@
 //!
 //! Logins, issues and secret reads are on disk before they are answered; one thread writes and syncs for all of them
 //! together. Denials are coalesced and have budgets of their own, on disk and for each caller's rows in a minute, so that
-//! garbage can neither fill the disk (the history keeps what is shipped) nor stop anybody's login. Sequence numbers have no holes; a missing one is a lost record. They count within one spool, whose
-//! random id lies beside the records: a folder that is lost, or replaced by an older copy, is seen by it. The files are
-//! held open and looked after, so that one that somebody deletes is noticed at once and written anew.
+//! garbage can neither fill the disk (the history keeps what is shipped) nor stop anybody's login. Sequence numbers have no
+//! holes; a missing one is a lost record. They count within one spool, whose random id lies beside the records: a folder
+//! that is lost, or replaced by an older copy, is seen by it. The files are held open and looked after, so that one that
+//! somebody deletes is noticed at once and written anew.
 //!
 //! The writer alone touches the disk. Everybody else looks at what it published last, so that a disk that hangs holds up those
 //! who wait for it, each for a bounded time, and nobody else.

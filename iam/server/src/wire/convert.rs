@@ -6,12 +6,12 @@ use iam_core::{
     credential_use::Use,
     policy::Role,
     record::{Binding, Enrollment, KeyGrant, Membership, Principal, ScopedRole},
-    rotation::{Item, Terms},
+    rotation::{Item, Terms, Waive},
     signing::PublicKey,
 };
 use tonic::Request;
 
-use crate::{Error, Iam};
+use crate::{Error, Iam, signing::StepOptions};
 
 const DEFAULT_PAGE: u32 = 100;
 
@@ -188,4 +188,14 @@ pub(super) fn enrollment(enrollment: Enrollment, revoked: Option<String>) -> wir
         join_token_id: enrollment.join_token_id.unwrap_or_default(),
         revoked: revoked.unwrap_or_default(),
     }
+}
+
+/// What a step does not wait for, and the revision that it is meant for.
+pub(super) fn step_options(now: bool, force: bool, expected_revision: u64) -> StepOptions {
+    let waive = match (force, now) {
+        (true, _) => Waive::Everything,
+        (false, true) => Waive::Caches,
+        (false, false) => Waive::Nothing,
+    };
+    StepOptions { waive, expected_revision, ..StepOptions::default() }
 }

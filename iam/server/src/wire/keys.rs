@@ -45,15 +45,9 @@ pub(super) async fn step(
     if revoke_population && step != Step::Retire {
         return Err(Error::Invalid("what a key signed is revoked when it is retired".to_owned()).into());
     }
-    let expected_revision = Some(expected_revision).filter(|revision| *revision != 0);
-    let waive = match (force, now) {
-        (true, _) => Waive::Everything,
-        (false, true) => Waive::Caches,
-        (false, false) => Waive::Nothing,
-    };
-    let stepped = iam
-        .step_signing_key(&by, &kid, step, StepOptions { waive, dry_run, expected_revision, revoke_population })
-        .await?;
+    let options = convert::step_options(now, force, expected_revision);
+    let options = StepOptions { dry_run, revoke_population, ..options };
+    let stepped = iam.step_signing_key(&by, &kid, step, options).await?;
     answer(iam, kid, &stepped.ring, stepped.breaks)
 }
 

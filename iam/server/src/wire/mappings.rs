@@ -8,10 +8,7 @@ use iam_core::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{
-    convert,
-    trust::{enforced, options},
-};
+use super::{convert, trust::enforced};
 use crate::{Error, Iam, mappings::Changed, records::Versioned, signing::StepOptions};
 
 pub(super) fn list(iam: &Iam) -> Result<Response<MappingsResponse>, Status> {
@@ -40,7 +37,7 @@ pub(super) async fn step(
         MappingStep::Purge => Step::Purge,
     };
     let StepMappingRequest { principal, name, now, force, dry_run, expected_revision, .. } = request;
-    let options = StepOptions { dry_run, ..options(now, force, expected_revision) };
+    let options = StepOptions { dry_run, ..convert::step_options(now, force, expected_revision) };
     answer(iam, iam.step_mapping(&by, &mapped(&principal)?, &name, step, options).await?)
 }
 

@@ -119,18 +119,8 @@ impl Trust for Iam {
 async fn step(iam: &Iam, request: Request<StepRootRequest>, step: Step) -> Result<Response<RootsResponse>, Status> {
     let by = convert::caller(&request)?;
     let StepRootRequest { id, now, force, dry_run, expected_revision } = request.into_inner();
-    let options = StepOptions { dry_run, ..options(now, force, expected_revision) };
+    let options = StepOptions { dry_run, ..convert::step_options(now, force, expected_revision) };
     answer(iam, iam.step_root(&by, &id, step, options).await?)
-}
-
-pub(super) fn options(now: bool, force: bool, expected_revision: u64) -> StepOptions {
-    let waive = match (force, now) {
-        (true, _) => Waive::Everything,
-        (false, true) => Waive::Caches,
-        (false, false) => Waive::Nothing,
-    };
-    let expected_revision = Some(expected_revision).filter(|revision| *revision != 0);
-    StepOptions { waive, expected_revision, ..StepOptions::default() }
 }
 
 fn answer(iam: &Iam, changed: Changed) -> Result<Response<RootsResponse>, Status> {
