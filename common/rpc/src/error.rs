@@ -2,9 +2,12 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 use tonic::Code;
+
+/// When whoever finds the service unavailable is to ask again.
+const UNAVAILABLE_S: u32 = 2;
 
 /// What went wrong, from the caller's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +40,25 @@ pub struct Error {
     /// For people: what was wrong and what to do.
     pub message: String,
     internal: Option<String>,
+    retry_after_s: Option<u32>,
 }
 
 impl Error {
     pub fn new(kind: Kind, word: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, word, message: message.into(), internal: None }
+        Self { kind, word, message: message.into(), internal: None, retry_after_s: None }
     }
 
     /// Adds what only the log may see.
     #[must_use]
     pub fn internal(mut self, detail: impl Into<String>) -> Self {
         self.internal = Some(detail.into());
+        self
+    }
+
+    /// Says when it is worth asking again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
         self
     }
 
@@ -110,8 +121,9 @@ impl IntoResponse for Error {
         self.log();
         let status = self.kind.http();
         let mut response = (status, Json(json!({ "error": self.word, "message": self.message }))).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("2"));
+        let unavailable = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(UNAVAILABLE_S);
+        if let Some(seconds) = self.retry_after_s.or(unavailable) {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use holdfast_rpc::{Rate, RateLimit, Wait};
 use iam_client::Caller;
 
 use crate::{
     Error, Iam,
     guess_limit::{Target, network},
-    rate_limit::{Rate, RateLimit, Wait},
 };
 
 /// Clients behind one address, as far as they have not proved who they are.

@@ -1,8 +1,9 @@
 use std::{path::PathBuf, time::Duration};
 
+use holdfast_rpc::Rate;
 use iam_core::{TrustDomain, rotation::Windows, signing::LEEWAY_S};
 
-use crate::{BreakGlass, Rate};
+use crate::BreakGlass;
 
 /// The name of a server that is the only one.
 const ALONE: &str = "holdfast";

@@ -16,13 +16,13 @@ pub struct Rate {
 
 /// It is not this asker's turn before so many seconds have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wait {
-    pub(crate) seconds: u32,
+pub struct Wait {
+    pub seconds: u32,
 }
 
 /// A leaky bucket for each asker, kept as the time at which it is empty again (the generic cell rate algorithm of ATM,
 /// ITU-T I.371).
-pub(crate) struct RateLimit<K> {
+pub struct RateLimit<K> {
     rate: Rate,
     empty_us: Mutex<HashMap<K, u64>>,
 }
@@ -37,26 +37,27 @@ impl Rate {
         self.interval_us() * u64::from(self.burst.max(1))
     }
 
+    /// So many times as often.
     #[must_use]
-    pub(crate) fn times(self, factor: u32) -> Self {
+    pub fn times(self, factor: u32) -> Self {
         Self { per_second: self.per_second.saturating_mul(factor), burst: self.burst.saturating_mul(factor) }
     }
 }
 
 impl<K: Eq + Hash> RateLimit<K> {
-    pub(crate) fn new(rate: Rate) -> Self {
+    pub fn new(rate: Rate) -> Self {
         Self { rate, empty_us: Mutex::default() }
     }
 
-    /// Whether `asker` would have to wait; it costs nothing.
-    pub(crate) fn check(&self, asker: &K, steady_ms: u64) -> Result<(), Wait> {
+    /// Whether `asker` would have to wait; it costs nothing. `steady_ms` is a clock that never goes back.
+    pub fn check(&self, asker: &K, steady_ms: u64) -> Result<(), Wait> {
         let now_us = steady_ms.saturating_mul(1000);
         let empty_us = self.empty_us.lock().get(asker).copied().unwrap_or(now_us);
         self.after(empty_us, now_us).map(drop)
     }
 
     /// Counts one.
-    pub(crate) fn take(&self, asker: K, steady_ms: u64) -> Result<(), Wait> {
+    pub fn take(&self, asker: K, steady_ms: u64) -> Result<(), Wait> {
         let now_us = steady_ms.saturating_mul(1000);
         let mut buckets = self.empty_us.lock();
         if buckets.len() >= MOST && !buckets.contains_key(&asker) {
