@@ -26,20 +26,34 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<OsString>,
     },
+    /// Distribution: a fleet of simulated nodes against real servers, and the data plane of one node.
+    Fleet {
+        /// For instance `--nodes 1000 --servers 1`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<OsString>,
+    },
 }
 
 pub(crate) fn run(layout: &Layout, arguments: &Arguments) -> Result<()> {
     let (package, more) = match &arguments.what {
         What::Chainfire { more } => ("chainfire-bench", more),
         What::Iam { more } => ("iam-bench", more),
+        What::Fleet { more } => ("configsrv-bench", more),
     };
     native::ensure(layout)?;
     tools::ensure_clients(layout)?;
-    Cargo::new(layout, "build").arguments(["--release", "--locked", "--package", "holdfast", "--bins"]).run()?;
+    Cargo::new(layout, "build")
+        .arguments(["--release", "--locked", "--package", "holdfast", "--package", "flor", "--bins"])
+        .run()?;
     Cargo::new(layout, "run")
         .arguments(["--release", "--locked", "--package", package, "--"])
         .more(more)
         .environment("PATH", test::path(layout)?)
         .environment("HOLDFAST_BIN_DIR", layout.target().join("release"))
-        .run()
+        .run()?;
+    if matches!(arguments.what, What::Fleet { .. }) {
+        let figures = ["--release", "--locked", "--package", "configsrv-rete", "--example", "figures"];
+        Cargo::new(layout, "run").arguments(figures).run()?;
+    }
+    Ok(())
 }

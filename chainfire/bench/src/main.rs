@@ -3,7 +3,7 @@
 //! - `scenario`: the table of what is measured.
 //! - `subject`: starting one or three servers of a kind; `door`: the client, the same for all of them.
 //! - `load`: the load of each scenario; `course`: running it on one subject.
-//! - `figures`: throughput and latency; `disk`: what an fsync costs here; `process`: what a process occupies.
+//! - `figures`: throughput and latency; `disk`: what an fsync costs here.
 //! - `nothing`: a server that does nothing, for the ceiling of the client and the RPC layer.
 //! - `report`: the JSON and the table, whose rows are each a `ratio`; `plot`: the picture.
 
@@ -14,7 +14,6 @@ mod figures;
 mod load;
 mod nothing;
 mod plot;
-mod process;
 mod ratio;
 mod report;
 mod scenario;

@@ -1,10 +1,10 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
+use holdfast_bench::Machine;
 use serde::Serialize;
 
 use crate::{
@@ -17,12 +17,8 @@ use crate::{
 /// Everything that was measured in one run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Seconds since 1970.
-    begun: u64,
-    /// Built without optimisation, the figures mean nothing.
-    release: bool,
-    processors: usize,
-    kernel: String,
+    #[serde(flatten)]
+    machine: Machine,
     runs: Vec<Run>,
 }
 
@@ -36,15 +32,8 @@ struct Document<'a> {
 
 impl Report {
     pub(crate) fn new(folder: &Path) -> Result<Self> {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         fs::metadata(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        Ok(Self {
-            begun: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-            release: !cfg!(debug_assertions),
-            processors: std::thread::available_parallelism()?.get(),
-            kernel: kernel.trim().to_owned(),
-            runs: Vec::new(),
-        })
+        Ok(Self { machine: Machine::here()?, runs: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, run: Run) {
@@ -79,25 +68,16 @@ impl Report {
 
     /// Writes `chainfire-<time>.json` and, if something was measured beside chainfire, the picture.
     pub(crate) fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        let write = |name: String, text: String| {
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            Ok::<_, anyhow::Error>(path)
-        };
         let ratios = self.ratios();
-        let document = serde_json::to_string_pretty(&Document { report: self, ratios: &ratios })?;
-        let mut written = vec![write(format!("chainfire-{}.json", self.begun), document)?];
-        if !ratios.is_empty() {
-            written.push(write(format!("chainfire-{}.svg", self.begun), plot::bars(&ratios))?);
-        }
-        Ok(written)
+        let picture = (!ratios.is_empty()).then(|| plot::bars(&ratios));
+        self.machine.write(folder, "chainfire", &Document { report: self, ratios: &ratios }, picture)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.release {
-            writeln!(formatter, "A build without optimisation: these figures say nothing about the product.")?;
+        if let Some(warning) = self.machine.warning() {
+            writeln!(formatter, "{warning}")?;
         }
         writeln!(formatter, "{Heading}")?;
         self.ratios().iter().try_for_each(|ratio| writeln!(formatter, "{ratio}"))

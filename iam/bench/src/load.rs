@@ -1,18 +1,15 @@
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use anyhow::{Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use holdfast_bench::{Bearer, Certified, Plane, Wire};
 use holdfast_proto::iam::{
-    AddMemberRequest, CreateJoinTokenRequest, EnrollRequest, GetSchemaRequest, admin_client::AdminClient,
-    enrollment_client::EnrollmentClient, policies_client::PoliciesClient,
+    AddMemberRequest, GetSchemaRequest, admin_client::AdminClient, policies_client::PoliciesClient,
 };
-use rcgen::{CertificateParams, KeyPair};
 use serde::Serialize;
 
 use crate::{
     histogram::{Histogram, Took},
-    plane::{Bearer, Plane, Wire},
     population::{GROUP, Population, name},
 };
 
@@ -28,7 +25,7 @@ pub(crate) struct Load<'a> {
     known: Vec<Bearer>,
     /// One for each request.
     fresh: Vec<Bearer>,
-    certificate: (String, String),
+    certificate: Certified,
     requests: usize,
 }
 
@@ -104,17 +101,9 @@ impl<'a> Load<'a> {
 }
 
 /// A node with a certificate that may ask what is measured.
-async fn enroll(admin: &Wire, population: Population) -> Result<(String, String)> {
-    let node = format!("n{}", population.principals);
-    let create = CreateJoinTokenRequest { node: node.clone(), ttl_s: 0 };
-    let mut enrollment = EnrollmentClient::new(admin.clone());
-    let join_token = enrollment.create_join_token(create).await?.into_inner().join_token;
-    let key = KeyPair::generate()?;
-    let csr_der = CertificateParams::default().serialize_request(&key)?.der().to_vec().into();
-    let answer = enrollment.enroll(EnrollRequest { join_token, csr_der }).await?.into_inner();
-    let member = AddMemberRequest { group: GROUP.to_owned(), member: format!("node/{node}") };
+async fn enroll(admin: &Wire, population: Population) -> Result<Certified> {
+    let node = Certified::enroll(admin, &format!("n{}", population.principals)).await?;
+    let member = AddMemberRequest { group: GROUP.to_owned(), member: format!("node/{}", node.node) };
     AdminClient::new(admin.clone()).add_member(member).await?;
-    let chain = answer.certificate_chain.first().context("a certificate")?;
-    let chain = STANDARD.encode(chain);
-    Ok((format!("-----BEGIN CERTIFICATE-----\n{chain}\n-----END CERTIFICATE-----\n"), key.serialize_pem()))
+    Ok(node)
 }

@@ -4,11 +4,10 @@
 //! - `load`: callers with tokens that the server knows, tokens that it sees for the first time, and certificates.
 //! - `histogram`: how long the server says that it took to admit them.
 //! - `propagation`: how soon a change of rights counts on every one of three servers.
-//! - `plane`: the servers and the way in; `report`: the JSON, the table and the picture.
+//! - `report`: the JSON, the table and the picture.
 
 mod histogram;
 mod load;
-mod plane;
 mod population;
 mod propagation;
 mod report;
@@ -17,8 +16,9 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use holdfast_bench::Plane;
 
-use crate::{load::Load, plane::Plane, population::Population, report::Report};
+use crate::{load::Load, population::Population, report::Report};
 
 /// Measures IAM.
 #[derive(Parser)]

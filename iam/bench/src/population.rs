@@ -1,12 +1,11 @@
 use anyhow::Result;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use holdfast_bench::Plane;
 use holdfast_proto::iam::{
     AddMemberRequest, Binding, CreatePrincipalRequest, GrantRequest, PutPolicyRequest, admin_client::AdminClient,
     policies_client::PoliciesClient,
 };
 use serde::Serialize;
-
-use crate::plane::Plane;
 
 /// Whose members may ask what is measured.
 pub(crate) const GROUP: &str = "measured";

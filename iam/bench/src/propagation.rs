@@ -2,13 +2,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
+use holdfast_bench::{Plane, Wire};
 use holdfast_proto::iam::{
     AuthorizeRequest, Binding, CreatePrincipalRequest, GrantRequest, RevokeGrantRequest, admin_client::AdminClient,
     authz_client::AuthzClient,
 };
 use serde::Serialize;
-
-use crate::plane::{Plane, Wire};
 
 const SUBJECT: &str = "user/mira";
 const ROLE: &str = "operator";

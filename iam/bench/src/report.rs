@@ -1,29 +1,19 @@
 use std::{
-    fmt::{self, Write as _},
-    fs,
+    fmt,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use holdfast_bench::{Bar, Machine, bars};
 use serde::Serialize;
 
 use crate::{load::Line, population::Population, propagation::Propagation};
 
-const LABELS: f64 = 420.0;
-const BARS: f64 = 420.0;
-const ROW: f64 = 22.0;
-const TOP: f64 = 40.0;
-
 /// Everything that was measured in one run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Seconds since 1970.
-    begun: u64,
-    /// Built without optimisation, the figures mean nothing.
-    release: bool,
-    processors: usize,
-    kernel: String,
+    #[serde(flatten)]
+    machine: Machine,
     admissions: Vec<Admissions>,
     pub(crate) propagation: Option<Propagation>,
 }
@@ -38,15 +28,7 @@ struct Admissions {
 
 impl Report {
     pub(crate) fn new() -> Result<Self> {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        Ok(Self {
-            begun: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-            release: !cfg!(debug_assertions),
-            processors: std::thread::available_parallelism()?.get(),
-            kernel: kernel.trim().to_owned(),
-            admissions: Vec::new(),
-            propagation: None,
-        })
+        Ok(Self { machine: Machine::here()?, admissions: Vec::new(), propagation: None })
     }
 
     pub(crate) fn add(&mut self, population: Population, lines: Vec<Line>) {
@@ -64,50 +46,28 @@ impl Report {
     }
 
     /// Writes `iam-<time>.json` and `iam-<time>.svg`.
-    pub(crate) fn write(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        let write = |end: &str, text: String| {
-            let path = folder.join(format!("iam-{}.{end}", self.begun));
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            Ok::<_, anyhow::Error>(path)
-        };
-        Ok([write("json", serde_json::to_string_pretty(self)?)?, write("svg", self.picture())?])
+    pub(crate) fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        self.machine.write(folder, "iam", self, Some(self.picture()))
     }
 
     /// A bar for the median of each line.
     fn picture(&self) -> String {
-        let longest = self.lines().map(|(_, line)| line.took.p50).fold(1.0, f64::max);
-        let height = TOP + ROW * self.lines().count() as f64 + 20.0;
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" font-family=\"sans-serif\" \
-             font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-             <text x=\"10\" y=\"22\" font-size=\"14\">Verifying and authorizing one request, median in µs</text>\n",
-            LABELS + BARS + 120.0
-        );
-        for (row, (label, line)) in self.lines().enumerate() {
-            let y = TOP + ROW * row as f64;
-            let width = line.took.p50 / longest * BARS;
-            // Writing into a String cannot fail.
-            let _ = writeln!(
-                svg,
-                "<text x=\"{x}\" y=\"{text}\" text-anchor=\"end\">{label}</text>\
-                 <rect x=\"{LABELS}\" y=\"{y}\" width=\"{width:.1}\" height=\"{bar}\" fill=\"#3a7d5c\"/>\
-                 <text x=\"{after:.1}\" y=\"{text}\">{p50:.1} (p99 {p99:.0})</text>",
-                x = LABELS - 8.0,
-                text = y + ROW * 0.65,
-                bar = ROW - 6.0,
-                after = LABELS + width + 5.0,
-                p50 = line.took.p50,
-                p99 = line.took.p99,
-            );
-        }
-        svg + "</svg>\n"
+        let rows: Vec<Bar> = self
+            .lines()
+            .map(|(label, line)| Bar {
+                label,
+                value: line.took.p50,
+                text: format!("{:.1} (p99 {:.0})", line.took.p50, line.took.p99),
+            })
+            .collect();
+        bars("Verifying and authorizing one request, median in µs", &rows)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.release {
-            writeln!(formatter, "A build without optimisation: these figures say nothing about the product.")?;
+        if let Some(warning) = self.machine.warning() {
+            writeln!(formatter, "{warning}")?;
         }
         writeln!(
             formatter,

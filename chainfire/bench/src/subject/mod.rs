@@ -12,7 +12,7 @@ use holdfast_testkit::{Binaries, client};
 
 pub(crate) use self::kind::Kind;
 use self::servers::Servers;
-use crate::{door::Entrance, load::first_answer, process};
+use crate::{door::Entrance, load::first_answer};
 
 /// Running servers of one kind, whose data is removed with them.
 pub(crate) struct Subject {
@@ -61,6 +61,6 @@ impl Subject {
 
     /// Bytes that the first member's process occupies.
     pub(crate) fn memory(&self) -> Result<u64> {
-        process::memory(self.servers.first()?)
+        holdfast_bench::memory(self.servers.first()?)
     }
 }

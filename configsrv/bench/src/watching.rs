@@ -1,0 +1,90 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use holdfast_bench::{Plane, busy};
+use serde::Serialize;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    crew::Crew,
+    node::{Answer, Node},
+    took::Took,
+    tree::Trees,
+};
+
+/// How long requests are held.
+const HELD_S: u64 = 55;
+/// Until the last request has come to where it is held.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// How soon all nodes have a version that is published while they wait.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Watching {
+    /// From sending the tree to the answer, each time.
+    pub(crate) publish: Took,
+    /// From the publish, which is its answer or the first node's, whichever came first, to each node's new artifact, whole.
+    pub(crate) told: Took,
+    /// Seconds of a processor that all servers together computed for one publish, and for telling of it.
+    pub(crate) computed: f64,
+}
+
+/// Publishes versions after `newest`, so many times.
+pub(crate) async fn measure(
+    plane: &Plane,
+    crew: &mut Crew,
+    trees: &Trees,
+    newest: u64,
+    times: usize,
+) -> Result<Watching> {
+    let ids = (0..plane.count()).map(|at| plane.process(at)).collect::<Result<Vec<_>>>()?;
+    let computed = || ids.iter().map(|id| busy(*id)).sum::<Result<Duration>>();
+    let (mut publishes, mut told, mut spent) = (Vec::new(), Vec::new(), Duration::ZERO);
+    for version in (newest + 1..).take(times) {
+        let body = trees.publish(version)?;
+        let mut tasks = JoinSet::new();
+        for node in crew.nodes.drain(..) {
+            tasks.spawn(wait(node, version));
+        }
+        sleep(SETTLED).await;
+        let before = computed()?;
+        let begun = Instant::now();
+        publish(plane, body).await?;
+        let answered = Instant::now();
+        publishes.push(answered - begun);
+        let mut arrivals = Vec::new();
+        while let Some(ended) = tasks.join_next().await {
+            let (node, at) = ended??;
+            crew.nodes.push(node);
+            arrivals.push(at);
+        }
+        let published = arrivals.iter().copied().fold(answered, Instant::min);
+        told.extend(arrivals.into_iter().map(|at| at - published));
+        // What was served is noted a little later.
+        sleep(SETTLED).await;
+        spent += computed()?.saturating_sub(before);
+    }
+    Ok(Watching {
+        publish: Took::of(publishes)?,
+        told: Took::of(told)?,
+        computed: spent.as_secs_f64() / times.max(1) as f64,
+    })
+}
+
+/// Until the node has `version`.
+async fn wait(mut node: Node, version: u64) -> Result<(Node, Instant)> {
+    loop {
+        if node.wait(HELD_S).await? == Answer::New {
+            ensure!(node.version == version, "{version} was published, and {} came", node.version);
+            return Ok((node, Instant::now()));
+        }
+    }
+}
+
+/// As the operator, at the first server.
+pub(crate) async fn publish(plane: &Plane, body: String) -> Result<()> {
+    let request = plane.http()?.post(plane.url(0, "/publish")?).bearer_auth(plane.admin()).body(body);
+    let answer = request.send().await?;
+    let status = answer.status();
+    ensure!(status.is_success(), "the tree was not taken: {status} {}", answer.text().await?);
+    Ok(())
+}
