@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use support::{
     Rules, operator, post, publish, service,
     tree::{Signer, Tree, file},
+    until,
 };
 use tokio::{net::TcpListener, process::Child};
 use tower::ServiceExt as _;
@@ -84,8 +85,10 @@ async fn the_server_knows_how_far_the_node_is() {
     let (node, signer) = (Node::new(address), Signer::new("primary"));
     publish(address, &tree(1, &signer, &node, "one"), 0).await;
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
-    let view = fleet_view(service).await;
-    assert_eq!(view["fetched"]["version"], 1, "{view}");
+    let view = until("the fetch is noted", async || {
+        Some(fleet_view(service.clone()).await).filter(|view| view["fetched"]["version"] == 1)
+    });
+    let view = view.await;
     assert_eq!((&view["reported"]["confirmed"], &view["reported"]["result"]), (&json!(1), &json!("confirmed")));
     assert_eq!(view["stale"], false);
 }

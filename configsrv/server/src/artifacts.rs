@@ -3,18 +3,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use configsrv_fleet::{Digest, NodeName, Version};
 use iam_client::Identity;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     ConfigService, Error, keys,
     publish::CHUNK,
-    record::{self, Fetch, Fetched, Head, Tree},
-    service::{blocking, now_ms},
-    store::{Loaded, Txn},
+    record::{self, Head, Tree},
+    service::blocking,
 };
 
-/// How long an answer waits for its `fetched` note to be replicated. Nodes are served without a quorum too.
-const NOTE_PATIENCE: Duration = Duration::from_secs(1);
 /// More chunks than the largest artifact can have.
 const MOST_CHUNKS: usize = 64;
 
@@ -57,11 +54,21 @@ struct Resolved {
 impl ConfigService {
     /// `node`'s artifact for a caller who may read it.
     pub(crate) async fn artifact(&self, identity: &Identity, node: &str, wanted: Wanted) -> Result<Artifact, Error> {
+        let answer = self.look_up(identity, node, wanted).await;
+        self.metrics().artifact(&answer);
+        answer
+    }
+
+    async fn look_up(&self, identity: &Identity, node: &str, wanted: Wanted) -> Result<Artifact, Error> {
         self.authorize(identity, "config.ReadArtifact", &format!("node/{node}"))?;
         let name: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        let own = identity.is_node(node);
+        if own {
+            self.readers().comes(&name)?;
+        }
         let found = self.wait_for(&name, &wanted).await?;
-        if identity.is_node(node) {
-            self.note_fetch(identity, &name, found.version, wanted.intent).await;
+        if own {
+            self.note_fetch(identity, &name, found.version, wanted.intent);
         }
         Ok(found)
     }
@@ -145,45 +152,5 @@ impl ConfigService {
             Err(error) => return Err(error),
         };
         Ok(self.records().value::<Head>(&keys::head(&tree.set, node))?.map(|head| head.payload_digest))
-    }
-
-    /// Remembers what was served to the node itself. What is not noted the next fetch notes; the node gets its
-    /// configuration either way.
-    async fn note_fetch(&self, by: &Identity, node: &NodeName, version: Version, intent: Intent) {
-        let noted = async {
-            // Another server may note the other intent at the same time.
-            while !self.try_to_note(by, node, version, intent).await? {}
-            Ok::<_, Error>(())
-        };
-        match timeout(NOTE_PATIENCE, noted).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%node, ?error, "a fetch was not noted"),
-            Err(_) => tracing::debug!(%node, "a fetch was not noted in time"),
-        }
-    }
-
-    /// Stores the note when it is news; false when the stored one has changed meanwhile.
-    async fn try_to_note(
-        &self,
-        by: &Identity,
-        node: &NodeName,
-        version: Version,
-        intent: Intent,
-    ) -> Result<bool, Error> {
-        let key = keys::fetched(node);
-        let known: Option<Loaded<Fetched>> = self.records().load(&key)?;
-        let mut fetched = known.as_ref().map(|known| known.value.clone()).unwrap_or_default();
-        let slot = match intent {
-            Intent::Sync => &mut fetched.sync,
-            Intent::DryRun => &mut fetched.dry_run,
-        };
-        if slot.is_some_and(|known| known.version >= version) {
-            return Ok(true);
-        }
-        *slot = Some(Fetch { version, at_ms: now_ms() });
-        let mut txn = Txn::default();
-        txn.unchanged(key.clone(), known.as_ref());
-        txn.put(key, &fetched)?;
-        self.records().commit(by.origin(), "config.Fetch", format!("node/{node}"), txn).await
     }
 }

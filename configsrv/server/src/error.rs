@@ -26,6 +26,8 @@ pub enum Error {
     UntrustedSignature(String),
     #[error("nothing has been published yet")]
     NotPublished,
+    #[error("asked too often; try again in {retry_after_s} s")]
+    TooOften { retry_after_s: u32 },
     /// What the layer in front would have said as well; in its words, so that a caller meets one word for one thing.
     #[error(transparent)]
     Caller(#[from] Refusal),
@@ -55,7 +57,7 @@ impl Error {
             | Self::OutcomeUnknown(_)
             | Self::Caller(Refusal::Unavailable(_)) => Kind::Unavailable,
             Self::Caller(Refusal::Anonymous | Refusal::Unauthenticated) => Kind::Unauthenticated,
-            Self::Caller(Refusal::SlowDown { .. }) | Self::Refused(_) => Kind::Exhausted,
+            Self::TooOften { .. } | Self::Caller(Refusal::SlowDown { .. }) | Self::Refused(_) => Kind::Exhausted,
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Internal(_) => Kind::Internal,
         }
@@ -74,6 +76,7 @@ impl Error {
             Self::VersionConflict(_) => "version_conflict",
             Self::UntrustedSignature(_) => "untrusted_signature",
             Self::NotPublished => "not_published",
+            Self::TooOften { .. } => "slow_down",
             Self::Caller(refusal) => refusal.word(),
             Self::NoQuorum(_) => "no_leader",
             Self::OutcomeUnknown(_) => "outcome_unknown",
@@ -99,6 +102,7 @@ impl Error {
             | Self::VersionConflict(_)
             | Self::UntrustedSignature(_)
             | Self::NotPublished
+            | Self::TooOften { .. }
             | Self::Caller(_)
             | Self::Refused(_) => None,
         }
@@ -108,6 +112,12 @@ impl Error {
 impl From<Error> for holdfast_rpc::Error {
     fn from(error: Error) -> Self {
         let public = Self::new(error.kind(), error.word(), error.to_string());
+        let public = match error {
+            Error::TooOften { retry_after_s } | Error::Caller(Refusal::SlowDown { retry_after_s }) => {
+                public.retry_after(retry_after_s)
+            }
+            _ => public,
+        };
         match error.detail() {
             Some(detail) => public.internal(detail),
             None => public,

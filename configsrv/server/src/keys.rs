@@ -11,6 +11,7 @@ pub(crate) const SIGNERS: &[u8] = b"config/signers";
 pub(crate) const STAGING: &[u8] = b"config/staging";
 
 pub(crate) const SETS: &[u8] = b"config/set/";
+pub(crate) const PAYLOADS: &[u8] = b"config/payload/";
 pub(crate) const CHUNKS: &[u8] = b"config/chunk/";
 pub(crate) const STATUSES: &[u8] = b"config/status/";
 

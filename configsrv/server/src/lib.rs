@@ -18,14 +18,18 @@
 
 mod access;
 mod artifacts;
+mod census;
 mod collect;
 mod error;
 pub mod fleetlock;
 mod grpc;
 mod http;
 mod keys;
+mod metrics;
 mod nodes;
+mod notes;
 mod publish;
+mod readers;
 mod record;
 mod service;
 mod settings;
@@ -39,6 +43,7 @@ pub use access::{ACCESS_FLEETLOCK_AUTHENTICATED, ACCESS_FLEETLOCK_OPEN, ACCESS_G
 pub use error::Error;
 pub use grpc::{Server as GrpcServer, grpc};
 pub use http::router;
+pub use metrics::Metrics;
 pub use record::{Fetch, Fetched, Status, SyncResult, Tree};
 pub use service::ConfigService;
 pub use settings::{ClientAuth, Limits, LockSettings, Settings};

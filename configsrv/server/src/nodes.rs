@@ -29,6 +29,9 @@ pub(crate) struct NodeView {
     pub looked_at: Option<Fetch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<Status>,
+    /// When it spoke to this server last, since this server started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,8 +64,17 @@ pub(crate) struct Receipt {
 impl ConfigService {
     /// Takes `node`'s report about itself.
     pub(crate) async fn report(&self, identity: &Identity, node: &str, report: Report) -> Result<Receipt, Error> {
+        let answer = self.take_report(identity, node, report).await;
+        self.metrics().reported(&answer);
+        answer
+    }
+
+    async fn take_report(&self, identity: &Identity, node: &str, report: Report) -> Result<Receipt, Error> {
         self.authorize(identity, "config.ReportStatus", &format!("node/{node}"))?;
         let node: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        if identity.is_node(node.as_str()) {
+            self.readers().sees(&node);
+        }
         let Report { status, nonce } = report;
         if status.reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON)
             || nonce.as_ref().is_some_and(|nonce| nonce.len() > LONGEST_NONCE)
@@ -101,6 +113,7 @@ impl ConfigService {
         let mut txn = Txn::default();
         txn.put(key, status)?;
         self.records().commit(identity.origin(), "config.ReportStatus", format!("node/{node}"), txn).await?;
+        self.metrics().transition(status.result);
         Ok(())
     }
 
@@ -134,7 +147,7 @@ impl ConfigService {
         blocking(move || service.page(relative_to, &after, limit)).await
     }
 
-    fn page(&self, relative_to: Option<Version>, after: &str, limit: usize) -> Result<NodePage, Error> {
+    pub(crate) fn page(&self, relative_to: Option<Version>, after: &str, limit: usize) -> Result<NodePage, Error> {
         let current = self.current()?;
         let newest = current.as_ref().map_or(Version::NONE, |current| current.version);
         if let Some(version) = relative_to.filter(|version| *version > newest) {
@@ -173,7 +186,8 @@ impl ConfigService {
         let behind = |seen: Option<Version>| seen.is_none_or(|seen| seen < version);
         let stale = behind(fetched.map(|fetch| fetch.version))
             || reported.as_ref().is_some_and(|reported| behind(reported.active));
-        Ok(NodeView { name: name.to_string(), published, stale, fetched, looked_at, reported })
+        let seen_ms = self.readers().seen_ms(name);
+        Ok(NodeView { name: name.to_string(), published, stale, fetched, looked_at, reported, seen_ms })
     }
 
     /// The versions that some node says it runs or might go back to.

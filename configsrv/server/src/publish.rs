@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use bytes::Bytes;
 use chainfire_core::system::Expect;
 use configsrv_fleet::{Digest, Sealed, Version};
@@ -37,6 +39,16 @@ impl ConfigService {
     /// Admits a tree as the next version of the whole cluster, or changes nothing. The caller's right to publish is
     /// established.
     pub(crate) async fn publish(&self, identity: &Identity, body: Bytes) -> Result<Published, Error> {
+        let begun = Instant::now();
+        let answer = self.take_tree(identity, body).await;
+        self.metrics().published(&answer);
+        if answer.as_ref().is_ok_and(|published| !published.unchanged) {
+            self.metrics().publish_took(begun.elapsed());
+        }
+        answer
+    }
+
+    async fn take_tree(&self, identity: &Identity, body: Bytes) -> Result<Published, Error> {
         let limits = self.settings().limits;
         // Parsing and verifying ten thousand artifacts takes a second of CPU.
         let submission = blocking(move || Submission::parse(&body, &limits)).await?;

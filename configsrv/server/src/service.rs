@@ -1,6 +1,6 @@
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use chainfire_client::SystemStore;
@@ -8,15 +8,23 @@ use chainfire_core::Origin;
 use configsrv_fleet::Version;
 use holdfast_service::Stop;
 use iam_client::{Authority, Identity, Refusal};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use crate::{
-    Error, Settings,
+    Error, Metrics, Settings,
     fleetlock::{LockMetrics, NoRoom, Seen},
     keys,
+    notes::Notes,
+    readers::Readers,
     record::Current,
     store::Records,
 };
+
+/// How often the metrics about nodes are brought up to date, if anything has changed.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// Versions, artifacts, node status and locks over the system store. Clones share one state; every server of the
 /// cluster runs one, and each answers everything.
@@ -30,6 +38,9 @@ struct Inner {
     /// The current version as this server shows it. One task follows the store, so that ten thousand waiting nodes
     /// do not each re-read it at every change.
     current: watch::Sender<Version>,
+    metrics: Metrics,
+    readers: Readers,
+    notes: Notes,
     lock_metrics: LockMetrics,
     lock_seen: Seen,
     no_room: NoRoom,
@@ -43,31 +54,68 @@ impl ConfigService {
             authority,
             settings,
             current: watch::channel(Version::NONE).0,
+            metrics: Metrics::default(),
+            readers: Readers::default(),
+            notes: Notes::default(),
             lock_metrics: LockMetrics::default(),
             lock_seen: Seen::default(),
             no_room: NoRoom::default(),
         }))
     }
 
-    /// Follows the store and collects what is no longer needed, until `stop`.
+    /// Follows the store, collects what is no longer needed and counts the fleet, until `stop`.
     pub async fn run(self, stop: Stop) -> Result<(), Error> {
+        tokio::select! {
+            followed = self.follow(&stop) => followed,
+            () = self.keep_house() => Ok(()),
+        }
+    }
+
+    async fn follow(&self, stop: &Stop) -> Result<(), Error> {
         let mut changes = self.records().store().changes();
-        let mut collect = tokio::time::interval(self.settings().collect_every);
-        collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             changes.borrow_and_update();
             self.announce()?;
             tokio::select! {
                 () = stop.requested() => return Ok(()),
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
-                _ = collect.tick() => self.collect_once().await,
             }
         }
+    }
+
+    /// Beside [`ConfigService::follow`], so that no node waits for it; it never ends.
+    async fn keep_house(&self) {
+        let (mut collect, mut count) = (rounds(self.settings().collect_every), rounds(COUNT_EVERY));
+        let mut counted = None;
+        loop {
+            tokio::select! {
+                _ = collect.tick() => self.collect_once().await,
+                _ = count.tick() => {
+                    let revision = self.records().store().applied().system_revision;
+                    if counted != Some(revision) && self.count_once().await {
+                        counted = Some(revision);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the distribution counts, for the registry of the process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The metrics of the lock, for the registry of the process.
     pub fn lock_metrics(&self) -> &LockMetrics {
         &self.0.lock_metrics
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.0.readers
+    }
+
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.0.notes
     }
 
     pub(crate) fn lock_seen(&self) -> &Seen {
@@ -118,6 +166,20 @@ impl ConfigService {
         Ok(())
     }
 
+    /// Whether the metrics show how many nodes are where.
+    async fn count_once(&self) -> bool {
+        match self.census().await {
+            Ok(census) => {
+                self.metrics().show(&census);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(?error, "the nodes were not counted");
+                false
+            }
+        }
+    }
+
     async fn collect_once(&self) {
         match self.collect().await {
             Ok(done) if done.is_nothing() => {}
@@ -131,6 +193,12 @@ impl ConfigService {
             Err(error) => tracing::debug!(%error, "old configuration was not collected"),
         }
     }
+}
+
+fn rounds(period: Duration) -> Interval {
+    let mut rounds = interval(period);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    rounds
 }
 
 /// Work that takes long, or reads much of the store, on a thread that serves no connections.

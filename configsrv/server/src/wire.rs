@@ -70,6 +70,7 @@ impl From<NodeView> for proto::Node {
             stale: view.stale,
             fetched: view.fetched.map(proto::Fetch::from),
             reported: view.reported.map(proto::NodeStatus::from),
+            seen_ms: view.seen_ms,
         }
     }
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use support::{
     node, operator, service,
     tree::{self, Signer, Tree, body},
+    until,
 };
 use tower::ServiceExt as _;
 
@@ -310,13 +311,18 @@ async fn a_fetch_by_the_node_itself_is_noted_once() {
     assert_eq!(seen(fixture.get(operator(), "/nodes").await.ok()), Value::Null);
     let look = Request::builder().uri("/artifact/pier2").extension(node("pier2")).header("flor-sync-intent", "dry-run");
     fixture.send(look.body(Body::empty()).unwrap()).await;
-    let view = fixture.get(operator(), "/nodes/pier2").await.ok();
-    assert_eq!(
-        (&view["fetched"], &view["looked_at"]["version"], &view["stale"]),
-        (&Value::Null, &json!(1), &json!(true))
-    );
+    let view = until("the look is noted", async || {
+        Some(fixture.get(operator(), "/nodes/pier2").await.ok()).filter(|view| view["looked_at"]["version"] == 1)
+    });
+    let view = view.await;
+    assert_eq!((&view["fetched"], &view["stale"]), (&Value::Null, &json!(true)));
+    assert!(view["seen_ms"].as_u64() > Some(0), "{view}");
 
     fixture.get(node("pier2"), "/artifact/pier2?have=1").await;
+    until("the fetch is noted", async || {
+        Some(seen(fixture.get(operator(), "/nodes").await.ok())).filter(|version| *version == 1)
+    })
+    .await;
     let revision = chainfire_client::SystemStore::applied(fixture.store.as_ref()).system_revision;
     fixture.get(node("pier2"), "/artifact/pier2?have=1").await;
     assert_eq!(chainfire_client::SystemStore::applied(fixture.store.as_ref()).system_revision, revision);
@@ -393,4 +399,19 @@ async fn a_long_poll_ends_with_the_next_version() {
     assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
     stop.request();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let fixture = Fixture::new(Settings::default());
+    fixture.publish(&Tree::new(1, &Signer::new("primary")), 0).await.ok();
+    let refused = until("too many", async || {
+        let answer = fixture.get(node("pier2"), "/artifact/pier2?have=1").await;
+        (answer.status != StatusCode::NOT_MODIFIED).then_some(answer)
+    });
+    let refused = refused.await;
+    refused.refused(429, "slow_down");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(fixture.get(operator(), "/artifact/pier2").await.status, StatusCode::OK, "others are served");
+    fixture.get(node("pier2"), "/nodes/pier2").await.ok();
 }

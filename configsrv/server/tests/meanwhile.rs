@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use support::{
     Rules, node, operator,
     tree::{Signer, Tree, file},
+    until,
 };
 use tokio::sync::{Mutex, watch};
 use tower::ServiceExt as _;
@@ -155,14 +156,17 @@ async fn two_fetches_at_the_same_time_are_both_noted() {
     publish(&service, &Tree::new(1, &signer), 0).await;
     // The note that another server makes of a look, as it lies in a store.
     assert_eq!(fetch(&service, "dry-run").await, StatusCode::OK);
-    let looked = store.get(FETCHED).unwrap().unwrap().value;
+    let looked = until("the look is noted", async || store.get(FETCHED).unwrap()).await.value;
     let forget = SystemTxn { ops: vec![SystemOp::Delete { key: FETCHED.to_vec() }], ..put(b"", b"") };
     store.submit(operator().origin(), SystemCommand::Txn(forget)).await.unwrap();
 
     store.interrupt(move |txn| (txn.action == "config.Fetch").then(|| What::Other(put(FETCHED, &looked)))).await;
     assert_eq!(fetch(&service, "sync").await, StatusCode::OK);
-    let (_, view) = ask(&service, operator(), Request::get("/nodes/pier2").body(Body::empty()).unwrap()).await;
-    assert_eq!((&view["fetched"]["version"], &view["looked_at"]["version"]), (&json!(1), &json!(1)), "{view}");
+    let view = until("the fetch is noted", async || {
+        let (_, view) = ask(&service, operator(), Request::get("/nodes/pier2").body(Body::empty()).unwrap()).await;
+        Some(view).filter(|view| view["fetched"]["version"] == 1)
+    });
+    assert_eq!(view.await["looked_at"]["version"], 1);
 }
 
 #[tokio::test]

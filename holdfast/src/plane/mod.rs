@@ -57,7 +57,10 @@ impl Plane {
         let iam = Iam::open(chainfire.system(), secrets, iam_settings, clock, entropy)?;
         metrics.register(|registry| iam.register_metrics(registry));
         let config = ConfigService::new(chainfire.system(), Arc::new(iam.clone()), configsrv_settings(&settings));
-        metrics.register(|registry| config.lock_metrics().register(registry));
+        metrics.register(|registry| {
+            config.metrics().register(registry);
+            config.lock_metrics().register(registry);
+        });
         if settings.dev {
             dev::write_admin_token(&settings.data_dir, &admin_token)?;
         }

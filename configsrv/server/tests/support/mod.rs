@@ -5,7 +5,7 @@
 
 pub(crate) mod tree;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chainfire_client::memory::MemoryStore;
@@ -97,6 +97,19 @@ fn identity(kind: Kind, name: &str) -> Identity {
         source: None,
         request_id: "r1".to_owned(),
     }
+}
+
+/// Looks until there is something: for what is written beside the answers.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// A server without anything published.

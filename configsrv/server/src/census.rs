@@ -1,0 +1,61 @@
+//! The fleet in numbers, for the metrics.
+
+use configsrv_fleet::Version;
+
+use crate::{
+    ConfigService, Error, keys,
+    record::{self, Payload},
+    service::blocking,
+};
+
+const PAGE: usize = 1000;
+
+/// How many nodes are where, as of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub version: Version,
+    pub published: u64,
+    /// Of those: it has not fetched the current version, or does not report it active.
+    pub stale: u64,
+    pub pending: u64,
+    pub payload_bytes: u64,
+}
+
+impl ConfigService {
+    pub(crate) async fn census(&self) -> Result<Census, Error> {
+        let service = self.clone();
+        blocking(move || service.count()).await
+    }
+
+    fn count(&self) -> Result<Census, Error> {
+        let mut census = Census { payload_bytes: self.payload_bytes()?, ..Census::default() };
+        let mut after = String::new();
+        loop {
+            let page = self.page(None, &after, PAGE)?;
+            census.version = page.version;
+            for node in &page.nodes {
+                census.published += u64::from(node.published);
+                census.stale += u64::from(node.published && node.stale);
+                census.pending += u64::from(node.reported.as_ref().is_some_and(|report| report.pending.is_some()));
+            }
+            match page.nodes.last() {
+                Some(last) if page.more => after.clone_from(&last.name),
+                _ => return Ok(census),
+            }
+        }
+    }
+
+    fn payload_bytes(&self) -> Result<u64, Error> {
+        let (mut bytes, mut after) = (0, None::<Vec<u8>>);
+        loop {
+            let page = self.records().list(keys::PAYLOADS, after.as_deref(), PAGE)?;
+            for found in &page.records {
+                bytes += record::decode::<Payload>(&found.key, &found.value)?.size;
+            }
+            match page.records.last() {
+                Some(last) if page.more => after = Some(last.key.clone()),
+                _ => return Ok(bytes),
+            }
+        }
+    }
+}
