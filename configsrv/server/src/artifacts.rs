@@ -129,19 +129,22 @@ impl ConfigService {
     }
 
     fn joined(&self, head: &Head) -> Result<Bytes, Error> {
+        Ok([head.before.as_bytes(), &self.payload(head)?, head.after.as_bytes()].concat().into())
+    }
+
+    /// The payload of an artifact.
+    pub(crate) fn payload(&self, head: &Head) -> Result<Vec<u8>, Error> {
         let prefix = keys::chunks(&head.payload_digest);
         let page = self.records().list(&prefix, None, MOST_CHUNKS)?;
         let size = usize::try_from(head.payload_size).unwrap_or(usize::MAX);
-        let mut out = Vec::with_capacity(head.before.len() + head.after.len() + size.min(64 << 20));
-        out.extend_from_slice(head.before.as_bytes());
+        let mut payload = Vec::with_capacity(size.min(64 << 20));
         for chunk in &page.records {
-            out.extend_from_slice(record::decode_chunk(&chunk.key, &chunk.value)?);
+            payload.extend_from_slice(record::decode_chunk(&chunk.key, &chunk.value)?);
         }
-        if page.more || out.len() != head.before.len() + size {
+        if page.more || payload.len() != size {
             return Err(Error::Corrupt(format!("payload {} has lost a part", head.payload_digest)));
         }
-        out.extend_from_slice(head.after.as_bytes());
-        Ok(out.into())
+        Ok(payload)
     }
 
     /// The digest that was published for `node` in `version`, while it is kept.

@@ -19,6 +19,7 @@
 mod access;
 mod artifacts;
 mod census;
+mod changes;
 mod collect;
 mod error;
 pub mod fleetlock;

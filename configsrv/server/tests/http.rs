@@ -415,3 +415,30 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(fixture.get(operator(), "/artifact/pier2").await.status, StatusCode::OK, "others are served");
     fixture.get(node("pier2"), "/nodes/pier2").await.ok();
 }
+
+#[tokio::test]
+async fn two_versions_are_compared_by_what_they_mean() {
+    let fixture = Fixture::new(Settings { keep_versions: 2, ..Settings::default() });
+    let signer = Signer::new("primary");
+    let stock = "spiffe://quay.test/service/pier2/stock";
+    let admits = |who: &[&str]| json!({ "ingress": [{ "target_spiffe_id": stock, "allow": who }] });
+    let both = vec![("pier2", json!([])), ("pier3", json!([]))];
+    let first = Tree::new(1, &signer).nodes(both).patched(admits(&["spiffe://quay.test/user/mira"]));
+    fixture.publish(&first, 0).await.ok();
+    let second = Tree::new(2, &signer).patched(admits(&["spiffe://quay.test/user/tomas"]));
+    fixture.publish(&second, 1).await.ok();
+
+    let diff = fixture.get(operator(), "/versions/1/diff/2").await.ok();
+    assert_eq!((&diff["from"], &diff["to"], &diff["removed"]), (&json!(1), &json!(2), &json!(["pier3"])));
+    assert_eq!(diff["changed"]["pier2"]["class"], "acl-only", "{diff}");
+    assert_eq!(diff["access"]["gained"][0]["who"], "spiffe://quay.test/user/tomas");
+    assert_eq!(diff["access"]["lost"].as_array().unwrap().len(), 2, "mira at both nodes: {diff}");
+    let back = fixture.get(operator(), "/versions/2/diff/1").await.ok();
+    assert_eq!((&back["added"], &back["access"]["lost"]), (&json!(["pier3"]), &diff["access"]["gained"]));
+    let same = fixture.get(operator(), "/versions/2/diff/2").await.ok();
+    assert_eq!((&same["changed"], &same["access"]["gained"]), (&json!({}), &json!([])));
+
+    fixture.get(operator(), "/versions/1/diff/3").await.refused(404, "unknown_version");
+    fixture.get(operator(), "/versions/+1/diff/2").await.refused(400, "bad_query");
+    fixture.get(node("pier2"), "/versions/1/diff/2").await.refused(403, "permission_denied");
+}

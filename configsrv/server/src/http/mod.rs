@@ -32,6 +32,7 @@ pub fn router(service: ConfigService) -> Router {
         .route("/nodes/{node}/status", post(nodes::report))
         .route("/versions", get(versions::list))
         .route("/versions/{version}", get(versions::show))
+        .route("/versions/{from}/diff/{to}", get(versions::diff))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(fleetlock::routes())

@@ -7,7 +7,7 @@ use http::Uri;
 use iam_client::Identity;
 
 use super::{Failure, caller, query::Query, query_of};
-use crate::{ConfigService, Error, record::Tree, versions::VersionPage};
+use crate::{ConfigService, Error, changes::Changes, record::Tree, versions::VersionPage};
 
 const MOST_VERSIONS: usize = 200;
 
@@ -29,6 +29,24 @@ pub(super) async fn show(
     Path(version): Path<String>,
 ) -> Result<Json<Tree>, Failure> {
     service.authorize(&caller(identity)?, "config.ReadFleet", "versions/*")?;
-    let version: Version = version.parse().map_err(|_| Error::BadQuery("the path ends in no version".into()))?;
-    Ok(Json(service.version(version)?))
+    Ok(Json(service.version(number(&version)?)?))
+}
+
+/// `GET /versions/{from}/diff/{to}`.
+pub(super) async fn diff(
+    State(service): State<ConfigService>,
+    identity: Option<Extension<Identity>>,
+    Path((from, to)): Path<(String, String)>,
+) -> Result<Json<Changes>, Failure> {
+    service.authorize(&caller(identity)?, "config.ReadFleet", "versions/*")?;
+    Ok(Json(service.changes(number(&from)?, number(&to)?).await?))
+}
+
+/// `+7` is a number to Rust and not to us.
+fn number(text: &str) -> Result<Version, Error> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let version = digits.then(|| text.parse().ok()).flatten();
+    version.ok_or_else(|| {
+        Error::BadQuery(format!("{:?} in the path is no version", text.chars().take(40).collect::<String>()))
+    })
 }
