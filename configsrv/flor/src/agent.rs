@@ -1,9 +1,13 @@
+mod telling;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use configsrv_fleet::{
     Payload, Sealed, Signer, Version,
     diff::{Change, Class, classify},
 };
+
+use tokio::sync::Mutex;
 
 use crate::{
     Error,
@@ -14,7 +18,7 @@ use crate::{
     identities::IdentityStore,
     machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
     outcome::{Freshness, Outcome, StatusView, SyncRequest},
-    server::{Intent, Offered, Report, Server},
+    server::{Intent, Offered, Server},
     store::Store,
     verify::{Verified, verify},
 };
@@ -29,6 +33,8 @@ pub(crate) struct Agent {
     activator: Activator,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
+    /// One report at a time: what was said before a way back must not arrive after it.
+    reports: Arc<Mutex<()>>,
 }
 
 /// What the servers have for this node.
@@ -57,7 +63,7 @@ impl Agent {
         server: Arc<dyn Server>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { cluster, store, identities, activator, server, clock }
+        Self { cluster, store, identities, activator, server, clock, reports: Arc::default() }
     }
 
     /// Brings whatever an earlier run left to a good end, and rolls back what was not confirmed in time.
@@ -96,7 +102,8 @@ impl Agent {
         let Some(confirmed) = world.state.confirmed else { return Ok(()) };
         let Err(damage) = self.staged(world, confirmed.version) else { return Ok(()) };
         let mended = async {
-            let sealed = Sealed::parse(&self.server.exact(confirmed.version).await?)?;
+            let fetched = self.in_window(world, self.server.exact(confirmed.version)).await?;
+            let sealed = Sealed::parse(&fetched)?;
             if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
                 return Err(Error::Untrusted("the server has another content under this number".into()));
             }
@@ -120,7 +127,7 @@ impl Agent {
         self.mend(&world).await?;
         let have = have(&world, request);
         let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
-        match self.server.fetch(have, Duration::ZERO, intent).await? {
+        match self.in_window(&world, self.server.fetch(have, Duration::ZERO, intent)).await? {
             Offered::Nothing => unchanged(&world, have),
             Offered::Artifact(bytes) => self.take_in(world, &bytes, request).await,
         }
@@ -202,7 +209,7 @@ impl Agent {
         let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
             return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
         };
-        self.server.prove(pending.to, Report::of(&world, &Told::Pending)).await?;
+        self.prove(pending.to).await?;
         self.drive(&mut world, Event::Confirm(Some(pending.to.version))).await?;
         Ok(Outcome::Confirmed { version: pending.to.version, already: false })
     }
@@ -215,11 +222,6 @@ impl Agent {
         };
         let payload = self.staged(&world, pending.to.version)?;
         Ok(Some(Candidate { target: pending.to, payload }))
-    }
-
-    /// Shows that the servers are reached through the version that waits.
-    pub(crate) async fn prove(&self, target: Target) -> Result<(), Error> {
-        self.server.prove(target, Report::of(&self.store.load()?, &Told::Pending)).await
     }
 
     /// Confirms a version of which everything has held, after one more proof.
@@ -349,13 +351,6 @@ impl Agent {
         self.activator.bring(&self.store, origin.as_ref(), target.as_ref(), way).await?;
         self.server.follow(target.as_ref());
         Ok(())
-    }
-
-    /// Reports are for information: the node goes on without them.
-    async fn tell(&self, world: &World, told: &Told) {
-        if let Err(error) = self.server.report(&Report::of(world, told)).await {
-            tracing::debug!(%error, "the server was not told");
-        }
     }
 
     fn trusted<'a>(&'a self, world: &'a World) -> &'a [Signer] {

@@ -69,6 +69,19 @@ struct Hub {
 }
 
 impl Hub {
+    /// What the node said last, once it is `result`: a node says what it did, after it did it.
+    async fn told(&self, result: &str) -> Value {
+        let start = Instant::now();
+        loop {
+            let reported = self.view().await["reported"].clone();
+            if reported["result"] == result {
+                return reported;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited for {result}: {reported}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// What an operator sees of the node.
     async fn view(&self) -> Value {
         let request = http::Request::builder()
@@ -433,14 +446,12 @@ async fn two_versions_and_nobody_at_the_keyboard() {
     assert_eq!(status["last"]["result"], "confirmed by itself", "{status}");
     assert_eq!(status["policy"], json!({ "sync": "watch", "confirm": "health" }));
     ping(&mut connect(pier.tomas).await.unwrap()).await;
-    let reported = hub.view().await["reported"].clone();
-    assert_eq!((&reported["result"], &reported["reason"]), (&json!("confirmed"), &json!("1 probes held for 1 s")));
+    assert_eq!(hub.told("confirmed").await["reason"], "1 probes held for 1 s");
 
     // What nothing could confirm is refused before it is staged, and the operators see why.
     hub.publish(&pier.tree(3, &["user/mira"], &json!({}))).await;
     pier.until("the refusal", |status| status["refused"]["version"] == 3).await;
-    let reported = hub.view().await["reported"].clone();
-    assert_eq!((&reported["result"], &reported["rejected"]), (&json!("rejected"), &json!(3)), "{reported}");
+    assert_eq!(hub.told("rejected").await["rejected"], 3);
     hub.publish(&pier.tree(4, &["user/mira"], &watched())).await;
     pier.until("version 4", |status| status["confirmed"] == 4 && status["refused"].is_null()).await;
     hub.serving.abort();
@@ -462,8 +473,8 @@ async fn a_version_that_breaks_the_node_goes_back_by_itself() {
     assert_eq!((&status["active"], &status["confirmed"]), (&json!(1), &json!(1)), "{status}");
     assert_eq!(status["rejected"][0]["target"]["version"], 2);
     ping(&mut connect(pier.mira).await.unwrap()).await;
-    let reported = hub.view().await["reported"].clone();
-    assert_eq!((&reported["result"], &reported["rolled_back"]), (&json!("rolled_back"), &json!(2)), "{reported}");
+    let reported = hub.told("rolled_back").await;
+    assert_eq!((&reported["rolled_back"], &reported["active"]), (&json!(2), &json!(1)), "{reported}");
     let reason = reported["reason"].as_str().unwrap();
     assert!(reason.starts_with("not confirmed in time: probe stock: ") && reason.contains("not allowed"), "{reason}");
 
@@ -488,6 +499,6 @@ async fn a_version_that_breaks_the_node_goes_back_by_itself() {
     assert_eq!((&status["active"], &status["confirmed"]), (&json!(3), &json!(3)), "{status}");
     hub.publish(&through(5, &row)).await;
     pier.until("version 5", |status| status["confirmed"] == 5).await;
-    assert_eq!(hub.view().await["reported"]["result"], "adopted", "it is the content of version 3");
+    assert_eq!(hub.told("adopted").await["confirmed"], 5, "it is the content of version 3");
     hub.serving.abort();
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod crashes;
+mod silence;
 #[path = "../../../server/tests/support/tree.rs"]
 mod tree;
 
@@ -9,7 +10,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -45,11 +46,22 @@ struct Published {
     kept: Mutex<BTreeMap<Version, Vec<u8>>>,
     downloads: AtomicU64,
     reports: Mutex<Vec<Report>>,
+    /// It takes what it is sent, and never answers.
+    silent: AtomicBool,
+}
+
+impl Published {
+    async fn answers(&self) {
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[async_trait]
 impl Server for Published {
     async fn fetch(&self, have: Option<Version>, _patience: Duration, _intent: Intent) -> Result<Offered, Error> {
+        self.answers().await;
         let bytes = self.bytes.lock().unwrap().clone();
         if have.is_some() && Sealed::parse(&bytes).map(|sealed| sealed.version()).ok() == have {
             return Ok(Offered::Nothing);
@@ -64,6 +76,7 @@ impl Server for Published {
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
+        self.answers().await;
         self.reports.lock().unwrap().push(report.clone());
         Ok(())
     }
@@ -71,6 +84,7 @@ impl Server for Published {
     fn follow(&self, _active: Option<&Payload>) {}
 
     async fn prove(&self, _target: Target, _report: Report) -> Result<(), Error> {
+        self.answers().await;
         Ok(())
     }
 }

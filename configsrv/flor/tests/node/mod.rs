@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub(crate) mod relay;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -34,13 +36,18 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cluster = folder.path().join("home/clusters/quay.test");
-        fs::create_dir_all(&cluster).unwrap();
-        let urls = vec![format!("http://{address}")];
-        let text = json!({ "cluster": "quay.test", "node": "pier2", "urls": urls }).to_string();
-        fs::write(cluster.join("cluster.json"), text).unwrap();
+        fs::create_dir_all(folder.path().join("home/clusters/quay.test")).unwrap();
         fs::write(folder.path().join("token"), "node:pier2\n").unwrap();
-        Self { folder, urls }
+        let mut node = Self { folder, urls: Vec::new() };
+        node.asks([address]);
+        node
+    }
+
+    /// Which servers it knows.
+    pub(crate) fn asks(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        self.urls = addresses.into_iter().map(|address| format!("http://{address}")).collect();
+        let text = json!({ "cluster": "quay.test", "node": "pier2", "urls": self.urls }).to_string();
+        fs::write(self.cluster().join("cluster.json"), text).unwrap();
     }
 
     /// A file that activations write.
