@@ -1,3 +1,4 @@
+mod carrying;
 mod telling;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -7,8 +8,6 @@ use configsrv_fleet::{
     diff::{Change, Class, classify},
 };
 
-use tokio::sync::Mutex;
-
 use crate::{
     Error,
     activate::{Activator, Way},
@@ -16,12 +15,13 @@ use crate::{
     cluster::Cluster,
     health::{self, Candidate},
     identities::IdentityStore,
-    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
+    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, World, step},
     outcome::{Freshness, Outcome, StatusView, SyncRequest},
     server::{Intent, Offered, Server},
     store::Store,
     verify::{Verified, verify},
 };
+use telling::Reports;
 
 /// Runs the state machine on a machine: loads the world, performs effects, asks and tells the server. It remembers
 /// nothing between calls, so that a daemon and single commands can take turns under the lock.
@@ -33,8 +33,7 @@ pub(crate) struct Agent {
     activator: Activator,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
-    /// One report at a time: what was said before a way back must not arrive after it.
-    reports: Arc<Mutex<()>>,
+    reports: Arc<Reports>,
 }
 
 /// What the servers have for this node.
@@ -110,7 +109,10 @@ impl Agent {
             self.store.stage(&sealed)
         };
         mended.await.map_err(|error| {
-            let text = format!("{damage}, and it cannot be fetched again: {error}");
+            let version = confirmed.version;
+            let text = format!(
+                "{damage}, and it cannot be fetched again: {error}; flor sync --from takes version {version} from a file"
+            );
             if matches!(error, Error::Unreachable(_)) { Error::Unreachable(text) } else { Error::Unexpected(text) }
         })?;
         tracing::warn!(%damage, "what is confirmed was damaged, and is fetched again");
@@ -122,12 +124,16 @@ impl Agent {
 
     /// Fetches, verifies, stages and activates; or only looks.
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
-        let world = self.recover().await?;
+        let mut world = self.recover().await?;
         free(&world, request)?;
         self.mend(&world).await?;
         let have = have(&world, request);
         let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
-        match self.in_window(&world, self.server.fetch(have, Duration::ZERO, intent)).await? {
+        let offered = self.in_window(&world, self.server.fetch(have, Duration::ZERO, intent)).await?;
+        if !request.dry_run {
+            self.catch_up(&mut world).await?;
+        }
+        match offered {
             Offered::Nothing => unchanged(&world, have),
             Offered::Artifact(bytes) => self.take_in(world, &bytes, request).await,
         }
@@ -153,6 +159,9 @@ impl Agent {
     pub(crate) async fn take(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
         let world = self.recover().await?;
         free(&world, request)?;
+        if request.carried {
+            self.mend_with(&world, bytes)?;
+        }
         self.mend(&world).await?;
         self.take_in(world, bytes, request).await
     }
@@ -201,16 +210,20 @@ impl Agent {
         Ok(Judged { verified, change, offer, update })
     }
 
-    /// Confirms what is pending, after showing that the server is reachable through it.
-    pub(crate) async fn confirm(&self, version: Option<Version>) -> Result<Outcome, Error> {
+    /// Confirms what is pending, after showing that the server is reachable through it; a version that a person brought here
+    /// also without that, if they say so.
+    pub(crate) async fn confirm(&self, version: Option<Version>, local: bool) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
-        let effects = step(&world, Event::Confirm(version), &self.clock.now()?);
+        let event = |version| if local { Event::Keep(version) } else { Event::Confirm(version) };
+        let effects = step(&world, event(version), &self.clock.now()?);
         let effects = effects.map_err(|refusal| self.explain(&world, refusal.into()))?;
         let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
             return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
         };
-        self.prove(pending.to).await?;
-        self.drive(&mut world, Event::Confirm(Some(pending.to.version))).await?;
+        if !local {
+            self.prove(pending.to).await?;
+        }
+        self.drive(&mut world, event(Some(pending.to.version))).await?;
         Ok(Outcome::Confirmed { version: pending.to.version, already: false })
     }
 
@@ -305,8 +318,11 @@ impl Agent {
             for effect in step(world, event, &self.clock.now()?)? {
                 let result = self.perform(world, &effect).await?;
                 world.apply(&effect);
-                if let Effect::Tell(told) = &effect {
-                    self.tell(world, told).await;
+                if let Effect::Tell(told) = &effect
+                    && self.tell(world, told).await
+                    && !world.state.carried.is_empty()
+                {
+                    events.push_back(Event::Heard(world.state.carried.clone()));
                 }
                 events.extend(result);
             }
@@ -382,6 +398,7 @@ impl Agent {
                 deadline_ms,
                 left_ms: self.left_ms(world)?.unwrap_or_default(),
                 back_to: pending.from.map(|from| from.version),
+                carried: pending.carried,
             });
         }
         if world.state.confirmed == Some(offer.to) {
@@ -448,6 +465,7 @@ fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
         window: request.window(),
         supersede: request.supersede,
         retry_rejected: request.retry_rejected,
+        carried: request.carried,
     }
 }
 

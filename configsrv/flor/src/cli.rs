@@ -143,6 +143,14 @@ pub(crate) struct Sync {
     /// Keep the pending version for good; a number demands that it is that version.
     #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["commit_timeout", "cancel", "supersede"])]
     pub confirm: Option<Option<Version>>,
+    /// With --confirm, of a version that came with --from: keep it though the servers are not reached. It is written down,
+    /// and they are told when they are back.
+    #[arg(long, requires = "confirm")]
+    pub local: bool,
+    /// Take this node's signed artifact from a file of florctl compile, past the servers. Everything else is as ever: what is
+    /// checked, the window, the way back.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["confirm", "cancel"])]
+    pub from: Option<PathBuf>,
     /// Go back from the pending version now.
     #[arg(long, conflicts_with_all = ["commit_timeout", "supersede"])]
     pub cancel: bool,

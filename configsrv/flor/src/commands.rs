@@ -9,7 +9,7 @@ use crate::{
     Error,
     activate::Activator,
     agent::Agent,
-    bundle,
+    bundle, carried,
     cli::{self, Cli, Command, Format, Id},
     clock::SystemClock,
     cluster::Cluster,
@@ -88,16 +88,19 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
 
 async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<u8, Error> {
     let window_ms = arguments.commit_timeout.as_secs().saturating_mul(1000);
-    let request = match &arguments.confirm {
-        Some(version) => Request::Confirm { version: *version },
-        None if arguments.cancel => Request::Cancel,
-        None => Request::Sync(SyncRequest {
-            window_ms,
-            dry_run: arguments.dry_run,
-            supersede: arguments.supersede,
-            retry_rejected: arguments.retry_rejected,
-            unattended: false,
-        }),
+    let wanted = SyncRequest {
+        window_ms,
+        dry_run: arguments.dry_run,
+        supersede: arguments.supersede,
+        retry_rejected: arguments.retry_rejected,
+        unattended: false,
+        carried: arguments.from.is_some(),
+    };
+    let request = match (&arguments.confirm, &arguments.from) {
+        (Some(version), _) => Request::Confirm { version: *version, local: arguments.local },
+        (None, Some(path)) => Request::Carry { artifact: carried::read(path)?, request: wanted },
+        (None, None) if arguments.cancel => Request::Cancel,
+        (None, None) => Request::Sync(wanted),
     };
     let outcome = match ipc::ask(layout, &request).await? {
         Some(Answer::Done(outcome)) => outcome,
@@ -116,7 +119,8 @@ async fn without_daemon(layout: &Layout, format: Format, request: Request, exit_
         let _turn = OpLock::acquire(layout).await?;
         match request {
             Request::Sync(request) => agent.sync(&request).await?,
-            Request::Confirm { version } => agent.confirm(version).await?,
+            Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
+            Request::Confirm { version, local } => agent.confirm(version, local).await?,
             Request::Cancel => agent.cancel().await?,
             Request::Status => return Err(Error::Unexpected("status is another command".into())),
         }

@@ -13,7 +13,7 @@ use crate::{
     Error,
     agent::Agent,
     autosync::{self, AgentLooks, Mode, Schedule},
-    cli,
+    carried, cli,
     disk::{Disk as _, PRIVATE_FOLDER, RealDisk},
     health::{self, AgentWatched, Verdict},
     home::Layout,
@@ -22,6 +22,7 @@ use crate::{
     outcome::{Freshness, SyncRequest},
     plane::LivePlane,
     policy::{ConfirmPolicy, Policy, SyncMode},
+    retell,
 };
 
 /// How often the daemon looks even though nothing is said to be pending: a command that found no daemon may have
@@ -78,9 +79,10 @@ struct Context {
 }
 
 impl Context {
-    /// Syncs and confirmations that nobody types.
+    /// Syncs, confirmations and reports that nobody types.
     fn unattended(&self, wake: &mpsc::Sender<()>, stop: &Stop) -> Result<JoinSet<()>, Error> {
         let mut tasks = JoinSet::new();
+        tasks.spawn(retell::run(self.agent.clone(), self.layout.clone(), stop.clone()));
         let Settings { policy, interval, commit_timeout } = self.settings;
         if policy.confirm == ConfirmPolicy::Health {
             let watched = AgentWatched::new(self.agent.clone(), self.layout.clone(), wake.clone())?;
@@ -252,7 +254,8 @@ async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
     let _turn = OpLock::acquire(layout).await?;
     let outcome = match request {
         Request::Sync(request) => agent.sync(&request).await?,
-        Request::Confirm { version } => agent.confirm(version).await?,
+        Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
+        Request::Confirm { version, local } => agent.confirm(version, local).await?,
         Request::Cancel => agent.cancel().await?,
         Request::Status => return Err(Error::Unexpected("status is answered without a turn".into())),
     };

@@ -60,7 +60,8 @@ impl From<Refusal> for Error {
             | Refusal::Rejected { .. }
             | Refusal::NothingPending
             | Refusal::OtherPending { .. }
-            | Refusal::Expired(_) => Self::State(text),
+            | Refusal::Expired(_)
+            | Refusal::NotCarried(_) => Self::State(text),
         }
     }
 }

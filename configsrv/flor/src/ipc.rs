@@ -13,14 +13,24 @@ use crate::{
     outcome::{Outcome, StatusView, SyncRequest},
 };
 
-/// Longer than any line of this protocol.
-const LONGEST: u64 = 1 << 20;
+/// Longer than any line of this protocol: an artifact in base64.
+const LONGEST: u64 = 8 << 20;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Request {
     Sync(SyncRequest),
-    Confirm { version: Option<Version> },
+    /// A sync with an artifact that a person brought, in base64.
+    Carry {
+        artifact: String,
+        request: SyncRequest,
+    },
+    Confirm {
+        version: Option<Version>,
+        /// Though the servers are not reached.
+        #[serde(default)]
+        local: bool,
+    },
     Cancel,
     Status,
 }

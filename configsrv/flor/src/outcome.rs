@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::Cluster,
     identities::CertificateView,
-    machine::{LastChange, Phase, Refused, Rejected, World},
+    machine::{Carried, LastChange, Phase, Refused, Rejected, World},
     plane::PlaneView,
     policy::Policy,
 };
@@ -25,6 +25,9 @@ pub(crate) struct SyncRequest {
     /// Nobody will type a confirmation: only what can be confirmed by what holds is taken.
     #[serde(default)]
     pub unattended: bool,
+    /// A person brought the artifact, the servers did not.
+    #[serde(default)]
+    pub carried: bool,
 }
 
 /// How a command ended well.
@@ -49,6 +52,9 @@ pub(crate) enum Outcome {
         deadline_ms: u64,
         left_ms: u64,
         back_to: Option<Version>,
+        /// It came from a file.
+        #[serde(default)]
+        carried: bool,
     },
     /// Active without waiting.
     Committed {
@@ -100,6 +106,9 @@ pub(crate) struct StatusView {
     /// Why the daemon does not confirm what is pending yet.
     #[serde(default)]
     pub not_yet: Option<String>,
+    /// What people brought here and the servers have not heard of yet.
+    #[serde(default)]
+    pub carried: Vec<Carried>,
 }
 
 /// Until when a version is fresh. One that is not any more goes on running.
@@ -117,6 +126,9 @@ pub(crate) struct PendingView {
     pub deadline_ms: Option<u64>,
     pub seconds_left: Option<u64>,
     pub phase: PhaseView,
+    /// It came from a file.
+    #[serde(default)]
+    pub carried: bool,
 }
 
 /// How far a pending version is.
@@ -147,6 +159,7 @@ impl StatusView {
                 Phase::Guarded => PhaseView::Active,
                 Phase::RollingBack { .. } => PhaseView::RollingBack,
             },
+            carried: pending.carried,
         });
         Self {
             cluster: cluster.cluster.to_string(),
@@ -166,9 +179,14 @@ impl StatusView {
             policy: None,
             freshness: None,
             not_yet: None,
+            carried: world.state.carried.clone(),
         }
     }
 }
+
+/// What to do about a version that came from a file, when the servers are what is broken.
+const CARRIED: &str = "it came from a file: if the servers cannot be reached, and you see that this node is well, \
+    flor sync --confirm --local keeps it; the servers are told when they are back";
 
 impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,12 +199,15 @@ impl fmt::Display for Outcome {
                 write!(out, "version {version} is available; active: {active}; change: {class}")?;
                 changes.iter().try_for_each(|change| write!(out, "\n  {change}"))
             }
-            Self::Pending { version, class, left_ms, back_to, .. } => write!(
-                out,
-                "version {version} is active ({class}); in {} this node goes back to {}, unless flor sync --confirm",
-                humantime::format_duration(Duration::from_secs(left_ms.div_ceil(1000))),
-                Running(*back_to)
-            ),
+            Self::Pending { version, class, left_ms, back_to, carried, .. } => {
+                write!(
+                    out,
+                    "version {version} is active ({class}); in {} this node goes back to {}, unless flor sync --confirm",
+                    humantime::format_duration(Duration::from_secs(left_ms.div_ceil(1000))),
+                    Running(*back_to)
+                )?;
+                if *carried { write!(out, "\n  {CARRIED}") } else { Ok(()) }
+            }
             Self::Committed { version, class } => write!(out, "version {version} is active ({class})"),
             Self::Confirmed { version, already: false } => write!(out, "version {version} is confirmed"),
             Self::Confirmed { version, already: true } => write!(out, "version {version} was confirmed before"),
@@ -207,6 +228,13 @@ impl fmt::Display for StatusView {
         }
         if let Some(pending) = &self.pending {
             writeln!(out, "pending   {pending}")?;
+            if pending.carried {
+                writeln!(out, "          {CARRIED}")?;
+            }
+        }
+        for Carried { version, at_ms, unproven, .. } in &self.carried {
+            let kept = if *unproven { " and kept without the servers" } else { "" };
+            writeln!(out, "by hand   version {version} at {}{kept}; the servers do not know yet", Day(*at_ms))?;
         }
         if let Some(rejected) = self.rejected.last() {
             writeln!(out, "rejected  version {}: {}", rejected.target.version, rejected.reason)?;

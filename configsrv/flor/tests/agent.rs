@@ -17,20 +17,19 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::State, routing::get};
+use axum::{Router, extract::State, routing::get};
 use configsrv_fleet::{artifact::MAX_ARTIFACT, to_canonical};
-use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
+use configsrv_server::{ACCESS_HTTP, Settings, router};
 use holdfast_service::Stop;
 use iam_client::IamLayer;
-use node::{Node, PATIENCE, exits, listen, serve};
+use node::{Node, PATIENCE, exits, fleet_view, listen, serve};
 use serde_json::{Value, json};
 use support::{
-    Rules, operator, post, publish, service,
+    Rules, post, publish, service,
     tree::{Signer, Tree, file},
     until,
 };
 use tokio::{net::TcpListener, process::Child};
-use tower::ServiceExt as _;
 
 /// A server under somebody else's control: it serves whatever it is told.
 async fn impostor() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
@@ -140,14 +139,6 @@ async fn the_server_knows_what_a_node_refused_and_why() {
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
     assert_eq!(fleet_view(service).await["reported"]["result"], "confirmed");
     assert_eq!(node.status().await["refused"], Value::Null);
-}
-
-/// What an operator sees of the node.
-async fn fleet_view(service: ConfigService) -> Value {
-    let request = http::Request::builder().uri("/nodes/pier2").extension(operator()).body(Body::empty()).unwrap();
-    let answer = router(service).oneshot(request).await.unwrap();
-    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-    serde_json::from_slice(&bytes).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

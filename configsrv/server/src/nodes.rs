@@ -83,6 +83,7 @@ impl ConfigService {
                 "reason is limited to {LONGEST_REASON} bytes, nonce to {LONGEST_NONCE}"
             )));
         }
+        status.check()?;
         let version = status.pending.or(status.active);
         let known = match version {
             Some(version) => self.published_digest(&node, version)?,
@@ -107,12 +108,16 @@ impl ConfigService {
     async fn store_report(&self, identity: &Identity, node: &NodeName, status: &Status) -> Result<(), Error> {
         let key = keys::status(node);
         let known: Option<Status> = self.records().value(&key)?;
-        if known.is_some_and(|known| Status { reported_ms: status.reported_ms, ..known } == *status) {
+        let status = status.clone().on_top_of(known.as_ref());
+        let carried = known.as_ref().map_or(&[][..], |known| &known.carried) != status.carried;
+        if known.is_some_and(|known| Status { reported_ms: status.reported_ms, ..known } == status) {
             return Ok(());
         }
+        // What went past the servers has a name of its own in the history.
+        let action = if carried { "config.ReportCarried" } else { "config.ReportStatus" };
         let mut txn = Txn::default();
-        txn.put(key, status)?;
-        self.records().commit(identity.origin(), "config.ReportStatus", format!("node/{node}"), txn).await?;
+        txn.put(key, &status)?;
+        self.records().commit(identity.origin(), action, format!("node/{node}"), txn).await?;
         self.metrics().transition(status.result);
         Ok(())
     }
@@ -205,12 +210,5 @@ impl ConfigService {
                 _ => return Ok(used),
             }
         }
-    }
-}
-
-impl Status {
-    /// The newest version that the report names.
-    pub(crate) fn newest(&self) -> Option<Version> {
-        [self.offered, self.active, self.pending, self.confirmed, self.rolled_back].into_iter().flatten().max()
     }
 }

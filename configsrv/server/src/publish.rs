@@ -93,7 +93,10 @@ impl ConfigService {
                 let Some(newest) = status.newest() else { continue };
                 let node = keys::suffix(&found.key, keys::STATUSES).unwrap_or_default();
                 let ignored = submission.ignore_reports_of.iter().any(|name| name.as_str() == node);
-                if newest > current && newest >= submission.version && !ignored {
+                // A person may have brought it what is published now.
+                let has_it = || submission.digest(node).is_some_and(|digest| status.runs(submission.version, digest));
+                let beyond = newest > submission.version || (newest == submission.version && !has_it());
+                if newest > current && beyond && !ignored {
                     return Err(Error::VersionConflict(format!(
                         "node {node} reports version {newest}, which this server does not know; publish a higher \
                          version, or name the node in ignore_reports_of"

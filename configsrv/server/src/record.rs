@@ -121,9 +121,24 @@ pub struct Status {
     pub result: Option<SyncResult>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What people brought to the node, past the servers; the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
     /// When the server took the report; whatever the node says here is ignored.
     #[serde(default)]
     pub reported_ms: u64,
+}
+
+/// An artifact that a person brought to a node by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    pub version: Version,
+    pub digest: Digest,
+    /// By the node's clock.
+    pub at_ms: u64,
+    /// It was kept without showing that the servers are reached through it.
+    #[serde(default)]
+    pub unproven: bool,
 }
 
 /// The transition that a report tells about.

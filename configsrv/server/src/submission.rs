@@ -40,6 +40,12 @@ struct Body<'a> {
 const LONGEST_NOTE: usize = 4096;
 
 impl Submission {
+    /// What the tree has for a node.
+    pub(crate) fn digest(&self, node: &str) -> Option<Digest> {
+        let artifact = self.artifacts.iter().find(|artifact| artifact.node().as_str() == node)?;
+        Some(artifact.payload_digest())
+    }
+
     /// Reads a publish and applies the structural gate. Nothing is stored of a body that fails here.
     pub(crate) fn parse(body: &[u8], limits: &Limits) -> Result<Self, Error> {
         let body: Body<'_> = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;

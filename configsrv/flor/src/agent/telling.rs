@@ -3,14 +3,32 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
 
 use super::Agent;
 use crate::{
     Error,
-    machine::{Target, Told, World},
+    machine::{Carried, Event, Target, Told, World},
     server::Report,
 };
+
+/// What the servers are told.
+pub(super) struct Reports {
+    /// One at a time: what was said before a way back must not arrive after it.
+    order: Mutex<()>,
+    /// The servers may not know how this node is.
+    owed: watch::Sender<bool>,
+}
+
+impl Default for Reports {
+    /// Nobody knows what was said before this process began.
+    fn default() -> Self {
+        Self { order: Mutex::default(), owed: watch::channel(true).0 }
+    }
+}
 
 /// No report is worth more waiting than this, however many servers there are.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -30,13 +48,15 @@ impl Agent {
         let Some(left_ms) = self.left_ms(world)? else { return answer.await };
         match timeout(Duration::from_millis(left_ms), answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::Unreachable("no server answered before the window of what is pending was over".into())),
+            Err(_) => {
+                Err(Error::Unreachable("no server answered before the window of what is pending was over".into()))
+            }
         }
     }
 
     /// Shows that the servers are reached through the version that waits.
     pub(crate) async fn prove(&self, target: Target) -> Result<(), Error> {
-        let _order = self.reports.lock().await;
+        let _order = self.reports.order.lock().await;
         let world = self.store.load()?;
         if world.pending.as_ref().is_none_or(|pending| pending.to != target) {
             return Err(Error::State(format!("version {} does not wait for a confirmation any more", target.version)));
@@ -44,18 +64,70 @@ impl Agent {
         self.in_window(&world, self.server.prove(target, Report::of(&world, &Told::Pending))).await
     }
 
-    /// Reports are for information: the node goes on without them.
-    pub(super) async fn tell(&self, world: &World, told: &Told) {
+    /// Reports are for information: the node goes on without them. Whether somebody listened.
+    pub(super) async fn tell(&self, world: &World, told: &Told) -> bool {
         let left = self.left_ms(world).ok().flatten().map(Duration::from_millis);
         let said = async {
-            let _order = self.reports.lock().await;
+            let _order = self.reports.order.lock().await;
             self.server.report(&Report::of(world, told)).await
         };
-        match timeout(patience(left), said).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the server was not told"),
-            Err(_) => tracing::debug!("no server listened in time"),
+        let heard = match timeout(patience(left), said).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the server was not told");
+                false
+            }
+            Err(_) => {
+                tracing::debug!("no server listened in time");
+                false
+            }
+        };
+        self.reports.owed.send_replace(!heard);
+        heard
+    }
+
+    /// Waits until there is something that the servers may not know.
+    pub(crate) async fn owes_a_report(&self) {
+        // It fails only without a sender, and this is one.
+        let _ = self.reports.owed.subscribe().wait_for(|owed| *owed).await;
+    }
+
+    /// Says how this node is now, without a turn; what people brought here and the servers know by that.
+    pub(crate) async fn retell(&self) -> Result<Vec<Carried>, Error> {
+        let _order = self.reports.order.lock().await;
+        // What happens from here on is owed anew.
+        self.reports.owed.send_replace(false);
+        let said = self.say_how_it_is().await;
+        if said.is_err() {
+            self.reports.owed.send_replace(true);
         }
+        said
+    }
+
+    async fn say_how_it_is(&self) -> Result<Vec<Carried>, Error> {
+        let world = self.store.load()?;
+        if let Some(told) = Told::now(&world) {
+            let said = timeout(LONGEST, self.server.report(&Report::of(&world, &told))).await;
+            said.unwrap_or_else(|_| Err(Error::Unreachable("no server listened in time".into())))?;
+        }
+        Ok(world.state.carried)
+    }
+
+    /// Where no daemon runs, what people brought here is told as soon as a server answers.
+    pub(super) async fn catch_up(&self, world: &mut World) -> Result<(), Error> {
+        let carried = world.state.carried.clone();
+        match Told::now(world) {
+            Some(told) if !carried.is_empty() && self.tell(world, &told).await => {
+                self.drive(world, Event::Heard(carried)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets what the servers know.
+    pub(crate) async fn heard(&self, carried: Vec<Carried>) -> Result<(), Error> {
+        let mut world = self.store.load()?;
+        self.drive(&mut world, Event::Heard(carried)).await
     }
 }
 

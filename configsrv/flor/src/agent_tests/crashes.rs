@@ -139,7 +139,7 @@ impl Start {
         let done = match self.operation {
             Operation::First | Operation::Sync | Operation::Adopt => agent.sync(&guarded()).await.map(drop),
             Operation::Keep => agent.sync(&SyncRequest::default()).await.map(drop),
-            Operation::Confirm => agent.confirm(None).await.map(drop),
+            Operation::Confirm => agent.confirm(None, false).await.map(drop),
             Operation::RollBack => agent.tick(None).await.map(drop),
             Operation::Supersede => agent.sync(&SyncRequest { supersede: true, ..guarded() }).await.map(drop),
             Operation::Recover | Operation::Resume => agent.recover().await.map(drop),

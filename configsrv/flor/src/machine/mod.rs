@@ -11,12 +11,16 @@
 //! state.
 
 mod boot;
+mod carried;
 mod clock;
 mod step;
+mod told;
 mod world;
 
+pub(crate) use carried::Carried;
 pub(crate) use clock::{BootId, Guard, Now};
-pub(crate) use step::{Effect, Event, Failure, Offer, Refusal, Told, step};
+pub(crate) use step::{Effect, Event, Failure, Offer, Refusal, step};
+pub(crate) use told::Told;
 pub(crate) use world::{AgentState, LastChange, Pending, Phase, Refused, Rejected, Target, World};
 
 #[cfg(test)]

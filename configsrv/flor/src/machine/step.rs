@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use configsrv_fleet::{Signer, Version, diff::Class};
 
-use super::{AgentState, Guard, Now, Pending, Phase, Refused, Target, World, boot};
+use super::{AgentState, Carried, Guard, Now, Pending, Phase, Refused, Target, Told, World, boot};
 
 /// How much of a window may pass before what is left is written down again.
 const WRITE_DOWN_MS: u64 = 10_000;
@@ -20,10 +20,14 @@ pub(crate) enum Event {
     Restored(Result<(), Failure>),
     /// Somebody proved that the node is well: this version, or whichever is pending.
     Confirm(Option<Version>),
+    /// Somebody keeps what a person brought here, though the servers are not reached.
+    Keep(Option<Version>),
     /// Everything that this version names has held for long enough.
     Held { version: Version, evidence: String },
     /// Back to the old version now.
     Cancel,
+    /// The servers know what people brought here.
+    Heard(Vec<Carried>),
     /// Time passed; and why nothing was confirmed meanwhile, if that is known.
     Tick(Option<String>),
     /// The agent looks at the disk for the first time.
@@ -41,6 +45,8 @@ pub(crate) struct Offer {
     pub supersede: bool,
     /// Tries a content again that failed here before.
     pub retry_rejected: bool,
+    /// A person brought it here.
+    pub carried: bool,
 }
 
 /// Why files or hooks did not come about.
@@ -75,32 +81,6 @@ pub(crate) enum Effect {
     Tell(Told),
 }
 
-/// The transition that the server is told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Before anything is touched, so that a lost network does not swallow it.
-    Acknowledged,
-    Pending,
-    /// By somebody, or by what held.
-    Confirmed {
-        evidence: Option<String>,
-    },
-    Adopted,
-    /// Refused before anything was touched.
-    Rejected {
-        version: Option<Version>,
-        reason: String,
-    },
-    RolledBack {
-        version: Version,
-        reason: String,
-    },
-    Degraded {
-        version: Version,
-        reason: String,
-    },
-}
-
 /// Why an event does nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -118,6 +98,21 @@ pub(crate) enum Refusal {
     OtherPending { pending: Version, asked: Version },
     #[error("the window for version {0} is over: it is being rolled back")]
     Expired(Version),
+    #[error(
+        "version {0} came from the servers, so they must be reached through it: --local is for what sync --from brought"
+    )]
+    NotCarried(Version),
+}
+
+/// What speaks for keeping a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The servers were reached through it.
+    Reached,
+    /// The same, and what it names as probes has held.
+    Held(String),
+    /// Nothing but somebody's word.
+    Word,
 }
 
 /// What `event` demands in `world`. No effects means that all is as it should be.
@@ -127,9 +122,11 @@ pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>
         Event::Refused { version, reason } => Ok(refused(world, version, reason, now)),
         Event::Activated(outcome) => Ok(activated(world, outcome, now)),
         Event::Restored(outcome) => Ok(restored(world, outcome, now)),
-        Event::Confirm(version) => confirm(world, version, None, now),
-        Event::Held { version, evidence } => confirm(world, Some(version), Some(evidence), now),
+        Event::Confirm(version) => confirm(world, version, Proof::Reached, now),
+        Event::Held { version, evidence } => confirm(world, Some(version), Proof::Held(evidence), now),
+        Event::Keep(version) => confirm(world, version, Proof::Word, now),
         Event::Cancel => cancel(world),
+        Event::Heard(carried) => Ok(heard(world, &carried)),
         Event::Tick(not_yet) => Ok(tick(world, not_yet, now)),
         Event::Boot => Ok(boot::recover(world, now)),
     }
@@ -163,9 +160,13 @@ fn take(world: &World, offer: Offer, now: &Now) -> Result<Vec<Effect>, Refusal> 
         class: offer.class,
         signers: offer.signers,
         guard: offer.window.map(|window| Guard::new(window, now)),
+        carried: offer.carried,
         phase: Phase::Activating,
     };
-    let offered = AgentState { offered: state.offered.max(Some(offer.to.version)), refused: None, ..state.clone() };
+    let mut offered = AgentState { offered: state.offered.max(Some(offer.to.version)), refused: None, ..state.clone() };
+    if offer.carried {
+        offered.carry(offer.to, false, now.wall_ms);
+    }
     let mut effects = vec![Effect::SaveState(offered.clone())];
     if world.pending.is_none() && state.degraded.is_none() {
         effects.push(Effect::DropOriginals);
@@ -211,12 +212,7 @@ fn activated(world: &World, outcome: Result<(), Failure>, now: &Now) -> Vec<Effe
     }
 }
 
-fn confirm(
-    world: &World,
-    version: Option<Version>,
-    evidence: Option<String>,
-    now: &Now,
-) -> Result<Vec<Effect>, Refusal> {
+fn confirm(world: &World, version: Option<Version>, proof: Proof, now: &Now) -> Result<Vec<Effect>, Refusal> {
     let Some(pending) = &world.pending else {
         let confirmed = world.state.confirmed.map(|confirmed| confirmed.version);
         return if version.is_some() && version == confirmed { Ok(Vec::new()) } else { Err(Refusal::NothingPending) };
@@ -225,12 +221,29 @@ fn confirm(
     if let Some(asked) = version.filter(|asked| *asked != target) {
         return Err(Refusal::OtherPending { pending: target, asked });
     }
+    if proof == Proof::Word && !pending.carried {
+        return Err(Refusal::NotCarried(target));
+    }
     let expired = pending.guard.as_ref().is_some_and(|guard| guard.left_ms(now) == 0);
     if expired || pending.phase != Phase::Guarded {
         return Err(Refusal::Expired(target));
     }
-    let word = if evidence.is_some() { "confirmed by itself" } else { "confirmed" };
-    Ok(commit(&world.state, pending, now, Told::Confirmed { evidence }, word))
+    let mut state = world.state.clone();
+    let (word, evidence) = match proof {
+        Proof::Reached => ("confirmed", None),
+        Proof::Held(evidence) => ("confirmed by itself", Some(evidence)),
+        Proof::Word => {
+            state.carry(pending.to, true, now.wall_ms);
+            ("confirmed without the servers", Some("kept by a person; the servers were not reached".to_owned()))
+        }
+    };
+    Ok(commit(&state, pending, now, Told::Confirmed { evidence }, word))
+}
+
+fn heard(world: &World, known: &[Carried]) -> Vec<Effect> {
+    let mut state = world.state.clone();
+    state.carried.retain(|carried| !known.contains(carried));
+    if state == world.state { Vec::new() } else { vec![Effect::SaveState(state)] }
 }
 
 fn cancel(world: &World) -> Result<Vec<Effect>, Refusal> {

@@ -41,6 +41,7 @@ fn offer(to: Target) -> Offer {
         window: Some(WINDOW),
         supersede: false,
         retry_rejected: false,
+        carried: false,
     }
 }
 

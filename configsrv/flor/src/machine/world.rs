@@ -1,7 +1,7 @@
 use configsrv_fleet::{Digest, Signer, Version, diff::Class};
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Guard};
+use super::{Carried, Effect, Guard};
 
 /// How many rejected contents are remembered.
 const MOST_REJECTED: usize = 32;
@@ -48,6 +48,9 @@ pub(crate) struct AgentState {
     pub degraded: Option<String>,
     #[serde(default)]
     pub last: Option<LastChange>,
+    /// What people brought here and the servers have not heard of yet, the newest last.
+    #[serde(default)]
+    pub carried: Vec<Carried>,
 }
 
 /// A content that was tried here and failed. Version numbers come and go; what failed is the content.
@@ -86,6 +89,9 @@ pub(crate) struct Pending {
     pub signers: Vec<Signer>,
     /// Absent when no confirmation is asked for.
     pub guard: Option<Guard>,
+    /// A person brought it here, not the servers.
+    #[serde(default)]
+    pub carried: bool,
     pub phase: Phase,
 }
 

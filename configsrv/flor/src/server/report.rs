@@ -1,7 +1,7 @@
 use configsrv_fleet::{Digest, Version};
 use serde::Serialize;
 
-use crate::machine::{Told, World};
+use crate::machine::{Carried, Told, World};
 
 /// Characters of a reason that servers take.
 const LONGEST_REASON: usize = 500;
@@ -32,6 +32,9 @@ pub(crate) struct Report {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    /// What people brought here, past the servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
 }
 
 impl Report {
@@ -63,6 +66,7 @@ impl Report {
             result: Some(result),
             reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
             nonce: None,
+            carried: world.state.carried.clone(),
         }
     }
 }

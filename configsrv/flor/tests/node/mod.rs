@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::Router;
+use axum::{Router, body::Body};
 use configsrv_server::{ACCESS_HTTP, ConfigService, Settings, router};
 use iam_client::IamLayer;
 use serde_json::{Value, json};
@@ -23,7 +23,9 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::support::{Rules, service};
+use tower::ServiceExt as _;
+
+use crate::support::{Rules, operator, service};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -119,6 +121,14 @@ pub(crate) async fn serve() -> (SocketAddr, ConfigService) {
     let (service, _store) = service(Settings::default());
     let app = router(service.clone()).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
     (listen(app).await, service)
+}
+
+/// What an operator sees of the node.
+pub(crate) async fn fleet_view(service: ConfigService) -> Value {
+    let request = http::Request::builder().uri("/nodes/pier2").extension(operator()).body(Body::empty()).unwrap();
+    let answer = router(service).oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 pub(crate) async fn listen(app: Router) -> SocketAddr {

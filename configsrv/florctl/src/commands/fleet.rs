@@ -5,7 +5,7 @@ use crate::{
     cli::Fleet,
     failure::{Code, Failure},
     output::{Format, Table, moment, or_dash},
-    remote::{Http, Node},
+    remote::{Carried, Http, Node},
     settings::Settings,
 };
 
@@ -48,6 +48,12 @@ fn state(node: &Node) -> String {
     }
 }
 
+/// What somebody brought to a node, past the servers.
+fn by_hand(carried: &Carried) -> String {
+    let kept = if carried.unproven { ", kept without the servers" } else { "" };
+    format!("version {} at {}{kept}", carried.version, moment(Some(carried.at_ms)))
+}
+
 pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let node = Http::new(settings)?.node(name).await?;
     output.print(&node, || {
@@ -75,6 +81,7 @@ pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) ->
             ] {
                 lines.extend(value.map(|value| (what, value)));
             }
+            lines.extend(status.carried.iter().map(|carried| ("by hand", by_hand(carried))));
         }
         let mut table = Table::new(&[]);
         for (what, value) in lines {

@@ -65,7 +65,19 @@ pub(crate) struct Status {
     pub(crate) result: Option<String>,
     pub(crate) reason: Option<String>,
     #[serde(default)]
+    pub(crate) carried: Vec<Carried>,
+    #[serde(default)]
     pub(crate) reported_ms: u64,
+}
+
+/// An artifact that a person brought to a node, past the servers.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Carried {
+    pub(crate) version: Version,
+    pub(crate) digest: Digest,
+    pub(crate) at_ms: u64,
+    #[serde(default)]
+    pub(crate) unproven: bool,
 }
 
 /// The answer to a publish.
