@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     address::HostPort,
-    artifact::{File, Probe, Signer, Via},
+    artifact::{DriftPolicy, File, Probe, Signer, Via},
     duration::Span,
     finding::Located,
     names::{ClusterName, GroupName, NameError, NodeName, RoleName, ServiceName, UserName},
@@ -45,6 +45,7 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     pub socks5: Option<HostPort>,
     pub files: Vec<File>,
+    pub drift: Option<DriftPolicy>,
     pub probes: Vec<Probe>,
 }
 
@@ -147,6 +148,7 @@ fn nodes(repo: &Repo, cluster: &ClusterName) -> Result<BTreeMap<NodeName, Node>,
             labels: node.spec.labels.clone(),
             socks5: node.spec.socks5.as_ref().map(|proxy| proxy.value.clone()),
             files: node.spec.files.iter().map(|spec| spec.file.clone()).collect(),
+            drift: node.spec.drift,
             probes: node
                 .spec
                 .probes

@@ -114,7 +114,7 @@ fn other_peoples_artifacts_are_refused() {
 fn what_a_newer_release_writes_is_relayed_but_not_read() {
     let case = Case::new();
     let mut newer = case.value();
-    newer["payload"]["schema_version"] = json!("1.2");
+    newer["payload"]["schema_version"] = json!("1.9");
     newer["payload"]["new_field"] = json!([1]);
     newer["from_the_future"] = json!("2027-01-01T00:00:00Z");
     let sealed = with_digest(newer);

@@ -178,6 +178,16 @@ fn probes_are_stamped_as_what_they_need() {
     );
 }
 
+/// Frozen, too: what 1.2 brought, and only on the node that uses it.
+#[test]
+fn a_policy_for_drift_is_stamped_as_what_it_needs() {
+    let quay = Quay::new();
+    let drifting = fleet(&quay.edited("nodes.yaml", "    files:\n", "    drift: freeze\n    files:\n"));
+    let value = serde_json::to_value(payload(&drifting, "pier2")).unwrap();
+    assert_eq!((&value["schema_version"], &value["drift"]), (&"1.2".into(), &"freeze".into()));
+    assert_eq!(payload(&drifting, "pier3"), payload(&quay.fleet(), "pier3"));
+}
+
 fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }

@@ -55,6 +55,7 @@ fn every_rule_has_its_place() {
         ("services.yaml", "path: /etc/stock/stock.toml", "path: ../stock.toml", "V1 services.yaml: ../stock"),
         ("services.yaml", "reload: stock", "kill: stock", "V1 services.yaml: kill"),
         ("cluster.yaml", "signature_algorithm: ed25519", "signature_algorithm: rsa", "V1 cluster.yaml: rsa"),
+        ("nodes.yaml", "    files:\n", "    drift: heal\n    files:\n", "V1 nodes.yaml: heal"),
         ("cluster.yaml", "poll_interval: 30s", "poll_interval: soon", "V1 cluster.yaml: soon"),
         ("cluster.yaml", "poll_interval: 30s", "expires_after: 0", "V1 cluster.yaml: 0"),
         ("groups.yaml", "shop:", "shop: [stock]", "V1 groups.yaml: shop"),

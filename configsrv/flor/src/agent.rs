@@ -1,7 +1,12 @@
 mod carrying;
+mod drifting;
 mod telling;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use configsrv_fleet::{
     Payload, Sealed, Signer, Version,
@@ -13,6 +18,7 @@ use crate::{
     activate::{Activator, Way},
     clock::Clock,
     cluster::Cluster,
+    drift::Watch,
     health::{self, Candidate},
     identities::IdentityStore,
     machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, World, step},
@@ -34,6 +40,8 @@ pub(crate) struct Agent {
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
     reports: Arc<Reports>,
+    /// Looks at files remember what they have read.
+    watch: Arc<Mutex<Watch>>,
 }
 
 /// What the servers have for this node.
@@ -41,6 +49,8 @@ pub(crate) enum News {
     Nothing,
     /// A version waits for its confirmation: nothing was asked.
     Pending,
+    /// Files were changed, and somebody has to decide first: nothing was asked.
+    Frozen(Error),
     Artifact(Vec<u8>),
 }
 
@@ -62,7 +72,7 @@ impl Agent {
         server: Arc<dyn Server>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { cluster, store, identities, activator, server, clock, reports: Arc::default() }
+        Self { cluster, store, identities, activator, server, clock, reports: Arc::default(), watch: Arc::default() }
     }
 
     /// Brings whatever an earlier run left to a good end, and rolls back what was not confirmed in time.
@@ -126,6 +136,7 @@ impl Agent {
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
         free(&world, request)?;
+        self.thawed(&world, request)?;
         self.mend(&world).await?;
         let have = have(&world, request);
         let intent = if request.dry_run { Intent::DryRun } else { Intent::Sync };
@@ -146,6 +157,9 @@ impl Agent {
         if world.pending.is_some() {
             return Ok(News::Pending);
         }
+        if let Err(frozen) = self.thawed(&world, &SyncRequest::default()) {
+            return Ok(News::Frozen(frozen));
+        }
         // What is damaged is mended by whoever has the turn, so anything is news.
         let whole = world.state.confirmed.is_none_or(|confirmed| self.staged(&world, confirmed.version).is_ok());
         let have = skip.or_else(|| have(&world, &SyncRequest::default()).filter(|_| whole));
@@ -159,6 +173,7 @@ impl Agent {
     pub(crate) async fn take(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
         let world = self.recover().await?;
         free(&world, request)?;
+        self.thawed(&world, request)?;
         if request.carried {
             self.mend_with(&world, bytes)?;
         }
@@ -346,6 +361,9 @@ impl Agent {
             }
             Effect::Restore { from, to } => {
                 return Ok(Some(Event::Restored(self.bring(world, Some(*from), *to, Way::Back).await)));
+            }
+            Effect::Rewrite { version, paths } => {
+                return Ok(Some(Event::Rewritten(self.rewrite(world, *version, paths).await)));
             }
             Effect::Tell(_) => {}
         }

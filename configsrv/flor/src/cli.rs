@@ -52,6 +52,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "json")]
         metrics: bool,
     },
+    /// Show which files of the active version somebody else changed, or write them again.
+    Drift(Drift),
     /// The daemon.
     #[command(subcommand)]
     Agent(Agent),
@@ -67,6 +69,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drift {
+    /// Show how texts differ from what the active version says.
+    #[arg(long)]
+    pub diff: bool,
+    /// Write them again, and tell the programs that they are for.
+    #[arg(long, conflicts_with = "diff")]
+    pub repair: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +101,9 @@ pub(crate) struct Run {
     /// How long a version that came by itself waits for its confirmation before this node goes back.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub commit_timeout: Span,
+    /// How often it is looked whether files of the active version were changed.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub look_every: Span,
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +175,10 @@ pub(crate) struct Sync {
     /// Try a content again that failed here before.
     #[arg(long)]
     pub retry_rejected: bool,
+    /// Go over files that somebody changed here, where the active version says that a person decides about them (drift:
+    /// freeze).
+    #[arg(long, conflicts_with_all = ["confirm", "cancel", "dry_run"])]
+    pub overwrite_drift: bool,
 }
 
 #[derive(Debug, Args)]

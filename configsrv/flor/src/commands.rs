@@ -66,6 +66,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             }
             Ok(0)
         }
+        Command::Drift(arguments) => drift(&home.cluster(cluster)?, cli.output, &arguments).await,
         Command::Agent(cli::Agent::Run(arguments)) => {
             let layout = home.cluster(cluster)?;
             let settings = daemon::Settings::new(&arguments)?;
@@ -95,6 +96,7 @@ async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<
         retry_rejected: arguments.retry_rejected,
         unattended: false,
         carried: arguments.from.is_some(),
+        overwrite_drift: arguments.overwrite_drift,
     };
     let request = match (&arguments.confirm, &arguments.from) {
         (Some(version), _) => Request::Confirm { version: *version, local: arguments.local },
@@ -102,14 +104,33 @@ async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<
         (None, None) if arguments.cancel => Request::Cancel,
         (None, None) => Request::Sync(wanted),
     };
+    change(layout, format, request, arguments.exit_code).await
+}
+
+/// Lets the daemon do it, if there is one.
+async fn change(layout: &Layout, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
     let outcome = match ipc::ask(layout, &request).await? {
         Some(Answer::Done(outcome)) => outcome,
         Some(Answer::Failed(error)) => return Err(error),
         Some(Answer::Status(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
-        None => return without_daemon(layout, format, request, arguments.exit_code).await,
+        None => return without_daemon(layout, format, request, exit_code).await,
     };
     print(format, &outcome)?;
-    Ok(code(&outcome, arguments.exit_code))
+    Ok(code(&outcome, exit_code))
+}
+
+/// What is only shown is read here, with the rights of whoever asks.
+async fn drift(layout: &Layout, format: Format, arguments: &cli::Drift) -> Result<u8, Error> {
+    if arguments.repair {
+        return change(layout, format, Request::Repair, false).await;
+    }
+    let agent = agent(layout, Arc::new(NoPlane))?;
+    let drift = agent.drift()?;
+    match (format, arguments.diff) {
+        (Format::Text, true) => print!("{}", agent.show_drift(&drift)?),
+        _ => print(format, &drift)?,
+    }
+    Ok(0)
 }
 
 /// Works on the state directly. Nobody else watches the deadline then, so this command does.
@@ -122,6 +143,7 @@ async fn without_daemon(layout: &Layout, format: Format, request: Request, exit_
             Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
             Request::Confirm { version, local } => agent.confirm(version, local).await?,
             Request::Cancel => agent.cancel().await?,
+            Request::Repair => agent.repair(None).await?,
             Request::Status => return Err(Error::Unexpected("status is another command".into())),
         }
     };
@@ -169,7 +191,7 @@ async fn status(layout: &Layout) -> Result<StatusView, Error> {
             if let Some(_turn) = OpLock::try_acquire(layout)? {
                 agent.recover().await?;
             }
-            agent.status()?
+            agent.status_with_drift()?
         }
     })
 }

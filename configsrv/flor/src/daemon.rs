@@ -15,6 +15,7 @@ use crate::{
     autosync::{self, AgentLooks, Mode, Schedule},
     carried, cli,
     disk::{Disk as _, PRIVATE_FOLDER, RealDisk},
+    drift,
     health::{self, AgentWatched, Verdict},
     home::Layout,
     ipc::{self, Answer, Request},
@@ -46,6 +47,7 @@ pub(crate) struct Settings {
     policy: Policy,
     interval: Option<Duration>,
     commit_timeout: Span,
+    look_every: Duration,
 }
 
 impl Settings {
@@ -63,8 +65,12 @@ impl Settings {
         if arguments.interval.is_some_and(Span::is_zero) {
             return usage("--interval is at least 1s");
         }
+        if arguments.look_every.is_zero() {
+            return usage("--look-every is at least 1s");
+        }
         let interval = arguments.interval.map(Span::as_duration);
-        Ok(Self { policy, interval, commit_timeout: arguments.commit_timeout })
+        let look_every = arguments.look_every.as_duration();
+        Ok(Self { policy, interval, commit_timeout: arguments.commit_timeout, look_every })
     }
 }
 
@@ -83,7 +89,8 @@ impl Context {
     fn unattended(&self, wake: &mpsc::Sender<()>, stop: &Stop) -> Result<JoinSet<()>, Error> {
         let mut tasks = JoinSet::new();
         tasks.spawn(retell::run(self.agent.clone(), self.layout.clone(), stop.clone()));
-        let Settings { policy, interval, commit_timeout } = self.settings;
+        let Settings { policy, interval, commit_timeout, look_every } = self.settings;
+        tasks.spawn(drift::run(self.agent.clone(), self.layout.clone(), look_every, stop.clone()));
         if policy.confirm == ConfirmPolicy::Health {
             let watched = AgentWatched::new(self.agent.clone(), self.layout.clone(), wake.clone())?;
             tasks.spawn(health::run(Arc::new(watched), self.verdict.clone(), stop.clone()));
@@ -244,7 +251,7 @@ async fn serve(context: Context, mut stream: UnixStream, wake: mpsc::Sender<()>)
 async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
     let Context { agent, plane, layout, settings, verdict } = context;
     if let Request::Status = request {
-        let mut view = agent.status()?;
+        let mut view = agent.status_with_drift()?;
         view.daemon = true;
         view.policy = Some(settings.policy);
         view.not_yet = verdict.get();
@@ -257,6 +264,7 @@ async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
         Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
         Request::Confirm { version, local } => agent.confirm(version, local).await?,
         Request::Cancel => agent.cancel().await?,
+        Request::Repair => agent.repair(None).await?,
         Request::Status => return Err(Error::Unexpected("status is answered without a turn".into())),
     };
     Ok(Answer::Done(outcome))

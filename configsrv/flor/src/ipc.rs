@@ -32,6 +32,8 @@ pub(crate) enum Request {
         local: bool,
     },
     Cancel,
+    /// Write files again that somebody else changed.
+    Repair,
     Status,
 }
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster::Cluster,
+    drift::Drift,
     identities::CertificateView,
-    machine::{Carried, LastChange, Phase, Refused, Rejected, World},
+    machine::{Carried, LastChange, Phase, Refused, Rejected, Repaired, World},
     plane::PlaneView,
     policy::Policy,
 };
@@ -28,6 +29,9 @@ pub(crate) struct SyncRequest {
     /// A person brought the artifact, the servers did not.
     #[serde(default)]
     pub carried: bool,
+    /// Files that somebody changed are gone over, though they are to be decided about first.
+    #[serde(default)]
+    pub overwrite_drift: bool,
 }
 
 /// How a command ended well.
@@ -69,6 +73,10 @@ pub(crate) enum Outcome {
         version: Version,
         active: Option<Version>,
     },
+    /// Files are as they were written again.
+    Repaired {
+        files: Vec<String>,
+    },
 }
 
 /// What `flor status` shows.
@@ -109,6 +117,12 @@ pub(crate) struct StatusView {
     /// What people brought here and the servers have not heard of yet.
     #[serde(default)]
     pub carried: Vec<Carried>,
+    /// Files of the active version that somebody else changed.
+    #[serde(default)]
+    pub drift: Drift,
+    /// When files were written again last.
+    #[serde(default)]
+    pub repaired: Option<Repaired>,
 }
 
 /// Until when a version is fresh. One that is not any more goes on running.
@@ -180,6 +194,8 @@ impl StatusView {
             freshness: None,
             not_yet: None,
             carried: world.state.carried.clone(),
+            drift: Drift::default(),
+            repaired: world.state.repaired.clone(),
         }
     }
 }
@@ -214,6 +230,8 @@ impl fmt::Display for Outcome {
             Self::Cancelled { version, active } => {
                 write!(out, "version {version} is rolled back; active: {}", Running(*active))
             }
+            Self::Repaired { files } if files.is_empty() => write!(out, "every file is as it was written"),
+            Self::Repaired { files } => write!(out, "written again: {}", files.join(", ")),
         }
     }
 }
@@ -243,6 +261,16 @@ impl fmt::Display for StatusView {
             let what =
                 version.map_or_else(|| "what the server sent".to_owned(), |version| format!("version {version}"));
             writeln!(out, "refused   {what}: {reason}")?;
+        }
+        for file in &self.drift.files {
+            writeln!(out, "DRIFT     {file}")?;
+        }
+        if self.drift.freezes() {
+            writeln!(out, "FROZEN    nothing newer is taken; flor drift --repair, or flor sync --overwrite-drift")?;
+        }
+        if let Some(Repaired { paths, at_ms, failure }) = &self.repaired {
+            let how = failure.as_ref().map(|failure| format!(", not all of it: {failure}")).unwrap_or_default();
+            writeln!(out, "repaired  {} at {}{how}", paths.join(", "), Day(*at_ms))?;
         }
         if let Some(degraded) = &self.degraded {
             writeln!(out, "DEGRADED  {degraded}")?;

@@ -10,11 +10,11 @@ use configsrv_fleet::pki::Certificate;
 use holdfast_proto::iam::EnrollResponse;
 use holdfast_service::Stop;
 use rcgen::KeyPair;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
     Error, certificate,
+    chance::chance,
     cluster::Cluster,
     disk::{Attributes, RealDisk, save},
     home::Layout,
@@ -153,14 +153,6 @@ fn until_due(certificate: &Certificate, now_s: u64) -> Duration {
 fn back_off(failures: u32, chance: f64) -> Duration {
     let doubled = FIRST_RETRY.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
     min(doubled, LOOK).mul_f64(1.0 - chance / 2.0)
-}
-
-/// From 0 to 1.
-fn chance() -> f64 {
-    let mut byte = [0];
-    // Without randomness the waits are only less spread.
-    let _ = SystemRandom::new().fill(&mut byte);
-    f64::from(byte[0]) / 255.0
 }
 
 fn now_s() -> u64 {

@@ -3,10 +3,9 @@
 use std::{cmp::min, time::Duration};
 
 use holdfast_service::Stop;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::sleep;
 
-use crate::{Error, agent::Agent, home::Layout, op_lock::OpLock};
+use crate::{Error, agent::Agent, chance::chance, home::Layout, op_lock::OpLock};
 
 /// After the first failure; doubled with each further one.
 const FIRST: Duration = Duration::from_secs(4);
@@ -48,14 +47,6 @@ async fn tell(agent: &Agent, layout: &Layout) -> Result<(), Error> {
 fn back_off(failures: u32, chance: f64) -> Duration {
     let doubled = FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
     min(doubled, LONGEST).mul_f64(0.25 + chance * 0.75)
-}
-
-/// From 0 to 1.
-fn chance() -> f64 {
-    let mut byte = [0];
-    // Without randomness the waits are only less spread.
-    let _ = SystemRandom::new().fill(&mut byte);
-    f64::from(byte[0]) / 255.0
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
             labels: BTreeMap::new(),
             socks5: None,
             files: Vec::new(),
+            drift: None,
             probes: Vec::new(),
         };
         Fleet {

@@ -46,6 +46,6 @@ pub use error::Error;
 pub use grpc::{Server as GrpcServer, grpc};
 pub use http::router;
 pub use metrics::Metrics;
-pub use record::{Carried, Fetch, Fetched, Status, SyncResult, Tree};
+pub use record::{Carried, Drift, Fetch, Fetched, Status, SyncResult, Tree};
 pub use service::ConfigService;
 pub use settings::{ClientAuth, Limits, LockSettings, Settings};

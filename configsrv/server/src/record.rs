@@ -124,6 +124,9 @@ pub struct Status {
     /// What people brought to the node, past the servers; the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
+    /// Files of what runs that somebody else changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// When the server took the report; whatever the node says here is ignored.
     #[serde(default)]
     pub reported_ms: u64,
@@ -139,6 +142,17 @@ pub struct Carried {
     /// It was kept without showing that the servers are reached through it.
     #[serde(default)]
     pub unproven: bool,
+}
+
+/// Which files of a node are not as its version wrote them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// What the node does about them: `report`, `repair`, `freeze`, or a later word.
+    pub policy: String,
+    pub files: u32,
+    /// The first of them, and what is the matter.
+    #[serde(default)]
+    pub first: Vec<String>,
 }
 
 /// The transition that a report tells about.

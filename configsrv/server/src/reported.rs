@@ -7,6 +7,9 @@ use crate::{
     record::{Status, SyncResult},
 };
 
+/// Files of a drift that are named, and bytes of each and of the policy.
+const MOST_FILES: usize = 16;
+const LONGEST_FILE: usize = 1000;
 /// How much is remembered of what people brought to a node.
 const MOST_CARRIED: usize = 16;
 
@@ -25,6 +28,14 @@ impl Status {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.carried.len() > MOST_CARRIED {
             return Err(Error::BadBody(format!("carried is limited to {MOST_CARRIED} artifacts")));
+        }
+        let long = |text: &String| text.len() > LONGEST_FILE;
+        if self
+            .drift
+            .as_ref()
+            .is_some_and(|drift| drift.first.len() > MOST_FILES || drift.first.iter().chain([&drift.policy]).any(long))
+        {
+            return Err(Error::BadBody(format!("drift is limited to {MOST_FILES} files of {LONGEST_FILE} bytes each")));
         }
         Ok(())
     }
@@ -53,7 +64,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Carried;
+    use crate::record::{Carried, Drift};
 
     fn version(number: u64) -> Version {
         Version::new(number).unwrap()
@@ -76,6 +87,17 @@ mod tests {
         assert!(many.check().is_err());
         let most = many.on_top_of(Some(&known)).carried;
         assert_eq!((most.len(), most.last()), (MOST_CARRIED, Some(&carried(29, false))));
+    }
+
+    #[test]
+    fn what_drifted_is_bounded_and_no_older_than_the_report() {
+        let drift =
+            |first| Status { drift: Some(Drift { policy: "freeze".into(), files: 20, first }), ..Status::default() };
+        let known = drift(vec!["/etc/shop: missing".into()]);
+        assert!(known.check().is_ok());
+        assert_eq!(Status::default().on_top_of(Some(&known)).drift, None);
+        assert!(drift(vec![String::new(); MOST_FILES + 1]).check().is_err());
+        assert!(drift(vec!["x".repeat(LONGEST_FILE + 1)]).check().is_err());
     }
 
     #[test]

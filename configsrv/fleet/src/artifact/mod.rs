@@ -13,8 +13,8 @@ pub use canonical::{MAX_DEPTH, to_canonical};
 pub use envelope::{Envelope, Layer, Plane};
 pub use error::{ArtifactError, ArtifactErrorKind};
 pub use payload::{
-    Activation, Check, Content, Egress, File, Ingress, LocalNode, LocalService, LocalUser, Payload, Probe, Signer,
-    Sync, Trust, Via,
+    Activation, Check, Content, DriftPolicy, Egress, File, Ingress, LocalNode, LocalService, LocalUser, Payload, Probe,
+    Signer, Sync, Trust, Via,
 };
 pub use schema::SchemaVersion;
 pub use sealed::{Gate, MAX_ARTIFACT, MAX_NODES, MAX_TREE, Sealed, assemble};

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,9 @@ pub struct Payload {
     /// The dial table of this node's principals.
     pub egress: Vec<Egress>,
     pub files: Vec<File>,
+    /// What the agent does about files that somebody else changed; to report them if absent. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftPolicy>,
     /// What must hold before the agent confirms a version by itself. Since 1.1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<Probe>,
@@ -125,6 +128,35 @@ pub enum Activation {
     Run(Vec<String>),
 }
 
+/// What becomes of files that an activation wrote and somebody else changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftPolicy {
+    /// Whoever asks is told.
+    #[default]
+    Report,
+    /// They are written again, and their programs told.
+    Repair,
+    /// Nothing newer is taken until somebody has decided.
+    Freeze,
+}
+
+impl DriftPolicy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Repair => "repair",
+            Self::Freeze => "freeze",
+        }
+    }
+}
+
+impl fmt::Display for DriftPolicy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
 /// Something that holds on a node that is well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,7 +226,13 @@ impl Payload {
     /// release read what they can understand.
     pub fn lowest_schema(&self) -> SchemaVersion {
         let Sync { via: _, principal: _, config_server: _, urls: _, poll_interval: _, hold } = &self.sync;
-        if self.probes.is_empty() && hold.is_none() { SchemaVersion::V1_0 } else { SchemaVersion::V1_1 }
+        if self.drift.is_some() {
+            SchemaVersion::V1_2
+        } else if !self.probes.is_empty() || hold.is_some() {
+            SchemaVersion::V1_1
+        } else {
+            SchemaVersion::V1_0
+        }
     }
 
     /// SHA-256 of the RFC 8785 form: equal exactly if the payloads are.

@@ -21,10 +21,12 @@ impl SchemaVersion {
     pub const V1_0: Self = Self { major: 1, minor: 0 };
     /// Payloads: `probes`, `sync.hold`. Envelopes: `expires_at`.
     pub const V1_1: Self = Self { major: 1, minor: 1 };
+    /// Payloads: `drift`.
+    pub const V1_2: Self = Self { major: 1, minor: 2 };
     /// The newest envelope that this release reads.
     pub const ENVELOPE: Self = Self::V1_1;
     /// The newest payload that this release reads.
-    pub const PAYLOAD: Self = Self::V1_1;
+    pub const PAYLOAD: Self = Self::V1_2;
 
     /// Fails closed: what a newer release wrote may mean something that this one does not know.
     pub(crate) fn check(self, part: &'static str, supported: Self) -> Result<(), ArtifactError> {

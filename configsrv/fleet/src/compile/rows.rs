@@ -40,6 +40,7 @@ pub fn payloads(fleet: &Fleet) -> Result<BTreeMap<NodeName, Payload>, CompileErr
             ingress: ingress_rows(&mut ingress, name),
             egress: egress_rows(fleet, &mut egress, name)?,
             files: files(fleet, name, &node.files),
+            drift: node.drift,
             probes: node.probes.clone(),
             trust: Trust { authorized_mgmt_signers: fleet.signers.clone() },
             sync: Sync {

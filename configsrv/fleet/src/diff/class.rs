@@ -66,6 +66,7 @@ pub fn classify(old: &Payload, new: &Payload) -> Change {
         ingress,
         egress,
         files,
+        drift,
         probes,
         trust,
         sync,
@@ -80,6 +81,7 @@ pub fn classify(old: &Payload, new: &Payload) -> Change {
     change.note(*ingress != old.ingress, Class::AclOnly, "who may reach local services changed");
     change.egress(&old.egress, egress);
     change.note(*files != old.files, Class::Files, "files changed");
+    change.note(*drift != old.drift, Class::TrustOnly, "what is done about changed files changed");
     change.note(*probes != old.probes, Class::TrustOnly, "what must hold before a confirmation changed");
     change.note(*trust != old.trust, Class::TrustOnly, "trusted signers changed");
     change.note(*sync != old.sync, Class::TrustOnly, "where to sync from changed");

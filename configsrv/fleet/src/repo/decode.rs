@@ -1,5 +1,5 @@
 use crate::{
-    artifact::Via,
+    artifact::{DriftPolicy, Via},
     duration::Span,
     finding::{Located, Place, Rule},
     yaml::{Fields, Items, Kind, Node},
@@ -115,7 +115,8 @@ impl Decoder<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Option<NodeSpec> {
-        let fields = self.items.fields(node, &["addresses", "labels", "socks5", "files", "probes"], Rule::V1)?;
+        const FIELDS: &[&str] = &["addresses", "labels", "socks5", "files", "drift", "probes"];
+        let fields = self.items.fields(node, FIELDS, Rule::V1)?;
         let mut spec = NodeSpec::default();
         if let Some(list) = fields.get("addresses") {
             let items = &mut self.items;
@@ -130,6 +131,7 @@ impl Decoder<'_> {
         }
         spec.socks5 = fields.get("socks5").and_then(|node| self.items.parsed(node));
         spec.files = file::read_all(&mut self.items, self.source, fields.get("files"));
+        spec.drift = fields.get("drift").and_then(|node| drift(&mut self.items, node));
         if let Some(list) = fields.get("probes") {
             let items = &mut self.items;
             spec.probes = items.list(list, "probes").iter().filter_map(|node| probe(items, node)).collect();
@@ -254,6 +256,16 @@ fn address(items: &mut Items<'_>, node: &Node) -> Option<Address> {
     let udp = items.required(&fields, "udp").and_then(|node| items.parsed(node));
     let public = fields.get("public").and_then(|node| items.flag(node));
     Some(Address { name: name?, udp: udp?, public })
+}
+
+fn drift(items: &mut Items<'_>, node: &Node) -> Option<DriftPolicy> {
+    let text = items.text(node)?;
+    let known = [DriftPolicy::Report, DriftPolicy::Repair, DriftPolicy::Freeze];
+    let found = known.into_iter().find(|policy| policy.as_str() == text.value);
+    if found.is_none() {
+        items.error(Rule::V1, &text.at, "drift is report, repair or freeze");
+    }
+    found
 }
 
 /// `{name: ledger, as: stock, target: ledger}`, or `{name: shop, url: "http://127.0.0.1:7100/healthz"}`.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     address::HostPort,
-    artifact::{File, Via},
+    artifact::{DriftPolicy, File, Via},
     duration::Span,
     enrollment::Log,
     finding::{Finding, Located, Place},
@@ -71,6 +71,7 @@ pub struct NodeSpec {
     /// The listener of the node's own dial-out.
     pub socks5: Option<Located<HostPort>>,
     pub files: Vec<FileSpec>,
+    pub drift: Option<DriftPolicy>,
     pub probes: Vec<ProbeSpec>,
 }
 

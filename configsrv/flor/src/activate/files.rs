@@ -9,7 +9,7 @@ use configsrv_fleet::{
 use super::{Hooks, Original, owner};
 use crate::{
     Error,
-    disk::{Attributes, erase, replace},
+    disk::{Attributes, Disk, erase, replace},
     machine::Failure,
     plane::DataPlane,
     store::Store,
@@ -83,6 +83,24 @@ impl Activator {
         }
         first_failure.map_or(Ok(()), Err)
     }
+
+    /// Writes some of a payload's files again, whatever became of them, and tells their programs. Everything is tried;
+    /// repeating it ends in the same state.
+    pub(crate) async fn rewrite(&self, store: &Store, payload: &Payload, paths: &[String]) -> Result<(), Failure> {
+        let (mut first_failure, mut written) = (None, Vec::new());
+        for file in payload.files.iter().filter(|file| paths.contains(&file.path)) {
+            match write(store, file) {
+                Ok(()) => written.push(file.clone()),
+                Err(error) => drop(first_failure.get_or_insert(failed(error))),
+            }
+        }
+        for hook in hooks(&[], &written, Way::Back) {
+            if let Err(failure) = self.hooks.run(hook).await {
+                first_failure.get_or_insert(failure);
+            }
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
 }
 
 /// Notes what the files of `to` are now, unless a payload wrote them.
@@ -106,6 +124,12 @@ fn keep(store: &Store, from: &[File], to: &[File]) -> Result<(), Error> {
 
 fn write(store: &Store, file: &File) -> Result<(), Error> {
     let path = Path::new(&file.path);
+    let (bytes, attributes) = content(store.disk(), file)?;
+    replace(store.disk(), path, &bytes, attributes).map_err(|error| Error::file(path, &error))
+}
+
+/// What a file is to be. Names of owners are this machine's.
+pub(crate) fn content(disk: &dyn Disk, file: &File) -> Result<(Vec<u8>, Attributes), Error> {
     let bytes = match &file.content {
         Content::Text(text) => text.as_bytes().to_vec(),
         Content::Base64(text) => {
@@ -114,8 +138,8 @@ fn write(store: &Store, file: &File) -> Result<(), Error> {
     };
     let mode = u32::from_str_radix(&file.mode, 8)
         .map_err(|_| Error::Untrusted(format!("{}: mode {} is not octal", file.path, file.mode)))?;
-    let owner = file.owner.as_deref().map(|owner| owner::resolve(store.disk(), owner)).transpose()?;
-    replace(store.disk(), path, &bytes, Attributes { mode, owner }).map_err(|error| Error::file(path, &error))
+    let owner = file.owner.as_deref().map(|owner| owner::resolve(disk, owner)).transpose()?;
+    Ok((bytes, Attributes { mode, owner }))
 }
 
 /// Files that `to` does not have and that must not stay as they are: everything that was kept, since a change may have been

@@ -7,7 +7,7 @@ mod originals;
 mod owner;
 mod stepped;
 
-pub(crate) use files::{Activator, Way};
+pub(crate) use files::{Activator, Way, content};
 pub(crate) use hooks::{Commands, Hooks};
 pub(crate) use originals::{Original, Originals};
 pub(crate) use stepped::SteppedHooks;

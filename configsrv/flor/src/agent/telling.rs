@@ -12,7 +12,7 @@ use super::Agent;
 use crate::{
     Error,
     machine::{Carried, Event, Target, Told, World},
-    server::Report,
+    server::{Report, ReportedDrift},
 };
 
 /// What the servers are told.
@@ -38,7 +38,18 @@ fn patience(left: Option<Duration>) -> Duration {
     left.map_or(LONGEST, |left| (left / 4).min(LONGEST))
 }
 
+impl Reports {
+    pub(super) fn owe(&self) {
+        self.owed.send_replace(true);
+    }
+}
+
 impl Agent {
+    fn report(&self, world: &World, told: &Told) -> Report {
+        let drift = self.drift_in(world).ok().filter(|drift| !drift.files.is_empty());
+        Report { drift: drift.as_ref().map(ReportedDrift::of), ..Report::of(world, told) }
+    }
+
     /// Waits for an answer, but not past the end of the window of what is pending.
     pub(super) async fn in_window<T>(
         &self,
@@ -61,7 +72,7 @@ impl Agent {
         if world.pending.as_ref().is_none_or(|pending| pending.to != target) {
             return Err(Error::State(format!("version {} does not wait for a confirmation any more", target.version)));
         }
-        self.in_window(&world, self.server.prove(target, Report::of(&world, &Told::Pending))).await
+        self.in_window(&world, self.server.prove(target, self.report(&world, &Told::Pending))).await
     }
 
     /// Reports are for information: the node goes on without them. Whether somebody listened.
@@ -69,7 +80,7 @@ impl Agent {
         let left = self.left_ms(world).ok().flatten().map(Duration::from_millis);
         let said = async {
             let _order = self.reports.order.lock().await;
-            self.server.report(&Report::of(world, told)).await
+            self.server.report(&self.report(world, told)).await
         };
         let heard = match timeout(patience(left), said).await {
             Ok(Ok(())) => true,
@@ -107,7 +118,7 @@ impl Agent {
     async fn say_how_it_is(&self) -> Result<Vec<Carried>, Error> {
         let world = self.store.load()?;
         if let Some(told) = Told::now(&world) {
-            let said = timeout(LONGEST, self.server.report(&Report::of(&world, &told))).await;
+            let said = timeout(LONGEST, self.server.report(&self.report(&world, &told))).await;
             said.unwrap_or_else(|_| Err(Error::Unreachable("no server listened in time".into())))?;
         }
         Ok(world.state.carried)

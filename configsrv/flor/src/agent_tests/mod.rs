@@ -2,6 +2,7 @@
 
 mod changes;
 mod crashes;
+mod drift;
 mod silence;
 #[path = "../../../server/tests/support/tree.rs"]
 mod tree;

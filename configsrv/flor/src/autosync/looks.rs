@@ -71,6 +71,10 @@ impl Looks for AgentLooks {
                 return Ended::Same;
             }
             Ok(News::Pending) => return Ended::Waiting,
+            Ok(News::Frozen(error)) => {
+                self.say(&error);
+                return Ended::Waiting;
+            }
             Ok(News::Artifact(bytes)) => bytes,
             Err(error) => {
                 self.say(&error);
@@ -85,6 +89,8 @@ impl Looks for AgentLooks {
             Err(error) => {
                 self.say(&error);
                 match error {
+                    // It is not the version's fault: it is taken once somebody has decided.
+                    Error::State(_) if self.agent.is_frozen() => Ended::Waiting,
                     Error::Unexpected(_) | Error::Unreachable(_) | Error::Configuration(_) => Ended::Failed,
                     Error::Usage(_)
                     | Error::Replay(_)

@@ -8,7 +8,7 @@ const INTERVAL: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_secs(55);
 /// Watches that are answered sooner ask again after this: whoever answered does not wait for news.
 const SPACING: Duration = Duration::from_secs(1);
-/// While a version waits for its confirmation, nothing else is looked for.
+/// While a version waits for its confirmation, or files for a decision, nothing else is looked for.
 const RECHECK: Duration = Duration::from_secs(2);
 /// After the first failure; each further one doubles it.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(crate) enum Ended {
     Same,
     /// Something new was activated or adopted.
     Done,
-    /// A version waits for its confirmation.
+    /// A version waits for its confirmation, or somebody has to decide about changed files.
     Waiting,
     /// Something new came that is not for here, or that failed.
     Refused { version: Option<Version> },

@@ -56,6 +56,11 @@ pub(super) fn above(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
     Ok((open(folder)?, name))
 }
 
+/// Whatever has the name in `folder`, a link included, to be looked at.
+pub(super) fn named(folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    Ok(openat(folder, name, HELD, Mode::empty())?)
+}
+
 /// Where the name in `folder` leads if it is a link that may be followed; `None` if it is no link.
 pub(super) fn link(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<PathBuf>> {
     match look(folder, name)? {

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Attributes, Disk};
+use super::{Attributes, Disk, Kind, Seen, Stamp};
 
 /// What ended the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,15 @@ impl Disk for ForgetfulDisk {
         let state = self.0.lock().unwrap();
         let content = state.names.get(path).and_then(|file| state.contents.get(file));
         Ok(content.map(|content| (content.attributes, content.bytes.clone())))
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
+        let state = self.0.lock().unwrap();
+        Ok(state.names.get(path).and_then(|file| {
+            let content = state.contents.get(file)?;
+            let stamp = Stamp { inode: *file, size: content.bytes.len() as u64, ..Stamp::default() };
+            Some(Seen { kind: Kind::File, attributes: content.attributes, stamp })
+        }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

@@ -43,6 +43,41 @@ impl Attributes {
     pub(crate) const PUBLIC: Self = Self { mode: 0o644, owner: None };
 }
 
+/// What has a name in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Folder,
+    Link,
+    Other,
+}
+
+/// What can be seen without reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub kind: Kind,
+    pub attributes: Attributes,
+    pub stamp: Stamp,
+}
+
+/// What becomes another with every change, or nearly. Times are seconds and nanoseconds since 1970; anybody may set the
+/// first, nobody the second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub device: u64,
+    pub inode: u64,
+    pub size: u64,
+    pub modified: (i64, i64),
+    pub changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Whether a change from now on would show: clocks of file systems are coarse.
+    pub(crate) fn is_settled(&self, now_s: i64) -> bool {
+        self.changed.0.saturating_add(2) <= now_s
+    }
+}
+
 /// One operation at a time; nothing is durable before it is synced.
 pub(crate) trait Disk: Send + Sync {
     /// The content of a file; `None` if there is none.
@@ -50,6 +85,9 @@ pub(crate) trait Disk: Send + Sync {
 
     /// A file to be replaced, as it is now; `None` if there is none. Something of another kind is an error.
     fn original(&self, path: &Path) -> io::Result<Option<(Attributes, Vec<u8>)>>;
+
+    /// What is at a path, of whatever kind; a link is not followed. `None` if there is nothing.
+    fn look(&self, path: &Path) -> io::Result<Option<Seen>>;
 
     /// Names in a folder, sorted; none if there is no folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;

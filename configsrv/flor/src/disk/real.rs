@@ -1,6 +1,6 @@
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, File, Permissions},
+    fs::{self, File, Metadata, Permissions},
     io::{self, ErrorKind, Read as _, Write as _},
     os::{
         fd::OwnedFd,
@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Attributes, Disk, folder};
+use super::{Attributes, Disk, Kind, Seen, Stamp, folder};
 
 /// Never through a link, and never waiting for the other end of a pipe.
 const READ: OFlags =
@@ -40,9 +40,27 @@ impl Disk for RealDisk {
         let Some(file) = found(folder::above(path).and_then(|(folder, name)| open(&folder, name)))? else {
             return Ok(None);
         };
-        let metadata = file.metadata()?;
-        let attributes = Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) };
-        Ok(Some((attributes, content(file)?)))
+        Ok(Some((attributes(&file.metadata()?), content(file)?)))
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
+        let named = folder::above(path).and_then(|(folder, name)| folder::named(&folder, name));
+        let Some(named) = found(named)? else { return Ok(None) };
+        let metadata = File::from(named).metadata()?;
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => Kind::File,
+            kind if kind.is_dir() => Kind::Folder,
+            kind if kind.is_symlink() => Kind::Link,
+            _ => Kind::Other,
+        };
+        let stamp = Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        };
+        Ok(Some(Seen { kind, attributes: attributes(&metadata), stamp }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -122,6 +140,10 @@ fn open(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
         Err(error) => return Err(error.into()),
     };
     if file.metadata()?.is_file() { Ok(file) } else { Err(strange("no regular file")) }
+}
+
+fn attributes(metadata: &Metadata) -> Attributes {
+    Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) }
 }
 
 fn content(mut file: File) -> io::Result<Vec<u8>> {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Attributes, Disk, NEW};
+use super::{Attributes, Disk, NEW, Seen};
 use crate::home::Layout;
 
 /// What happens at a step that was just taken.
@@ -96,6 +96,10 @@ impl<D: Disk> Disk for SteppedDisk<D> {
 
     fn original(&self, path: &Path) -> io::Result<Option<(Attributes, Vec<u8>)>> {
         self.disk.original(path)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
+        self.disk.look(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

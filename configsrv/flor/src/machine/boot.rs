@@ -1,9 +1,9 @@
-use super::{Effect, Now, Pending, Phase, World, step::roll_back};
+use super::{Effect, Now, Pending, Phase, World, repair, step::roll_back};
 
 /// What an agent finds when it starts, after a clean stop, a kill, a crash or a loss of power.
 pub(super) fn recover(world: &World, now: &Now) -> Vec<Effect> {
     match &world.pending {
-        None => repoint(world),
+        None => repoint(world).into_iter().chain(repair::resumed(world)).collect(),
         Some(pending) => finish(world, pending, now),
     }
 }

@@ -13,6 +13,7 @@
 mod boot;
 mod carried;
 mod clock;
+mod repair;
 mod step;
 mod told;
 mod world;
@@ -21,7 +22,7 @@ pub(crate) use carried::Carried;
 pub(crate) use clock::{BootId, Guard, Now};
 pub(crate) use step::{Effect, Event, Failure, Offer, Refusal, step};
 pub(crate) use told::Told;
-pub(crate) use world::{AgentState, LastChange, Pending, Phase, Refused, Rejected, Target, World};
+pub(crate) use world::{AgentState, LastChange, Pending, Phase, Refused, Rejected, Repaired, Target, World};
 
 #[cfg(test)]
 mod tests;

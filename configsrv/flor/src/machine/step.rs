@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use configsrv_fleet::{Signer, Version, diff::Class};
 
-use super::{AgentState, Carried, Guard, Now, Pending, Phase, Refused, Target, Told, World, boot};
+use super::{AgentState, Carried, Guard, Now, Pending, Phase, Refused, Target, Told, World, boot, repair};
 
 /// How much of a window may pass before what is left is written down again.
 const WRITE_DOWN_MS: u64 = 10_000;
@@ -26,6 +26,10 @@ pub(crate) enum Event {
     Held { version: Version, evidence: String },
     /// Back to the old version now.
     Cancel,
+    /// Somebody else changed these files, and they are to be written again.
+    Drifted(Vec<String>),
+    /// How [`Effect::Rewrite`] ended.
+    Rewritten(Result<(), Failure>),
     /// The servers know what people brought here.
     Heard(Vec<Carried>),
     /// Time passed; and why nothing was confirmed meanwhile, if that is known.
@@ -70,6 +74,11 @@ pub(crate) enum Effect {
     Restore {
         from: Version,
         to: Option<Version>,
+    },
+    /// Writes these files of a version again, and tells their programs; then [`Event::Rewritten`].
+    Rewrite {
+        version: Version,
+        paths: Vec<String>,
     },
     /// Forgets what files were before a change touched them.
     DropOriginals,
@@ -126,6 +135,8 @@ pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>
         Event::Held { version, evidence } => confirm(world, Some(version), Proof::Held(evidence), now),
         Event::Keep(version) => confirm(world, version, Proof::Word, now),
         Event::Cancel => cancel(world),
+        Event::Drifted(paths) => Ok(repair::drifted(world, paths)),
+        Event::Rewritten(outcome) => Ok(repair::rewritten(world, outcome, now)),
         Event::Heard(carried) => Ok(heard(world, &carried)),
         Event::Tick(not_yet) => Ok(tick(world, not_yet, now)),
         Event::Boot => Ok(boot::recover(world, now)),

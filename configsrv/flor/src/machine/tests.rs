@@ -415,3 +415,49 @@ mod boot {
         assert!(run.done.contains(&Effect::Restore { from: version(3), to: Some(version(1)) }));
     }
 }
+
+#[test]
+fn a_repair_is_durable_before_it_begins_and_is_finished_by_a_start() {
+    let paths = vec!["/etc/shop".to_owned()];
+    let mut world = committed(1);
+    let effects = step(&world, Event::Drifted(paths.clone()), &at(0)).unwrap();
+    let [Effect::SaveState(state), Effect::Rewrite { version: of, paths: due }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((&state.repairing, of, due), (&paths, &version(1), &paths));
+    world.state = state.clone();
+    assert_eq!(step(&world, Event::Boot, &at(1)).unwrap(), effects[1..]);
+    let failed = Err(Failure("no".into()));
+    let effects = step(&world, Event::Rewritten(failed), &at(2)).unwrap();
+    let [Effect::SaveState(state)] = effects.as_slice() else { panic!("{effects:?}") };
+    let repaired = Repaired { paths: paths.clone(), at_ms: at(2).wall_ms, failure: Some("no".into()) };
+    assert_eq!((&state.repairing, &state.repaired), (&Vec::new(), &Some(repaired)));
+    world.state = state.clone();
+    assert_eq!(step(&world, Event::Boot, &at(3)).unwrap(), []);
+
+    // What waits for its confirmation is not touched, and neither is a node without a version.
+    assert_eq!(step(&guarded().world, Event::Drifted(paths.clone()), &at(1)).unwrap(), []);
+    assert_eq!(step(&World::default(), Event::Drifted(paths), &at(1)).unwrap(), []);
+    assert_eq!(step(&world, Event::Drifted(Vec::new()), &at(3)).unwrap(), []);
+}
+
+#[test]
+fn what_a_person_brought_is_kept_by_their_word_alone() {
+    let brought = || Offer { carried: true, ..offer(target(2)) };
+    let mut run = Run::new(committed(1));
+    run.feed(Event::Offer(brought()), &at(0)).unwrap();
+    let known = run.world.state.carried.clone();
+    assert_eq!(known, [Carried { version: version(2), digest: target(2).digest, at_ms: WALL, unproven: false }]);
+    run.feed(Event::Heard(known), &at(1)).unwrap();
+    assert_eq!(run.world.state.carried, []);
+    run.feed(Event::Keep(Some(version(2))), &at(2)).unwrap();
+    run.is_committed(2);
+    assert!(run.world.state.carried[0].unproven, "the servers are to know that, too");
+    assert!(matches!(run.told().last(), Some(Told::Confirmed { evidence: Some(_) })));
+
+    // The servers were reached a moment ago; reaching them is what a confirmation means.
+    assert_eq!(guarded().feed(Event::Keep(None), &at(1)), Err(Refusal::NotCarried(version(2))));
+    let mut late = Run::new(committed(1));
+    late.feed(Event::Offer(brought()), &at(0)).unwrap();
+    assert_eq!(late.feed(Event::Keep(None), &at(300)), Err(Refusal::Expired(version(2))));
+}

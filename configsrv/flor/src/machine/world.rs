@@ -48,6 +48,12 @@ pub(crate) struct AgentState {
     pub degraded: Option<String>,
     #[serde(default)]
     pub last: Option<LastChange>,
+    /// Files that are being written again, and whose programs are to be told.
+    #[serde(default)]
+    pub repairing: Vec<String>,
+    /// When files were written again last, and how that ended.
+    #[serde(default)]
+    pub repaired: Option<Repaired>,
     /// What people brought here and the servers have not heard of yet, the newest last.
     #[serde(default)]
     pub carried: Vec<Carried>,
@@ -76,6 +82,15 @@ pub(crate) struct LastChange {
     pub result: String,
     pub version: Version,
     pub at_ms: u64,
+}
+
+/// Files that were written again, since somebody else had changed them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Repaired {
+    pub paths: Vec<String>,
+    pub at_ms: u64,
+    /// Why not all of it came about.
+    pub failure: Option<String>,
 }
 
 /// A change under way. It is on disk before anything is touched, and goes last.
@@ -118,6 +133,7 @@ impl World {
             Effect::Point(version) => self.current = *version,
             Effect::Activate { .. }
             | Effect::Restore { .. }
+            | Effect::Rewrite { .. }
             | Effect::DropOriginals
             | Effect::Sweep { .. }
             | Effect::Tell(_) => {}

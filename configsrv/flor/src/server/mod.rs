@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub(crate) use api::{connect, refused};
 pub(crate) use http::HttpServer;
-pub(crate) use report::Report;
+pub(crate) use report::{Report, ReportedDrift};
 pub(crate) use tls::{Credentials, read_certificates};
 
 use crate::{Error, machine::Target};

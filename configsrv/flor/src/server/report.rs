@@ -1,10 +1,16 @@
-use configsrv_fleet::{Digest, Version};
+use configsrv_fleet::{Digest, Version, artifact::DriftPolicy};
 use serde::Serialize;
 
-use crate::machine::{Carried, Told, World};
+use crate::{
+    drift::Drift,
+    machine::{Carried, Told, World},
+};
 
 /// Characters of a reason that servers take.
 const LONGEST_REASON: usize = 500;
+/// Files of a drift that are named, and characters of each.
+const MOST_FILES: usize = 8;
+const LONGEST_FILE: usize = 200;
 
 /// A report on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -35,6 +41,26 @@ pub(crate) struct Report {
     /// What people brought here, past the servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
+    /// Files that somebody else changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<ReportedDrift>,
+}
+
+/// Which files drifted, as far as a report has room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ReportedDrift {
+    pub policy: DriftPolicy,
+    pub files: usize,
+    /// The first of them, and what is the matter.
+    pub first: Vec<String>,
+}
+
+impl ReportedDrift {
+    pub(crate) fn of(drift: &Drift) -> Self {
+        let shortened = |text: String| text.chars().take(LONGEST_FILE).collect();
+        let first = drift.files.iter().take(MOST_FILES).map(|file| shortened(file.to_string())).collect();
+        Self { policy: drift.policy, files: drift.files.len(), first }
+    }
 }
 
 impl Report {
@@ -67,6 +93,7 @@ impl Report {
             reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
             nonce: None,
             carried: world.state.carried.clone(),
+            drift: None,
         }
     }
 }

@@ -43,6 +43,7 @@ fn state(node: &Node) -> String {
         Some(word @ ("rolled_back" | "rejected" | "degraded")) => word.replace('_', " "),
         _ if !node.published => "not published".to_owned(),
         _ if reported.is_some_and(|status| status.pending.is_some()) => "pending".to_owned(),
+        _ if reported.is_some_and(|status| status.drift.is_some()) => "drifted".to_owned(),
         _ if node.stale => "stale".to_owned(),
         _ => "current".to_owned(),
     }
@@ -80,6 +81,10 @@ pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) ->
                 ("digest", status.digest.map(|digest| digest.to_string())),
             ] {
                 lines.extend(value.map(|value| (what, value)));
+            }
+            if let Some(drift) = &status.drift {
+                lines.push(("drifted", format!("{} files, policy {}", drift.files, drift.policy)));
+                lines.extend(drift.first.iter().map(|file| ("", file.clone())));
             }
             lines.extend(status.carried.iter().map(|carried| ("by hand", by_hand(carried))));
         }

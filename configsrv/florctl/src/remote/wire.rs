@@ -66,6 +66,7 @@ pub(crate) struct Status {
     pub(crate) reason: Option<String>,
     #[serde(default)]
     pub(crate) carried: Vec<Carried>,
+    pub(crate) drift: Option<Drift>,
     #[serde(default)]
     pub(crate) reported_ms: u64,
 }
@@ -78,6 +79,15 @@ pub(crate) struct Carried {
     pub(crate) at_ms: u64,
     #[serde(default)]
     pub(crate) unproven: bool,
+}
+
+/// Files of a node that are not as its version wrote them.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Drift {
+    pub(crate) policy: String,
+    pub(crate) files: u32,
+    #[serde(default)]
+    pub(crate) first: Vec<String>,
 }
 
 /// The answer to a publish.
