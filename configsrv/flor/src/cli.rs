@@ -18,6 +18,9 @@ pub(crate) struct Cli {
     /// Which cluster, when this machine is enrolled in several.
     #[arg(long, global = true, env = "FLOR_CLUSTER")]
     pub cluster: Option<String>,
+    /// How long units that were restarted or reloaded have to stay up with their new files; 0 does not watch them.
+    #[arg(long, global = true, env = "FLOR_LIVENESS", value_name = "DURATION", default_value = "3s")]
+    pub liveness: Span,
     /// How results are printed.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
     pub output: Format,

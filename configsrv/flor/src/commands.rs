@@ -33,10 +33,18 @@ const UPDATE_AVAILABLE: u8 = 4;
 /// How often a waiting command looks whether somebody confirmed.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// One cluster on this machine, and how its agent is to be.
+struct Site {
+    layout: Layout,
+    liveness: Duration,
+}
+
 /// Runs one command; its exit code.
 pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
     let home = Home::find(cli.home.clone())?;
     let cluster = cli.cluster.as_deref();
+    let liveness = cli.liveness.as_duration();
+    let site = || Ok::<_, Error>(Site { layout: home.cluster(cluster)?, liveness });
     match cli.command {
         Command::Version => {
             println!("flor {}", env!("CARGO_PKG_VERSION"));
@@ -56,9 +64,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             bundle::request(&home, node, principals, out.as_deref())?;
             Ok(0)
         }
-        Command::Sync(arguments) => sync(&home.cluster(cluster)?, cli.output, &arguments).await,
+        Command::Sync(arguments) => sync(&site()?, cli.output, &arguments).await,
         Command::Status { json, metrics } => {
-            let view = status(&home.cluster(cluster)?).await?;
+            let view = status(&site()?).await?;
             match (metrics, json) {
                 (true, _) => print!("{}", metrics::text(&view).map_err(|error| Error::Unexpected(error.to_string()))?),
                 (false, true) => print(Format::Json, &view)?,
@@ -66,9 +74,10 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             }
             Ok(0)
         }
-        Command::Drift(arguments) => drift(&home.cluster(cluster)?, cli.output, &arguments).await,
+        Command::Drift(arguments) => drift(&site()?, cli.output, &arguments).await,
         Command::Agent(cli::Agent::Run(arguments)) => {
-            let layout = home.cluster(cluster)?;
+            let site = site()?;
+            let layout = site.layout.clone();
             let settings = daemon::Settings::new(&arguments)?;
             let stop = Stop::new();
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
@@ -77,7 +86,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             tokio::spawn(renewal.run(stop.clone()));
             let identities = IdentityStore::new(&layout, Cluster::load(&RealDisk, &layout)?.cluster);
             let plane = Arc::new(LivePlane::new(identities, layout.identities())?);
-            daemon::run(agent(&layout, Arc::clone(&plane) as _)?, plane, layout, settings, stop).await?;
+            daemon::run(site.agent(Arc::clone(&plane) as _)?, plane, layout, settings, stop).await?;
             Ok(0)
         }
         Command::Lock(arguments) => {
@@ -87,7 +96,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
     }
 }
 
-async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<u8, Error> {
+async fn sync(site: &Site, format: Format, arguments: &cli::Sync) -> Result<u8, Error> {
     let window_ms = arguments.commit_timeout.as_secs().saturating_mul(1000);
     let wanted = SyncRequest {
         window_ms,
@@ -104,27 +113,27 @@ async fn sync(layout: &Layout, format: Format, arguments: &cli::Sync) -> Result<
         (None, None) if arguments.cancel => Request::Cancel,
         (None, None) => Request::Sync(wanted),
     };
-    change(layout, format, request, arguments.exit_code).await
+    change(site, format, request, arguments.exit_code).await
 }
 
 /// Lets the daemon do it, if there is one.
-async fn change(layout: &Layout, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
-    let outcome = match ipc::ask(layout, &request).await? {
+async fn change(site: &Site, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
+    let outcome = match ipc::ask(&site.layout, &request).await? {
         Some(Answer::Done(outcome)) => outcome,
         Some(Answer::Failed(error)) => return Err(error),
         Some(Answer::Status(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
-        None => return without_daemon(layout, format, request, exit_code).await,
+        None => return without_daemon(site, format, request, exit_code).await,
     };
     print(format, &outcome)?;
     Ok(code(&outcome, exit_code))
 }
 
 /// What is only shown is read here, with the rights of whoever asks.
-async fn drift(layout: &Layout, format: Format, arguments: &cli::Drift) -> Result<u8, Error> {
+async fn drift(site: &Site, format: Format, arguments: &cli::Drift) -> Result<u8, Error> {
     if arguments.repair {
-        return change(layout, format, Request::Repair, false).await;
+        return change(site, format, Request::Repair, false).await;
     }
-    let agent = agent(layout, Arc::new(NoPlane))?;
+    let agent = site.agent(Arc::new(NoPlane))?;
     let drift = agent.drift()?;
     match (format, arguments.diff) {
         (Format::Text, true) => print!("{}", agent.show_drift(&drift)?),
@@ -134,10 +143,10 @@ async fn drift(layout: &Layout, format: Format, arguments: &cli::Drift) -> Resul
 }
 
 /// Works on the state directly. Nobody else watches the deadline then, so this command does.
-async fn without_daemon(layout: &Layout, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
-    let agent = agent(layout, Arc::new(NoPlane))?;
+async fn without_daemon(site: &Site, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
+    let agent = site.agent(Arc::new(NoPlane))?;
     let outcome = {
-        let _turn = OpLock::acquire(layout).await?;
+        let _turn = OpLock::acquire(&site.layout).await?;
         match request {
             Request::Sync(request) => agent.sync(&request).await?,
             Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
@@ -149,7 +158,7 @@ async fn without_daemon(layout: &Layout, format: Format, request: Request, exit_
     };
     print(format, &outcome)?;
     match outcome {
-        Outcome::Pending { version, .. } => watch(layout, &agent, version, format).await,
+        Outcome::Pending { version, .. } => watch(&site.layout, &agent, version, format).await,
         outcome => Ok(code(&outcome, exit_code)),
     }
 }
@@ -180,15 +189,15 @@ async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format)
     }
 }
 
-async fn status(layout: &Layout) -> Result<StatusView, Error> {
-    Ok(match ipc::ask(layout, &Request::Status).await? {
+async fn status(site: &Site) -> Result<StatusView, Error> {
+    Ok(match ipc::ask(&site.layout, &Request::Status).await? {
         Some(Answer::Status(view)) => *view,
         Some(Answer::Failed(error)) => return Err(error),
         Some(Answer::Done(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
         None => {
-            let agent = agent(layout, Arc::new(NoPlane))?;
+            let agent = site.agent(Arc::new(NoPlane))?;
             // Whoever looks also puts in order what a killed agent left, unless somebody is at it.
-            if let Some(_turn) = OpLock::try_acquire(layout)? {
+            if let Some(_turn) = OpLock::try_acquire(&site.layout)? {
                 agent.recover().await?;
             }
             agent.status_with_drift()?
@@ -196,14 +205,17 @@ async fn status(layout: &Layout) -> Result<StatusView, Error> {
     })
 }
 
-fn agent(layout: &Layout, plane: Arc<dyn DataPlane>) -> Result<Agent, Error> {
-    let (disk, hooks) = stop_at::machine(layout);
-    let cluster = Cluster::load(disk.as_ref(), layout)?;
-    let store = Store::new(disk, layout.clone(), cluster.node.clone());
-    let identities = IdentityStore::new(layout, cluster.cluster.clone());
-    let server = Arc::new(server(layout, Arc::clone(&plane))?);
-    let activator = Activator::new(hooks, plane);
-    Ok(Agent::new(cluster, store, identities, activator, server, Arc::new(SystemClock)))
+impl Site {
+    fn agent(&self, plane: Arc<dyn DataPlane>) -> Result<Agent, Error> {
+        let layout = &self.layout;
+        let (disk, hooks) = stop_at::machine(layout, self.liveness);
+        let cluster = Cluster::load(disk.as_ref(), layout)?;
+        let store = Store::new(disk, layout.clone(), cluster.node.clone());
+        let identities = IdentityStore::new(layout, cluster.cluster.clone());
+        let server = Arc::new(server(layout, Arc::clone(&plane))?);
+        let activator = Activator::new(hooks, plane);
+        Ok(Agent::new(cluster, store, identities, activator, server, Arc::new(SystemClock)))
+    }
 }
 
 fn server(layout: &Layout, plane: Arc<dyn DataPlane>) -> Result<HttpServer, Error> {

@@ -155,7 +155,8 @@ async fn what_somebody_changed_waits_for_a_decision() {
     assert_eq!(pier.node.text("shop").as_deref(), Some("two\n"));
 
     // A machine that syncs by itself waits, and goes on when it is decided.
-    let timer = ["agent", "run", "--sync", "timer", "--interval", "1s", "--confirm-policy", "manual", "--look-every", "1s"];
+    let timer =
+        ["agent", "run", "--sync", "timer", "--interval", "1s", "--confirm-policy", "manual", "--look-every", "1s"];
     let _daemon = pier.node.spawn(&timer);
     pier.node.until("the daemon", |status| status["daemon"] == true).await;
     pier.change("shop", "by hand");

@@ -78,9 +78,11 @@ impl Activator {
         }
         // Before the hooks: programs may need to reach something.
         note(self.plane.apply(payload).await)?;
-        for hook in hooks(from, to, way) {
+        let hooks = hooks(from, to, way);
+        for hook in &hooks {
             note(self.hooks.run(hook).await)?;
         }
+        note(self.hooks.outlive(&hooks).await)?;
         first_failure.map_or(Ok(()), Err)
     }
 
@@ -94,10 +96,14 @@ impl Activator {
                 Err(error) => drop(first_failure.get_or_insert(failed(error))),
             }
         }
-        for hook in hooks(&[], &written, Way::Back) {
+        let hooks = hooks(&[], &written, Way::Back);
+        for hook in &hooks {
             if let Err(failure) = self.hooks.run(hook).await {
                 first_failure.get_or_insert(failure);
             }
+        }
+        if let Err(failure) = self.hooks.outlive(&hooks).await {
+            first_failure.get_or_insert(failure);
         }
         first_failure.map_or(Ok(()), Err)
     }

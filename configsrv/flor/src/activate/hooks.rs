@@ -2,14 +2,16 @@ use std::{process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 use configsrv_fleet::artifact::Activation;
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
 
+use super::liveness::{CONFIG_REJECTED, UnitState};
 use crate::{disk::with_umask, machine::Failure};
 
 /// How long a program may take to accept its new file.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A program that exits with this has understood its configuration and refuses it.
-const CONFIG_REJECTED: i32 = 78;
 const SHOWN: usize = 500;
 /// Hooks may make files that other programs read; the agent's own umask is stricter.
 const UMASK: u32 = 0o022;
@@ -18,11 +20,19 @@ const UMASK: u32 = 0o022;
 #[async_trait]
 pub(crate) trait Hooks: Send + Sync {
     async fn run(&self, hook: &Activation) -> Result<(), Failure>;
+
+    /// Watches whoever was told for a while; what is no unit is not watched.
+    async fn outlive(&self, _hooks: &[&Activation]) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Runs real commands, without a shell.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Commands;
+pub(crate) struct Commands {
+    /// How long units have to stay up with what they were told; zero watches none.
+    pub liveness: Duration,
+}
 
 #[async_trait]
 impl Hooks for Commands {
@@ -44,14 +54,47 @@ impl Hooks for Commands {
             Ok(Ok(output)) if output.status.success() => Ok(()),
             Ok(Ok(output)) => {
                 let said = tail(&output.stderr);
-                let how = match output.status.code() {
-                    Some(CONFIG_REJECTED) => "refused its configuration".to_owned(),
-                    _ => output.status.to_string(),
+                let how = if output.status.code() == Some(CONFIG_REJECTED) || refused(hook).await {
+                    "refused its configuration".to_owned()
+                } else {
+                    output.status.to_string()
                 };
                 Err(Failure(format!("{shown}: {how}{}{said}", if said.is_empty() { "" } else { ": " })))
             }
         }
     }
+
+    async fn outlive(&self, hooks: &[&Activation]) -> Result<(), Failure> {
+        let units: Vec<&str> = hooks.iter().filter_map(|hook| unit(hook)).collect();
+        if units.is_empty() || self.liveness.is_zero() {
+            return Ok(());
+        }
+        let failed = |unit: &str, why: String| Failure(format!("{unit}: {why}"));
+        let mut before = Vec::with_capacity(units.len());
+        for unit in &units {
+            before.push(UnitState::of(unit).await.map_err(|why| failed(unit, why))?);
+        }
+        sleep(self.liveness).await;
+        for (unit, before) in units.iter().zip(&before) {
+            let now = UnitState::of(unit).await.map_err(|why| failed(unit, why))?;
+            now.judge(before).map_err(|why| failed(unit, why))?;
+        }
+        Ok(())
+    }
+}
+
+fn unit(hook: &Activation) -> Option<&str> {
+    match hook {
+        Activation::Reload(unit) | Activation::Restart(unit) => Some(unit),
+        Activation::Run(_) => None,
+    }
+}
+
+/// Whether a unit could not be started because its program does not want its configuration; systemctl says only that it
+/// could not be started.
+async fn refused(hook: &Activation) -> bool {
+    let Some(unit) = unit(hook) else { return false };
+    UnitState::of(unit).await.is_ok_and(|state| state.refused())
 }
 
 fn words(hook: &Activation) -> Vec<&str> {
@@ -82,19 +125,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_reason_is_what_the_program_said() {
-        assert_eq!(Commands.run(&run(&["true"])).await, Ok(()));
-        let Err(Failure(reason)) = Commands.run(&run(&["sh", "-c", "echo no such port >&2; exit 78"])).await else {
+        assert_eq!(Commands::default().run(&run(&["true"])).await, Ok(()));
+        let Err(Failure(reason)) = Commands::default().run(&run(&["sh", "-c", "echo no such port >&2; exit 78"])).await
+        else {
             panic!("the hook failed")
         };
         assert!(reason.ends_with("refused its configuration: no such port"), "{reason}");
-        assert!(Commands.run(&run(&["/nowhere/at-all"])).await.is_err());
-        assert!(Commands.run(&run(&[])).await.is_err());
+        assert!(Commands::default().run(&run(&["/nowhere/at-all"])).await.is_err());
+        assert!(Commands::default().run(&run(&[])).await.is_err());
     }
 
     #[tokio::test]
     async fn what_a_hook_makes_is_readable_though_the_agent_is_strict() {
         let words = run(&["sh", "-c", "umask >&2; exit 78"]);
-        let mut hook = Commands.run(&words);
+        let commands = Commands::default();
+        let mut hook = commands.run(&words);
         // The first step starts the program.
         let begun = with_umask(0o077, || hook.as_mut().poll(&mut Context::from_waker(Waker::noop())));
         assert!(begun.is_pending());

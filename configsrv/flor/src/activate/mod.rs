@@ -3,6 +3,7 @@
 
 mod files;
 mod hooks;
+mod liveness;
 mod originals;
 mod owner;
 mod stepped;

@@ -27,4 +27,8 @@ impl<H: Hooks> Hooks for SteppedHooks<H> {
         }
         done
     }
+
+    async fn outlive(&self, hooks: &[&Activation]) -> Result<(), Failure> {
+        self.hooks.outlive(hooks).await
+    }
 }
