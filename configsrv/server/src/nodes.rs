@@ -109,7 +109,7 @@ impl ConfigService {
         let key = keys::status(node);
         let known: Option<Status> = self.records().value(&key)?;
         let status = status.clone().on_top_of(known.as_ref());
-        let carried = known.as_ref().map_or(&[][..], |known| &known.carried) != status.carried;
+        let carried = known.as_ref().map_or(&[][..], |known| known.carried.as_slice()) != status.carried;
         if known.is_some_and(|known| Status { reported_ms: status.reported_ms, ..known } == status) {
             return Ok(());
         }

@@ -64,7 +64,7 @@ async fn the_metrics_of_the_alarms_are_shown() {
 fn the_actions_of_the_alarms_are_written() {
     let code = code();
     let actions = words(RUNBOOK, |word| {
-        let action = word.strip_prefix("iam.").or_else(|| word.strip_prefix("audit."));
+        let action = ["iam.", "audit.", "config."].iter().find_map(|service| word.strip_prefix(service));
         action.is_some_and(|action| action.starts_with(|first: char| first.is_ascii_uppercase()))
     });
     assert!(actions.len() >= 15, "{actions:?}");

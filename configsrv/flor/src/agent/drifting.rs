@@ -63,7 +63,7 @@ impl Agent {
     }
 
     /// Writes files again that somebody else changed: `paths`, or all of them.
-    pub(crate) async fn repair(&self, paths: Option<Vec<String>>) -> Result<Outcome, Error> {
+    pub(crate) async fn repair(&self, paths: Option<&[String]>) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
         if let Some(pending) = &world.pending {
             return Err(Error::State(format!(
@@ -72,7 +72,7 @@ impl Agent {
             )));
         }
         let drifted = self.drift_in(&world)?.files.into_iter().map(|file| file.path);
-        let due: Vec<String> = drifted.filter(|path| paths.as_ref().is_none_or(|paths| paths.contains(path))).collect();
+        let due: Vec<String> = drifted.filter(|path| paths.is_none_or(|paths| paths.contains(path))).collect();
         if due.is_empty() {
             return Ok(Outcome::Repaired { files: Vec::new() });
         }

@@ -67,12 +67,16 @@ impl Agent {
 
     /// Shows that the servers are reached through the version that waits.
     pub(crate) async fn prove(&self, target: Target) -> Result<(), Error> {
-        let _order = self.reports.order.lock().await;
-        let world = self.store.load()?;
-        if world.pending.as_ref().is_none_or(|pending| pending.to != target) {
-            return Err(Error::State(format!("version {} does not wait for a confirmation any more", target.version)));
-        }
-        self.in_window(&world, self.server.prove(target, self.report(&world, &Told::Pending))).await
+        let asking = async {
+            let _order = self.reports.order.lock().await;
+            let world = self.store.load()?;
+            if world.pending.as_ref().is_none_or(|pending| pending.to != target) {
+                let version = target.version;
+                return Err(Error::State(format!("version {version} does not wait for a confirmation any more")));
+            }
+            self.server.prove(target, self.report(&world, &Told::Pending)).await
+        };
+        self.in_window(&self.store.load()?, asking).await
     }
 
     /// Reports are for information: the node goes on without them. Whether somebody listened.

@@ -56,7 +56,8 @@ struct Run {
 
 impl Run {
     fn new(fleet: &Fleet, disk: &ForgetfulDisk, stop_at: Option<&str>) -> Self {
-        let (steps, read, stopped): (Arc<Mutex<Vec<String>>>, Arc<Mutex<_>>, Arc<AtomicBool>) = Default::default();
+        let (steps, stopped): (Arc<Mutex<Vec<String>>>, Arc<AtomicBool>) = Default::default();
+        let read = Arc::default();
         let at = {
             let (disk, steps, stopped) = (disk.clone(), Arc::clone(&steps), Arc::clone(&stopped));
             let stop_at = stop_at.map(str::to_owned);
@@ -136,8 +137,7 @@ async fn a_repair_that_fails_is_not_tried_for_ever() {
     disk.plant("/etc/shop", b"by hand");
     disk.plant("/etc/motd", b"by hand");
     let agent = fleet.agent_on(Arc::new(disk.clone()), Arc::new(Refuses), Arc::clone(&fleet.clock) as _);
-    let some = Some(vec!["/etc/shop".to_owned()]);
-    let error = agent.repair(some).await.unwrap_err();
+    let error = agent.repair(Some(&["/etc/shop".to_owned()])).await.unwrap_err();
     assert!(error.to_string().contains("it failed"), "{error}");
     let world = agent.recover().await.unwrap();
     assert_eq!(world.state.repairing, Vec::<String>::new());

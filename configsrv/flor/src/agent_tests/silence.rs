@@ -12,7 +12,7 @@ use crate::{
 
 #[tokio::test(start_paused = true)]
 async fn a_version_becomes_active_well_within_its_window() {
-    for (window, at_most) in [(8, 4), (12, 6), (300, 40), (0, 60)] {
+    for (window, at_most) in [(8, 5), (12, 7), (300, 41), (0, 41)] {
         let fleet = Fleet::new();
         let disk = fleet.settled().await;
         let bytes = fleet.server.bytes.lock().unwrap().clone();

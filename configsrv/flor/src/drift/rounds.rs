@@ -48,7 +48,7 @@ impl Rounds {
             Decision::Repair(paths) => {
                 let _turn = OpLock::acquire(&self.layout).await?;
                 self.repairs.note(&paths, self.agent.uptime_ms()?);
-                let outcome = self.agent.repair(Some(paths)).await?;
+                let outcome = self.agent.repair(Some(&paths)).await?;
                 tracing::info!("{outcome}");
                 self.known = self.agent.drift()?;
                 Ok(())
