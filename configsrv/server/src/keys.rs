@@ -10,6 +10,8 @@ pub(crate) const SIGNERS: &[u8] = b"config/signers";
 /// The publish that is under way, if one is.
 pub(crate) const STAGING: &[u8] = b"config/staging";
 
+/// The lines of history, in the order of their versions.
+pub(crate) const TREES: &[u8] = b"config/tree/";
 pub(crate) const SETS: &[u8] = b"config/set/";
 pub(crate) const PAYLOADS: &[u8] = b"config/payload/";
 pub(crate) const CHUNKS: &[u8] = b"config/chunk/";

@@ -6,13 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ConfigService, Error, keys,
-    record::{self, Fetch, Fetched, Status, SyncResult},
+    offers::Offers,
+    record::{self, Fetch, Fetched, Head, Status, SyncResult},
+    reports,
     service::{blocking, now_ms},
-    store::Txn,
+    standing::{Known, Standing},
+    store::{Loaded, Txn},
 };
 
 const LONGEST_REASON: usize = 2000;
 const LONGEST_NONCE: usize = 128;
+/// Reports of one node that may overtake one another.
+const ATTEMPTS: usize = 8;
 
 /// How far one node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +27,8 @@ pub(crate) struct NodeView {
     pub published: bool,
     /// It has not fetched the version asked about, or does not report it active.
     pub stale: bool,
+    #[serde(flatten)]
+    pub standing: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetched: Option<Fetch>,
     /// The last look without activation.
@@ -104,22 +111,26 @@ impl ConfigService {
         Ok(Receipt { node, nonce, version, digest: known, current })
     }
 
-    /// Stores a report that says something new.
-    async fn store_report(&self, identity: &Identity, node: &NodeName, status: &Status) -> Result<(), Error> {
+    /// Stores a report that says something new, under the word for what it tells of.
+    async fn store_report(&self, identity: &Identity, node: &NodeName, said: &Status) -> Result<(), Error> {
         let key = keys::status(node);
-        let known: Option<Status> = self.records().value(&key)?;
-        let status = status.clone().on_top_of(known.as_ref());
-        let carried = known.as_ref().map_or(&[][..], |known| known.carried.as_slice()) != status.carried;
-        if known.is_some_and(|known| Status { reported_ms: status.reported_ms, ..known } == status) {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let loaded: Option<Loaded<Status>> = self.records().load(&key)?;
+            let known = loaded.as_ref().map(|loaded| &loaded.value);
+            let status = reports::remember(known, said.clone());
+            if known.is_some_and(|known| reports::is_known(known, &status)) {
+                return Ok(());
+            }
+            let mut txn = Txn::default();
+            txn.unchanged(key.clone(), loaded.as_ref());
+            txn.put(key.clone(), &status)?;
+            let action = reports::action(known, &status);
+            if self.records().commit(identity.origin(), action, format!("node/{node}"), txn).await? {
+                self.metrics().transition(status.result);
+                return Ok(());
+            }
         }
-        // What went past the servers has a name of its own in the history.
-        let action = if carried { "config.ReportCarried" } else { "config.ReportStatus" };
-        let mut txn = Txn::default();
-        txn.put(key, &status)?;
-        self.records().commit(identity.origin(), action, format!("node/{node}"), txn).await?;
-        self.metrics().transition(status.result);
-        Ok(())
+        Err(Error::VersionConflict(format!("reports of node {node} overtake one another; report again")))
     }
 
     /// One node for a caller who may see it: itself, or an operator.
@@ -133,7 +144,8 @@ impl ConfigService {
             Some(current) => self.records().exists(&keys::head(&current.set, &name))?,
             None => false,
         };
-        let view = self.view(&name, published, current.map_or(Version::NONE, |current| current.version))?;
+        let version = current.as_ref().map_or(Version::NONE, |current| current.version);
+        let view = self.view(&name, published, version, &mut Offers::new(self, current.as_ref()))?;
         if published || view.reported.is_some() || view.fetched.is_some() {
             Ok(view)
         } else {
@@ -176,23 +188,58 @@ impl ConfigService {
         collect(keys::STATUSES, false)?;
         let version = relative_to.unwrap_or(newest);
         more |= names.len() > limit;
+        let mut offers = Offers::new(self, current.as_ref());
         let nodes = names
             .iter()
             .take(limit)
-            .map(|(name, published)| self.view(name, *published, version))
+            .map(|(name, published)| self.view(name, *published, version, &mut offers))
             .collect::<Result<_, _>>()?;
         Ok(NodePage { version, nodes, more })
     }
 
-    fn view(&self, name: &NodeName, published: bool, version: Version) -> Result<NodeView, Error> {
-        let Fetched { sync: fetched, dry_run: looked_at } =
-            self.records().value(&keys::fetched(name))?.unwrap_or_default();
+    fn view(
+        &self,
+        name: &NodeName,
+        published: bool,
+        version: Version,
+        offers: &mut Offers<'_>,
+    ) -> Result<NodeView, Error> {
+        let served: Fetched = self.records().value(&keys::fetched(name))?.unwrap_or_default();
         let reported: Option<Status> = self.records().value(&keys::status(name))?;
+        let standing = self.standing(name, published, &served, reported.as_ref(), offers)?;
+        let Fetched { sync: fetched, dry_run: looked_at } = served;
         let behind = |seen: Option<Version>| seen.is_none_or(|seen| seen < version);
         let stale = behind(fetched.map(|fetch| fetch.version))
             || reported.as_ref().is_some_and(|reported| behind(reported.active));
         let seen_ms = self.readers().seen_ms(name);
-        Ok(NodeView { name: name.to_string(), published, stale, fetched, looked_at, reported, seen_ms })
+        Ok(NodeView { name: name.to_string(), published, stale, standing, fetched, looked_at, reported, seen_ms })
+    }
+
+    fn standing(
+        &self,
+        name: &NodeName,
+        published: bool,
+        fetched: &Fetched,
+        reported: Option<&Status>,
+        offers: &mut Offers<'_>,
+    ) -> Result<Standing, Error> {
+        let current = offers.current();
+        let head: Option<Head> = match current.filter(|_| published) {
+            Some(current) => self.records().value(&keys::head(&current.set, name))?,
+            None => None,
+        };
+        let failed = reported.and_then(|status| status.rolled_back);
+        let failed = failed.map(|version| self.published_digest(name, version)).transpose()?.flatten();
+        let known = Known {
+            now_ms: now_ms(),
+            current: current.map_or(Version::NONE, |current| current.version),
+            published: head.map(|head| head.payload_digest),
+            offered_ms: offers.since(name, reported.and_then(|status| status.active))?,
+            fetched,
+            reported,
+            failed,
+        };
+        Ok(Standing::of(&known, &self.settings().waits))
     }
 
     /// The versions that some node says it runs or might go back to.

@@ -105,12 +105,15 @@ pub struct Status {
     pub pending: Option<Version>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Version>,
-    /// The last version that this node went back from.
+    /// The last version that this node went back from, until it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<Version>,
-    /// What the node refused before anything was touched, as `result` says.
+    /// What the node refused before anything was touched, until it takes something at least as new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Version>,
+    /// The last version that failed here and that somebody on the node let in again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
     /// The payload digest of what runs, or is about to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -153,6 +156,13 @@ pub struct Drift {
     /// The first of them, and what is the matter.
     #[serde(default)]
     pub first: Vec<String>,
+}
+
+/// When a version that failed was let in again, by the node's clock: the moment tells one release from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    pub version: Version,
+    pub at_ms: u64,
 }
 
 /// The transition that a report tells about.
@@ -252,6 +262,7 @@ mod tests {
 
         let status: Status = read(r#"{"active":7,"pending":7,"deadline_ms":10,"result":"pending","reported_ms":9}"#);
         assert_eq!((status.pending, status.result), (Some(version(7)), Some(SyncResult::Pending)));
+        assert_eq!(status.released, None);
     }
 
     #[test]

@@ -12,7 +12,17 @@ pub struct Settings {
     pub orphan_age: Duration,
     /// How often old versions and orphans are collected.
     pub collect_every: Duration,
+    pub waits: Waits,
     pub fleetlock: LockSettings,
+}
+
+/// How long a node may be in a state that has no deadline of its own before that is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Until it has fetched what is published. People start syncs, so this is long.
+    pub fetched: Duration,
+    /// Until it says what became of what it fetched, or was about to activate without a window.
+    pub reported: Duration,
 }
 
 /// Bounds of a published tree.
@@ -54,8 +64,15 @@ impl Default for Settings {
             longest_wait: Duration::from_secs(60),
             orphan_age: Duration::from_secs(3600),
             collect_every: Duration::from_secs(600),
+            waits: Waits::default(),
             fleetlock: LockSettings::default(),
         }
+    }
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { fetched: Duration::from_secs(7 * 24 * 3600), reported: Duration::from_secs(900) }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     artifacts::{Artifact, Intent, Wanted},
     nodes::{NodePage, NodeView},
     record::{Fetch, Status, Tree},
+    standing::Standing,
     versions::VersionPage,
 };
 
@@ -64,6 +65,7 @@ pub(crate) fn watched(version: Version) -> proto::WatchResponse {
 
 impl From<NodeView> for proto::Node {
     fn from(view: NodeView) -> Self {
+        let Standing { phase, version, since_ms, deadline_ms, reason, was } = view.standing;
         Self {
             name: view.name,
             published: view.published,
@@ -71,6 +73,12 @@ impl From<NodeView> for proto::Node {
             fetched: view.fetched.map(proto::Fetch::from),
             reported: view.reported.map(proto::NodeStatus::from),
             seen_ms: view.seen_ms,
+            phase: phase.as_str().to_owned(),
+            version: version.get(),
+            since_ms,
+            deadline_ms,
+            reason,
+            was: was.map(|was| was.as_str().to_owned()).unwrap_or_default(),
         }
     }
 }
@@ -90,6 +98,7 @@ impl From<Status> for proto::NodeStatus {
             confirmed: status.confirmed.map(Version::get),
             rolled_back: status.rolled_back.map(Version::get),
             rejected: status.rejected.map(Version::get),
+            released: status.released.map(|released| released.version.get()),
             digest: status.digest.map(|digest| digest.to_string()).unwrap_or_default(),
             deadline_ms: status.deadline_ms,
             result: status.result.map(|result| result.as_str().to_owned()).unwrap_or_default(),

@@ -8,7 +8,7 @@ use holdfast_telemetry::Format;
 use super::{
     FleetLockAuth, GivenSecrets, SecretFiles, Settings,
     fragment::{
-        AdminFragment, AuthnFragment, ChainfireFragment, FleetLockFragment, Fragment, IamFragment,
+        AdminFragment, AuthnFragment, ChainfireFragment, ConfigsrvFragment, FleetLockFragment, Fragment, IamFragment,
         InternalTokenFragment, ListenFragment, LogFragment, MemberFragment, PeerTlsFragment, RaftFragment,
         SecretsFragment, TlsFragment,
     },
@@ -63,6 +63,7 @@ pub(crate) fn effective(
             break_glass: settings.break_glass_files.clone(),
             ..IamFragment::from(&settings.lifetimes)
         },
+        configsrv: ConfigsrvFragment::from(&settings.waits),
         fleetlock: FleetLockFragment {
             client_auth: Some(word(settings.fleetlock.auth).to_owned()),
             default_slots: Some(settings.fleetlock.default_slots),

@@ -21,6 +21,7 @@ pub(crate) struct Fragment {
     pub(crate) authn: AuthnFragment,
     pub(crate) admin: AdminFragment,
     pub(crate) iam: IamFragment,
+    pub(crate) configsrv: ConfigsrvFragment,
     pub(crate) fleetlock: FleetLockFragment,
     pub(crate) chainfire: ChainfireFragment,
     pub(crate) raft: RaftFragment,
@@ -163,6 +164,18 @@ pub(crate) struct IamFragment {
     /// Seconds that a retired signing key is kept before it may be purged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_retirement_s: Option<u64>,
+}
+
+/// How long nodes are waited for.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ConfigsrvFragment {
+    /// Seconds until a node has fetched what is published for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fetch_within_s: Option<u64>,
+    /// Seconds until a node says what became of what it fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) report_within_s: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

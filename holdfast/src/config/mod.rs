@@ -4,6 +4,7 @@
 mod break_glass;
 mod certificates;
 mod chainfire;
+mod configsrv;
 mod effective;
 mod fleetlock;
 mod fragment;

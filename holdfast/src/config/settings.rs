@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use chainfire_server::{AutoCompaction, Limits};
+use configsrv_server::Waits;
 use holdfast_rpc::TlsFiles;
 use holdfast_telemetry::Format;
 use iam_server::{BreakGlass, Lifetimes};
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) break_glass: Option<BreakGlass>,
     /// The files that it was read from.
     pub(crate) break_glass_files: Option<BreakGlassFragment>,
+    pub(crate) waits: Waits,
     pub(crate) fleetlock: FleetLock,
     pub(crate) chainfire: Chainfire,
     pub(crate) timing: Timing,

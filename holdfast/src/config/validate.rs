@@ -8,7 +8,7 @@ use holdfast_rpc::{ClientAuth, TlsFiles};
 use holdfast_telemetry::Format;
 
 use super::{
-    Finding, Fragment, break_glass, chainfire, fleetlock,
+    Finding, Fragment, break_glass, chainfire, configsrv, fleetlock,
     fragment::ListenFragment,
     lifetimes,
     members::{self, host_and_port, is_dns_label},
@@ -51,6 +51,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
     if tls.is_none() {
         require_loopback(&doors, &mut findings);
     }
+    let waits = configsrv::validate(&file.configsrv, &mut findings);
     let fleetlock = fleetlock::validate(flags.dev, file.fleetlock, &mut findings);
     let lifetimes = lifetimes::validate(&file.iam, &mut findings);
     let break_glass = break_glass::validate(file.iam.break_glass.as_ref(), &mut findings);
@@ -75,6 +76,7 @@ pub(crate) fn validate(flags: &Flags, file: Fragment) -> Result<Settings, Vec<Fi
         peer_tls,
         issuer,
         trust_domain,
+        waits,
         fleetlock,
         chainfire,
         lifetimes,

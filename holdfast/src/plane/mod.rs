@@ -230,5 +230,5 @@ fn configsrv_settings(settings: &Settings) -> configsrv_server::Settings {
     };
     let config::FleetLock { default_slots, groups, listed_only, .. } = settings.fleetlock.clone();
     let fleetlock = LockSettings { client_auth, default_slots, groups, listed_only };
-    configsrv_server::Settings { fleetlock, ..configsrv_server::Settings::default() }
+    configsrv_server::Settings { waits: settings.waits, fleetlock, ..configsrv_server::Settings::default() }
 }

@@ -1,0 +1,169 @@
+//! What a node's report makes of what is known about it, and what the history calls it.
+
+use crate::record::{Status, SyncResult};
+
+/// What is stored of a report: failures are remembered until the node moves on or somebody releases them, also where a
+/// node that lost its own memory does not name them any more.
+pub(crate) fn remember(known: Option<&Status>, mut said: Status) -> Status {
+    let Some(known) = known else { return said };
+    said = said.on_top_of(Some(known));
+    let released = said.released.map(|released| released.version);
+    let accepted = [said.offered, said.active, said.pending, said.confirmed].into_iter().flatten().max();
+    if said.rolled_back.is_none() {
+        said.rolled_back =
+            known.rolled_back.filter(|failed| released != Some(*failed) && said.confirmed < Some(*failed));
+    }
+    if said.rejected.is_none() && said.result != Some(SyncResult::Rejected) {
+        said.rejected = known.rejected.filter(|refused| released != Some(*refused) && accepted < Some(*refused));
+    }
+    // Numbers alone, which nothing has happened to, take nothing away from what was said about them.
+    if said.result.is_none() && numbers(&said) == numbers(known) {
+        said.result = known.result;
+        said.reason.clone_from(&known.reason);
+        said.deadline_ms = known.deadline_ms;
+    }
+    said
+}
+
+/// Whether a report says what is known already.
+pub(crate) fn is_known(known: &Status, said: &Status) -> bool {
+    Status { reported_ms: said.reported_ms, ..known.clone() } == *said
+}
+
+/// What the history calls a report, by what changed. The permission is `config.ReportStatus` for all of them.
+pub(crate) fn action(known: Option<&Status>, said: &Status) -> &'static str {
+    let nothing = Status::default();
+    let known = known.unwrap_or(&nothing);
+    match said.result {
+        // A release that the servers first hear of now has come to nothing.
+        Some(SyncResult::RolledBack | SyncResult::Degraded) => "config.Rollback",
+        _ if said.released.is_some() && said.released != known.released => "config.ReleaseRejected",
+        // What went past the servers has a name of its own.
+        _ if said.carried != known.carried => "config.ReportCarried",
+        Some(SyncResult::Rejected) => "config.Reject",
+        Some(SyncResult::Confirmed | SyncResult::Adopted) => "config.Confirm",
+        Some(SyncResult::Pending) => "config.Activate",
+        // The report of a transition that came before may have been lost.
+        Some(SyncResult::Acknowledged) | None => {
+            if said.rolled_back > known.rolled_back {
+                "config.Rollback"
+            } else if said.confirmed > known.confirmed {
+                "config.Confirm"
+            } else if said.active > known.active {
+                "config.Activate"
+            } else {
+                "config.ReportStatus"
+            }
+        }
+    }
+}
+
+/// Everything of a report but the transition that it tells of.
+fn numbers(status: &Status) -> Status {
+    Status { result: None, reason: None, deadline_ms: None, reported_ms: 0, ..status.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use configsrv_fleet::{Digest, Version};
+
+    use super::*;
+    use crate::record::Released;
+
+    fn version(number: u64) -> Option<Version> {
+        Some(Version::new(number).unwrap())
+    }
+
+    /// A node that has confirmed 7.
+    fn settled() -> Status {
+        let digest = Some(Digest::of(b"7"));
+        Status { active: version(7), confirmed: version(7), digest, reported_ms: 1, ..Status::default() }
+    }
+
+    fn released(number: u64, at_ms: u64) -> Option<Released> {
+        version(number).map(|version| Released { version, at_ms })
+    }
+
+    #[test]
+    fn each_transition_has_a_word() {
+        use SyncResult::{Acknowledged, Adopted, Confirmed, Degraded, Pending, Rejected, RolledBack};
+        let word = |result| action(Some(&settled()), &Status { result, pending: version(8), ..settled() });
+        assert_eq!(word(Some(Acknowledged)), "config.ReportStatus");
+        assert_eq!(word(Some(Pending)), "config.Activate");
+        assert_eq!(word(Some(Confirmed)), "config.Confirm");
+        assert_eq!(word(Some(Adopted)), "config.Confirm");
+        assert_eq!(word(Some(RolledBack)), "config.Rollback");
+        assert_eq!(word(Some(Degraded)), "config.Rollback");
+        assert_eq!(word(Some(Rejected)), "config.Reject");
+        assert_eq!(word(None), "config.ReportStatus");
+    }
+
+    #[test]
+    fn what_got_lost_is_seen_by_what_changed() {
+        let known = settled();
+        let word = |said: Status| action(Some(&known), &said);
+        assert_eq!(word(Status { rolled_back: version(8), ..settled() }), "config.Rollback");
+        assert_eq!(word(Status { confirmed: version(8), active: version(8), ..settled() }), "config.Confirm");
+        assert_eq!(word(Status { active: version(8), ..settled() }), "config.Activate");
+        assert_eq!(action(None, &settled()), "config.Confirm");
+        assert_eq!(action(None, &Status::default()), "config.ReportStatus");
+    }
+
+    #[test]
+    fn a_release_is_told_once_each_time() {
+        let known = Status { rolled_back: version(8), ..settled() };
+        let said = Status {
+            pending: version(8),
+            result: Some(SyncResult::Acknowledged),
+            released: released(8, 5),
+            ..settled()
+        };
+        assert_eq!(action(Some(&known), &said), "config.ReleaseRejected");
+        let stored = remember(Some(&known), said.clone());
+        assert_eq!((stored.rolled_back, stored.released), (None, released(8, 5)));
+        let next = Status { result: Some(SyncResult::Pending), ..said.clone() };
+        assert_eq!(action(Some(&stored), &next), "config.Activate");
+        // Its first report was lost.
+        assert_eq!(action(Some(&known), &next), "config.ReleaseRejected");
+
+        let failed = Status {
+            rolled_back: version(8),
+            result: Some(SyncResult::RolledBack),
+            released: released(8, 5),
+            ..settled()
+        };
+        assert_eq!(action(Some(&stored), &failed), "config.Rollback");
+        let stored = remember(Some(&stored), failed);
+        assert_eq!(stored.rolled_back, version(8));
+        let again = Status { released: released(8, 9), ..said };
+        assert_eq!(action(Some(&stored), &again), "config.ReleaseRejected");
+        assert_eq!(remember(Some(&stored), again).rolled_back, None);
+    }
+
+    #[test]
+    fn failures_stay_until_the_node_moves_on() {
+        let known = Status { rolled_back: version(8), rejected: version(9), ..settled() };
+        // A node that was set up anew remembers nothing.
+        let wiped = Status { offered: version(7), result: Some(SyncResult::Acknowledged), ..settled() };
+        let stored = remember(Some(&known), wiped);
+        assert_eq!((stored.rolled_back, stored.rejected), (version(8), version(9)));
+        let moved = Status { confirmed: version(9), active: version(9), ..settled() };
+        let stored = remember(Some(&known), moved);
+        assert_eq!((stored.rolled_back, stored.rejected), (None, None));
+        let other = Status { rejected: version(10), result: Some(SyncResult::Rejected), ..settled() };
+        assert_eq!(remember(Some(&known), other).rejected, version(10));
+        let unnamed = Status { result: Some(SyncResult::Rejected), ..settled() };
+        assert_eq!(remember(Some(&known), unnamed).rejected, None);
+        let let_in = Status { released: released(9, 1), ..settled() };
+        assert_eq!(remember(Some(&known), let_in).rejected, None);
+    }
+
+    #[test]
+    fn the_same_numbers_again_are_no_news() {
+        let known = Status { result: Some(SyncResult::Confirmed), reason: Some("2 probes held".into()), ..settled() };
+        let again = remember(Some(&known), Status { reported_ms: 99, ..settled() });
+        assert!(is_known(&known, &again), "{again:?}");
+        let other = remember(Some(&known), Status { active: version(8), ..settled() });
+        assert!(!is_known(&known, &other) && other.result.is_none(), "{other:?}");
+    }
+}
