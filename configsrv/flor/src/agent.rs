@@ -145,7 +145,13 @@ impl Agent {
             self.catch_up(&mut world).await?;
         }
         match offered {
-            Offered::Nothing => unchanged(&world, have),
+            Offered::Nothing => {
+                // A report of what happened before may have been lost.
+                if !request.dry_run {
+                    self.tell(&world, &Told::Unchanged).await;
+                }
+                unchanged(&world, have)
+            }
             Offered::Artifact(bytes) => self.take_in(world, &bytes, request).await,
         }
     }

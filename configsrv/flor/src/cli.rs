@@ -175,7 +175,7 @@ pub(crate) struct Sync {
     /// Replace a pending version; the way back stays the same, the time begins anew.
     #[arg(long)]
     pub supersede: bool,
-    /// Try a content again that failed here before.
+    /// Let a content in again that failed here before, and try it; the servers record it.
     #[arg(long)]
     pub retry_rejected: bool,
     /// Go over files that somebody changed here, where the active version says that a person decides about them (drift:

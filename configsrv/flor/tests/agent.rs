@@ -143,7 +143,7 @@ async fn the_server_knows_what_a_node_refused_and_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_confirms_and_the_old_state_comes_back() {
-    let (address, _) = serve().await;
+    let (address, service) = serve().await;
     let (node, signer) = (Node::new(address), Signer::new("primary"));
     publish(address, &tree(1, &signer, &node, "one"), 0).await;
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
@@ -153,10 +153,16 @@ async fn nobody_confirms_and_the_old_state_comes_back() {
     assert_eq!(node.text("shop").as_deref(), Some("one"));
     let status = node.status().await;
     assert_eq!((&status["active"], &status["rejected"][0]["target"]["version"]), (&json!(1), &json!(2)));
+    let view = fleet_view(service.clone()).await;
+    assert!(view["phase"] == "rolled_back" && view["reason"] == "not confirmed in time", "{view}");
     let said = exits(&node.flor(&["sync"]).await, 8);
     assert!(said.contains("--retry-rejected"), "{said}");
     exits(&node.flor(&["sync", "--retry-rejected", "--commit-timeout", "0"]).await, 0);
     assert_eq!(node.text("shop").as_deref(), Some("two"));
+    let view = fleet_view(service).await;
+    let reported = &view["reported"];
+    assert!(view["phase"] == "confirmed" && reported["released"]["version"] == 2, "{view}");
+    assert_eq!(reported["rolled_back"], Value::Null, "{view}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod changes;
 mod crashes;
 mod drift;
+mod memory;
 mod silence;
 #[path = "../../../server/tests/support/tree.rs"]
 mod tree;

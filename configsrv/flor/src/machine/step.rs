@@ -47,7 +47,7 @@ pub(crate) struct Offer {
     pub window: Option<Duration>,
     /// Replaces a change that is under way; the way back stays the same.
     pub supersede: bool,
-    /// Tries a content again that failed here before.
+    /// Lets a content in again that failed here before.
     pub retry_rejected: bool,
     /// A person brought it here.
     pub carried: bool,
@@ -178,6 +178,7 @@ fn take(world: &World, offer: Offer, now: &Now) -> Result<Vec<Effect>, Refusal> 
     if offer.carried {
         offered.carry(offer.to, false, now.wall_ms);
     }
+    offered.release(&offer.to, now.wall_ms);
     let mut effects = vec![Effect::SaveState(offered.clone())];
     if world.pending.is_none() && state.degraded.is_none() {
         effects.push(Effect::DropOriginals);

@@ -185,8 +185,11 @@ fn the_deadline_goes_back_and_remembers() {
         Err(Refusal::Rejected { version: version(3), reason })
     );
     run.feed(Event::Offer(Offer { retry_rejected: true, ..again }), &at(301)).unwrap();
+    assert_eq!(run.world.state.rejected, [], "it is let in again");
+    let released = Released { version: version(2), at_ms: at(301).wall_ms };
+    assert_eq!(run.world.state.released, Some(released), "by the number under which it failed");
     run.feed(Event::Confirm(None), &at(302)).unwrap();
-    assert_eq!(run.world.state.rejected, [], "what is confirmed is no longer rejected");
+    assert_eq!((run.world.state.rejected, run.world.state.released), (Vec::new(), Some(released)));
 }
 
 #[test]

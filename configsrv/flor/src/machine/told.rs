@@ -5,6 +5,8 @@ use super::{LastChange, Refused, World};
 /// The transition that the server is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
+    /// Nothing happened; this is how things are.
+    Unchanged,
     /// Before anything is touched, so that a lost network does not swallow it.
     Acknowledged,
     Pending,

@@ -40,6 +40,9 @@ pub(crate) struct AgentState {
     /// Contents that this node went back from, the newest last.
     #[serde(default)]
     pub rejected: Vec<Rejected>,
+    /// What was let in again last, after it had failed here.
+    #[serde(default)]
+    pub released: Option<Released>,
     /// What was refused last before anything was touched, until something is accepted.
     #[serde(default)]
     pub refused: Option<Refused>,
@@ -64,6 +67,13 @@ pub(crate) struct AgentState {
 pub(crate) struct Rejected {
     pub target: Target,
     pub reason: String,
+    pub at_ms: u64,
+}
+
+/// A version that failed here and was let in again. The moment tells one release from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Released {
+    pub version: Version,
     pub at_ms: u64,
 }
 
@@ -180,6 +190,14 @@ impl AgentState {
         self.rejected.push(Rejected { target, reason: reason.to_owned(), at_ms });
         let excess = self.rejected.len().saturating_sub(MOST_REJECTED);
         self.rejected.drain(..excess);
+    }
+
+    /// Lets a content in again that failed here.
+    pub(super) fn release(&mut self, target: &Target, at_ms: u64) {
+        if let Some(rejected) = self.rejection(target) {
+            self.released = Some(Released { version: rejected.target.version, at_ms });
+            self.rejected.retain(|rejected| rejected.target.digest != target.digest);
+        }
     }
 
     pub(super) fn note(&mut self, result: &str, version: Version, at_ms: u64) {

@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use crate::{
     drift::Drift,
-    machine::{Carried, Told, World},
+    machine::{Carried, Released, Told, World},
 };
 
 /// Characters of a reason that servers take.
@@ -28,6 +28,9 @@ pub(crate) struct Report {
     /// What was refused before anything was touched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Version>,
+    /// What was let in again last, after it had failed here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,13 +70,14 @@ impl Report {
     /// What `world` is after a transition.
     pub(crate) fn of(world: &World, told: &Told) -> Self {
         let (result, reason) = match told {
-            Told::Acknowledged => ("acknowledged", None),
-            Told::Pending => ("pending", None),
-            Told::Confirmed { evidence } => ("confirmed", evidence.clone()),
-            Told::Adopted => ("adopted", None),
-            Told::Rejected { reason, .. } => ("rejected", Some(reason.clone())),
-            Told::RolledBack { reason, .. } => ("rolled_back", Some(reason.clone())),
-            Told::Degraded { reason, .. } => ("degraded", Some(reason.clone())),
+            Told::Unchanged => (None, None),
+            Told::Acknowledged => (Some("acknowledged"), None),
+            Told::Pending => (Some("pending"), None),
+            Told::Confirmed { evidence } => (Some("confirmed"), evidence.clone()),
+            Told::Adopted => (Some("adopted"), None),
+            Told::Rejected { reason, .. } => (Some("rejected"), Some(reason.clone())),
+            Told::RolledBack { reason, .. } => (Some("rolled_back"), Some(reason.clone())),
+            Told::Degraded { reason, .. } => (Some("degraded"), Some(reason.clone())),
         };
         let rejected = match told {
             Told::Rejected { version, .. } => *version,
@@ -86,10 +90,11 @@ impl Report {
             pending: pending.map(|pending| pending.to.version),
             confirmed: world.state.confirmed.map(|confirmed| confirmed.version),
             rejected,
+            released: world.state.released,
             rolled_back: world.state.rejected.last().map(|rejected| rejected.target.version),
             digest: pending.map(|pending| pending.to.digest).or(world.active().map(|active| active.digest)),
             deadline_ms: pending.and_then(|pending| pending.guard.as_ref()).map(|guard| guard.deadline_wall_ms),
-            result: Some(result),
+            result,
             reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
             nonce: None,
             carried: world.state.carried.clone(),
