@@ -25,6 +25,7 @@
 //! | [`three`] | three servers go on without one, whichever |
 //! | [`reboots`] | machines reboot one after the other, whatever happens to them and to the servers |
 //! | [`strangers`] | a server that does not belong is kept out, and says why |
+//! | [`nodes`] | every step of a version on a node is explained, and in the history |
 //! | [`history`] | what happened is in the history, once |
 //! | [`break_glass`] | operators' keys open a server that has no quorum, and it is written down |
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
@@ -51,6 +52,7 @@ mod hung;
 mod lab;
 mod members;
 mod node;
+mod nodes;
 mod plane;
 mod policies;
 mod programs;

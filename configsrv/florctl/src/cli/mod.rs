@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Fleet(Fleet),
     /// Show one node.
     Node { name: NodeName },
+    /// Say why a node does not have what is published, what has to happen next, and who does it.
+    Why { name: NodeName },
     /// The cluster's certificate authority, on this machine.
     #[command(subcommand)]
     Ca(Ca),

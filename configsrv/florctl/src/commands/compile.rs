@@ -15,10 +15,12 @@ pub(super) fn run(options: &Compile, output: Format) -> Result<Code, Failure> {
     compile_above(options, Version::NONE, output)
 }
 
-/// The same, with a number above what the servers have.
+/// The same, with a number above what the servers have, and above what nodes have: after a restore of the servers that may
+/// be more, and they take nothing that is not newer still.
 pub(super) async fn rebase(options: &Compile, settings: &Settings, output: Format) -> Result<Code, Failure> {
-    let current = Http::new(settings)?.versions(1).await?.current;
-    compile_above(options, current, output)
+    let (current, nodes) = Http::new(settings)?.nodes(None).await?;
+    let newest = nodes.iter().filter_map(|node| node.reported.as_ref()?.newest()).max();
+    compile_above(options, newest.map_or(current, |newest| newest.max(current)), output)
 }
 
 fn compile_above(options: &Compile, above: Version, output: Format) -> Result<Code, Failure> {

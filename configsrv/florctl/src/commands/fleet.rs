@@ -17,12 +17,12 @@ pub(super) async fn run(options: &Fleet, settings: &Settings, output: Format) ->
     }
     let value = json!({ "version": version, "nodes": nodes, "stale": stale, "total": all });
     output.print(&value, || {
-        let mut table = Table::new(&["NODE", "STATE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED"]);
+        let mut table = Table::new(&["NODE", "PHASE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED"]);
         for node in &nodes {
             let reported = node.reported.as_ref();
             table.row([
                 node.name.clone(),
-                state(node),
+                phase(node),
                 or_dash(node.fetched.as_ref().map(|fetch| fetch.version)),
                 or_dash(reported.and_then(|status| status.active)),
                 or_dash(reported.and_then(|status| status.pending)),
@@ -35,18 +35,16 @@ pub(super) async fn run(options: &Fleet, settings: &Settings, output: Format) ->
     Ok(Code::Done)
 }
 
-/// One word for a person who looks down the column.
-fn state(node: &Node) -> String {
-    let reported = node.reported.as_ref();
-    let troubled = reported.and_then(|status| status.result.as_deref());
-    match troubled {
-        Some(word @ ("rolled_back" | "rejected" | "degraded")) => word.replace('_', " "),
-        _ if !node.published => "not published".to_owned(),
-        _ if reported.is_some_and(|status| status.pending.is_some()) => "pending".to_owned(),
-        _ if reported.is_some_and(|status| status.drift.is_some()) => "drifted".to_owned(),
-        _ if node.stale => "stale".to_owned(),
-        _ => "current".to_owned(),
+/// The words for a person who looks down the column.
+fn phase(node: &Node) -> String {
+    let mut words = node.phase.replace('_', " ");
+    if let Some(was) = &node.was {
+        words += &format!(" ({})", was.replace('_', " "));
     }
+    if node.reported.as_ref().is_some_and(|status| status.drift.is_some()) {
+        words += ", drifted";
+    }
+    words
 }
 
 /// What somebody brought to a node, past the servers.
@@ -58,7 +56,7 @@ fn by_hand(carried: &Carried) -> String {
 pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let node = Http::new(settings)?.node(name).await?;
     output.print(&node, || {
-        let mut lines = vec![("node", node.name.clone()), ("state", state(&node))];
+        let mut lines = vec![("node", node.name.clone()), ("phase", phase(&node)), ("because", node.reason.clone())];
         if let Some(fetch) = &node.fetched {
             lines.push(("fetched", format!("version {} at {}", fetch.version, moment(Some(fetch.at_ms)))));
         }
@@ -76,6 +74,8 @@ pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) ->
             for (what, value) in [
                 ("confirm until", status.deadline_ms.map(|deadline| moment(Some(deadline)))),
                 ("rolled back", status.rolled_back.map(|version| version.to_string())),
+                ("refused", status.rejected.map(|version| version.to_string())),
+                ("let in again", status.released.as_ref().map(|release| release.version.to_string())),
                 ("result", status.result.clone()),
                 ("reason", status.reason.clone()),
                 ("digest", status.digest.map(|digest| digest.to_string())),

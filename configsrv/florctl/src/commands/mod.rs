@@ -15,6 +15,7 @@ mod restore;
 mod status;
 mod validate;
 mod versions;
+mod why;
 
 use std::path::Path;
 
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Versions { limit } => versions::run(limit, &settings()?, output).await,
         Command::Fleet(options) => fleet::run(&options, &settings()?, output).await,
         Command::Node { name } => fleet::one(&name, &settings()?, output).await,
+        Command::Why { name } => why::run(&name, &settings()?, output).await,
         Command::Ca(command) => ca::run(&command, output),
         Command::IssueBundle(options) => bundle::run(&options, &connection, output),
         Command::Enrollment(command) => enrollment::run(&command, &settings()?, output).await,

@@ -6,4 +6,4 @@ mod wire;
 
 pub(crate) use grpc::{Channel, connect, connect_if_known, refused};
 pub(crate) use http::Http;
-pub(crate) use wire::{Carried, LockGroup, Node, Released};
+pub(crate) use wire::{Carried, LockGroup, Node, Published, Released};

@@ -42,11 +42,25 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) published: bool,
     pub(crate) stale: bool,
+    /// A word; newer servers may have others.
+    #[serde(default)]
+    pub(crate) phase: String,
+    /// What the phase is about.
+    #[serde(default)]
+    pub(crate) version: Version,
+    #[serde(default)]
+    pub(crate) since_ms: u64,
+    pub(crate) deadline_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) reason: String,
+    /// The phase whose time is over.
+    pub(crate) was: Option<String>,
     pub(crate) fetched: Option<Fetch>,
     pub(crate) looked_at: Option<Fetch>,
     pub(crate) reported: Option<Status>,
 }
 
+/// A version, and when something happened to it.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Fetch {
     pub(crate) version: Version,
@@ -60,6 +74,9 @@ pub(crate) struct Status {
     pub(crate) pending: Option<Version>,
     pub(crate) confirmed: Option<Version>,
     pub(crate) rolled_back: Option<Version>,
+    pub(crate) rejected: Option<Version>,
+    /// What failed there and was let in again.
+    pub(crate) released: Option<Fetch>,
     pub(crate) digest: Option<Digest>,
     pub(crate) deadline_ms: Option<u64>,
     pub(crate) result: Option<String>,
@@ -88,6 +105,13 @@ pub(crate) struct Drift {
     pub(crate) files: u32,
     #[serde(default)]
     pub(crate) first: Vec<String>,
+}
+
+impl Status {
+    /// The newest version that the node names: one that is admitted next has to be newer.
+    pub(crate) fn newest(&self) -> Option<Version> {
+        [self.offered, self.active, self.pending, self.confirmed, self.rolled_back].into_iter().flatten().max()
+    }
 }
 
 /// The answer to a publish.
