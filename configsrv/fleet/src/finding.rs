@@ -70,6 +70,8 @@ pub enum Rule {
     V23,
     /// Probes can hold: their principals are on the node and may reach what they name.
     V24,
+    /// Nobody is named who is revoked, and the revocations are intact.
+    V25,
     /// A repository holds no private keys.
     S1,
 }

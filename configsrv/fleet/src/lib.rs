@@ -4,7 +4,8 @@
 //! nothing is remembered between calls. Only [`ca`] makes random keys.
 //!
 //! The way of a change: [`repo`] reads files and keeps places, [`validate()`] applies the rules, [`fleet`] resolves what
-//! passed, [`compile()`] makes and signs [`artifact`]s, [`diff`] says what they change.
+//! passed, [`compile()`] makes and signs [`artifact`]s, [`diff`] says what they change. [`revocation`] is the way past all
+//! of it for those who must lose their access now.
 
 pub mod address;
 pub mod artifact;
@@ -24,6 +25,7 @@ mod probe;
 pub mod provision;
 pub mod repo;
 pub mod reserved;
+pub mod revocation;
 pub mod spiffe;
 pub mod validate;
 pub mod version;
@@ -41,6 +43,7 @@ pub use fleet::Fleet;
 pub use names::{ClusterName, GroupName, NodeName, ProbeName, RoleName, ServiceName, SignerName, UserName};
 pub use phase::Phase;
 pub use repo::{Repo, Selection, load, load_from};
+pub use revocation::{Revocations, SealedRevocations, Sequence};
 pub use spiffe::{SpiffeId, Subject};
 pub use validate::{lockout, validate};
 pub use version::Version;

@@ -14,6 +14,8 @@ pub const ACCESS_HTTP: &[Rule] = &[
     Rule::new("/nodes/*", Access::Authenticated),
     Rule::new("/versions", Access::Permission { action: "config.ReadFleet", resource: VERSIONS }),
     Rule::new("/versions/*", Access::Permission { action: "config.ReadFleet", resource: VERSIONS }),
+    // POST revokes, which the handler decides.
+    Rule::new("/revocations", Access::Authenticated),
     Rule::new("/locks", Access::Permission { action: "lock.Read", resource: "lock/*" }),
     Rule::new("/locks/*", Access::Authenticated),
     Rule::new("/healthz", Access::Public),
@@ -32,6 +34,7 @@ pub const ACCESS_GRPC: &[Rule] = &[
         "/configsrv.v1.ConfigService/ListVersions",
         Access::Permission { action: "config.ReadFleet", resource: VERSIONS },
     ),
+    Rule::new("/configsrv.v1.ConfigService/GetRevocations", Access::Authenticated),
     // Agents wait for versions here; a number says nothing about anybody's configuration.
     Rule::new("/configsrv.v1.ConfigService/Watch", Access::Authenticated),
 ];

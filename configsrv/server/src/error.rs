@@ -1,5 +1,8 @@
 use chainfire_client::{Refused, StoreError};
-use configsrv_fleet::Version;
+use configsrv_fleet::{
+    Version,
+    revocation::{RevocationError, RevocationErrorKind},
+};
 use holdfast_rpc::Kind;
 use iam_client::Refusal;
 
@@ -24,6 +27,12 @@ pub enum Error {
     VersionConflict(String),
     #[error("the tree is not signed by a key that is trusted here: {0}")]
     UntrustedSignature(String),
+    #[error(transparent)]
+    Revocations(#[from] RevocationError),
+    #[error("{0}")]
+    RevocationConflict(String),
+    #[error("nobody has been revoked yet")]
+    NoRevocations,
     #[error("nothing has been published yet")]
     NotPublished,
     #[error("asked too often; try again in {retry_after_s} s")]
@@ -48,9 +57,16 @@ impl Error {
         match self {
             Self::MalformedTree(_) | Self::BadQuery(_) | Self::BadBody(_) => Kind::Invalid,
             Self::TooLarge { .. } => Kind::TooLarge,
-            Self::UnknownNode(_) | Self::UnknownVersion(_) => Kind::NotFound,
+            Self::UnknownNode(_) | Self::UnknownVersion(_) | Self::NoRevocations => Kind::NotFound,
             Self::Pruned(_) => Kind::Gone,
-            Self::VersionConflict(_) => Kind::Conflict,
+            Self::VersionConflict(_) | Self::RevocationConflict(_) => Kind::Conflict,
+            Self::Revocations(error) => match error.kind() {
+                RevocationErrorKind::Malformed | RevocationErrorKind::Schema | RevocationErrorKind::Addressee => {
+                    Kind::Invalid
+                }
+                RevocationErrorKind::Trust => Kind::Denied,
+                RevocationErrorKind::Lockout | RevocationErrorKind::Order => Kind::Conflict,
+            },
             Self::UntrustedSignature(_) | Self::Caller(Refusal::Denied { .. }) => Kind::Denied,
             Self::NotPublished
             | Self::NoQuorum(_)
@@ -75,6 +91,16 @@ impl Error {
             Self::Pruned(_) => "pruned",
             Self::VersionConflict(_) => "version_conflict",
             Self::UntrustedSignature(_) => "untrusted_signature",
+            Self::Revocations(error) => match error.kind() {
+                RevocationErrorKind::Malformed => "malformed_revocations",
+                RevocationErrorKind::Schema => "newer_schema",
+                RevocationErrorKind::Addressee => "foreign_revocations",
+                RevocationErrorKind::Trust => "untrusted_signature",
+                RevocationErrorKind::Lockout => "lockout",
+                RevocationErrorKind::Order => "revocation_conflict",
+            },
+            Self::RevocationConflict(_) => "revocation_conflict",
+            Self::NoRevocations => "no_revocations",
             Self::NotPublished => "not_published",
             Self::TooOften { .. } => "slow_down",
             Self::Caller(refusal) => refusal.word(),
@@ -101,6 +127,9 @@ impl Error {
             | Self::Pruned(_)
             | Self::VersionConflict(_)
             | Self::UntrustedSignature(_)
+            | Self::Revocations(_)
+            | Self::RevocationConflict(_)
+            | Self::NoRevocations
             | Self::NotPublished
             | Self::TooOften { .. }
             | Self::Caller(_)

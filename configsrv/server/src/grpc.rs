@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use holdfast_proto::configsrv::{
-    GetArtifactRequest, GetArtifactResponse, ListNodesRequest, ListNodesResponse, ListVersionsRequest,
-    ListVersionsResponse, WatchRequest, WatchResponse,
+    GetArtifactRequest, GetArtifactResponse, GetRevocationsRequest, GetRevocationsResponse, ListNodesRequest,
+    ListNodesResponse, ListVersionsRequest, ListVersionsResponse, WatchRequest, WatchResponse,
     config_service_server::{ConfigService as Rpc, ConfigServiceServer},
 };
 use iam_client::{Identity, Refusal};
@@ -55,6 +55,16 @@ impl Rpc for Server {
         let before = wire::version(asked.before).map_err(status)?;
         let page = self.0.history(before, wire::limit(asked.limit, MOST_VERSIONS)).map_err(status)?;
         Ok(Response::new(page.into()))
+    }
+
+    async fn get_revocations(
+        &self,
+        request: Request<GetRevocationsRequest>,
+    ) -> Result<Response<GetRevocationsResponse>, GrpcStatus> {
+        let identity = caller(&request)?;
+        let wanted = wire::wanted_lane(request.get_ref()).map_err(status)?;
+        let found = self.0.revocations(&identity, &wanted).await.map_err(status)?;
+        Ok(Response::new(found.into()))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, GrpcStatus>> + Send>>;

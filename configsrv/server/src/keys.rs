@@ -9,12 +9,15 @@ pub(crate) const CURRENT: &[u8] = b"config/current";
 pub(crate) const SIGNERS: &[u8] = b"config/signers";
 /// The publish that is under way, if one is.
 pub(crate) const STAGING: &[u8] = b"config/staging";
+/// Who is revoked.
+pub(crate) const REVOCATIONS: &[u8] = b"config/revocations";
 
 /// The lines of history, in the order of their versions.
 pub(crate) const TREES: &[u8] = b"config/tree/";
 pub(crate) const SETS: &[u8] = b"config/set/";
 pub(crate) const PAYLOADS: &[u8] = b"config/payload/";
 pub(crate) const CHUNKS: &[u8] = b"config/chunk/";
+pub(crate) const REVOKED: &[u8] = b"config/revoked/";
 pub(crate) const STATUSES: &[u8] = b"config/status/";
 
 /// The line of history of a version.
@@ -55,6 +58,11 @@ pub(crate) fn fetched(node: &NodeName) -> Vec<u8> {
 /// What a node reported.
 pub(crate) fn status(node: &NodeName) -> Vec<u8> {
     format!("config/status/{node}").into_bytes()
+}
+
+/// Which revocations a node has applied.
+pub(crate) fn revoked(node: &NodeName) -> Vec<u8> {
+    [REVOKED, node.as_str().as_bytes()].concat()
 }
 
 /// The part of `key` after `prefix`, if it has that prefix and the rest is text.

@@ -11,8 +11,10 @@
 //! | `config/set/SET/NODE` | an artifact without its payload |
 //! | `config/payload/DIGEST`, `config/chunk/DIGEST/N` | payloads, once a digest |
 //! | `config/signers` | whose signatures are admitted |
+//! | `config/revocations` | who is subtracted from every allow list |
 //! | `config/staging` | the publish under way |
 //! | `config/fetched/NODE`, `config/status/NODE` | what a node was served, and what it says |
+//! | `config/revoked/NODE` | which revocations it has applied |
 //!
 //! A publish stores everything under content-derived keys first; then one transaction makes it current.
 
@@ -35,6 +37,7 @@ mod readers;
 mod record;
 mod reported;
 mod reports;
+mod revocations;
 mod service;
 mod settings;
 mod standing;
@@ -49,6 +52,6 @@ pub use error::Error;
 pub use grpc::{Server as GrpcServer, grpc};
 pub use http::router;
 pub use metrics::Metrics;
-pub use record::{Carried, Drift, Fetch, Fetched, Released, Status, SyncResult, Tree};
+pub use record::{Carried, Drift, Fetch, Fetched, Reached, Released, Status, SyncResult, Tree};
 pub use service::ConfigService;
 pub use settings::{ClientAuth, Limits, LockSettings, Settings, Waits};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ConfigService, Error, keys,
     offers::Offers,
-    record::{self, Fetch, Fetched, Head, Status, SyncResult},
+    record::{self, Fetch, Fetched, Head, Reached, Status, SyncResult},
     reports,
     service::{blocking, now_ms},
     standing::{Known, Standing},
@@ -39,6 +39,8 @@ pub(crate) struct NodeView {
     /// When it spoke to this server last, since this server started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<Reached>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -207,12 +209,13 @@ impl ConfigService {
         let served: Fetched = self.records().value(&keys::fetched(name))?.unwrap_or_default();
         let reported: Option<Status> = self.records().value(&keys::status(name))?;
         let standing = self.standing(name, published, &served, reported.as_ref(), offers)?;
+        let revocations = self.records().value(&keys::revoked(name))?;
         let Fetched { sync: fetched, dry_run: looked_at } = served;
         let behind = |seen: Option<Version>| seen.is_none_or(|seen| seen < version);
         let stale = behind(fetched.map(|fetch| fetch.version))
             || reported.as_ref().is_some_and(|reported| behind(reported.active));
         let seen_ms = self.readers().seen_ms(name);
-        Ok(NodeView { name: name.to_string(), published, stale, standing, fetched, looked_at, reported, seen_ms })
+        Ok(NodeView { name: name.to_string(), published, stale, standing, fetched, looked_at, reported, seen_ms, revocations })
     }
 
     fn standing(

@@ -1,6 +1,6 @@
 //! The stored formats: framed JSON that grows by optional fields only. The payload's chunks are framed bytes.
 
-use configsrv_fleet::{Digest, Signer, Version};
+use configsrv_fleet::{Digest, Sequence, Signer, Version};
 use holdfast_format::{from_json, kind::CONFIG_RECORD, to_json};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -72,6 +72,25 @@ pub(crate) struct Staging {
     pub version: Version,
     pub by: String,
     pub started_ms: u64,
+}
+
+/// Who is revoked now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lane {
+    pub sequence: Sequence,
+    pub digest: Digest,
+    /// The exact bytes that were signed.
+    pub envelope: String,
+    pub published_ms: u64,
+    /// `kind/name` of the principal.
+    pub published_by: String,
+}
+
+/// The revocations that count on a node, and since when the servers know that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    pub sequence: Sequence,
+    pub at_ms: u64,
 }
 
 /// What was served to the node itself, by intent.
@@ -259,6 +278,14 @@ mod tests {
 
         let fetched: Fetched = read(r#"{"sync":{"version":7,"at_ms":9}}"#);
         assert_eq!(fetched, Fetched { sync: Some(Fetch { version: version(7), at_ms: 9 }), dry_run: None });
+
+        let lane: Lane = read(&format!(
+            r#"{{"sequence":3,"digest":"{D1}","envelope":"{{}}","published_ms":9,"published_by":"user/mira"}}"#
+        ));
+        assert_eq!((lane.sequence, lane.envelope.as_str()), (Sequence::new(3).unwrap(), "{}"));
+
+        let reached: Reached = read(r#"{"sequence":3,"at_ms":9}"#);
+        assert_eq!((reached.sequence, reached.at_ms), (Sequence::new(3).unwrap(), 9));
 
         let status: Status = read(r#"{"active":7,"pending":7,"deadline_ms":10,"result":"pending","reported_ms":9}"#);
         assert_eq!((status.pending, status.result), (Some(version(7)), Some(SyncResult::Pending)));

@@ -5,7 +5,7 @@ use std::{
 
 use chainfire_client::SystemStore;
 use chainfire_core::Origin;
-use configsrv_fleet::Version;
+use configsrv_fleet::{Sequence, Version};
 use holdfast_service::Stop;
 use iam_client::{Authority, Identity, Refusal};
 use tokio::{
@@ -38,6 +38,8 @@ struct Inner {
     /// The current version as this server shows it. One task follows the store, so that ten thousand waiting nodes
     /// do not each re-read it at every change.
     current: watch::Sender<Version>,
+    /// The revocations as this server shows them, likewise.
+    sequence: watch::Sender<Sequence>,
     metrics: Metrics,
     readers: Readers,
     notes: Notes,
@@ -54,6 +56,7 @@ impl ConfigService {
             authority,
             settings,
             current: watch::channel(Version::NONE).0,
+            sequence: watch::channel(Sequence::NONE).0,
             metrics: Metrics::default(),
             readers: Readers::default(),
             notes: Notes::default(),
@@ -139,6 +142,11 @@ impl ConfigService {
         self.0.current.subscribe()
     }
 
+    /// Follows the revocations; [`Sequence::NONE`] before the first ones.
+    pub(crate) fn sequences(&self) -> watch::Receiver<Sequence> {
+        self.0.sequence.subscribe()
+    }
+
     pub(crate) fn current(&self) -> Result<Option<Current>, Error> {
         self.records().value(keys::CURRENT)
     }
@@ -158,11 +166,8 @@ impl ConfigService {
 
     fn announce(&self) -> Result<(), Error> {
         let newest = self.current()?.map_or(Version::NONE, |current| current.version);
-        self.0.current.send_if_modified(|known| {
-            let moved = *known != newest;
-            *known = newest;
-            moved
-        });
+        tell(&self.0.current, newest);
+        tell(&self.0.sequence, self.lane()?.map_or(Sequence::NONE, |lane| lane.sequence));
         Ok(())
     }
 
@@ -199,6 +204,15 @@ fn rounds(period: Duration) -> Interval {
     let mut rounds = interval(period);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rounds
+}
+
+/// Wakes those who wait, if there is something to tell them.
+fn tell<T: PartialEq>(told: &watch::Sender<T>, newest: T) {
+    told.send_if_modified(|known| {
+        let moved = *known != newest;
+        *known = newest;
+        moved
+    });
 }
 
 /// Work that takes long, or reads much of the store, on a thread that serves no connections.

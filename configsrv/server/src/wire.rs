@@ -1,13 +1,14 @@
 //! Between the messages of `configsrv.v1` and what the service means by them.
 
-use configsrv_fleet::Version;
+use configsrv_fleet::{Sequence, Version};
 use holdfast_proto::configsrv as proto;
 
 use crate::{
     Error,
     artifacts::{Artifact, Intent, Wanted},
     nodes::{NodePage, NodeView},
-    record::{Fetch, Status, Tree},
+    record::{Fetch, Reached, Status, Tree},
+    revocations::{FoundLane, WantedLane},
     standing::Standing,
     versions::VersionPage,
 };
@@ -25,6 +26,11 @@ pub(crate) fn version(number: Option<u64>) -> Result<Option<Version>, Error> {
     number.map(Version::new).transpose().map_err(|error| Error::BadQuery(error.to_string()))
 }
 
+pub(crate) fn wanted_lane(asked: &proto::GetRevocationsRequest) -> Result<WantedLane, Error> {
+    let have = asked.have.map(Sequence::new).transpose();
+    Ok(WantedLane { have: have.map_err(|error| Error::BadQuery(error.to_string()))?, ..WantedLane::default() })
+}
+
 /// How many rows; 0 asks for the default, which is the most.
 pub(crate) fn limit(asked: u32, most: usize) -> usize {
     match usize::try_from(asked) {
@@ -36,6 +42,16 @@ pub(crate) fn limit(asked: u32, most: usize) -> usize {
 impl From<Artifact> for proto::GetArtifactResponse {
     fn from(found: Artifact) -> Self {
         Self { version: found.version.get(), payload_digest: found.digest.to_string(), artifact: found.bytes }
+    }
+}
+
+impl From<FoundLane> for proto::GetRevocationsResponse {
+    fn from(found: FoundLane) -> Self {
+        Self {
+            sequence: found.sequence.get(),
+            published_ms: found.published_ms,
+            envelope: found.envelope.map(String::into_bytes).map(Into::into),
+        }
     }
 }
 
@@ -79,6 +95,7 @@ impl From<NodeView> for proto::Node {
             deadline_ms,
             reason,
             was: was.map(|was| was.as_str().to_owned()).unwrap_or_default(),
+            revocations: view.revocations.map(proto::Reached::from),
         }
     }
 }
@@ -86,6 +103,12 @@ impl From<NodeView> for proto::Node {
 impl From<Fetch> for proto::Fetch {
     fn from(Fetch { version, at_ms }: Fetch) -> Self {
         Self { version: version.get(), time_ms: at_ms }
+    }
+}
+
+impl From<Reached> for proto::Reached {
+    fn from(Reached { sequence, at_ms }: Reached) -> Self {
+        Self { sequence: sequence.get(), time_ms: at_ms }
     }
 }
 

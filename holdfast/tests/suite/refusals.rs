@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A path of each kind on each web door that is not public.
-const GUARDED: [&str; 5] = ["/versions", "/nodes", "/nodes/pier2", "/artifact/pier2", "/locks"];
+const GUARDED: [&str; 6] = ["/versions", "/nodes", "/nodes/pier2", "/artifact/pier2", "/locks", "/revocations"];
 
 fn status(lab: &Lab, token: Option<&str>) -> Result<Answer> {
     let request = Request::grpc("/iam.v1.Admin/Status", b"");

@@ -4,6 +4,7 @@ use crate::{
     enrollment,
     finding::{Findings, Place, Rule},
     pki::Certificate,
+    revocation::{self, SealedRevocations},
     yaml::{Items, parse},
 };
 
@@ -56,6 +57,7 @@ pub fn load_from(source: &dyn Source, selection: &Selection) -> Result<Repo, Sou
     }
     certificates(source, &mut repo, &mut findings);
     repo.log = read_log(source, &mut findings)?;
+    repo.revocations = read_revocations(source, &mut findings)?;
     repo.findings = findings.into_sorted();
     Ok(repo)
 }
@@ -85,6 +87,18 @@ fn read_certificate(
         Err(error) => Err(error.to_string()),
     };
     found.map_err(|error| findings.error(rule, &path.at, format!("{}: {error}", path.value))).ok()
+}
+
+fn read_revocations(source: &dyn Source, findings: &mut Findings) -> Result<Option<SealedRevocations>, SourceError> {
+    let Some(bytes) = source.read(revocation::FILE)? else { return Ok(None) };
+    match SealedRevocations::parse(bytes.trim_ascii_end()) {
+        Ok(sealed) => Ok(Some(sealed)),
+        Err(error) => {
+            let message = format!("{error}; Git has the last good one, `florctl revocations` what the servers have");
+            findings.error(Rule::V25, &Place::file(revocation::FILE), message);
+            Ok(None)
+        }
+    }
 }
 
 fn read_log(source: &dyn Source, findings: &mut Findings) -> Result<Option<enrollment::Log>, SourceError> {

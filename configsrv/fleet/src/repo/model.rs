@@ -8,6 +8,7 @@ use crate::{
     finding::{Finding, Located, Place},
     names::ProbeName,
     pki::Certificate,
+    revocation::SealedRevocations,
 };
 
 /// A repository as it was read. What could not be read is absent here and present in `findings`.
@@ -23,6 +24,8 @@ pub struct Repo {
     pub ca: Option<Certificate>,
     /// `None` if there is no enrollment.log.
     pub log: Option<Log>,
+    /// The revocations that were posted last, as far as this repository knows.
+    pub revocations: Option<SealedRevocations>,
     /// What reading found.
     pub findings: Vec<Finding>,
 }

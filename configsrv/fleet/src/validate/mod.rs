@@ -9,6 +9,7 @@ mod probes;
 mod reachability;
 mod references;
 mod reserved;
+mod revoked;
 mod signers;
 mod unused;
 
@@ -41,6 +42,7 @@ pub fn validate(repo: &Repo, now: OffsetDateTime) -> Vec<Finding> {
     probes::check(repo, &mut findings);
     signers::check(repo, now, &mut findings);
     enrollment::check(repo, now, &mut findings);
+    revoked::check(repo, &mut findings);
     unused::check(repo, &mut findings);
     findings.into_sorted()
 }

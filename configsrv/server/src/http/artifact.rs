@@ -47,7 +47,7 @@ fn wanted(query: &str, headers: &HeaderMap) -> Result<Wanted, Error> {
 }
 
 /// The payload digest in an `If-None-Match`. A tag of another form matches nothing.
-fn held_digest(value: &HeaderValue) -> Option<Digest> {
+pub(super) fn held_digest(value: &HeaderValue) -> Option<Digest> {
     value.to_str().ok()?.split(',').find_map(|tag| {
         let tag = tag.trim();
         tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok()

@@ -6,6 +6,7 @@ mod health;
 mod nodes;
 mod publish;
 mod query;
+mod revocations;
 mod versions;
 
 use axum::{
@@ -30,9 +31,11 @@ pub fn router(service: ConfigService) -> Router {
         .route("/nodes", get(nodes::list))
         .route("/nodes/{node}", get(nodes::show))
         .route("/nodes/{node}/status", post(nodes::report))
+        .route("/nodes/{node}/revocations", post(revocations::reached))
         .route("/versions", get(versions::list))
         .route("/versions/{version}", get(versions::show))
         .route("/versions/{from}/diff/{to}", get(versions::diff))
+        .route("/revocations", get(revocations::show).post(revocations::revoke))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(fleetlock::routes())

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use configsrv_fleet::{Span, Version};
+use configsrv_fleet::{Sequence, Span, Version};
 
 use crate::Error;
 
@@ -29,12 +29,20 @@ impl<'a> Query<'a> {
     }
 
     pub(crate) fn version(&self, key: &str) -> Result<Option<Version>, Error> {
+        self.number(key, "it is not a version")
+    }
+
+    pub(crate) fn sequence(&self, key: &str) -> Result<Option<Sequence>, Error> {
+        self.number(key, "it is not a sequence")
+    }
+
+    fn number<T: FromStr>(&self, key: &str, why: &str) -> Result<Option<T>, Error> {
         let Some(text) = self.text(key) else { return Ok(None) };
         // `+7` is a number to Rust and not to us.
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(bad(key, "it is not a version"));
+            return Err(bad(key, why));
         }
-        text.parse().map(Some).map_err(|_| bad(key, "it is not a version"))
+        text.parse().map(Some).map_err(|_| bad(key, why))
     }
 
     pub(crate) fn duration(&self, key: &str) -> Result<Duration, Error> {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+pub(crate) mod lane;
 pub(crate) mod tree;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

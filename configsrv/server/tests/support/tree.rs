@@ -20,6 +20,10 @@ impl Signer {
         Self { name, key: SigningKey::from_pem(id, &pem).unwrap() }
     }
 
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// Signs what is no artifact of this release, or none at all; digest and signature fit.
     pub(crate) fn seal(&self, mut artifact: Value) -> Vec<u8> {
         artifact["payload_digest"] = json!(Digest::of(&to_canonical(&artifact["payload"]).unwrap()));
