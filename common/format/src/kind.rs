@@ -62,6 +62,7 @@ pub const CONFIG_RECORD: Kind = Kind(0x0501);
 pub const AGENT_PENDING: Kind = Kind(0x0502);
 pub const AGENT_STATE: Kind = Kind(0x0503);
 pub const AGENT_ORIGINALS: Kind = Kind(0x0504);
+pub const AGENT_REVOCATIONS: Kind = Kind(0x0505);
 
 // chainfire/server
 pub const LEASE_QUESTION: Kind = Kind(0x0601);

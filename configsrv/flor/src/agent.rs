@@ -21,7 +21,8 @@ use crate::{
     drift::Watch,
     health::{self, Candidate},
     identities::IdentityStore,
-    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, World, step},
+    lane::Lane,
+    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
     outcome::{Freshness, Outcome, StatusView, SyncRequest},
     server::{Intent, Offered, Server},
     store::Store,
@@ -73,6 +74,12 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { cluster, store, identities, activator, server, clock, reports: Arc::default(), watch: Arc::default() }
+    }
+
+    /// The fast lane of revocation, for the same node.
+    pub(crate) fn lane(&self) -> Lane {
+        let (server, clock) = (Arc::clone(&self.server), Arc::clone(&self.clock));
+        Lane::new(self.cluster.clone(), self.store.clone(), self.activator.clone(), server, clock)
     }
 
     /// Brings whatever an earlier run left to a good end, and rolls back what was not confirmed in time.
@@ -305,6 +312,7 @@ impl Agent {
         let world = self.store.load()?;
         let mut view = StatusView::of(&self.cluster, &world, self.left_ms(&world)?);
         let now = self.clock.now()?;
+        view.revocations = Some(self.lane().view()?);
         view.freshness = self.expiry(&world).map(|until_ms| Freshness::of(until_ms, now.wall_ms));
         if let Some(held) = self.identities.load(self.store.disk(), now.wall_ms)? {
             view.certificates = held.certificates();
@@ -334,7 +342,7 @@ impl Agent {
 
     /// Feeds an event, performs what it demands, and feeds what that results in.
     async fn drive(&self, world: &mut World, event: Event) -> Result<(), Error> {
-        let mut events = VecDeque::from([event]);
+        let (mut events, confirmed) = (VecDeque::from([event]), world.state.confirmed);
         while let Some(event) = events.pop_front() {
             for effect in step(world, event, &self.clock.now()?)? {
                 let result = self.perform(world, &effect).await?;
@@ -347,6 +355,12 @@ impl Agent {
                 }
                 events.extend(result);
             }
+        }
+        // Somebody may be settled with what is confirmed now.
+        if world.state.confirmed != confirmed
+            && let Err(error) = self.lane().narrow().await
+        {
+            tracing::error!(%error, "who is revoked is not known");
         }
         Ok(())
     }

@@ -145,6 +145,10 @@ async fn drift(site: &Site, format: Format, arguments: &cli::Drift) -> Result<u8
 /// Works on the state directly. Nobody else watches the deadline then, so this command does.
 async fn without_daemon(site: &Site, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
     let agent = site.agent(Arc::new(NoPlane))?;
+    // Nobody else follows the lane then. What does not come through does not keep the versions from it.
+    if let Request::Sync(SyncRequest { dry_run: false, .. }) = &request {
+        agent.lane().once(&site.layout).await;
+    }
     let outcome = {
         let _turn = OpLock::acquire(&site.layout).await?;
         match request {

@@ -19,6 +19,7 @@ use crate::{
     health::{self, AgentWatched, Verdict},
     home::Layout,
     ipc::{self, Answer, Request},
+    lane,
     op_lock::OpLock,
     outcome::{Freshness, SyncRequest},
     plane::LivePlane,
@@ -88,6 +89,7 @@ impl Context {
     /// Syncs, confirmations and reports that nobody types.
     fn unattended(&self, wake: &mpsc::Sender<()>, stop: &Stop) -> Result<JoinSet<()>, Error> {
         let mut tasks = JoinSet::new();
+        tasks.spawn(lane::run(self.agent.lane(), self.layout.clone(), stop.clone()));
         tasks.spawn(retell::run(self.agent.clone(), self.layout.clone(), stop.clone()));
         let Settings { policy, interval, commit_timeout, look_every } = self.settings;
         tasks.spawn(drift::run(self.agent.clone(), self.layout.clone(), look_every, stop.clone()));
@@ -125,6 +127,8 @@ pub(crate) async fn run(
     let listener = listen(&layout).await?;
     let mut next = {
         let _turn = OpLock::acquire(&layout).await?;
+        // Before there is a plane: it starts as narrow as it is to be.
+        agent.lane().narrow().await?;
         agent.recover().await?;
         let next = due(agent.tick(None).await);
         // After what is overdue is rolled back. Without a plane there is still somebody who keeps the deadlines.

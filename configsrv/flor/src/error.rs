@@ -1,6 +1,10 @@
 use std::{io, path::Path};
 
-use configsrv_fleet::{ArtifactError, ArtifactErrorKind, bundle::BundleError};
+use configsrv_fleet::{
+    ArtifactError, ArtifactErrorKind,
+    bundle::BundleError,
+    revocation::{RevocationError, RevocationErrorKind},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Refusal;
@@ -73,6 +77,19 @@ impl From<ArtifactError> for Error {
             | ArtifactErrorKind::Schema
             | ArtifactErrorKind::Trust
             | ArtifactErrorKind::Addressee => Self::Untrusted(error.to_string()),
+        }
+    }
+}
+
+impl From<RevocationError> for Error {
+    fn from(error: RevocationError) -> Self {
+        match error.kind() {
+            RevocationErrorKind::Order => Self::Replay(error.to_string()),
+            RevocationErrorKind::Malformed
+            | RevocationErrorKind::Schema
+            | RevocationErrorKind::Trust
+            | RevocationErrorKind::Addressee
+            | RevocationErrorKind::Lockout => Self::Untrusted(error.to_string()),
         }
     }
 }

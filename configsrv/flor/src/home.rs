@@ -157,6 +157,16 @@ impl Layout {
         self.agent().join("originals")
     }
 
+    /// Who is revoked.
+    pub(crate) fn lane(&self) -> PathBuf {
+        self.agent().join("revocations")
+    }
+
+    /// Held by whoever takes revocations; never for long.
+    pub(crate) fn lane_lock(&self) -> PathBuf {
+        self.agent().join("revocations.lock")
+    }
+
     /// Held by whoever changes something.
     pub(crate) fn lock(&self) -> PathBuf {
         self.agent().join("lock")

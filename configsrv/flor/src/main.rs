@@ -23,6 +23,7 @@ mod health;
 mod home;
 mod identities;
 mod ipc;
+mod lane;
 mod lock;
 mod machine;
 mod manual;

@@ -27,6 +27,14 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
         head(&mut out, "flor_artifact_expiry_seconds", "Until when something newer is to come, Unix time.", "gauge")?;
         writeln!(out, "flor_artifact_expiry_seconds {}", freshness.until_ms / 1000)?;
     }
+    if let Some(lane) = &status.revocations {
+        head(&mut out, "flor_revocations_sequence", "The revocations that count here.", "gauge")?;
+        writeln!(out, "flor_revocations_sequence {}", lane.sequence)?;
+        head(&mut out, "flor_revoked", "Principals that are subtracted from every allow list.", "gauge")?;
+        writeln!(out, "flor_revoked {}", lane.revoked.len())?;
+        head(&mut out, "flor_revocations_refused", "Whether the newest revocations were refused.", "gauge")?;
+        writeln!(out, "flor_revocations_refused {}", u8::from(lane.refused.is_some()))?;
+    }
     head(&mut out, "flor_certificate_expiry_seconds", "When a certificate ends, Unix time.", "gauge")?;
     for certificate in &status.certificates {
         let (id, until) = (&certificate.spiffe_id, certificate.until_ms / 1000);

@@ -21,9 +21,18 @@ pub(crate) struct OpLock(#[expect(dead_code, reason = "held, not read")] File);
 impl OpLock {
     /// Waits for its turn. Whoever is at work is done soon: hooks have a time limit.
     pub(crate) async fn acquire(layout: &Layout) -> Result<Self, Error> {
+        Self::wait(&layout.lock()).await
+    }
+
+    /// The right to take revocations, which wait for nothing else.
+    pub(crate) async fn lane(layout: &Layout) -> Result<Self, Error> {
+        Self::wait(&layout.lane_lock()).await
+    }
+
+    async fn wait(path: &Path) -> Result<Self, Error> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(lock) = Self::try_acquire(layout)? {
+            if let Some(lock) = Self::at(path)? {
                 return Ok(lock);
             }
             if Instant::now() >= until {
@@ -35,11 +44,14 @@ impl OpLock {
 
     /// `None` while somebody else is at work.
     pub(crate) fn try_acquire(layout: &Layout) -> Result<Option<Self>, Error> {
-        let path = layout.lock();
-        open(&path).and_then(|file| match file.try_lock() {
+        Self::at(&layout.lock())
+    }
+
+    fn at(path: &Path) -> Result<Option<Self>, Error> {
+        open(path).and_then(|file| match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(Error::file(&path, &error)),
+            Err(TryLockError::Error(error)) => Err(Error::file(path, &error)),
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     cluster::Cluster,
     drift::Drift,
     identities::CertificateView,
+    lane::LaneView,
     machine::{Carried, LastChange, Phase, Refused, Rejected, Repaired, World},
     plane::PlaneView,
     policy::Policy,
@@ -123,6 +124,9 @@ pub(crate) struct StatusView {
     /// When files were written again last.
     #[serde(default)]
     pub repaired: Option<Repaired>,
+    /// Who is revoked here.
+    #[serde(default)]
+    pub revocations: Option<LaneView>,
 }
 
 /// Until when a version is fresh. One that is not any more goes on running.
@@ -196,6 +200,7 @@ impl StatusView {
             carried: world.state.carried.clone(),
             drift: Drift::default(),
             repaired: world.state.repaired.clone(),
+            revocations: None,
         }
     }
 }
@@ -277,6 +282,9 @@ impl fmt::Display for StatusView {
         }
         if let Some(last) = &self.last {
             writeln!(out, "last      version {} {}", last.version, last.result)?;
+        }
+        if let Some(revocations) = &self.revocations {
+            write!(out, "{revocations}")?;
         }
         for certificate in &self.certificates {
             writeln!(out, "identity  {} until {}", certificate.spiffe_id, Day(certificate.until_ms))?;

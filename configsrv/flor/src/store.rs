@@ -3,7 +3,7 @@ use std::{path::Path, sync::Arc};
 use configsrv_fleet::{Digest, Envelope, NodeName, Sealed, Version};
 use holdfast_format::{
     from_json,
-    kind::{AGENT_ORIGINALS, AGENT_PENDING, AGENT_STATE, Kind},
+    kind::{AGENT_ORIGINALS, AGENT_PENDING, AGENT_REVOCATIONS, AGENT_STATE, Kind},
     to_json,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,6 +13,7 @@ use crate::{
     activate::Originals,
     disk::{Attributes, Disk, erase, save},
     home::Layout,
+    lane::LaneRecord,
     machine::{AgentState, Pending, World},
 };
 
@@ -114,6 +115,14 @@ impl Store {
 
     pub(crate) fn drop_originals(&self) -> Result<(), Error> {
         self.drop_file(&self.layout.originals())
+    }
+
+    pub(crate) fn lane(&self) -> Result<LaneRecord, Error> {
+        Ok(self.record(&self.layout.lane(), AGENT_REVOCATIONS)?.unwrap_or_default())
+    }
+
+    pub(crate) fn save_lane(&self, lane: &LaneRecord) -> Result<(), Error> {
+        self.put(&self.layout.lane(), &encode(AGENT_REVOCATIONS, lane)?)
     }
 
     fn record<T: DeserializeOwned>(&self, path: &Path, kind: Kind) -> Result<Option<T>, Error> {

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use configsrv_fleet::{
-    Payload,
+    Payload, SpiffeId,
     artifact::{Activation, Content, File},
 };
 
@@ -39,6 +39,11 @@ impl Activator {
     /// The data plane alone: at the start of a daemon files are as they were.
     pub(crate) async fn connect(&self, payload: Option<&Payload>) -> Result<(), Failure> {
         self.plane.apply(payload).await
+    }
+
+    /// From now on nobody of `revoked` reaches anything through the data plane, or is reached.
+    pub(crate) async fn narrow(&self, revoked: BTreeSet<SpiffeId>) {
+        self.plane.narrow(revoked).await;
     }
 
     pub(crate) fn plane_runs(&self) -> bool {

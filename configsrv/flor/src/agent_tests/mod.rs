@@ -18,7 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::{NodeName, Payload, Sealed, Version, artifact::Activation};
+use configsrv_fleet::{NodeName, Payload, Sealed, Sequence, Version, artifact::Activation};
 use serde_json::json;
 use tree::{Signer, Tree};
 
@@ -48,6 +48,8 @@ struct Published {
     kept: Mutex<BTreeMap<Version, Vec<u8>>>,
     downloads: AtomicU64,
     reports: Mutex<Vec<Report>>,
+    revocations: Mutex<Option<Vec<u8>>>,
+    revoked: Mutex<Sequence>,
     /// It takes what it is sent, and never answers.
     silent: AtomicBool,
 }
@@ -80,6 +82,15 @@ impl Server for Published {
     async fn report(&self, report: &Report) -> Result<(), Error> {
         self.answers().await;
         self.reports.lock().unwrap().push(report.clone());
+        Ok(())
+    }
+
+    async fn revocations(&self, _have: Sequence, _patience: Duration) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.revocations.lock().unwrap().clone())
+    }
+
+    async fn revoked(&self, sequence: Sequence) -> Result<(), Error> {
+        *self.revoked.lock().unwrap() = sequence;
         Ok(())
     }
 

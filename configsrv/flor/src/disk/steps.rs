@@ -50,6 +50,7 @@ impl Steps {
             (layout.pending(), "pending"),
             (layout.originals(), "originals"),
             (layout.pointer(), "current"),
+            (layout.lane(), "revocations"),
         ];
         if let Some((_, what)) = known.iter().find(|(known, _)| *known == path) {
             return (*what).to_owned();

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     fs,
     path::PathBuf,
     sync::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::{Payload, diff::classify};
+use configsrv_fleet::{Payload, SpiffeId, diff::classify, revocation::narrow};
 use configsrv_rete::{Counters, Identities, Plane};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -33,6 +34,8 @@ pub(crate) struct LivePlane {
 struct State {
     running: Option<Running>,
     wanted: Option<Payload>,
+    /// Who is subtracted from it.
+    revoked: BTreeSet<SpiffeId>,
     /// Why it does not run.
     fault: Option<String>,
     again: Option<Instant>,
@@ -43,6 +46,18 @@ struct State {
 struct Running {
     plane: Plane,
     payload: Payload,
+    /// The payload as it counts, without those who are revoked.
+    narrowed: Payload,
+}
+
+impl Running {
+    fn swap(&mut self, narrowed: Payload) {
+        if (&self.narrowed.ingress, &self.narrowed.egress) != (&narrowed.ingress, &narrowed.egress) {
+            let closed = self.plane.swap(&narrowed);
+            tracing::info!(closed, "who may reach what is swapped");
+        }
+        self.narrowed = narrowed;
+    }
 }
 
 impl LivePlane {
@@ -109,11 +124,7 @@ impl LivePlane {
         };
         match &mut state.running {
             Some(running) if !classify(&running.payload, &wanted).class.restarts() => {
-                let rows = |payload: &Payload| (payload.ingress.clone(), payload.egress.clone());
-                if rows(&running.payload) != rows(&wanted) {
-                    let closed = running.plane.swap(&wanted);
-                    tracing::info!(closed, "who may reach what is swapped");
-                }
+                running.swap(narrow(&wanted, &state.revoked));
                 running.payload = wanted;
             }
             running => {
@@ -121,9 +132,10 @@ impl LivePlane {
                     before.plane.stop().await;
                 }
                 state.as_of = changed(&self.folder);
-                let plane = self.engine.start(wanted.clone(), identities, Arc::clone(&self.counters)).await?;
+                let narrowed = narrow(&wanted, &state.revoked);
+                let plane = self.engine.start(narrowed.clone(), identities, Arc::clone(&self.counters)).await?;
                 tracing::info!("the data plane runs");
-                *running = Some(Running { plane, payload: wanted });
+                *running = Some(Running { plane, payload: wanted, narrowed });
             }
         }
         Ok(())
@@ -145,6 +157,16 @@ impl DataPlane for LivePlane {
         let mut state = self.state.lock().await;
         state.wanted = payload.cloned();
         self.reach(&mut state).await
+    }
+
+    /// Needs neither ports nor identities, so that nothing keeps it from counting.
+    async fn narrow(&self, revoked: BTreeSet<SpiffeId>) {
+        let mut state = self.state.lock().await;
+        if let Some(running) = &mut state.running {
+            let narrowed = narrow(&running.payload, &revoked);
+            running.swap(narrowed);
+        }
+        state.revoked = revoked;
     }
 
     fn runs(&self) -> bool {

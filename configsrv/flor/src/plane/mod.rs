@@ -4,8 +4,10 @@ mod engine;
 mod live;
 mod view;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
-use configsrv_fleet::Payload;
+use configsrv_fleet::{Payload, SpiffeId};
 
 pub(crate) use live::LivePlane;
 pub(crate) use view::{CountersView, PlaneView};
@@ -17,6 +19,10 @@ pub(crate) trait DataPlane: Send + Sync {
     /// Makes the plane what `payload` says, by the least that does it: nothing, a swap of tables, or a restart. Without a
     /// payload there is no plane.
     async fn apply(&self, payload: Option<&Payload>) -> Result<(), Failure>;
+
+    /// From now on `revoked` are subtracted from whatever payload there is, also from later ones. What they have open is
+    /// closed; nobody else notices.
+    async fn narrow(&self, revoked: BTreeSet<SpiffeId>);
 
     /// Whether this process runs a plane now. If not, its ports may be anybody's.
     fn runs(&self) -> bool;
@@ -30,6 +36,8 @@ impl DataPlane for NoPlane {
     async fn apply(&self, _payload: Option<&Payload>) -> Result<(), Failure> {
         Ok(())
     }
+
+    async fn narrow(&self, _revoked: BTreeSet<SpiffeId>) {}
 
     fn runs(&self) -> bool {
         false

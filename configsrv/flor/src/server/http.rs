@@ -5,7 +5,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use configsrv_fleet::{Payload, Version};
+use configsrv_fleet::{Payload, Sequence, Version};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
@@ -206,6 +206,24 @@ impl Server for HttpServer {
         let path = format!("/artifact/{}?version={version}", self.cluster.node);
         let get = |client: &Client, url: &str| client.get(format!("{url}{path}")).header(INTENT, DRY_RUN);
         body(self.ask(&*self.door().await?, &self.routes(), get).await?).await
+    }
+
+    async fn revocations(&self, have: Sequence, patience: Duration) -> Result<Option<Vec<u8>>, Error> {
+        let wait = if patience.is_zero() { String::new() } else { format!("&wait={}s", patience.as_secs()) };
+        let path = format!("/revocations?have={have}{wait}");
+        let get = |client: &Client, url: &str| client.get(format!("{url}{path}")).timeout(REQUEST + patience);
+        let response = self.ask(&*self.door().await?, &self.routes(), get).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        Ok(Some(body(response).await?))
+    }
+
+    async fn revoked(&self, sequence: Sequence) -> Result<(), Error> {
+        let path = format!("/nodes/{}/revocations", self.cluster.node);
+        let said = serde_json::json!({ "sequence": sequence });
+        let post = |client: &Client, url: &str| client.post(format!("{url}{path}")).timeout(REPORT).json(&said);
+        body(self.ask(&*self.door().await?, &self.routes(), post).await?).await.map(|_| ())
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {

@@ -11,7 +11,7 @@ mod token;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use configsrv_fleet::{Digest, Payload, Version};
+use configsrv_fleet::{Digest, Payload, Sequence, Version};
 use serde::Deserialize;
 
 pub(crate) use api::{connect, refused};
@@ -29,6 +29,12 @@ pub(crate) trait Server: Send + Sync {
 
     /// This node's artifact of one version, for a look.
     async fn exact(&self, version: Version) -> Result<Vec<u8>, Error>;
+
+    /// The revocations, unless they are those that the node has. Until there are others, the answer may take `patience`.
+    async fn revocations(&self, have: Sequence, patience: Duration) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Says which revocations count on this node.
+    async fn revoked(&self, sequence: Sequence) -> Result<(), Error>;
 
     /// From now on the servers are where an active artifact says.
     fn follow(&self, active: Option<&Payload>);
