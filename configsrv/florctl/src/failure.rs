@@ -7,6 +7,7 @@ use configsrv_fleet::{
     compile::{CompileError, TreeError},
     provision::ProvisionError,
     repo::SourceError,
+    revocation::{RevocationError, RevocationErrorKind},
 };
 use iam_ca::KeyFileError;
 use serde_json::json;
@@ -178,6 +179,18 @@ impl From<BundleError> for Failure {
         let code = match &error {
             BundleError::Malformed(_) => Code::Unexpected,
             BundleError::Schema(_) | BundleError::Untrusted(_) => Code::NotTrusted,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RevocationError> for Failure {
+    fn from(error: RevocationError) -> Self {
+        let code = match error.kind() {
+            RevocationErrorKind::Malformed | RevocationErrorKind::Addressee => Code::Unexpected,
+            RevocationErrorKind::Schema | RevocationErrorKind::Trust => Code::NotTrusted,
+            RevocationErrorKind::Lockout => Code::Findings,
+            RevocationErrorKind::Order => Code::Conflict,
         };
         Self::new(code, error.to_string())
     }

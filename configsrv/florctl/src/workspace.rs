@@ -5,8 +5,8 @@ use std::{
 };
 
 use configsrv_fleet::{
-    Compiled, Finding, Fleet, Payload, Repo, Selection, SigningKey, SpiffeId, Stamp, Tree, compile, compile::COMPILED,
-    load_from, lockout, names::ClusterName, repo::Folder, validate,
+    Compiled, Finding, Fleet, Payload, Repo, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp, Tree,
+    compile, compile::COMPILED, load_from, lockout, names::ClusterName, repo::Folder, revocation, validate,
 };
 use time::OffsetDateTime;
 
@@ -76,6 +76,33 @@ impl Workspace {
         }
         let message = format!("{} is not the key of a signer in cluster.yaml", path.display());
         Err(Failure::new(Code::NotTrusted, message).hint("`florctl ca issue` makes signers' keys and certificates"))
+    }
+
+    /// The signers of cluster.yaml, as far as their certificates can be read.
+    pub(crate) fn signers(&self) -> Result<Vec<Signer>, Failure> {
+        let cluster = self.cluster()?;
+        let signers = self.repo.cluster.iter().flat_map(|cluster| &cluster.signers);
+        let known = signers.filter_map(|signer| {
+            let spiffe_id = SpiffeId::signer(&cluster, &signer.name.value.parse().ok()?);
+            Some(Signer { spiffe_id, pubkey: signer.certificate.as_ref()?.public_key? })
+        });
+        Ok(known.collect())
+    }
+
+    /// Keeps the revocations that were posted, for the next compile and the next operator.
+    pub(crate) fn write_revocations(&self, sealed: &SealedRevocations) -> Result<(), Failure> {
+        let path = self.root.join(revocation::FILE);
+        let next = path.with_extension("new");
+        let write = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut file = fs::File::create(&next)?;
+            file.write_all(&[sealed.bytes(), b"\n"].concat())?;
+            file.sync_all()?;
+            fs::rename(&next, &path)
+        };
+        write().map_err(|error: std::io::Error| Failure::file(&path, &error))
     }
 
     /// Compiles on top of the last tree and refuses what would lock somebody out.

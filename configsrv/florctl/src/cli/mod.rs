@@ -5,6 +5,7 @@ mod directory;
 mod identity;
 mod keys;
 mod recovery;
+mod revoke;
 mod store;
 mod trust;
 
@@ -22,6 +23,7 @@ pub(crate) use self::{
     identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
     keys::{Ca, Holder, IssueBundle, Keys},
     recovery::{Recovery, Revocations},
+    revoke::Revoke,
     store::{Backup, Restore},
     trust::{Mapping, MappingRule, RootStep, Trust},
 };
@@ -92,6 +94,10 @@ pub(crate) enum Command {
     Node { name: NodeName },
     /// Say why a node does not have what is published, what has to happen next, and who does it.
     Why { name: NodeName },
+    /// Cut somebody off on every node now, whatever version it runs, and show how far that is with `revocations`.
+    Revoke(Revoke),
+    /// Show who is revoked, and which nodes apply it since when.
+    Revocations,
     /// The cluster's certificate authority, on this machine.
     #[command(subcommand)]
     Ca(Ca),

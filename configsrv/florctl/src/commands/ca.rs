@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use configsrv_fleet::{
-    SpiffeId, Subject,
+    Digest, SpiffeId, Subject,
     ca::Authority,
     enrollment::{Entry, Kind},
     provision::{entry, file_stem, issue_missing},
@@ -163,33 +163,46 @@ fn intermediate(csr: &Path, keys: &Keys, days: u32, out: Option<&Path>, output: 
 fn revoke(workspace: &Workspace, holder: &Holder, reason: &str, operator: &str, output: Format) -> Result<(), Failure> {
     let subject = holder.subject()?;
     let id = SpiffeId::new(&workspace.cluster()?, subject.clone());
-    let mut log = workspace.repo.log.clone().unwrap_or_default();
-    let mut lines = String::new();
-    let mut revoked = Vec::new();
-    while let Some(valid) = log.valid(&id).cloned() {
-        revoked.push(valid.fingerprint_sha256);
-        lines += &log.append(Entry {
-            ts: OffsetDateTime::now_utc(),
-            event: Kind::Revoke,
-            spiffe_id: id.clone(),
-            fingerprint_sha256: valid.fingerprint_sha256,
-            serial: valid.serial,
-            not_after: valid.not_after,
-            operator: operator.to_owned(),
-            reason: Some(reason.to_owned()),
-        })?;
-    }
+    let revoked = revoke_all(workspace, &[id], reason, operator)?;
     if revoked.is_empty() {
         return Err(Failure::new(Code::State, format!("enrollment.log has no valid certificate of {subject}")));
     }
-    workspace.append_log(&lines)?;
     output.print(&json!({ "subject": subject.to_string(), "revoked": revoked }), || {
         format!(
             "{subject}: {} revoked in the log. It takes effect when {subject} is out of the YAML (or has a new \
-             certificate) and the next version is published and synced.",
+             certificate) and the next version is published and synced; at once with florctl revoke.",
             revoked.len()
         )
     })
+}
+
+/// Records that the certificates of `ids` count no longer; says which.
+pub(super) fn revoke_all(
+    workspace: &Workspace,
+    ids: &[SpiffeId],
+    reason: &str,
+    operator: &str,
+) -> Result<Vec<Digest>, Failure> {
+    let mut log = workspace.repo.log.clone().unwrap_or_default();
+    let mut lines = String::new();
+    let mut revoked = Vec::new();
+    for id in ids {
+        while let Some(valid) = log.valid(id).cloned() {
+            revoked.push(valid.fingerprint_sha256);
+            lines += &log.append(Entry {
+                ts: OffsetDateTime::now_utc(),
+                event: Kind::Revoke,
+                spiffe_id: id.clone(),
+                fingerprint_sha256: valid.fingerprint_sha256,
+                serial: valid.serial,
+                not_after: valid.not_after,
+                operator: operator.to_owned(),
+                reason: Some(reason.to_owned()),
+            })?;
+        }
+    }
+    workspace.append_log(&lines)?;
+    Ok(revoked)
 }
 
 fn record(

@@ -12,6 +12,8 @@ mod iam;
 mod lock;
 mod publish;
 mod restore;
+mod revocations;
+mod revoke;
 mod status;
 mod validate;
 mod versions;
@@ -45,6 +47,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Fleet(options) => fleet::run(&options, &settings()?, output).await,
         Command::Node { name } => fleet::one(&name, &settings()?, output).await,
         Command::Why { name } => why::run(&name, &settings()?, output).await,
+        Command::Revoke(options) => revoke::run(&options, &settings()?, output).await,
+        Command::Revocations => revocations::run(&settings()?, output).await,
         Command::Ca(command) => ca::run(&command, output),
         Command::IssueBundle(options) => bundle::run(&options, &connection, output),
         Command::Enrollment(command) => enrollment::run(&command, &settings()?, output).await,

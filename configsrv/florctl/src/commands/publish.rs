@@ -36,7 +36,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
         for ending in near_end(&workspace) {
             eprintln!("{ending}");
         }
-        confirm(options.yes)?;
+        confirm(options.yes, "publish")?;
     }
     let commit = git_commit(&workspace.root);
     let admitted = http.publish(&tree, base, options.note.as_deref(), commit.as_deref()).await?;
@@ -109,20 +109,21 @@ fn near_end(workspace: &Workspace) -> Vec<String> {
     findings.iter().filter(|finding| finding.rule == configsrv_fleet::Rule::V22).map(ToString::to_string).collect()
 }
 
-fn confirm(yes: bool) -> Result<(), Failure> {
+/// Asks whether to do what `verb` says, which was shown before.
+pub(super) fn confirm(yes: bool, verb: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("nobody is there to be asked").hint("--yes publishes without asking"));
+        return Err(Failure::usage("nobody is there to be asked").hint("--yes does it without asking"));
     }
-    eprint!("publish? [y/N] ");
+    eprint!("{verb}? [y/N] ");
     io::stderr().flush().map_err(Failure::unexpected)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(Failure::unexpected)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Code::State, "not published")),
+        _ => Err(Failure::new(Code::State, format!("nothing was done: {verb} was not confirmed"))),
     }
 }
 

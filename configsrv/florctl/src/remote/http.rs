@@ -207,7 +207,15 @@ impl Http {
         decode(self.send(self.client.get(format!("{}{path}", self.base))).await?).await
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    pub(super) fn request_get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.base))
+    }
+
+    pub(super) fn request_post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.base))
+    }
+
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.header(header::AUTHORIZATION, self.authorization.clone()).send().await;
         let response = response.map_err(|error| unreachable(&self.base, &error))?;
         let status = response.status();
@@ -220,7 +228,7 @@ impl Http {
     }
 }
 
-async fn decode<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
+pub(super) async fn decode<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
     const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
     let url = response.url().clone();
     let bytes = limited(response, LARGEST_ANSWER).await?;
@@ -228,7 +236,7 @@ async fn decode<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
         .map_err(|error| Failure::unexpected(format!("{url}: the answer is not understood: {error}")))
 }
 
-async fn limited(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+pub(super) async fn limited(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
     let url = response.url().to_string();
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&url, &error))? {
@@ -259,6 +267,10 @@ fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
         (_, "not_published") => Failure::new(Code::State, message).hint("florctl publish gives them a first tree"),
         (_, "untrusted_signature") => Failure::new(Code::NotTrusted, message)
             .hint("sign with a key that the servers trust: one that the current version announces"),
+        (_, "revocation_conflict") => Failure::new(Code::Conflict, message)
+            .hint("florctl revocations shows what the servers have; git pull brings what others have signed"),
+        (_, "lockout") => Failure::new(Code::Findings, message).hint("--allow-lockout revokes nevertheless"),
+        (_, "no_revocations") => Failure::new(Code::State, message),
         (StatusCode::CONFLICT, _) => Failure::new(Code::Conflict, message)
             .hint("somebody else published: take their change first (git pull), then florctl rebase"),
         (StatusCode::UNAUTHORIZED, _) => {

@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod lane;
 mod wire;
 
 pub(crate) use grpc::{Channel, connect, connect_if_known, refused};

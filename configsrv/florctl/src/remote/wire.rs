@@ -1,6 +1,6 @@
 //! The JSON of the HTTP interface. Unknown members are ignored: newer servers may say more.
 
-use configsrv_fleet::{Digest, Version};
+use configsrv_fleet::{Digest, Sequence, Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +58,14 @@ pub(crate) struct Node {
     pub(crate) fetched: Option<Fetch>,
     pub(crate) looked_at: Option<Fetch>,
     pub(crate) reported: Option<Status>,
+    pub(crate) revocations: Option<Reached>,
+}
+
+/// The revocations that count on a node.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Reached {
+    pub(crate) sequence: Sequence,
+    pub(crate) at_ms: u64,
 }
 
 /// A version, and when something happened to it.
@@ -121,6 +129,12 @@ pub(crate) struct Admitted {
     pub(crate) tree_digest: Digest,
     pub(crate) nodes: usize,
     pub(crate) unchanged: bool,
+}
+
+/// The answer to revocations.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Taken {
+    pub(crate) sequence: Sequence,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,131 @@
+use std::collections::BTreeSet;
+
+use configsrv_fleet::{
+    AccessDelta, Payload, Revocations, SealedRevocations, SpiffeId,
+    revocation::{FILE, Named, RevocationError, RevocationErrorKind, narrow},
+};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{ca, publish::confirm};
+use crate::{
+    cli::Revoke,
+    failure::{Code, Failure},
+    output::Format,
+    remote::Http,
+    settings::Settings,
+    workspace::Workspace,
+};
+
+pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let workspace = Workspace::open(&options.repository)?;
+    let cluster = workspace.cluster()?;
+    let ids = options.ids(&cluster)?;
+    // Before the servers are asked: without a key nothing comes of it.
+    let key = workspace.signing_key(&options.sign_key)?;
+    let http = Http::new(settings)?;
+    let previous = previous(&workspace, &http).await?;
+    let previous = previous.as_ref().map(SealedRevocations::revocations);
+    let payloads = http.published(&compiled(&workspace)?).await?;
+    let now = OffsetDateTime::now_utc();
+    let next = Revocations::following(previous, &cluster, payloads.version, now, options.reason.clone());
+    let mut next = next.ok_or_else(|| Failure::new(Code::State, "the sequences are used up"))?;
+    for id in &ids {
+        next.revoke(id.clone());
+        if options.allow_lockout {
+            next.allow_lockout.insert(id.clone());
+        }
+    }
+    let named = named(&payloads.payloads)?;
+    let settled = if options.settle { settle(&mut next, &named) } else { BTreeSet::new() };
+    if previous.is_some_and(|previous| (&previous.revoked, &previous.settled) == (&next.revoked, &next.settled)) {
+        let value = json!({ "sequence": previous.map(|previous| previous.sequence), "unchanged": true });
+        output.print(&value, || "nothing to do: they are revoked already, and nobody can be settled".to_owned())?;
+        return Ok(Code::Done);
+    }
+    if let Err(error) = named.keeps_an_operator(&next) {
+        return Err(locked_out(error.into()));
+    }
+    let delta = delta(&payloads.payloads, previous, &next);
+    let sealed = next.seal(&key).map_err(|error| match error.kind() {
+        RevocationErrorKind::Lockout => locked_out(error.into()),
+        _ => error.into(),
+    })?;
+    let (next, sequence) = (sealed.revocations(), sealed.revocations().sequence);
+    eprint!("sequence {sequence} on every node, whatever version it runs:\n{delta}");
+    for id in &settled {
+        eprintln!("  {} may be named again from version {} on", id.subject(), next.base_version);
+    }
+    confirm(options.yes, "revoke")?;
+    let taken = http.revoke(&sealed).await?;
+    workspace.write_revocations(&sealed)?;
+    let logged = ca::revoke_all(&workspace, &ids, &options.reason, &options.operator)?;
+    let value = json!({
+        "sequence": taken.sequence,
+        "revoked": next.revoked,
+        "settled": next.settled,
+        "base_version": next.base_version,
+        "certificates": logged,
+        "access": delta,
+    });
+    output.print(&value, || {
+        let still: Vec<String> =
+            ids.iter().filter(|id| named.contains(id)).map(|id| id.subject().to_string()).collect();
+        let mut text = format!(
+            "sequence {sequence} is with the servers; nodes apply it as soon as they hear of it: florctl revocations\n\
+             {FILE} and enrollment.log changed: commit them"
+        );
+        if !still.is_empty() {
+            text += &format!("\ntake {} out of the YAML; the next version compiles only then", still.join(", "));
+        }
+        text
+    })?;
+    Ok(Code::Done)
+}
+
+/// What the servers have, or what this repository knows to be newer. What is signed next holds on to all of it, so what
+/// the repository does not know must be signed by a signer of cluster.yaml, and follow.
+async fn previous(workspace: &Workspace, http: &Http) -> Result<Option<SealedRevocations>, Failure> {
+    let known = workspace.repo.revocations.clone();
+    let served = http.revocations().await?.map(|lane| lane.sealed);
+    let Some(served) = served.filter(|served| Some(served) != known.as_ref()) else { return Ok(known) };
+    if let Some(known) = known.filter(|known| known.revocations().sequence > served.revocations().sequence) {
+        return Ok(Some(known));
+    }
+    let untrusted =
+        |error: RevocationError| Failure::from(error).hint("it is what the servers have: git pull may bring it");
+    served.verify(&workspace.cluster()?, &workspace.signers()?).map_err(untrusted)?;
+    Ok(Some(served))
+}
+
+/// Payloads that need not be fetched again, if they are the published ones.
+fn compiled(workspace: &Workspace) -> Result<Vec<Payload>, Failure> {
+    Ok(workspace.compiled()?.map(|tree| tree.payloads()).transpose()?.unwrap_or_default())
+}
+
+fn named(payloads: &[Payload]) -> Result<Named, Failure> {
+    let mut named = Named::default();
+    for payload in payloads {
+        named.note(&serde_json::to_vec(payload)?)?;
+    }
+    Ok(named)
+}
+
+/// Settles everybody whom the published version does not name, and says whom.
+fn settle(next: &mut Revocations, named: &Named) -> BTreeSet<SpiffeId> {
+    let gone: BTreeSet<SpiffeId> = next.revoked.iter().filter(|id| !named.contains(id)).cloned().collect();
+    gone.iter().for_each(|id| next.settle(id));
+    gone
+}
+
+/// Who reaches what no longer.
+fn delta(payloads: &[Payload], previous: Option<&Revocations>, next: &Revocations) -> AccessDelta {
+    let none = BTreeSet::new();
+    let before = previous.map_or(&none, |previous| &previous.revoked);
+    let without = |ids: &BTreeSet<SpiffeId>| payloads.iter().map(|payload| narrow(payload, ids)).collect::<Vec<_>>();
+    AccessDelta::between(&without(before), &without(&next.revoked))
+}
+
+fn locked_out(failure: Failure) -> Failure {
+    failure.hint("--allow-lockout revokes nevertheless; what is lost cannot be given back from afar")
+}
