@@ -4,8 +4,8 @@
 //! nothing is remembered between calls. Only [`ca`] makes random keys.
 //!
 //! The way of a change: [`repo`] reads files and keeps places, [`validate()`] applies the rules, [`fleet`] resolves what
-//! passed, [`compile()`] makes and signs [`artifact`]s, [`diff`] says what they change. [`revocation`] is the way past all
-//! of it for those who must lose their access now.
+//! passed, [`compile()`] makes and signs [`artifact`]s, [`diff`] says what they change, [`plan`] how to go about it.
+//! [`revocation`] is the way past all of it for those who must lose their access now.
 
 pub mod address;
 pub mod artifact;
@@ -21,12 +21,15 @@ pub mod fleet;
 pub mod names;
 mod phase;
 pub mod pki;
+pub mod plan;
 mod probe;
 pub mod provision;
 pub mod repo;
 pub mod reserved;
 pub mod revocation;
+pub mod schema;
 pub mod spiffe;
+pub mod template;
 pub mod validate;
 pub mod version;
 mod yaml;
@@ -42,6 +45,7 @@ pub use finding::{Finding, Rule, Severity};
 pub use fleet::Fleet;
 pub use names::{ClusterName, GroupName, NodeName, ProbeName, RoleName, ServiceName, SignerName, UserName};
 pub use phase::Phase;
+pub use plan::Plan;
 pub use repo::{Repo, Selection, load, load_from};
 pub use revocation::{Revocations, SealedRevocations, Sequence};
 pub use spiffe::{SpiffeId, Subject};

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use configsrv_fleet::{NodeName, Span, Subject, Version};
+use configsrv_fleet::{NodeName, Span, Subject, Version, plan::COMMIT_TIMEOUT};
 
 use crate::policy::{ConfirmPolicy, SyncMode};
 
@@ -102,7 +102,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<Span>,
     /// How long a version that came by itself waits for its confirmation before this node goes back.
-    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    #[arg(long, value_name = "DURATION", default_value = COMMIT_TIMEOUT)]
     pub commit_timeout: Span,
     /// How often it is looked whether files of the active version were changed.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
@@ -150,7 +150,7 @@ pub(crate) struct Enroll {
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
     /// How long the new version waits for its confirmation before this node goes back; 0 asks for none.
-    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    #[arg(long, value_name = "DURATION", default_value = COMMIT_TIMEOUT)]
     pub commit_timeout: Span,
     /// Only show what would happen.
     #[arg(long, conflicts_with_all = ["commit_timeout", "confirm", "cancel", "supersede"])]

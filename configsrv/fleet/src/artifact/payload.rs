@@ -221,6 +221,15 @@ pub enum Via {
     Rete,
 }
 
+impl Via {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Rete => "rete",
+        }
+    }
+}
+
 impl Payload {
     /// The oldest schema that has every field which is used here: what a writer stamps, so that nodes of an earlier
     /// release read what they can understand.

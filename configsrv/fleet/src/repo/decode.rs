@@ -2,15 +2,14 @@ use crate::{
     artifact::{DriftPolicy, Via},
     duration::Span,
     finding::{Located, Place, Rule},
+    schema,
     yaml::{Fields, Items, Kind, Node},
 };
 
 use super::{
     Address, CheckSpec, Cluster, ConfigServer, Device, Named, NodeSpec, ProbeSpec, Repo, RoleSpec, Scope, ServiceSpec,
-    SignerSpec, Source, UserSpec, file,
+    SignerSpec, Source, UserSpec, discover::CLUSTER, file,
 };
-
-const COLLECTIONS: &[&str] = &["cluster", "nodes", "services", "groups", "roles", "users", "source"];
 
 const DEFAULT_VALIDITY_DAYS: u32 = 90;
 
@@ -24,13 +23,16 @@ pub(super) struct Decoder<'a> {
 
 impl Decoder<'_> {
     pub(super) fn file(&mut self, root: &Node) {
-        let Some(top) = self.items.fields(root, COLLECTIONS, Rule::V16) else { return };
+        let Some(top) = self.items.fields(root, &schema::REPOSITORY, Rule::V16) else { return };
         if let Some(node) = top.get("cluster") {
             self.clusters.push(self.items.place(node));
             let cluster = self.cluster(node);
             if self.repo.cluster.is_none() {
                 self.repo.cluster = cluster;
             }
+        }
+        if let Some(node) = top.get("source") {
+            self.source_block(node);
         }
         for (name, node) in self.collection(&top, "nodes") {
             let spec = self.node(node).unwrap_or_default();
@@ -87,21 +89,28 @@ impl Decoder<'_> {
         }
     }
 
+    /// What it says counts before any file is chosen; here it is only checked.
+    fn source_block(&mut self, node: &Node) {
+        let at = self.items.place(node);
+        if *at.file != *CLUSTER {
+            self.items.error(Rule::V1, &at, format!("\"source\" counts in {CLUSTER} alone; move it there"));
+        }
+        if let Some(fields) = self.items.fields(node, &schema::SOURCE, Rule::V1) {
+            self.items.texts(fields.get("include"), "globs");
+            self.items.texts(fields.get("exclude"), "globs");
+        }
+    }
+
     fn cluster(&mut self, node: &Node) -> Option<Cluster> {
         let items = &mut self.items;
-        let fields = items.fields(node, &["name", "crypto", "signers", "config_server", "version"], Rule::V1)?;
+        let fields = items.fields(node, &schema::CLUSTER, Rule::V1)?;
         let name = items.required(&fields, "name").and_then(|node| items.text(node));
         let (mut ca_cert, mut cert_validity_days) = (None, DEFAULT_VALIDITY_DAYS);
-        if let Some(crypto) = items
-            .required(&fields, "crypto")
-            .and_then(|node| items.fields(node, &["ca_cert", "signature_algorithm", "cert_validity_days"], Rule::V1))
+        if let Some(crypto) =
+            items.required(&fields, "crypto").and_then(|node| items.fields(node, &schema::CRYPTO, Rule::V1))
         {
             ca_cert = items.required(&crypto, "ca_cert").and_then(|node| items.text(node));
-            if let Some(algorithm) = crypto.get("signature_algorithm").and_then(|node| items.text(node))
-                && algorithm.value != "ed25519"
-            {
-                items.error(Rule::V1, &algorithm.at, "the only signature algorithm is ed25519");
-            }
+            items.word(&crypto, "signature_algorithm");
             if let Some(days) = crypto.get("cert_validity_days").and_then(|node| items.integer(node)) {
                 match u32::try_from(days.value) {
                     Ok(value @ 1..=3650) => cert_validity_days = value,
@@ -115,8 +124,7 @@ impl Decoder<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Option<NodeSpec> {
-        const FIELDS: &[&str] = &["addresses", "labels", "socks5", "files", "drift", "probes"];
-        let fields = self.items.fields(node, FIELDS, Rule::V1)?;
+        let fields = self.items.fields(node, &schema::NODE, Rule::V1)?;
         let mut spec = NodeSpec::default();
         if let Some(list) = fields.get("addresses") {
             let items = &mut self.items;
@@ -140,8 +148,7 @@ impl Decoder<'_> {
     }
 
     fn service(&mut self, node: &Node) -> Option<ServiceSpec> {
-        const FIELDS: &[&str] = &["at", "addr", "socks5_proxy", "groups", "roles", "scope", "image", "files"];
-        let fields = self.items.fields(node, FIELDS, Rule::V1)?;
+        let fields = self.items.fields(node, &schema::SERVICE, Rule::V1)?;
         let items = &mut self.items;
         let at = match items.required(&fields, "at") {
             Some(list @ Node { kind: Kind::List(_), .. }) => {
@@ -159,16 +166,9 @@ impl Decoder<'_> {
         let groups = items.required(&fields, "groups");
         let groups = items.texts(groups, "groups");
         let roles = items.texts(fields.get("roles"), "roles");
-        let scope = match fields.get("scope").and_then(|node| items.text(node)) {
-            None => Scope::Cluster,
-            Some(text) => match text.value.as_str() {
-                "cluster" => Scope::Cluster,
-                "node" => Scope::Node,
-                _ => {
-                    items.error(Rule::V1, &text.at, "scope is cluster or node");
-                    Scope::Cluster
-                }
-            },
+        let scope = match items.word(&fields, "scope") {
+            Some("node") => Scope::Node,
+            _ => Scope::Cluster,
         };
         let image = fields.get("image").and_then(|node| items.text(node)).map(|text| text.value);
         let files = file::read_all(items, self.source, fields.get("files"));
@@ -176,13 +176,13 @@ impl Decoder<'_> {
     }
 
     fn role(&mut self, node: &Node) -> Option<RoleSpec> {
-        let fields = self.items.fields(node, &["allow"], Rule::V1)?;
+        let fields = self.items.fields(node, &schema::ROLE, Rule::V1)?;
         let allow = self.items.required(&fields, "allow");
         Some(RoleSpec { allow: self.items.texts(allow, "groups") })
     }
 
     fn user(&mut self, node: &Node) -> Option<UserSpec> {
-        let fields = self.items.fields(node, &["roles", "nodes"], Rule::V1)?;
+        let fields = self.items.fields(node, &schema::USER, Rule::V1)?;
         let items = &mut self.items;
         let roles = items.required(&fields, "roles");
         let roles = items.texts(roles, "roles");
@@ -195,14 +195,15 @@ impl Decoder<'_> {
 }
 
 fn signers(items: &mut Items<'_>, node: &Node) -> Vec<SignerSpec> {
-    let Some(fields) = items.fields(node, &["mgmt"], Rule::V1) else { return Vec::new() };
-    let Some(fields) = items.required(&fields, "mgmt").and_then(|node| items.fields(node, &["keys"], Rule::V1)) else {
+    let Some(fields) = items.fields(node, &schema::SIGNERS, Rule::V1) else { return Vec::new() };
+    let Some(fields) = items.required(&fields, "mgmt").and_then(|node| items.fields(node, &schema::MGMT, Rule::V1))
+    else {
         return Vec::new();
     };
     let Some(keys) = items.required(&fields, "keys") else { return Vec::new() };
     let mut signers = Vec::new();
     for key in items.list(keys, "signers") {
-        let Some(fields) = items.fields(key, &["name", "cert"], Rule::V1) else { continue };
+        let Some(fields) = items.fields(key, &schema::KEY, Rule::V1) else { continue };
         let cert = items.required(&fields, "cert").and_then(|node| items.text(node));
         if let Some(name) = items.required(&fields, "name").and_then(|node| items.text(node)) {
             signers.push(SignerSpec { name, cert, certificate: None });
@@ -212,22 +213,10 @@ fn signers(items: &mut Items<'_>, node: &Node) -> Vec<SignerSpec> {
 }
 
 fn config_server(items: &mut Items<'_>, node: &Node) -> Option<ConfigServer> {
-    let fields =
-        items.fields(node, &["via", "read_url", "publish_url", "poll_interval", "hold", "expires_after"], Rule::V1)?;
-    let via = match fields.get("via").and_then(|node| items.text(node)) {
-        None => Via::default(),
-        Some(text) => match text.value.as_str() {
-            "direct" => Via::Direct,
-            "rete" => Via::Rete,
-            _ => {
-                items.error(
-                    Rule::V1,
-                    &text.at,
-                    "via is direct (the servers' own HTTPS) or rete (through the data plane)",
-                );
-                Via::default()
-            }
-        },
+    let fields = items.fields(node, &schema::CONFIG_SERVER, Rule::V1)?;
+    let via = match items.word(&fields, "via") {
+        Some("rete") => Via::Rete,
+        _ => Via::Direct,
     };
     let read_urls = match fields.get("read_url") {
         Some(list @ Node { kind: Kind::List(_), .. }) => items.texts(Some(list), "URLs"),
@@ -251,7 +240,7 @@ fn config_server(items: &mut Items<'_>, node: &Node) -> Option<ConfigServer> {
 }
 
 fn address(items: &mut Items<'_>, node: &Node) -> Option<Address> {
-    let fields = items.fields(node, &["name", "udp", "public"], Rule::V1)?;
+    let fields = items.fields(node, &schema::ADDRESS, Rule::V1)?;
     let name = items.required(&fields, "name").and_then(|node| items.text(node));
     let udp = items.required(&fields, "udp").and_then(|node| items.parsed(node));
     let public = fields.get("public").and_then(|node| items.flag(node));
@@ -270,7 +259,7 @@ fn drift(items: &mut Items<'_>, node: &Node) -> Option<DriftPolicy> {
 
 /// `{name: ledger, as: stock, target: ledger}`, or `{name: shop, url: "http://127.0.0.1:7100/healthz"}`.
 fn probe(items: &mut Items<'_>, node: &Node) -> Option<ProbeSpec> {
-    let fields = items.fields(node, &["name", "as", "target", "url"], Rule::V1)?;
+    let fields = items.fields(node, &schema::PROBE, Rule::V1)?;
     let name = items.required(&fields, "name").and_then(|node| items.parsed(node));
     let mut text = |name| fields.get(name).and_then(|node| items.text(node));
     let check = match (text("as"), text("target"), text("url")) {
@@ -292,7 +281,7 @@ fn probe(items: &mut Items<'_>, node: &Node) -> Option<ProbeSpec> {
 /// `pier2`, or `{at: pier2, socks5: 127.0.0.1:1085}`.
 fn device(items: &mut Items<'_>, node: &Node) -> Option<Device> {
     if let Kind::Map(_) = node.kind {
-        let fields = items.fields(node, &["at", "socks5"], Rule::V1)?;
+        let fields = items.fields(node, &schema::DEVICE, Rule::V1)?;
         let name = items.required(&fields, "at").and_then(|node| items.text(node))?;
         let socks5 = fields.get("socks5").and_then(|node| items.parsed(node));
         return Some(Device { node: name, socks5 });

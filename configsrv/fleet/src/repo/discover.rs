@@ -2,6 +2,7 @@ use glob::{MatchOptions, Pattern};
 
 use crate::{
     finding::{Findings, Located, Place, Rule},
+    schema,
     yaml::{Items, Kind, Node, parse},
 };
 
@@ -72,7 +73,7 @@ fn narrowing(source: &dyn Source, findings: &mut Findings) -> Result<Narrowing, 
     };
     let block = entries.iter().find(|(key, _)| matches!(&key.kind, Kind::Text(text) if text == "source"));
     let mut items = Items::new(CLUSTER, findings);
-    let Some(fields) = block.and_then(|(_, block)| items.fields(block, &["include", "exclude"], Rule::V1)) else {
+    let Some(fields) = block.and_then(|(_, block)| items.fields(block, &schema::SOURCE, Rule::V1)) else {
         return Ok(Narrowing::default());
     };
     let include = items.texts(fields.get("include"), "globs");

@@ -3,6 +3,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     artifact::{Activation, Content, File},
     finding::{Located, Rule},
+    schema,
     yaml::{Items, Node},
 };
 
@@ -15,7 +16,7 @@ pub(super) fn read_all(items: &mut Items<'_>, source: &dyn Source, node: Option<
 }
 
 fn read(items: &mut Items<'_>, source: &dyn Source, node: &Node) -> Option<FileSpec> {
-    let fields = items.fields(node, &["path", "mode", "owner", "content", "from", "activate"], Rule::V1)?;
+    let fields = items.fields(node, &schema::FILE, Rule::V1)?;
     let path = items.required(&fields, "path").and_then(|node| items.text(node));
     if let Some(path) = &path
         && !is_plain_absolute(&path.value)
@@ -77,7 +78,7 @@ fn embed(items: &mut Items<'_>, from: &Located<String>, bytes: &[u8]) -> Option<
 }
 
 fn activation(items: &mut Items<'_>, node: &Node) -> Option<Activation> {
-    let fields = items.fields(node, &["reload", "restart", "run"], Rule::V1)?;
+    let fields = items.fields(node, &schema::ACTIVATION, Rule::V1)?;
     match (fields.get("reload"), fields.get("restart"), fields.get("run")) {
         (Some(unit), None, None) => Some(Activation::Reload(items.text(unit)?.value)),
         (None, Some(unit), None) => Some(Activation::Restart(items.text(unit)?.value)),

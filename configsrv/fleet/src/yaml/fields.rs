@@ -1,6 +1,9 @@
 use std::{str::FromStr, sync::Arc};
 
-use crate::finding::{Findings, Located, Place, Rule};
+use crate::{
+    finding::{Findings, Located, Place, Rule},
+    schema::{Shape, Value},
+};
 
 use super::{Kind, Node};
 
@@ -13,11 +16,13 @@ pub(crate) struct Items<'a> {
 /// The fields of one map, checked against the names that it may have.
 pub(crate) struct Fields<'n> {
     pub(crate) at: Place,
+    shape: &'static Shape,
     entries: Vec<(&'n str, &'n Node)>,
 }
 
 impl<'n> Fields<'n> {
     pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
+        debug_assert!(self.shape.field(name).is_some(), "{} has no {name}", self.shape.name);
         self.entries.iter().find(|(key, _)| *key == name).map(|(_, node)| *node).filter(|node| !node.is_null())
     }
 }
@@ -72,12 +77,12 @@ impl<'a> Items<'a> {
         out
     }
 
-    /// The fields of a map that may have only `allowed` ones. `None` if the node is no map.
-    pub(crate) fn fields<'n>(&mut self, node: &'n Node, allowed: &[&str], unknown: Rule) -> Option<Fields<'n>> {
+    /// The fields of a map that may have only those of `shape`. `None` if the node is no map.
+    pub(crate) fn fields<'n>(&mut self, node: &'n Node, shape: &'static Shape, unknown: Rule) -> Option<Fields<'n>> {
         let at = self.place(node);
         let Kind::Map(entries) = &node.kind else {
             if node.is_null() {
-                return Some(Fields { at, entries: Vec::new() });
+                return Some(Fields { at, shape, entries: Vec::new() });
             }
             self.expected(node, "a map");
             return None;
@@ -91,16 +96,17 @@ impl<'a> Items<'a> {
             };
             if found.iter().any(|(other, _)| other == name) {
                 self.error(Rule::V16, &place, format!("\"{name}\" is given twice"));
-            } else if allowed.contains(&name.as_str()) {
+            } else if shape.field(name).is_some() {
                 found.push((name, value));
             } else {
-                self.error(unknown, &place, unknown_field(name, allowed));
+                self.error(unknown, &place, unknown_field(name, &shape.names().collect::<Vec<_>>()));
             }
         }
-        Some(Fields { at, entries: found })
+        Some(Fields { at, shape, entries: found })
     }
 
     pub(crate) fn required<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n Node> {
+        debug_assert!(fields.shape.field(name).is_some_and(|field| field.needed), "{name} is optional");
         let found = fields.get(name);
         if found.is_none() {
             self.error(Rule::V1, &fields.at, format!("\"{name}\" is missing"));
@@ -116,6 +122,22 @@ impl<'a> Items<'a> {
             self.expected(node, "a text");
             None
         }
+    }
+
+    /// One of the words that the field may have.
+    pub(crate) fn word(&mut self, fields: &Fields<'_>, name: &str) -> Option<&'static str> {
+        let node = fields.get(name)?;
+        let text = self.text(node)?;
+        let words = match fields.shape.field(name).map(|field| &field.value) {
+            Some(Value::Word(words)) => *words,
+            _ => &[],
+        };
+        let known = words.iter().copied().find(|word| *word == text.value);
+        if known.is_none() {
+            let message = format!("\"{}\" is not known here; \"{name}\" is {}", text.value, words.join(" or "));
+            self.error(Rule::V1, &text.at, message);
+        }
+        known
     }
 
     pub(crate) fn flag(&mut self, node: &Node) -> Option<bool> {
