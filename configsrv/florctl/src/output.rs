@@ -37,9 +37,15 @@ impl Format {
 
 /// Writes to the standard output. A reader that went away, as `head` does, is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    write_if_read(bytes).map(|_| ())
+}
+
+/// The same, and whether there is still a reader.
+pub(crate) fn write_if_read(bytes: &[u8]) -> Result<bool, Failure> {
     match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unexpected(error)),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::unexpected(error)),
     }
 }
 

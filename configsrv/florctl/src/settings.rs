@@ -21,6 +21,8 @@ const DEFAULT_HTTP: &str = "http://127.0.0.1:8080";
 pub(crate) struct Settings {
     pub(crate) api: String,
     pub(crate) http: String,
+    /// Whether somebody said where the HTTP interface is.
+    pub(crate) http_is_named: bool,
     /// PEM.
     pub(crate) ca: Option<Vec<u8>>,
     pub(crate) token: Option<Zeroizing<String>>,
@@ -56,12 +58,14 @@ impl Settings {
         };
         let (dev_api, dev_http) =
             dev.map(|dev| (format!("http://{}", dev.api), format!("http://{}", dev.http))).unzip();
+        let http_is_named = options.http.is_some() || dev_http.is_some() || file.http.is_some();
         let ca = options.ca.clone().or(file.ca);
         let dev_token = options.dev_dir.as_deref().map(|dir| dir.join("admin.token"));
         let token_file = options.token_file.clone().or(dev_token).or(file.token_file);
         let settings = Self {
             api: pick(&options.api, dev_api, file.api, DEFAULT_API),
             http: pick(&options.http, dev_http, file.http, DEFAULT_HTTP),
+            http_is_named,
             ca: ca.map(|path| fs::read(&path).map_err(|error| Failure::file(&path, &error))).transpose()?,
             token: token(token_file.as_deref())?,
         };

@@ -13,6 +13,8 @@ use time::OffsetDateTime;
 use crate::{
     cli::Repository,
     failure::{Code, Failure},
+    remote::Http,
+    settings::Settings,
 };
 
 /// A fleet repository on this machine.
@@ -49,6 +51,14 @@ impl Workspace {
             Failure::new(Code::Findings, "the repository names no cluster").hint("run florctl validate")
         })?;
         name.value.parse().map_err(|error: configsrv_fleet::names::NameError| Failure::usage(error.to_string()))
+    }
+
+    /// The servers that the repository is published to: `target`, else those that the settings name, else those of
+    /// cluster.yaml, else those that the settings are without being told.
+    pub(crate) fn servers(&self, settings: &Settings, target: Option<&str>) -> Result<Http, Failure> {
+        let written = self.repo.cluster.as_ref().and_then(|cluster| cluster.config_server.publish_url.as_ref());
+        let written = written.filter(|_| !settings.http_is_named).map(|url| url.value.as_str());
+        target.or(written).map_or_else(|| Http::new(settings), |url| Http::at(settings, url))
     }
 
     pub(crate) fn compiled_folder(&self) -> PathBuf {

@@ -135,6 +135,22 @@ fn compile_writes_a_tree_once() {
 }
 
 #[test]
+fn a_tree_can_be_written_elsewhere() {
+    let desk = Desk::new();
+    desk.run("compile").expect(0);
+    let ledger = desk.read(".flor/compiled/manifest.json");
+    desk.edit("roles.yaml", "clerk: { allow: [shop] }", "clerk: { allow: [shop, data] }");
+    assert_eq!(desk.run("compile --out ../out -o json").expect(0).json()["version"], 2);
+    assert_eq!(desk.read(".flor/compiled/manifest.json"), ledger);
+    assert!(desk.read("../out/hub.json").contains("\"version\":2"));
+    desk.run("compile --out ../out").expect(0);
+    // Nothing that somebody else wrote is swept away.
+    let said = desk.run("compile --out ../keys").expect(8);
+    assert!(said.err.contains("no compiled tree"), "{said:?}");
+    desk.run("compile --out ../out --node hub").expect(2);
+}
+
+#[test]
 fn the_time_that_is_stamped_can_be_chosen() {
     let desk = Desk::new();
     let one = desk.run("compile --node hub --generated-at 2026-01-05T08:00:00Z").expect(0).out;

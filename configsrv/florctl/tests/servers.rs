@@ -96,3 +96,34 @@ fn publish_looks_before_it_calls() {
     let said = desk.command("publish --yes", &variables).expect(8);
     assert!(said.err.contains("changed since"), "{said:?}");
 }
+
+/// The nearer word counts: --target, then the settings, then cluster.yaml.
+#[test]
+fn where_to_publish_is_said_in_three_places() {
+    let desk = Desk::new();
+    let (written, named, target) = (nobody(), nobody(), nobody());
+    desk.edit("cluster.yaml", "via: direct", &format!("via: direct\n    publish_url: \"{written}\""));
+    desk.run(&format!("compile --sign-key {}", desk.sign_key().display())).expect(0);
+    let token = ("HOLDFAST_TOKEN", "t");
+    for words in ["publish --yes", "plan", "diff --published", "rebase"] {
+        let said = desk.command(words, &[token]).expect(7);
+        assert!(said.err.contains(&written), "{said:?}");
+        let said = desk.command(words, &[token, ("HOLDFAST_HTTP", named.as_str())]).expect(7);
+        assert!(said.err.contains(&named), "{said:?}");
+    }
+    let words = format!("publish --yes --target {target}");
+    let said = desk.command(&words, &[token, ("HOLDFAST_HTTP", named.as_str())]).expect(7);
+    assert!(said.err.contains(&target), "{said:?}");
+    desk.command("publish --yes --target http://plane.test:8080", &[token]).expect(2);
+}
+
+#[test]
+fn a_watch_that_reaches_nobody_says_so() {
+    let desk = Desk::bare();
+    let url = nobody();
+    let said = desk.command(
+        "fleet --watch",
+        &[("HOLDFAST_HTTP", url.as_str()), ("HOLDFAST_API", url.as_str()), ("HOLDFAST_TOKEN", "t")],
+    );
+    assert!(said.expect(7).err.contains(&url));
+}

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod authoring;
 mod break_glass;
 mod directory;
 mod identity;
@@ -18,6 +19,7 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
+    authoring::{Init, Plan, Schema},
     break_glass::BreakGlass,
     directory::{GrantKeys, Group, KeyAccess, Principal, Scope},
     identity::{Bootstrap, Credential, Explain, Iam, JoinToken, Key, KeyStep, Policy, Rotate, RotateOrder, Token},
@@ -72,12 +74,18 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a repository for a new cluster: what every cluster has, with comments that say how to go on.
+    Init(Init),
+    /// Print the JSON Schema of the repository's YAML, for editors.
+    Schema(Schema),
     /// Check the repository against every rule.
     Validate(Repository),
     /// Make the artifact of every node, for the next version.
     Compile(Compile),
     /// Show what a publish would change: who gains and loses access, which nodes restart.
     Diff(Diff),
+    /// Show what publishing the repository would do, in groups, and the order in which nodes should take it.
+    Plan(Plan),
     /// Compile again on top of what the servers have, when somebody else published first.
     Rebase(Compile),
     /// Give the compiled tree to the servers.
@@ -149,6 +157,9 @@ pub(crate) struct Compile {
     /// Print this node's artifact and write nothing.
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<NodeName>,
+    /// Write the tree to this folder instead of .flor/compiled, whose versions go on counting.
+    #[arg(long, value_name = "DIR", conflicts_with = "node")]
+    pub(crate) out: Option<PathBuf>,
     /// Private key of a signer in cluster.yaml, PEM. Without it the tree cannot be published.
     #[arg(long, env = "FLORCTL_SIGN_KEY", value_name = "FILE")]
     pub(crate) sign_key: Option<PathBuf>,
@@ -182,6 +193,9 @@ pub(crate) struct Publish {
     /// The version that the servers must have [default: the one that they have].
     #[arg(long, value_name = "VERSION")]
     pub(crate) base_version: Option<Version>,
+    /// The HTTP interface to publish at [default: that of --http, else publish_url in cluster.yaml].
+    #[arg(long, value_name = "URL")]
+    pub(crate) target: Option<String>,
     /// A note for the history.
     #[arg(long)]
     pub(crate) note: Option<String>,
@@ -198,6 +212,9 @@ pub(crate) struct Fleet {
     /// Only nodes that do not have it.
     #[arg(long)]
     pub(crate) stale: bool,
+    /// Go on until Ctrl-C: a terminal is drawn anew when something changes, elsewhere each change is a line.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Subcommand)]

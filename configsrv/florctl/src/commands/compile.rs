@@ -1,3 +1,8 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use configsrv_fleet::{Compiled, NodeName, Outcome, Stamp, Tree, Version};
 use serde_json::json;
 
@@ -6,25 +11,28 @@ use crate::{
     failure::{Code, Failure},
     output::{self, Format},
     progress,
-    remote::Http,
     settings::Settings,
     workspace::{Workspace, generated_at},
 };
 
 pub(super) fn run(options: &Compile, output: Format) -> Result<Code, Failure> {
-    compile_above(options, Version::NONE, output)
+    compile_above(options, &Workspace::open(&options.repository)?, Version::NONE, output)
 }
 
 /// The same, with a number above what the servers have, and above what nodes have: after a restore of the servers that may
 /// be more, and they take nothing that is not newer still.
 pub(super) async fn rebase(options: &Compile, settings: &Settings, output: Format) -> Result<Code, Failure> {
-    let (current, nodes) = Http::new(settings)?.nodes(None).await?;
+    let workspace = Workspace::open(&options.repository)?;
+    let (current, nodes) = workspace.servers(settings, None)?.nodes(None).await?;
     let newest = nodes.iter().filter_map(|node| node.reported.as_ref()?.newest()).max();
-    compile_above(options, newest.map_or(current, |newest| newest.max(current)), output)
+    compile_above(options, &workspace, newest.map_or(current, |newest| newest.max(current)), output)
 }
 
-fn compile_above(options: &Compile, above: Version, output: Format) -> Result<Code, Failure> {
-    let workspace = Workspace::open(&options.repository)?;
+fn compile_above(options: &Compile, workspace: &Workspace, above: Version, output: Format) -> Result<Code, Failure> {
+    let folder = match &options.out {
+        Some(folder) => elsewhere(folder)?,
+        None => workspace.compiled_folder(),
+    };
     let previous = workspace.compiled()?;
     let key = options.sign_key.as_deref().map(|path| workspace.signing_key(path)).transpose()?;
     let generated_at = generated_at(options.generated_at.as_deref())?;
@@ -36,9 +44,23 @@ fn compile_above(options: &Compile, above: Version, output: Format) -> Result<Co
     if let Some(node) = &options.node {
         return print_one(&compiled.tree, node);
     }
-    compiled.tree.write(&workspace.compiled_folder())?;
+    compiled.tree.write(&folder)?;
     report(&compiled, output)?;
     Ok(Code::Done)
+}
+
+/// A folder beside the ledger. Writing a tree removes what is not part of it, so that only a folder of its own will do.
+fn elsewhere(folder: &Path) -> Result<PathBuf, Failure> {
+    let has_files = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Failure::file(folder, &error)),
+    };
+    if has_files && Tree::read(folder)?.is_none() {
+        let message = format!("{} has files that are no compiled tree", folder.display());
+        return Err(Failure::new(Code::State, message).hint("--out wants a folder of its own"));
+    }
+    Ok(folder.to_owned())
 }
 
 fn print_one(tree: &Tree, node: &NodeName) -> Result<Code, Failure> {

@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 
-use configsrv_fleet::{Payload, TreeDiff, compile::payloads};
+use configsrv_fleet::{Payload, TreeDiff, compile::payloads, plan::listed};
 use serde_json::{Value, json};
 
 use crate::{
     cli::Diff,
     failure::{Code, Failure},
     output::Format,
-    remote::Http,
     settings::Settings,
     workspace::Workspace,
 };
@@ -17,8 +16,7 @@ pub(super) async fn run(options: &Diff, settings: Option<&Settings>, output: For
     let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
     let (before, old) = match settings {
         Some(settings) => {
-            let http = Http::new(settings)?;
-            let published = http.published(&new).await?;
+            let published = workspace.servers(settings, None)?.published(&new).await?;
             (format!("published version {}", published.version), published.payloads)
         }
         None => match workspace.compiled()? {
@@ -58,29 +56,21 @@ pub(super) fn to_text(diff: &TreeDiff) -> String {
         same.entry((change.class.as_str(), change.reasons.join("; "))).or_default().push(node.as_str());
     }
     for ((class, reasons), nodes) in same {
-        text += &format!("~ {} ({class}): {reasons}\n", some(&nodes));
+        text += &format!("~ {} ({class}): {reasons}\n", listed(&nodes));
     }
     for (sign, nodes) in [("new", &diff.added), ("gone", &diff.removed)] {
         if !nodes.is_empty() {
-            let names: Vec<&str> = nodes.iter().map(configsrv_fleet::NodeName::as_str).collect();
-            text += &format!("~ {}: {sign}\n", some(&names));
+            text += &format!("~ {}: {sign}\n", listed(nodes));
         }
     }
-    let restarts = diff.restarts().count();
-    text += &match restarts {
+    text + &restarts(diff)
+}
+
+/// How many data planes restart.
+pub(super) fn restarts(diff: &TreeDiff) -> String {
+    match diff.restarts().count() {
         0 => "no data plane restarts\n".to_owned(),
         1 => "1 node restarts its data plane\n".to_owned(),
         count => format!("{count} nodes restart their data planes\n"),
-    };
-    text
-}
-
-/// The names, or the first of very many.
-fn some(names: &[&str]) -> String {
-    const SHOWN: usize = 8;
-    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }

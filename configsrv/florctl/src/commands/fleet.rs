@@ -1,4 +1,4 @@
-use configsrv_fleet::NodeName;
+use configsrv_fleet::{NodeName, Version};
 use serde_json::json;
 
 use crate::{
@@ -16,27 +16,33 @@ pub(super) async fn run(options: &Fleet, settings: &Settings, output: Format) ->
         nodes.retain(|node| node.stale);
     }
     let value = json!({ "version": version, "nodes": nodes, "stale": stale, "total": all });
-    output.print(&value, || {
-        let mut table = Table::new(&["NODE", "PHASE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED"]);
-        for node in &nodes {
-            let reported = node.reported.as_ref();
-            table.row([
-                node.name.clone(),
-                phase(node),
-                or_dash(node.fetched.as_ref().map(|fetch| fetch.version)),
-                or_dash(reported.and_then(|status| status.active)),
-                or_dash(reported.and_then(|status| status.pending)),
-                or_dash(reported.and_then(|status| status.confirmed)),
-                moment(reported.map(|status| status.reported_ms)),
-            ]);
-        }
-        format!("{table}{} of {all} nodes have version {version}", all - stale)
-    })?;
+    output.print(&value, || format!("{}{}", table(&nodes), summary(version, all, stale)))?;
     Ok(Code::Done)
 }
 
+pub(super) fn table<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> Table {
+    let mut table = Table::new(&["NODE", "PHASE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED"]);
+    for node in nodes {
+        let reported = node.reported.as_ref();
+        table.row([
+            node.name.clone(),
+            phase(node),
+            or_dash(node.fetched.as_ref().map(|fetch| fetch.version)),
+            or_dash(reported.and_then(|status| status.active)),
+            or_dash(reported.and_then(|status| status.pending)),
+            or_dash(reported.and_then(|status| status.confirmed)),
+            moment(reported.map(|status| status.reported_ms)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn summary(version: Version, all: usize, stale: usize) -> String {
+    format!("{} of {all} nodes have version {version}", all - stale)
+}
+
 /// The words for a person who looks down the column.
-fn phase(node: &Node) -> String {
+pub(super) fn phase(node: &Node) -> String {
     let mut words = node.phase.replace('_', " ");
     if let Some(was) = &node.was {
         words += &format!(" ({})", was.replace('_', " "));

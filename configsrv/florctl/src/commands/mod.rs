@@ -9,14 +9,18 @@ mod enrollment;
 mod fleet;
 mod history;
 mod iam;
+mod init;
 mod lock;
+mod plan;
 mod publish;
 mod restore;
 mod revocations;
 mod revoke;
+mod schema;
 mod status;
 mod validate;
 mod versions;
+mod watch;
 mod why;
 
 use std::path::Path;
@@ -35,15 +39,19 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
     let Cli { output, connection, command } = cli;
     let settings = || Settings::resolve(&connection);
     match command {
+        Command::Init(options) => init::run(&options, output),
+        Command::Schema(options) => schema::run(&options),
         Command::Validate(repository) => validate::run(&repository, output),
         Command::Compile(options) => compile::run(&options, output),
         Command::Diff(options) => {
             let settings = options.published.then(settings).transpose()?;
             diff::run(&options, settings.as_ref(), output).await
         }
+        Command::Plan(options) => plan::run(&options, &settings()?, output).await,
         Command::Rebase(options) => compile::rebase(&options, &settings()?, output).await,
         Command::Publish(options) => publish::run(&options, &settings()?, output).await,
         Command::Versions { limit } => versions::run(limit, &settings()?, output).await,
+        Command::Fleet(options) if options.watch => watch::run(&options, &settings()?, output).await,
         Command::Fleet(options) => fleet::run(&options, &settings()?, output).await,
         Command::Node { name } => fleet::one(&name, &settings()?, output).await,
         Command::Why { name } => why::run(&name, &settings()?, output).await,

@@ -7,4 +7,4 @@ mod wire;
 
 pub(crate) use grpc::{Channel, connect, connect_if_known, refused};
 pub(crate) use http::Http;
-pub(crate) use wire::{Carried, LockGroup, Node, Published, Released};
+pub(crate) use wire::{Carried, LockGroup, Node, Published, Released, Status};

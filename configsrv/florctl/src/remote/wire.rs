@@ -37,7 +37,7 @@ pub(crate) struct NodePage {
     pub(crate) more: bool,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) published: bool,
@@ -62,20 +62,20 @@ pub(crate) struct Node {
 }
 
 /// The revocations that count on a node.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Reached {
     pub(crate) sequence: Sequence,
     pub(crate) at_ms: u64,
 }
 
 /// A version, and when something happened to it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Fetch {
     pub(crate) version: Version,
     pub(crate) at_ms: u64,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Status {
     pub(crate) offered: Option<Version>,
     pub(crate) active: Option<Version>,
@@ -97,7 +97,7 @@ pub(crate) struct Status {
 }
 
 /// An artifact that a person brought to a node, past the servers.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Carried {
     pub(crate) version: Version,
     pub(crate) digest: Digest,
@@ -107,7 +107,7 @@ pub(crate) struct Carried {
 }
 
 /// Files of a node that are not as its version wrote them.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Drift {
     pub(crate) policy: String,
     pub(crate) files: u32,

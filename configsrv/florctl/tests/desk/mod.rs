@@ -31,6 +31,13 @@ impl Desk {
         desk
     }
 
+    /// An empty folder.
+    pub(crate) fn empty() -> Self {
+        let desk = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(desk.repo()).unwrap();
+        desk
+    }
+
     /// With an authority and certificates for everybody.
     pub(crate) fn new() -> Self {
         let desk = Self::bare();
