@@ -22,6 +22,8 @@ const TAIL: usize = 60;
 pub enum Signal {
     /// End in order.
     Terminate,
+    /// What Ctrl-C sends.
+    Interrupt,
     /// End now.
     Kill,
     /// Do nothing until [`Signal::Continue`].
@@ -112,6 +114,7 @@ impl Process {
         let name = match signal {
             Signal::Kill => return self.child.kill().with_context(|| format!("cannot kill {}", self.name)),
             Signal::Terminate => "TERM",
+            Signal::Interrupt => "INT",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         };

@@ -28,6 +28,7 @@
 //! | [`nodes`] | every step of a version on a node is explained, and in the history |
 //! | [`history`] | what happened is in the history, once |
 //! | [`break_glass`] | operators' keys open a server that has no quorum, and it is written down |
+//! | [`operator`] | an operator begins with an empty folder, sees what a publish would do, and watches the fleet |
 //! | [`backups`] | the runbook of backup and restore brings a plane back |
 //!
 //! The others are what these share: [`lab`] is a server and its admin, [`http`] a client that may misbehave,
@@ -53,6 +54,7 @@ mod lab;
 mod members;
 mod node;
 mod nodes;
+mod operator;
 mod plane;
 mod policies;
 mod programs;

@@ -176,7 +176,7 @@ impl Change<'_> {
     fn json(&self, version: Version, now: OffsetDateTime) -> String {
         let at_ms = unix_ms(now);
         let value = match self {
-            Self::Now(node) => json!({ "at_ms": at_ms, "version": version, "node": node, "state": fleet::phase(node) }),
+            Self::Now(node) => json!({ "at_ms": at_ms, "version": version, "node": node, "phase": fleet::phase(node) }),
             Self::Gone(name) => json!({ "at_ms": at_ms, "version": version, "gone": name }),
         };
         format!("{value}\n")
@@ -196,9 +196,16 @@ mod tests {
             name: name.to_owned(),
             published: true,
             stale,
+            phase: if stale { "offered" } else { "confirmed" }.to_owned(),
+            version: Version::NONE,
+            since_ms: 0,
+            deadline_ms: None,
+            reason: String::new(),
+            was: None,
             fetched: None,
             looked_at: None,
             reported: None,
+            revocations: None,
         };
         nodes.iter().map(|(name, stale)| ((*name).to_owned(), node(name, *stale))).collect()
     }
@@ -217,8 +224,8 @@ mod tests {
                 .map(|line| line.split_once("- ").unwrap().1.split(" (").next().unwrap().trim().to_owned())
                 .collect()
         };
-        assert_eq!(without_time(told(false)), ["b: current", "d: current", "c: gone"]);
-        assert_eq!(without_time(told(true)), ["b: current", "c: gone"]);
+        assert_eq!(without_time(told(false)), ["b: confirmed", "d: confirmed", "c: gone"]);
+        assert_eq!(without_time(told(true)), ["b: confirmed", "c: gone"]);
         assert!(changes(&now, &now, false).is_empty());
     }
 
@@ -231,7 +238,7 @@ mod tests {
             .collect();
         assert_eq!(lines.iter().map(|line| line.matches('\n').count()).sum::<usize>(), lines.len());
         let values: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((&values[0]["node"]["name"], &values[0]["state"]), (&"b".into(), &"stale".into()));
+        assert_eq!((&values[0]["node"]["name"], &values[0]["phase"]), (&"b".into(), &"offered".into()));
         assert_eq!(values[1]["gone"], "a");
     }
 }
