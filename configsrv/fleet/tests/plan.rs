@@ -57,8 +57,8 @@ fn each_edit_is_said_once_and_short() {
             "roles: [clerk]",
             "roles: [clerk, operator]",
             &[
-                "tomas-pad: swaps tables: dials +user/tomas to service/config-publisher on hub",
                 "hub: swaps tables: +user/tomas on service/config-publisher",
+                "tomas-pad: swaps tables: dials +user/tomas to service/config-publisher on hub",
             ],
         ),
         (

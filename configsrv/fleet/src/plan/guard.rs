@@ -4,14 +4,10 @@ use super::COMMIT_TIMEOUT;
 pub(super) fn sentence(changed: usize, added: usize, unchanged: usize) -> String {
     let mut sentences = Vec::new();
     if changed + added > 0 {
-        let (who, them) = match changed + added {
-            1 => ("the node that changes takes", "it"),
-            _ => ("each node that changes takes", "each"),
-        };
         sentences.push(format!(
-            "If nobody confirms the version on a node within {COMMIT_TIMEOUT} (or what flor's --commit-timeout says), that node \
-             rolls back by itself: {who} it under this guard, and {them} on its own. Nodes that sync by themselves confirm \
-             when they reach the servers through it and their probes have held."
+            "If nobody confirms the version on a node within {COMMIT_TIMEOUT} (or what flor's --commit-timeout says), that \
+             node rolls back by itself, whatever the others do. Nodes that sync by themselves confirm when they reach the \
+             servers through it and their probes have held."
         ));
     }
     if added > 0 {

@@ -39,8 +39,8 @@ impl<'s> Check<'s> {
                 }
                 "type" => self.demand(of_kind(rule, value), at, &format!("{rule}, not {value}")),
                 "enum" => self.demand(rule.as_array().unwrap().contains(value), at, &format!("one of {rule}")),
-                "minimum" => self.demand(value.as_i64() >= rule.as_i64(), at, "too small"),
-                "maximum" => self.demand(value.as_i64() <= rule.as_i64(), at, "too large"),
+                "minimum" => self.demand(value.as_i64().is_none_or(|it| Some(it) >= rule.as_i64()), at, "too small"),
+                "maximum" => self.demand(value.as_i64().is_none_or(|it| Some(it) <= rule.as_i64()), at, "too large"),
                 "pattern" => {
                     let fits = value.as_str().is_none_or(|text| matches(rule.as_str().unwrap(), text));
                     self.demand(fits, at, &format!("{rule}"));
