@@ -142,6 +142,7 @@ fn words_are_taken() {
     let files = fleet();
     for (place, definition, field) in [
         ("/services/stock/scope", "service", "scope"),
+        ("/nodes/hub/drift", "node", "drift"),
         ("/cluster/config_server/via", "config-server", "via"),
         ("/cluster/crypto/signature_algorithm", "crypto", "signature_algorithm"),
     ] {

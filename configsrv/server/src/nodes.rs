@@ -215,7 +215,17 @@ impl ConfigService {
         let stale = behind(fetched.map(|fetch| fetch.version))
             || reported.as_ref().is_some_and(|reported| behind(reported.active));
         let seen_ms = self.readers().seen_ms(name);
-        Ok(NodeView { name: name.to_string(), published, stale, standing, fetched, looked_at, reported, seen_ms, revocations })
+        Ok(NodeView {
+            name: name.to_string(),
+            published,
+            stale,
+            standing,
+            fetched,
+            looked_at,
+            reported,
+            seen_ms,
+            revocations,
+        })
     }
 
     fn standing(

@@ -122,13 +122,17 @@ fn paused(known: &Known<'_>, status: &Status) -> Option<Standing> {
     let current = known.current;
     let paused = |version, reason| Some(Standing::settled(Phase::Paused, version, status.reported_ms, reason));
     match [status.active, status.pending, status.confirmed].into_iter().flatten().max() {
-        Some(has) if has > current => paused(
-            has,
-            format!(
-                "the node has version {has}, the servers know {current}: they were restored, and the node stays as it \
-                 is until something newer than its version is published"
-            ),
-        ),
+        Some(has) if has > current => {
+            let by_hand = status.carried.iter().any(|carried| carried.version == has);
+            let why = if by_hand { "somebody brought it there past them" } else { "they were restored" };
+            paused(
+                has,
+                format!(
+                    "the node has version {has}, the servers know {current}: {why}, and the node stays as it is until \
+                     the same or something newer is published"
+                ),
+            )
+        }
         Some(_) if status.pending.is_none() && status.active == Some(current) => {
             match (status.digest, known.published) {
                 (Some(runs), Some(published)) if runs != published => paused(

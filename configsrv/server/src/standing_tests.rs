@@ -1,7 +1,7 @@
 //! Every row, and every combination of records.
 
 use super::*;
-use crate::record::{Fetch, Released};
+use crate::record::{Carried, Fetch, Released};
 
 const PUBLISHED_MS: u64 = 1_000_000;
 const SOON: u64 = PUBLISHED_MS + 1_000;
@@ -150,6 +150,9 @@ fn a_node_that_knows_more_than_the_servers_is_left_alone() {
     // It refused what the servers have, which is older.
     let refused = Status { rejected: Some(version(8)), result: Some(SyncResult::Rejected), ..confirmed(9) };
     is(&Case::reported(refused).fetched(8, SOON), Phase::Paused, SOON, None, "they were restored");
+    let carried = Carried { version: version(9), digest: content(9), at_ms: 1, unproven: false };
+    let by_hand = Status { carried: vec![carried], ..confirmed(9) };
+    is(&Case::reported(by_hand), Phase::Paused, SOON, None, "somebody brought it there past them");
     let guarded = Status { pending: Some(version(9)), deadline_ms: Some(SOON + 300), ..confirmed(7) };
     is(&Case::reported(guarded), Phase::Paused, SOON, None, "version 9");
     is(&Case { current: 0, published: None, ..ahead }, Phase::Paused, SOON, None, "the servers know 0");

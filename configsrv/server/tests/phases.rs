@@ -226,7 +226,7 @@ async fn nodes_that_the_servers_know_too_little_of() {
     });
     plane.report(refused).await;
     assert!(plane.stands("paused").await["reason"].as_str().unwrap().contains("restored"));
-    let (status, answer) = plane.send(Method::POST, OPERATOR, "/publish", "sync", plane.tree(5, "one").body(1)).await;
+    let (status, answer) = plane.send(Method::POST, OPERATOR, "/publish", "sync", plane.tree(5, "five").body(1)).await;
     assert_eq!((status, answer["error"].as_str()), (StatusCode::CONFLICT, Some("version_conflict")), "{answer}");
     let (status, _) = plane.send(Method::POST, OPERATOR, "/publish", "sync", plane.tree(6, "one").body(1)).await;
     assert_eq!(status, StatusCode::OK);

@@ -110,11 +110,11 @@ fn a_watched_fleet_tells_each_change_and_ends_with_ctrl_c() -> Result<()> {
     desk.publish()?;
     let logs = desk.folder.path().join("logs");
     let mut watch = desk.watch("-o json", &logs)?;
-    let about = |line: &str, node: &str, version: u64, state: &str| {
+    let about = |line: &str, node: &str, version: u64, phase: &str| {
         serde_json::from_str::<Value>(line)
-            .is_ok_and(|told| told["node"]["name"] == node && told["version"] == version && told["state"] == state)
+            .is_ok_and(|told| told["node"]["name"] == node && told["version"] == version && told["phase"] == phase)
     };
-    watch.wait_for_line(SOON, |line| about(line, "hub", 1, "stale"))?;
+    watch.wait_for_line(SOON, |line| about(line, "hub", 1, "offered"))?;
 
     let path = "/nodes/hub/status";
     let report = r#"{"offered":1,"active":1,"pending":1,"result":"pending"}"#;
@@ -125,7 +125,7 @@ fn a_watched_fleet_tells_each_change_and_ends_with_ctrl_c() -> Result<()> {
     desk.edit("nodes.yaml", "  admin-laptop:", "  admin-laptop:\n  spare-laptop:")?;
     desk.run("ca issue --missing")?.expect(0)?;
     desk.publish()?;
-    watch.wait_for_line(SOON, |line| about(line, "spare-laptop", 2, "stale"))?;
+    watch.wait_for_line(SOON, |line| about(line, "spare-laptop", 2, "offered"))?;
     ensure!(watch.printed()?.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{}", watch.printed()?);
 
     watch.signal(Signal::Interrupt)?;

@@ -7,6 +7,9 @@ const NOT_NAMED: &[(&str, &str, &str)] = &[
     ("proto", "prost-types", "used by generated code"),
     ("proto", "tonic-prost", "used by generated code"),
     ("configsrv/flor", "chainfire-core", "named by the support module that its tests share with the server's"),
+    ("configsrv/florctl", "async-trait", "named by the same module"),
+    ("configsrv/florctl", "chainfire-client", "named by the same module"),
+    ("configsrv/florctl", "chainfire-core", "named by the same module"),
 ];
 
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {

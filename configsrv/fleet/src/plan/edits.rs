@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    artifact::{Egress, File, Ingress, LocalService, LocalUser, Payload, Probe, Sync, Trust},
+    artifact::{DriftPolicy, Egress, File, Ingress, LocalService, LocalUser, Payload, Probe, Sync, Trust},
     names::NodeName,
     spiffe::{SpiffeId, Subject},
 };
@@ -24,6 +24,7 @@ pub(super) fn edits(old: &Payload, new: &Payload) -> Vec<String> {
         ingress,
         egress,
         files,
+        drift,
         probes,
         trust,
         sync,
@@ -37,6 +38,8 @@ pub(super) fn edits(old: &Payload, new: &Payload) -> Vec<String> {
     edits.ingress(&old.ingress, ingress);
     edits.egress(&old.egress, egress);
     edits.keyed("file", &old.files, files, |file: &File| file.path.clone());
+    let policy = |policy: Option<DriftPolicy>| policy.map(DriftPolicy::as_str);
+    edits.moved("drift", policy(old.drift).as_ref(), policy(*drift).as_ref());
     edits.keyed("probe", &old.probes, probes, |probe: &Probe| probe.name.to_string());
     edits.trust(&old.trust, trust);
     edits.sync(&old.sync, sync);

@@ -139,7 +139,9 @@ impl Decoder<'_> {
         }
         spec.socks5 = fields.get("socks5").and_then(|node| self.items.parsed(node));
         spec.files = file::read_all(&mut self.items, self.source, fields.get("files"));
-        spec.drift = fields.get("drift").and_then(|node| drift(&mut self.items, node));
+        let policies = [DriftPolicy::Report, DriftPolicy::Repair, DriftPolicy::Freeze];
+        spec.drift = (self.items.word(&fields, "drift"))
+            .and_then(|word| policies.into_iter().find(|policy| policy.as_str() == word));
         if let Some(list) = fields.get("probes") {
             let items = &mut self.items;
             spec.probes = items.list(list, "probes").iter().filter_map(|node| probe(items, node)).collect();
@@ -245,16 +247,6 @@ fn address(items: &mut Items<'_>, node: &Node) -> Option<Address> {
     let udp = items.required(&fields, "udp").and_then(|node| items.parsed(node));
     let public = fields.get("public").and_then(|node| items.flag(node));
     Some(Address { name: name?, udp: udp?, public })
-}
-
-fn drift(items: &mut Items<'_>, node: &Node) -> Option<DriftPolicy> {
-    let text = items.text(node)?;
-    let known = [DriftPolicy::Report, DriftPolicy::Repair, DriftPolicy::Freeze];
-    let found = known.into_iter().find(|policy| policy.as_str() == text.value);
-    if found.is_none() {
-        items.error(Rule::V1, &text.at, "drift is report, repair or freeze");
-    }
-    found
 }
 
 /// `{name: ledger, as: stock, target: ledger}`, or `{name: shop, url: "http://127.0.0.1:7100/healthz"}`.

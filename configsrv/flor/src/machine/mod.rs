@@ -22,9 +22,7 @@ pub(crate) use carried::Carried;
 pub(crate) use clock::{BootId, Guard, Now};
 pub(crate) use step::{Effect, Event, Failure, Offer, Refusal, step};
 pub(crate) use told::Told;
-pub(crate) use world::{
-    AgentState, LastChange, Pending, Phase, Refused, Rejected, Released, Repaired, Target, World,
-};
+pub(crate) use world::{AgentState, LastChange, Pending, Phase, Refused, Rejected, Released, Repaired, Target, World};
 
 #[cfg(test)]
 mod tests;
