@@ -163,7 +163,7 @@ pub(crate) struct Sync {
     pub confirm: Option<Option<Version>>,
     /// With --confirm, of a version that came with --from: keep it though the servers are not reached. It is written down,
     /// and they are told when they are back.
-    #[arg(long, requires = "confirm")]
+    #[arg(long, requires = "confirm", conflicts_with_all = ["cancel", "from", "dry_run"])]
     pub local: bool,
     /// Take this node's signed artifact from a file of florctl compile, past the servers. Everything else is as ever: what is
     /// checked, the window, the way back.
