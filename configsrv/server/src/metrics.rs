@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Error, artifacts::Artifact, census::Census, record::SyncResult};
+use crate::{Error, artifacts::Artifact, census::Census, reports::ROLLBACK};
 
 /// From a handful of nodes to as many as a tree may have, in seconds.
 const PUBLISH: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0];
@@ -127,9 +127,9 @@ impl Metrics {
         self.count(Operation::report, answer.into());
     }
 
-    /// A node's report was news.
-    pub(crate) fn transition(&self, result: Option<SyncResult>) {
-        if result == Some(SyncResult::RolledBack) {
+    /// A node's report was news, which the history calls so.
+    pub(crate) fn stored(&self, action: &str) {
+        if action == ROLLBACK {
             self.rollbacks.inc();
         }
     }
@@ -179,8 +179,8 @@ mod tests {
         metrics.artifact(&Err(Error::UnknownVersion(version)));
         metrics.published::<()>(&Err(Error::NoQuorum("no leader".into())));
         metrics.reported(&Ok(()));
-        metrics.transition(Some(SyncResult::RolledBack));
-        metrics.transition(Some(SyncResult::Confirmed));
+        metrics.stored(ROLLBACK);
+        metrics.stored("config.Confirm");
         metrics.show(&Census { version, published: 3, stale: 2, pending: 1, payload_bytes: 9 });
 
         let mut text = String::new();

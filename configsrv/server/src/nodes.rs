@@ -128,7 +128,7 @@ impl ConfigService {
             txn.put(key.clone(), &status)?;
             let action = reports::action(known, &status);
             if self.records().commit(identity.origin(), action, format!("node/{node}"), txn).await? {
-                self.metrics().transition(status.result);
+                self.metrics().stored(action);
                 return Ok(());
             }
         }

@@ -56,7 +56,8 @@ impl Status {
         self
     }
 
-    fn what_happened(&self) -> (Option<SyncResult>, [Option<Version>; 5]) {
+    /// The transition that the report tells of, and the numbers that came of it.
+    pub(crate) fn what_happened(&self) -> (Option<SyncResult>, [Option<Version>; 5]) {
         (self.result, [self.active, self.pending, self.confirmed, self.rolled_back, self.rejected])
     }
 }

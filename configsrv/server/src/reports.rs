@@ -2,6 +2,9 @@
 
 use crate::record::{Status, SyncResult};
 
+/// A node went back to an earlier version, or could not.
+pub(crate) const ROLLBACK: &str = "config.Rollback";
+
 /// What is stored of a report: failures are remembered until the node moves on or somebody releases them, also where a
 /// node that lost its own memory does not name them any more.
 pub(crate) fn remember(known: Option<&Status>, mut said: Status) -> Status {
@@ -34,11 +37,15 @@ pub(crate) fn is_known(known: &Status, said: &Status) -> bool {
 pub(crate) fn action(known: Option<&Status>, said: &Status) -> &'static str {
     let nothing = Status::default();
     let known = known.unwrap_or(&nothing);
+    let moved = said.what_happened() != known.what_happened() || said.released != known.released;
     match said.result {
-        // A release that the servers first hear of now has come to nothing.
-        Some(SyncResult::RolledBack | SyncResult::Degraded) => "config.Rollback",
-        _ if said.released.is_some() && said.released != known.released => "config.ReleaseRejected",
         // What went past the servers has a name of its own.
+        _ if !moved && said.carried != known.carried => "config.ReportCarried",
+        // A node says how it is also when only its files are not as they were.
+        _ if !moved => "config.ReportStatus",
+        // A release that the servers first hear of now has come to nothing.
+        Some(SyncResult::RolledBack | SyncResult::Degraded) => ROLLBACK,
+        _ if said.released.is_some() && said.released != known.released => "config.ReleaseRejected",
         _ if said.carried != known.carried => "config.ReportCarried",
         Some(SyncResult::Rejected) => "config.Reject",
         Some(SyncResult::Confirmed | SyncResult::Adopted) => "config.Confirm",
@@ -46,7 +53,7 @@ pub(crate) fn action(known: Option<&Status>, said: &Status) -> &'static str {
         // The report of a transition that came before may have been lost.
         Some(SyncResult::Acknowledged) | None => {
             if said.rolled_back > known.rolled_back {
-                "config.Rollback"
+                ROLLBACK
             } else if said.confirmed > known.confirmed {
                 "config.Confirm"
             } else if said.active > known.active {
@@ -68,7 +75,7 @@ mod tests {
     use configsrv_fleet::{Digest, Version};
 
     use super::*;
-    use crate::record::Released;
+    use crate::record::{Drift, Released};
 
     fn version(number: u64) -> Option<Version> {
         Some(Version::new(number).unwrap())
@@ -96,6 +103,17 @@ mod tests {
         assert_eq!(word(Some(Degraded)), "config.Rollback");
         assert_eq!(word(Some(Rejected)), "config.Reject");
         assert_eq!(word(None), "config.ReportStatus");
+    }
+
+    #[test]
+    fn what_is_said_again_beside_news_is_no_transition() {
+        let known = Status { result: Some(SyncResult::Confirmed), ..settled() };
+        let drift = Some(Drift { policy: "report".into(), files: 1, first: Vec::new() });
+        assert_eq!(action(Some(&known), &Status { drift, ..known.clone() }), "config.ReportStatus");
+        assert_eq!(action(Some(&known), &Status { confirmed: version(8), ..known.clone() }), "config.Confirm");
+        let back = Status { rolled_back: version(8), result: Some(SyncResult::RolledBack), ..settled() };
+        let drift = Some(Drift { policy: "report".into(), files: 1, first: Vec::new() });
+        assert_eq!(action(Some(&back), &Status { drift, ..back.clone() }), "config.ReportStatus");
     }
 
     #[test]
