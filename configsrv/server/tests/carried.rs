@@ -69,7 +69,7 @@ async fn what_went_past_the_servers_is_in_the_history_and_may_be_published() {
     assert_eq!(fixture.report(&next).await, StatusCode::OK);
     let (_, view) = fixture.send(Method::GET, operator(), "/nodes/pier2", String::new()).await;
     assert_eq!((&view["reported"]["carried"], &view["reported"]["result"]), (&carried, &json!("adopted")));
-    assert_eq!((fixture.count("config.ReportCarried"), fixture.count("config.ReportStatus")), (1, 1));
+    assert_eq!((fixture.count("config.ReportCarried"), fixture.count("config.Confirm")), (1, 1));
 
     assert_eq!(fixture.publish(&tree(2, "another"), 1).await, StatusCode::CONFLICT);
     assert_eq!(fixture.publish(&tree(2, "two"), 1).await, StatusCode::OK);
