@@ -28,10 +28,8 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub connections: usize,
-    /// For the TLS handshake, and for the first byte after it.
+    /// For the TLS handshake, for the first byte after it, and for the headers of an HTTP/1.1 request.
     pub handshake: Duration,
-    /// For the headers of an HTTP/1.1 request, from the end of the one before on: how long a connection may be idle.
-    pub idle: Duration,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
     /// HTTP/2 connections on which nothing has come for so long are pinged; none: never.
@@ -61,7 +59,6 @@ impl Default for Limits {
         Self {
             connections: connections(),
             handshake: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
             streams: 65_536,
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
@@ -156,7 +153,7 @@ where
     let stream = Lenient::new(stream);
     let service = Entrance { router, connection, standing, limits };
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);
     builder
         .http2()
         .timer(TokioTimer::new())

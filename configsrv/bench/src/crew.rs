@@ -16,7 +16,7 @@ use crate::node::Node;
 /// Joins, handshakes and first fetches that are under way at a time.
 const AT_ONCE: usize = 64;
 
-/// All nodes of the fleet, each on a connection of its own, spread over the servers.
+/// All nodes of the fleet, each with connections of its own, spread over the servers.
 pub(crate) struct Crew {
     pub(crate) nodes: Vec<Node>,
     /// Until the last of them had joined.
@@ -50,7 +50,7 @@ impl Crew {
         let comes = stream::iter(known.iter().zip(servers.iter().cycle())).map(|(known, server)| {
             let roots = &roots;
             async move {
-                let mut node = Node::connect(known, roots, server).await?;
+                let mut node = Node::new(known, roots, server)?;
                 node.look().await?;
                 Ok::<_, anyhow::Error>(node)
             }

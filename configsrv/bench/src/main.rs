@@ -1,6 +1,6 @@
 //! `cargo xtask bench fleet`: what distribution costs in real servers with a fleet of simulated nodes.
 //!
-//! - `node`: a node as far as servers can tell, with a certificate and a connection of its own; `crew`: all of them.
+//! - `node`: a node as far as servers can tell, with a certificate and connections of its own; `crew`: all of them.
 //! - `tree`: signed trees as an operator publishes them.
 //! - `polling`, `watching`: what nodes do all day, and when something is published; `took`: how long it took.
 //! - `agent`: a real `flor` that has nothing to do.

@@ -15,12 +15,15 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// A node as far as servers can tell: its certificate, and one connection that it keeps.
+/// A node as far as servers can tell: its certificate, and one connection at a time.
 pub(crate) struct Node {
     name: String,
     /// `host:port` of its server's HTTP door.
     server: String,
-    wire: SendRequest<Empty<Bytes>>,
+    host: ServerName<'static>,
+    tls: TlsConnector,
+    /// Servers end connections on which nothing comes.
+    wire: Option<SendRequest<Empty<Bytes>>>,
     /// What it has.
     pub(crate) version: u64,
     etag: String,
@@ -34,21 +37,43 @@ pub(crate) enum Answer {
 }
 
 impl Node {
-    pub(crate) async fn connect(known: &Certified, roots: &Arc<RootCertStore>, server: &str) -> Result<Self> {
+    pub(crate) fn new(known: &Certified, roots: &Arc<RootCertStore>, server: &str) -> Result<Self> {
         let chain = known.chain.iter().cloned().map(CertificateDer::from).collect();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(known.key.serialize_der()));
         let mut tls =
             ClientConfig::builder().with_root_certificates(Arc::clone(roots)).with_client_auth_cert(chain, key)?;
-        // It never comes back on another connection.
-        tls.resumption = Resumption::disabled();
+        // It knows one server.
+        tls.resumption = Resumption::in_memory_sessions(1);
         let (host, _) = server.rsplit_once(':').context("a server's address has a port")?;
-        let name = ServerName::try_from(host.to_owned())?;
-        let stream = TcpStream::connect(server).await?;
-        stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await?;
-        let (wire, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Self { name: known.node.clone(), server: server.to_owned(), wire, version: 0, etag: String::new() })
+        Ok(Self {
+            name: known.node.clone(),
+            server: server.to_owned(),
+            host: ServerName::try_from(host.to_owned())?,
+            tls: TlsConnector::from(Arc::new(tls)),
+            wire: None,
+            version: 0,
+            etag: String::new(),
+        })
+    }
+
+    /// Its connection, a new one where the server has ended the one before.
+    async fn wire(&mut self) -> Result<&mut SendRequest<Empty<Bytes>>> {
+        let open = match self.wire.take() {
+            Some(mut wire) => wire.ready().await.is_ok().then_some(wire),
+            None => None,
+        };
+        let wire = match open {
+            Some(wire) => wire,
+            None => {
+                let stream = TcpStream::connect(&self.server).await?;
+                stream.set_nodelay(true)?;
+                let stream = self.tls.connect(self.host.clone(), stream).await?;
+                let (wire, connection) = handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                wire
+            }
+        };
+        Ok(self.wire.insert(wire))
     }
 
     /// Asks whether there is something else than it has, and takes it.
@@ -65,8 +90,7 @@ impl Node {
 
     async fn ask(&mut self, request: http::request::Builder) -> Result<Answer> {
         let request = request.header(header::HOST, &self.server).body(Empty::new())?;
-        self.wire.ready().await?;
-        let response = self.wire.send_request(request).await?;
+        let response = self.wire().await?.send_request(request).await?;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await?.to_bytes();
         match parts.status {

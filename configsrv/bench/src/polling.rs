@@ -18,7 +18,7 @@ pub(crate) struct Polling {
     pub(crate) per_second: f64,
     /// Percent of one processor that each server computed.
     pub(crate) processor: Vec<f64>,
-    /// Bytes of each server, with all connections open.
+    /// Bytes of each server, with the connections that are open then.
     pub(crate) memory: Vec<u64>,
 }
 

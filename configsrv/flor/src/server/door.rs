@@ -11,8 +11,6 @@ use super::{Credentials, route::Route};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Shorter than servers keep connections on which nothing comes.
-const IDLE: Duration = Duration::from_secs(60);
 /// An answer that nobody waits for on purpose comes in this time.
 pub(super) const REQUEST: Duration = Duration::from_secs(30);
 
@@ -65,7 +63,6 @@ fn client(credentials: &Credentials, socks5: Option<&HostPort>) -> Result<Client
     builder
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
-        .pool_idle_timeout(IDLE)
         .timeout(REQUEST)
         .build()
         .map_err(unusable)

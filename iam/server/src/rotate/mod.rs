@@ -28,6 +28,9 @@ pub(crate) struct Report {
     pub(crate) progress: Option<Progress>,
 }
 
+/// How often an order looks at a job that changes under its hands.
+const ATTEMPTS: usize = 5;
+
 /// What a caller does with a job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
@@ -77,7 +80,18 @@ impl Iam {
         self.report(family, job.ok_or_else(|| Error::NotFound(format!("rotation of {name}")))?)
     }
 
+    /// The job itself moves on meanwhile, and the order means the same one step later.
     pub(crate) async fn order_rotation(&self, by: &Identity, name: &str, order: Order) -> Result<Report, Error> {
+        for _ in 1..ATTEMPTS {
+            match self.try_to_order(by, name, order).await {
+                Err(Error::Conflict { .. }) => self.0.records.store().barrier().await.map(drop)?,
+                ordered => return ordered,
+            }
+        }
+        self.try_to_order(by, name, order).await
+    }
+
+    async fn try_to_order(&self, by: &Identity, name: &str, order: Order) -> Result<Report, Error> {
         let family = family(name)?;
         let at = key::rotation(name);
         let found = self.0.records.get::<Job>(&at)?;
