@@ -28,7 +28,7 @@ pub(crate) struct Report {
     pub(crate) progress: Option<Progress>,
 }
 
-/// How often an order looks at a job that changes under its hands.
+/// How often a caller's wish is tried again on what changed meanwhile.
 const ATTEMPTS: usize = 5;
 
 /// What a caller does with a job.
@@ -37,6 +37,13 @@ pub(crate) enum Order {
     Pause,
     Resume(Option<Stage>),
     Abort,
+}
+
+/// What a caller wants of a family.
+#[derive(Clone, Copy, Debug)]
+enum Wish {
+    Begin(Stage),
+    Order(Order),
 }
 
 impl Iam {
@@ -52,6 +59,10 @@ impl Iam {
 
     /// Begins a rotation with a new item, which is added in the same change.
     pub(crate) async fn begin_rotation(&self, by: &Identity, name: &str, until: Stage) -> Result<Report, Error> {
+        self.insist(by, name, Wish::Begin(until)).await
+    }
+
+    async fn try_to_begin(&self, by: &Identity, name: &str, until: Stage) -> Result<Report, Error> {
         let family = family(name)?;
         let at = key::rotation(name);
         let last = self.0.records.get::<Job>(&at)?;
@@ -80,15 +91,25 @@ impl Iam {
         self.report(family, job.ok_or_else(|| Error::NotFound(format!("rotation of {name}")))?)
     }
 
-    /// The job itself moves on meanwhile, and the order means the same one step later.
     pub(crate) async fn order_rotation(&self, by: &Identity, name: &str, order: Order) -> Result<Report, Error> {
-        for _ in 1..ATTEMPTS {
-            match self.try_to_order(by, name, order).await {
-                Err(Error::Conflict { .. }) => self.0.records.store().barrier().await.map(drop)?,
-                ordered => return ordered,
+        self.insist(by, name, Wish::Order(order)).await
+    }
+
+    /// A job moves on by itself, and a server may lag behind it: what is wanted means the same a moment later.
+    async fn insist(&self, by: &Identity, name: &str, wish: Wish) -> Result<Report, Error> {
+        let mut attempts = 1..=ATTEMPTS;
+        loop {
+            let done = match wish {
+                Wish::Begin(until) => self.try_to_begin(by, name, until).await,
+                Wish::Order(order) => self.try_to_order(by, name, order).await,
+            };
+            match done {
+                Err(Error::Conflict { .. }) if attempts.next().is_some() => {
+                    self.0.records.store().barrier().await?;
+                }
+                done => return done,
             }
         }
-        self.try_to_order(by, name, order).await
     }
 
     async fn try_to_order(&self, by: &Identity, name: &str, order: Order) -> Result<Report, Error> {
