@@ -26,6 +26,7 @@ use iam_client::{Authority, IamLayer, Identity, Presented, Refusal, StillHolds};
 use support::{
     OPERATOR, Rules, service,
     tree::{Signer, Tree},
+    until,
 };
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, service::Routes};
@@ -98,8 +99,12 @@ async fn artifacts_nodes_and_versions() {
     assert_eq!(client.get_artifact(with("node:pier3", ask.clone())).await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(client.get_artifact(ask).await.unwrap_err().code(), Code::Unauthenticated);
 
-    let nodes = client.list_nodes(with(OPERATOR, ListNodesRequest::default())).await.unwrap().into_inner();
-    assert_eq!((nodes.version, nodes.nodes[0].name.as_str(), nodes.nodes[0].stale), (1, "pier2", false));
+    let nodes = until("the fetch is noted", async || {
+        let nodes = client.list_nodes(with(OPERATOR, ListNodesRequest::default())).await.unwrap().into_inner();
+        Some(nodes).filter(|nodes| !nodes.nodes[0].stale)
+    });
+    let nodes = nodes.await;
+    assert_eq!((nodes.version, nodes.nodes[0].name.as_str()), (1, "pier2"));
     let versions = client.list_versions(with(OPERATOR, ListVersionsRequest::default())).await.unwrap().into_inner();
     assert_eq!((versions.current, versions.versions[0].published_by.as_str()), (1, "user/mira"));
     let denied = client.list_nodes(with("node:pier2", ListNodesRequest::default())).await.unwrap_err();
