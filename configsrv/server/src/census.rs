@@ -2,11 +2,7 @@
 
 use configsrv_fleet::Version;
 
-use crate::{
-    ConfigService, Error, keys,
-    record::{self, Payload},
-    service::blocking,
-};
+use crate::{ConfigService, Error, keys, record::Payload, service::blocking};
 
 const PAGE: usize = 1000;
 
@@ -46,16 +42,11 @@ impl ConfigService {
     }
 
     fn payload_bytes(&self) -> Result<u64, Error> {
-        let (mut bytes, mut after) = (0, None::<Vec<u8>>);
-        loop {
-            let page = self.records().list(keys::PAYLOADS, after.as_deref(), PAGE)?;
-            for found in &page.records {
-                bytes += record::decode::<Payload>(&found.key, &found.value)?.size;
-            }
-            match page.records.last() {
-                Some(last) if page.more => after = Some(last.key.clone()),
-                _ => return Ok(bytes),
-            }
-        }
+        let mut bytes = 0;
+        self.records().each(keys::PAYLOADS, |_, payload: Payload| {
+            bytes += payload.size;
+            Ok(())
+        })?;
+        Ok(bytes)
     }
 }

@@ -5,13 +5,7 @@ use std::collections::BTreeMap;
 use configsrv_fleet::{AccessDelta, Change, Digest, NodeName, Payload, TreeDiff, Version};
 use serde::Serialize;
 
-use crate::{
-    ConfigService, Error, keys,
-    record::{self, Head},
-    service::blocking,
-};
-
-const PAGE: usize = 1000;
+use crate::{ConfigService, Error, keys, record::Head, service::blocking};
 
 /// The difference that a person asks for; nodes whose payloads are equal are not in it.
 #[derive(Clone, Debug, Serialize)]
@@ -82,20 +76,13 @@ impl ConfigService {
 
     /// Everything of a version's artifacts but their payloads.
     fn heads_of(&self, version: Version) -> Result<BTreeMap<NodeName, Head>, Error> {
-        let prefix = keys::heads(&self.set_of(version)?);
-        let (mut heads, mut after) = (BTreeMap::new(), None::<Vec<u8>>);
-        loop {
-            let page = self.records().list(&prefix, after.as_deref(), PAGE)?;
-            for found in &page.records {
-                let node = keys::suffix(&found.key, &prefix).and_then(|name| name.parse().ok());
-                let node = node.ok_or_else(|| Error::Corrupt(String::from_utf8_lossy(&found.key).into_owned()))?;
-                heads.insert(node, record::decode(&found.key, &found.value)?);
-            }
-            match page.records.last() {
-                Some(last) if page.more => after = Some(last.key.clone()),
-                _ => return Ok(heads),
-            }
-        }
+        let mut heads = BTreeMap::new();
+        self.records().each(&keys::heads(&self.set_of(version)?), |name, head| {
+            let node = name.parse().map_err(|_| Error::Corrupt(format!("{name:?} in version {version}")))?;
+            heads.insert(node, head);
+            Ok(())
+        })?;
+        Ok(heads)
     }
 
     fn set_of(&self, version: Version) -> Result<Digest, Error> {

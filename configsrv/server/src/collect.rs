@@ -5,7 +5,7 @@ use configsrv_fleet::{Digest, Version};
 
 use crate::{
     ConfigService, Error, keys,
-    record::{self, Current, Head, Staging, Tree},
+    record::{Current, Head, Staging, Tree},
     service::{blocking, now_ms},
     store::{Loaded, Txn},
 };
@@ -14,7 +14,6 @@ use crate::{
 const BATCH: usize = 256;
 /// Payloads of one run; the rest waits for the next one.
 const MOST: usize = 50_000;
-const PAGE: usize = 1000;
 
 /// What one run has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,8 +144,8 @@ impl ConfigService {
     fn live_payloads(&self, sets: &HashSet<Digest>) -> Result<HashSet<Digest>, Error> {
         let mut live = HashSet::new();
         for set in sets {
-            self.each(&keys::heads(set), |key, value| {
-                live.insert(record::decode::<Head>(key, value)?.payload_digest);
+            self.records().each(&keys::heads(set), |_, head: Head| {
+                live.insert(head.payload_digest);
                 Ok(())
             })?;
         }
@@ -158,27 +157,13 @@ impl ConfigService {
         let service = self.clone();
         blocking(move || {
             let mut found = Vec::new();
-            service.each(&prefix, |key, _| {
+            service.records().each_as_stored(&prefix, |key, _| {
                 found.push(key.to_vec());
                 Ok(())
             })?;
             Ok(found)
         })
         .await
-    }
-
-    fn each(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Error>) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.records().list(prefix, after.as_deref(), PAGE)?;
-            for found in &page.records {
-                visit(&found.key, &found.value)?;
-            }
-            match page.records.last() {
-                Some(last) if page.more => after = Some(last.key.clone()),
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// `None` when a publish came between.

@@ -35,7 +35,6 @@ mod offers;
 mod publish;
 mod readers;
 mod record;
-mod reported;
 mod reports;
 mod revocations;
 mod service;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ConfigService, Error, keys,
     offers::Offers,
-    record::{self, Fetch, Fetched, Head, Reached, Status, SyncResult},
+    record::{Fetch, Fetched, Head, Reached, Status, SyncResult},
     reports,
     service::{blocking, now_ms},
     standing::{Known, Standing},
@@ -258,17 +258,10 @@ impl ConfigService {
     /// The versions that some node says it runs or might go back to.
     pub(crate) fn versions_in_use(&self) -> Result<std::collections::BTreeSet<Version>, Error> {
         let mut used = std::collections::BTreeSet::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.records().list(keys::STATUSES, after.as_deref(), 1000)?;
-            for found in &page.records {
-                let status: Status = record::decode(&found.key, &found.value)?;
-                used.extend([status.active, status.pending, status.confirmed].into_iter().flatten());
-            }
-            match page.records.last() {
-                Some(last) if page.more => after = Some(last.key.clone()),
-                _ => return Ok(used),
-            }
-        }
+        self.records().each(keys::STATUSES, |_, status: Status| {
+            used.extend([status.active, status.pending, status.confirmed].into_iter().flatten());
+            Ok(())
+        })?;
+        Ok(used)
     }
 }

@@ -85,29 +85,20 @@ impl ConfigService {
 
     /// A tree must be newer than what any node has seen: after a restore the nodes may know more than the server.
     fn outruns_reports(&self, submission: &Submission, current: Version) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.records().list(keys::STATUSES, after.as_deref(), 1000)?;
-            for found in &page.records {
-                let status: Status = record::decode(&found.key, &found.value)?;
-                let Some(newest) = status.newest() else { continue };
-                let node = keys::suffix(&found.key, keys::STATUSES).unwrap_or_default();
-                let ignored = submission.ignore_reports_of.iter().any(|name| name.as_str() == node);
-                // A person may have brought it what is published now.
-                let has_it = || submission.digest(node).is_some_and(|digest| status.runs(submission.version, digest));
-                let beyond = newest > submission.version || (newest == submission.version && !has_it());
-                if newest > current && beyond && !ignored {
-                    return Err(Error::VersionConflict(format!(
-                        "node {node} reports version {newest}, which this server does not know; publish a higher \
-                         version, or name the node in ignore_reports_of"
-                    )));
-                }
+        self.records().each(keys::STATUSES, |node, status: Status| {
+            let Some(newest) = status.newest() else { return Ok(()) };
+            let ignored = submission.ignore_reports_of.iter().any(|name| name.as_str() == node);
+            // A person may have brought it what is published now.
+            let has_it = || submission.digest(node).is_some_and(|digest| status.runs(submission.version, digest));
+            let beyond = newest > submission.version || (newest == submission.version && !has_it());
+            if newest > current && beyond && !ignored {
+                return Err(Error::VersionConflict(format!(
+                    "node {node} reports version {newest}, which this server does not know; publish a higher version, \
+                     or name the node in ignore_reports_of"
+                )));
             }
-            match page.records.last() {
-                Some(last) if page.more => after = Some(last.key.clone()),
-                _ => return Ok(()),
-            }
-        }
+            Ok(())
+        })
     }
 
     /// Announces the publish, which stops the collector. A later publish takes the place of one that is under way:

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     ConfigService, Error, keys,
-    record::{self, Current, Head, Lane, Reached, Signers, Status},
+    record::{Current, Head, Lane, Reached, Signers, Status},
     service::{blocking, now_ms},
     store::{Loaded, Txn},
 };
@@ -134,8 +134,7 @@ impl ConfigService {
 
     /// After a restore the nodes may know more than the server.
     fn outruns(&self, sequence: Sequence) -> Result<(), Error> {
-        self.each_record(keys::REVOKED, |node, value| {
-            let Reached { sequence: known, .. } = record::decode(node.as_bytes(), value)?;
+        self.records().each(keys::REVOKED, |node, Reached { sequence: known, .. }| {
             if known < sequence {
                 return Ok(());
             }
@@ -149,8 +148,7 @@ impl ConfigService {
     fn named(&self, set: &Digest) -> Result<Named, Error> {
         let mut named = Named::default();
         let mut seen = std::collections::HashSet::new();
-        self.each_record(&keys::heads(set), |node, value| {
-            let head: Head = record::decode(node.as_bytes(), value)?;
+        self.records().each(&keys::heads(set), |node, head: Head| {
             if !seen.insert(head.payload_digest) {
                 return Ok(());
             }
@@ -163,7 +161,9 @@ impl ConfigService {
     /// Whoever is forgotten must be without access on every node, also on one that goes back.
     fn has_passed(&self, set: &Digest, succession: &Succession) -> Result<(), Error> {
         let Some((id, until)) = succession.forgets.iter().max_by_key(|(_, until)| **until) else { return Ok(()) };
-        self.each_record(&keys::heads(set), |node, _| {
+        let heads = keys::heads(set);
+        self.records().each_as_stored(&heads, |key, _| {
+            let node = keys::suffix(key, &heads).unwrap_or_default();
             let status: Option<Status> = match node.parse() {
                 Ok(name) => self.records().value(&keys::status(&name))?,
                 Err(_) => None,
@@ -176,21 +176,6 @@ impl ConfigService {
                 "{id} cannot be left out yet: node {node} has not confirmed version {until}, the first without it"
             )))
         })
-    }
-
-    fn each_record(&self, prefix: &[u8], mut visit: impl FnMut(&str, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
-        const PAGE: usize = 1000;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.records().list(prefix, after.as_deref(), PAGE)?;
-            for found in &page.records {
-                visit(keys::suffix(&found.key, prefix).unwrap_or_default(), &found.value)?;
-            }
-            match page.records.last() {
-                Some(last) if page.more => after = Some(last.key.clone()),
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// The lane, for any node and for whoever may see the fleet.

@@ -7,7 +7,10 @@ use chainfire_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, record};
+use crate::{Error, keys, record};
+
+/// Records that are read at a time where all are visited.
+const PAGE: usize = 1000;
 
 /// A record and the revision that a compare-and-set must name.
 #[derive(Clone, Debug)]
@@ -52,6 +55,36 @@ impl Records {
 
     pub(crate) fn list(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, Error> {
         Ok(self.0.list(prefix, after, limit)?)
+    }
+
+    /// Visits everything below `prefix` in the order of keys: each key's rest, and the record.
+    pub(crate) fn each<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&str, T) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.each_as_stored(prefix, |key, value| {
+            visit(keys::suffix(key, prefix).unwrap_or_default(), record::decode(key, value)?)
+        })
+    }
+
+    /// The same with whole keys, and values as they are stored.
+    pub(crate) fn each_as_stored(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.list(prefix, after.as_deref(), PAGE)?;
+            for found in &page.records {
+                visit(&found.key, &found.value)?;
+            }
+            match page.records.last() {
+                Some(last) if page.more => after = Some(last.key.clone()),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Commits `txn`; `false` when a guard did not hold.
