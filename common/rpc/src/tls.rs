@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, ring::Ticketer},
     server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject};
@@ -27,6 +27,16 @@ pub enum ClientAuth {
     /// Verified against these roots when shown; callers may use tokens instead.
     Optional(PathBuf),
     Required(PathBuf),
+}
+
+impl ClientAuth {
+    /// Whether a handshake decides nothing about a client, so that a session resumed by ticket decides nothing either.
+    fn is_judged_later(&self) -> bool {
+        match self {
+            Self::None | Self::Presented => true,
+            Self::Optional(_) | Self::Required(_) => false,
+        }
+    }
 }
 
 /// Where the server's identity lies.
@@ -165,6 +175,10 @@ fn read(files: &TlsFiles, alpn: &[Vec<u8>]) -> Result<ServerConfig, TlsError> {
         .with_single_cert(chain, key)
         .map_err(|error| unusable(error.to_string()))?;
     config.alpn_protocols = alpn.to_vec();
+    if files.client_auth.is_judged_later() {
+        // A fleet comes again and again, and whoever does need not prove anew who it is.
+        config.ticketer = Ticketer::new().map_err(|error| unusable(error.to_string()))?;
+    }
     Ok(config)
 }
 
@@ -206,4 +220,58 @@ fn revocations(path: &Path) -> Result<CertificateRevocationListDer<'static>, Tls
 
 fn bytes(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{ClientConfig, HandshakeKind, crypto::ring, server::NoServerSessionStorage};
+    use rustls_pki_types::ServerName;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// How the second of two handshakes went, with a server that remembers no session, and whether the client's
+    /// certificate was known then.
+    async fn second(client_auth: impl FnOnce(PathBuf) -> ClientAuth) -> anyhow::Result<(Option<HandshakeKind>, bool)> {
+        let folder = tempfile::tempdir()?;
+        let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        let pair = KeyPair::generate()?;
+        let certificate = CertificateParams::new(["localhost".to_owned()])?.self_signed(&pair)?;
+        fs::write(&cert, certificate.pem())?;
+        fs::write(&key, pair.serialize_pem())?;
+        let files = TlsFiles::new(cert.clone(), key, client_auth(cert));
+        let mut server = (*ServerTls::load(files, &[])?.config()).clone();
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone())?;
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(pair.serialize_der().into()),
+            )?;
+        let (client, server) = (TlsConnector::from(Arc::new(client)), TlsAcceptor::from(Arc::new(server)));
+        let mut last = (None, false);
+        for _ in 0..2 {
+            let (near, far) = duplex(65_536);
+            let connecting = client.connect(ServerName::try_from("localhost")?, near);
+            let (near, far) = tokio::join!(connecting, server.accept(far));
+            let (mut near, mut far) = (near?, far?);
+            last = (near.get_ref().1.handshake_kind(), far.get_ref().1.peer_certificates().is_some());
+            // Tickets come with the first bytes.
+            far.write_all(b".").await?;
+            near.read_exact(&mut [0]).await?;
+        }
+        Ok(last)
+    }
+
+    #[tokio::test]
+    async fn sessions_are_resumed_where_handshakes_judge_nobody() -> anyhow::Result<()> {
+        assert_eq!(second(|_| ClientAuth::Presented).await?, (Some(HandshakeKind::Resumed), true));
+        assert_eq!(second(ClientAuth::Required).await?, (Some(HandshakeKind::Full), true));
+        Ok(())
+    }
 }

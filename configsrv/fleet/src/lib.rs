@@ -18,6 +18,7 @@ pub mod duration;
 pub mod enrollment;
 pub mod finding;
 pub mod fleet;
+pub mod hosts;
 pub mod names;
 mod phase;
 pub mod pki;

@@ -54,6 +54,7 @@ fn invitation(bundle: &Bundle, token: &Secret, name: Option<&str>) -> Invitation
         servers_ca: bundle.servers.ca.clone(),
         signers: bundle.signers.clone(),
         name: name.map(str::to_owned),
+        cluster: Some(bundle.cluster.clone()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use configsrv_fleet::{Signer, SpiffeId, Subject};
+use configsrv_fleet::{ClusterName, Signer, SpiffeId, Subject};
 use holdfast_proto::iam::{EnrollRequest, EnrollResponse, enrollment_client::EnrollmentClient};
 use iam_ca::{KeyAlgorithm, PrivateKey};
 use rcgen::KeyPair;
@@ -42,6 +42,8 @@ pub(crate) struct Invitation {
     /// Whose artifacts count; without any, the first artifact says so.
     pub signers: Vec<Signer>,
     pub name: Option<String>,
+    /// The trust domain that whoever invited meant.
+    pub cluster: Option<ClusterName>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +67,7 @@ pub(crate) async fn enroll(home: &Home, arguments: &Enroll) -> Result<Enrolled, 
         servers_ca: arguments.ca_file.as_ref().map(read).transpose()?,
         signers: Vec::new(),
         name: arguments.name.clone(),
+        cluster: None,
     };
     join(home, &invitation).await
 }
@@ -80,6 +83,12 @@ pub(crate) async fn join(home: &Home, invitation: &Invitation) -> Result<Enrolle
     let request = EnrollRequest { join_token: token.text.clone(), csr_der: certificate::request(&key)?.into() };
     let answer = ask(&invitation.api, invitation.servers_ca.as_deref(), &request).await?;
     let identity = check(&token, &answer)?;
+    if let Some(meant) = invitation.cluster.as_ref().filter(|meant| *meant != identity.cluster()) {
+        return Err(Error::Untrusted(format!(
+            "the servers are of the cluster {}, the bundle is of {meant}: nothing for this node would come from them",
+            identity.cluster()
+        )));
+    }
     let Subject::Node(node) = identity.subject().clone() else {
         return Err(Error::Untrusted(format!("{identity} is not a node")));
     };

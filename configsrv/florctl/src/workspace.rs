@@ -6,14 +6,14 @@ use std::{
 
 use configsrv_fleet::{
     Compiled, Finding, Fleet, Payload, Repo, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp, Tree,
-    compile, compile::COMPILED, load_from, lockout, names::ClusterName, repo::Folder, revocation, validate,
+    compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, validate,
 };
 use time::OffsetDateTime;
 
 use crate::{
-    cli::Repository,
+    cli::{Publish, Repository},
     failure::{Code, Failure},
-    remote::Http,
+    remote::{Http, tunnel},
     settings::Settings,
 };
 
@@ -59,6 +59,18 @@ impl Workspace {
         let written = self.repo.cluster.as_ref().and_then(|cluster| cluster.config_server.publish_url.as_ref());
         let written = written.filter(|_| !settings.http_is_named).map(|url| url.value.as_str());
         target.or(written).map_or_else(|| Http::new(settings), |url| Http::at(settings, url))
+    }
+
+    /// Where a tree goes, and by which way.
+    pub(crate) fn publisher(&self, settings: &Settings, options: &Publish) -> Result<Http, Failure> {
+        let cluster = self.cluster()?;
+        let Some(port) = tunnel::port(&options.tunnel, &cluster)? else {
+            return self.servers(settings, options.target.as_deref());
+        };
+        let written = self.repo.cluster.as_ref().and_then(|cluster| cluster.config_server.publish_url.as_ref());
+        let target = options.target.clone().or_else(|| written.map(|url| url.value.clone()));
+        let target = target.unwrap_or_else(|| format!("http://{}", hosts::publisher(&cluster)));
+        Http::through(settings, &port, &cluster, &target)
     }
 
     pub(crate) fn compiled_folder(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use configsrv_fleet::{NodeName, SpiffeId, address::HostPort};
+use configsrv_fleet::{NodeName, SpiffeId, address::HostPort, hosts};
 use parking_lot::Mutex;
 use quinn::{ConnectionError, Endpoint, ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
 use rustls::pki_types::CertificateDer;
@@ -21,7 +21,6 @@ use crate::{
     counters::Counters,
     identity::judge,
     live::{Connection, Side},
-    names,
     plane::Shared,
     quic::{self, Code, handshake_fault},
     tables::{Hop, NoRoute},
@@ -202,7 +201,7 @@ impl Dialer {
             tracing::warn!(initiator = %key.initiator, "nothing is dialled without a certificate: enrol again");
             return Err(Refused::Denied);
         };
-        let name = names::host_name(&key.target).ok_or(Refused::Unknown)?;
+        let name = hosts::host_name(&key.target).ok_or(Refused::Unknown)?;
         let unusable = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, initiator = %key.initiator, "the identity cannot be used");
             Refused::Denied

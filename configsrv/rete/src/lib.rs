@@ -15,7 +15,6 @@ mod counters;
 mod dial;
 mod identity;
 mod live;
-pub mod names;
 mod plane;
 mod quic;
 mod socks;

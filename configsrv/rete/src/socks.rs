@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use configsrv_fleet::SpiffeId;
+use configsrv_fleet::{SpiffeId, hosts};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -13,7 +13,6 @@ use tokio::{
 
 use crate::{
     dial::{Dialer, Refused},
-    names,
     plane::Shared,
 };
 
@@ -103,7 +102,7 @@ async fn proxy(
             return;
         }
     };
-    let target = names::service(&host, shared.tables.load().cluster());
+    let target = hosts::service(&host, shared.tables.load().cluster());
     let opened = match &target {
         Some(target) => dialer.open(principal, target).await,
         None => Err(Refused::Unknown),

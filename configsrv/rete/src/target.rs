@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use configsrv_fleet::SpiffeId;
+use configsrv_fleet::{SpiffeId, hosts};
 use quinn::{Endpoint, Incoming, RecvStream, SendStream, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
@@ -13,7 +13,6 @@ use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use crate::{
     identity::{Peer, judge},
     live::{Connection, Side},
-    names,
     plane::Shared,
     quic::{Code, handshake_fault},
     tunnel::{self, HELLO, READY},
@@ -98,7 +97,7 @@ fn identified(shared: &Shared, quic: &quinn::Connection) -> Option<(Peer, Spiffe
     let chain = quic.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     let peer = judge(chain.first()?, &identities.authority, &identities.cluster, now_ms()).ok()?;
     let hello = quic.handshake_data()?.downcast::<HandshakeData>().ok()?;
-    let target = names::service(hello.server_name.as_deref()?, &identities.cluster)?;
+    let target = hosts::service(hello.server_name.as_deref()?, &identities.cluster)?;
     Some((peer, target))
 }
 

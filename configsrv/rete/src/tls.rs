@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use configsrv_fleet::{ClusterName, SpiffeId};
+use configsrv_fleet::{ClusterName, SpiffeId, hosts};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
     client::{
@@ -21,10 +21,7 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::{
-    identity::{Identities, Peer, PeerFault, judge},
-    names,
-};
+use crate::identity::{Identities, Peer, PeerFault, judge};
 
 /// The one protocol, so that a newer one can be told apart.
 const PROTOCOL: &[u8] = b"rete/1";
@@ -79,7 +76,7 @@ impl fmt::Debug for Services {
 impl ResolvesServerCert for Services {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let identities = self.0.load();
-        identities.key(&names::service(hello.server_name()?, &identities.cluster)?)
+        identities.key(&hosts::service(hello.server_name()?, &identities.cluster)?)
     }
 }
 

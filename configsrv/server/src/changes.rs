@@ -14,7 +14,7 @@ pub(crate) struct Changes {
     pub to: Version,
     /// Who gains and who loses what.
     pub access: AccessDelta,
-    pub changed: BTreeMap<NodeName, NodeChange>,
+    pub changed: BTreeMap<NodeName, Change>,
     pub added: Vec<NodeName>,
     pub removed: Vec<NodeName>,
     /// Whose data plane restarts on the way from one to the other.
@@ -22,18 +22,6 @@ pub(crate) struct Changes {
     /// Nodes whose payloads this release cannot read, so that nothing is said of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<NodeName>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct NodeChange {
-    pub class: &'static str,
-    pub reasons: Vec<String>,
-}
-
-impl From<Change> for NodeChange {
-    fn from(change: Change) -> Self {
-        Self { class: change.class.as_str(), reasons: change.reasons }
-    }
 }
 
 /// The payloads of one side that the other does not have, as far as they can be read.
@@ -69,8 +57,7 @@ impl ConfigService {
         after.payloads.retain(known);
         let diff = TreeDiff::between(&before.payloads, &after.payloads);
         let restarts = diff.restarts().cloned().collect();
-        let changed = diff.changed.into_iter().map(|(node, change)| (node, change.into())).collect();
-        let TreeDiff { access, added, removed, .. } = diff;
+        let TreeDiff { access, changed, added, removed } = diff;
         Ok(Changes { from, to, access, changed, added, removed, restarts, unreadable })
     }
 

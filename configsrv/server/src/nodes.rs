@@ -107,7 +107,8 @@ impl ConfigService {
                 "version {version} for node {node} was published with digest {published}, not {reported}"
             )));
         }
-        let status = Status { reported_ms: now_ms(), ..status };
+        let now_ms = now_ms();
+        let status = Status { reported_ms: now_ms, since_ms: now_ms, ..status };
         self.store_report(identity, &node, &status).await?;
         let current = self.current()?.map_or(Version::NONE, |current| current.version);
         Ok(Receipt { node, nonce, version, digest: known, current })

@@ -152,6 +152,9 @@ pub struct Status {
     /// When the server took the report; whatever the node says here is ignored.
     #[serde(default)]
     pub reported_ms: u64,
+    /// When it took the first report of this transition, which later ones may only have added to. Ignored likewise.
+    #[serde(default)]
+    pub since_ms: u64,
 }
 
 /// An artifact that a person brought to a node by hand.

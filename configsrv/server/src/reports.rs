@@ -22,6 +22,12 @@ impl Status {
         [self.offered, self.active, self.pending, self.confirmed, self.rolled_back].into_iter().flatten().max()
     }
 
+    /// When what it tells of happened, as far as servers know.
+    pub(crate) fn since(&self) -> u64 {
+        // Reports of earlier releases have one time only.
+        if self.since_ms == 0 { self.reported_ms } else { self.since_ms }
+    }
+
     /// Whether this is what runs, or is about to.
     pub(crate) fn runs(&self, version: Version, digest: Digest) -> bool {
         self.pending.or(self.active) == Some(version) && self.digest == Some(digest)
@@ -84,12 +90,15 @@ pub(crate) fn remember(known: Option<&Status>, mut said: Status) -> Status {
         said.reason.clone_from(&known.reason);
         said.deadline_ms = known.deadline_ms;
     }
+    if said.what_happened() == known.what_happened() {
+        said.since_ms = known.since();
+    }
     said
 }
 
 /// Whether a report says what is known already.
 pub(crate) fn is_known(known: &Status, said: &Status) -> bool {
-    Status { reported_ms: said.reported_ms, ..known.clone() } == *said
+    Status { reported_ms: said.reported_ms, since_ms: said.since_ms, ..known.clone() } == *said
 }
 
 /// What the history calls a report, by what changed. The permission is `config.ReportStatus` for all of them.
@@ -126,7 +135,7 @@ pub(crate) fn action(known: Option<&Status>, said: &Status) -> &'static str {
 
 /// Everything of a report but the transition that it tells of.
 fn numbers(status: &Status) -> Status {
-    Status { result: None, reason: None, deadline_ms: None, reported_ms: 0, ..status.clone() }
+    Status { result: None, reason: None, deadline_ms: None, reported_ms: 0, since_ms: 0, ..status.clone() }
 }
 
 #[cfg(test)]
@@ -244,6 +253,18 @@ mod tests {
         assert!(is_known(&known, &again), "{again:?}");
         let other = remember(Some(&known), Status { active: version(8), ..settled() });
         assert!(!is_known(&known, &other) && other.result.is_none(), "{other:?}");
+    }
+
+    #[test]
+    fn a_transition_is_as_old_as_its_first_report() {
+        let stored = |known: &Status, said: Status| remember(Some(known), said).since();
+        let known = Status { result: Some(SyncResult::Confirmed), reported_ms: 5, ..settled() };
+        assert_eq!(known.since(), 5, "a report of an earlier release");
+        let at = |now| Status { reported_ms: now, since_ms: now, ..known.clone() };
+        let drift = Some(Drift { policy: "report".into(), files: 1, first: Vec::new() });
+        assert_eq!(stored(&known, Status { drift, ..at(9) }), 5);
+        assert_eq!(stored(&known, Status { result: None, ..at(9) }), 5, "numbers alone");
+        assert_eq!(stored(&known, Status { confirmed: version(8), active: version(8), ..at(9) }), 9);
     }
 
     fn carried(number: u64, unproven: bool) -> Carried {

@@ -102,14 +102,14 @@ fn unhurried(known: &Known<'_>, waits: &Waits) -> Standing {
     if status.result == Some(SyncResult::Degraded) {
         let version = status.rolled_back.or(status.active).unwrap_or(known.current);
         let reason = said(status).unwrap_or_else(|| "the way back failed, too".to_owned());
-        return Standing::settled(Phase::Degraded, version, status.reported_ms, reason);
+        return Standing::settled(Phase::Degraded, version, status.since(), reason);
     }
     if let Some(version) = status.pending {
         return pending(version, status, waits);
     }
     if status.active == Some(known.current) {
         let reason = format!("version {} is what runs", known.current);
-        return Standing::settled(Phase::Confirmed, known.current, status.reported_ms, reason);
+        return Standing::settled(Phase::Confirmed, known.current, status.since(), reason);
     }
     if let Some(failure) = failure(known, published, status) {
         return failure;
@@ -120,7 +120,7 @@ fn unhurried(known: &Known<'_>, waits: &Waits) -> Standing {
 /// A node that has more than the servers know, or something else under the same number: they were restored.
 fn paused(known: &Known<'_>, status: &Status) -> Option<Standing> {
     let current = known.current;
-    let paused = |version, reason| Some(Standing::settled(Phase::Paused, version, status.reported_ms, reason));
+    let paused = |version, reason| Some(Standing::settled(Phase::Paused, version, status.since(), reason));
     match [status.active, status.pending, status.confirmed].into_iter().flatten().max() {
         Some(has) if has > current => {
             let by_hand = status.carried.iter().any(|carried| carried.version == has);
@@ -166,7 +166,7 @@ fn unpublished(known: &Known<'_>, status: &Status) -> Standing {
 }
 
 fn pending(version: Version, status: &Status, waits: &Waits) -> Standing {
-    let since = status.reported_ms;
+    let since = status.since();
     let longest = after(since, LONGEST_WINDOW);
     // Without a window there is no guard, and the node says soon what became of it.
     let deadline = status.deadline_ms.map_or(after(since, waits.reported), |deadline| deadline.min(longest));
@@ -182,7 +182,7 @@ fn pending(version: Version, status: &Status, waits: &Waits) -> Standing {
 /// What the node has against the current version.
 fn failure(known: &Known<'_>, published: Digest, status: &Status) -> Option<Standing> {
     let version = known.current;
-    let failed = |phase, reason| Some(Standing::settled(phase, version, status.reported_ms, reason));
+    let failed = |phase, reason| Some(Standing::settled(phase, version, status.since(), reason));
     let because = |result, otherwise: &str| {
         said(status).filter(|_| status.result == Some(result)).unwrap_or_else(|| otherwise.to_owned())
     };

@@ -7,7 +7,7 @@ use crate::{
     Error,
     artifacts::{Artifact, Intent, Wanted},
     nodes::{NodePage, NodeView},
-    record::{Fetch, Reached, Status, Tree},
+    record::{Carried, Drift, Fetch, Reached, Status, Tree},
     revocations::{FoundLane, WantedLane},
     standing::Standing,
     versions::VersionPage,
@@ -127,7 +127,21 @@ impl From<Status> for proto::NodeStatus {
             result: status.result.map(|result| result.as_str().to_owned()).unwrap_or_default(),
             reason: status.reason.unwrap_or_default(),
             time_ms: status.reported_ms,
+            carried: status.carried.into_iter().map(proto::Carried::from).collect(),
+            drift: status.drift.map(proto::Drift::from),
         }
+    }
+}
+
+impl From<Carried> for proto::Carried {
+    fn from(Carried { version, digest, at_ms, unproven }: Carried) -> Self {
+        Self { version: version.get(), digest: digest.to_string(), time_ms: at_ms, unproven }
+    }
+}
+
+impl From<Drift> for proto::Drift {
+    fn from(Drift { policy, files, first }: Drift) -> Self {
+        Self { policy, files, first }
     }
 }
 

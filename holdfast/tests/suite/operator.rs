@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_testkit::{Binaries, Ended, Process, Program, Signal, wait_until};
+use holdfast_testkit::{Binaries, Ended, Node, Process, Program, Signal, free_ports, wait_until};
 use serde_json::Value;
 
 use crate::{
@@ -22,7 +22,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// With a repository for `harbour.test`, and certificates for everybody; none where florctl is not built.
+    /// With a repository for the servers' cluster, and certificates for everybody; none where florctl is not built.
     fn start() -> Result<Option<Self>> {
         let florctl = Binaries::find()?.path("florctl");
         if !florctl.is_file() {
@@ -31,7 +31,7 @@ impl Desk {
         }
         let desk = Self { florctl, lab: Lab::start()?, folder: tempfile::tempdir()? };
         fs::create_dir(desk.repo())?;
-        for words in ["init . --name harbour.test", "ca init", "ca issue --missing"] {
+        for words in ["init . --name quay.test", "ca init", "ca issue --missing"] {
             desk.run(words)?.expect(0)?;
         }
         Ok(Some(desk))
@@ -89,7 +89,7 @@ fn a_plan_says_what_a_publish_will_do() -> Result<()> {
     let plan = desk.run("plan -o json")?.expect(0)?.json()?;
     ensure!(plan["on_top_of"] == 1 && plan["nodes"] == 2 && plan["unchanged"] == 0, "{plan:#}");
     ensure!(plan["restarts"] == serde_json::json!(["admin-laptop"]), "{plan:#}");
-    ensure!(plan["access"]["gained"][0]["who"] == "spiffe://harbour.test/user/timo", "{plan:#}");
+    ensure!(plan["access"]["gained"][0]["who"] == "spiffe://quay.test/user/timo", "{plan:#}");
     let turns: Vec<&Value> = plan["order"].as_array().context("turns")?.iter().map(|turn| &turn["nodes"][0]).collect();
     ensure!(turns == ["hub", "admin-laptop"], "{plan:#}");
     let said = desk.run("plan")?.expect(0)?.output;
@@ -131,5 +131,62 @@ fn a_watched_fleet_tells_each_change_and_ends_with_ctrl_c() -> Result<()> {
     watch.signal(Signal::Interrupt)?;
     let ended = wait_until(SOON, "the end of the watch", || watch.ended())?;
     ensure!(ended.code() == Some(0), "{ended}");
+    Ok(())
+}
+
+#[test]
+fn a_publish_goes_through_the_data_plane() -> Result<()> {
+    let Some(desk) = Desk::start()? else { return Ok(()) };
+    let [udp, hub, laptop, admin, nobody] = free_ports()?;
+    let (http, api) = (&desk.lab.at.http, &desk.lab.at.api);
+    desk.edit("nodes.yaml", "203.0.113.10:4500\"", &format!("127.0.0.1:{udp}\", public: true"))?;
+    desk.edit("nodes.yaml", "  hub:", &format!("  hub:\n    socks5: \"127.0.0.1:{hub}\""))?;
+    desk.edit("nodes.yaml", "  admin-laptop:", &format!("  admin-laptop:\n    socks5: \"127.0.0.1:{laptop}\""))?;
+    let device = format!("[{{ at: admin-laptop, socks5: \"127.0.0.1:{admin}\" }}]");
+    desk.edit("users.yaml", "nodes: [admin-laptop]", &format!("nodes: {device}"))?;
+    desk.edit("services.yaml", "127.0.0.1:9001", http)?;
+    desk.publish()?;
+
+    let (binaries, folder) = (Binaries::find()?, desk.folder.path());
+    let mut nodes = Vec::new();
+    for name in ["hub", "admin-laptop"] {
+        let (join, bundle) = (format!("{name}.join"), folder.join(format!("{name}.bundle")));
+        desk.run(&format!("iam join-token create {name} --out ../{join}"))?.expect(0)?;
+        let issue = format!("issue-bundle --node {name} --join-token-file ../{join} --server http://{http}");
+        let refused = desk.run(&issue)?.expect(2)?.said();
+        ensure!(refused.contains("--api"), "{refused}");
+        desk.florctl(&issue).words("--out").argument(&bundle).words(&format!("--api http://{api}")).run()?.expect(0)?;
+        let mut node = Node::new(&binaries, folder, name);
+        node.flor().words("enroll").argument(&bundle).run()?.expect(0)?;
+        node.start(&folder.join("logs"))?;
+        wait_until(SOON, "an agent", || Ok(node.is_running()?.then_some(())))?;
+        node.flor().words("sync --commit-timeout 0").run()?.expect(0)?;
+        nodes.push(node);
+    }
+
+    desk.edit("groups.yaml", "groups:", "groups:\n  work:")?;
+    desk.edit(
+        "services.yaml",
+        "services:",
+        "services:\n  shop: { at: hub, addr: \"127.0.0.1:9002\", groups: [work] }",
+    )?;
+    desk.run("ca issue --missing")?.expect(0)?;
+    let key = folder.join("keys/management-plane-primary.key");
+    desk.run(&format!("compile --sign-key {}", key.display()))?.expect(0)?;
+    // The laptop's agent knows which port is the person's.
+    let laptop = nodes.last().context("the laptop")?.home();
+    let path = binaries.path("flor").parent().context("a folder of programs")?.to_owned();
+    let publish = |words: &str| {
+        let words = format!("publish --yes {words}");
+        desk.florctl(&words).environment("FLOR_HOME", &laptop).environment("PATH", &path).run()
+    };
+    let said = publish("--as nobody")?.expect(7)?.said();
+    ensure!(said.contains("user/nobody has no port on this machine"), "{said}");
+    publish(&format!("--socks5 127.0.0.1:{nobody}"))?.expect(7)?;
+    publish("--as admin")?.expect(0)?;
+    ensure!(desk.run("versions -o json")?.expect(0)?.json()?["current"] == 2);
+    let said = desk.run("versions diff 1 2")?.expect(0)?.output;
+    ensure!(said.starts_with("from version 1 to 2:") && said.contains("hub (structural)"), "{said}");
+    desk.run("versions diff 1 7")?.expect(1)?;
     Ok(())
 }

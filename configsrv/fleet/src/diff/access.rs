@@ -3,12 +3,12 @@ use std::{
     fmt,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{artifact::Payload, names::NodeName, spiffe::SpiffeId};
 
 /// One thing that somebody may reach.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reach {
     pub who: SpiffeId,
     pub target: SpiffeId,
@@ -17,7 +17,7 @@ pub struct Reach {
 }
 
 /// Who gains and who loses what between two trees. Sorted by who.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessDelta {
     pub gained: Vec<Reach>,
     pub lost: Vec<Reach>,

@@ -22,7 +22,7 @@ pub enum Class {
 }
 
 /// A class and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub class: Class,
     /// One sentence for each thing that changed, in the order of the payload's fields.

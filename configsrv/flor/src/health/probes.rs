@@ -4,8 +4,8 @@ use configsrv_fleet::{
     Payload, SpiffeId,
     address::HostPort,
     artifact::{Check, Probe},
+    hosts::host_name,
 };
-use configsrv_rete::names::host_name;
 use reqwest::Client;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

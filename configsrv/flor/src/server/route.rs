@@ -1,7 +1,6 @@
 //! By which ways the servers are reached: what the active artifact says, and what enrolment said for when that fails.
 
-use configsrv_fleet::{Payload, address::HostPort, artifact::Via};
-use configsrv_rete::names::host_name;
+use configsrv_fleet::{Payload, address::HostPort, artifact::Via, hosts::host_name};
 
 use crate::Error;
 

@@ -9,6 +9,7 @@ mod recovery;
 mod revoke;
 mod store;
 mod trust;
+mod tunnel;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ pub(crate) use self::{
     revoke::Revoke,
     store::{Backup, Restore},
     trust::{Mapping, MappingRule, RootStep, Trust},
+    tunnel::Tunnel,
 };
 
 const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \
@@ -91,11 +93,8 @@ pub(crate) enum Command {
     /// Give the compiled tree to the servers.
     Publish(Publish),
     /// List what was published.
-    Versions {
-        /// At most so many, newest first.
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-    },
+    #[command(args_conflicts_with_subcommands = true)]
+    Versions(Versions),
     /// Show which version every node has.
     Fleet(Fleet),
     /// Show one node.
@@ -196,12 +195,29 @@ pub(crate) struct Publish {
     /// The HTTP interface to publish at [default: that of --http, else publish_url in cluster.yaml].
     #[arg(long, value_name = "URL")]
     pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) tunnel: Tunnel,
     /// A note for the history.
     #[arg(long)]
     pub(crate) note: Option<String>,
     /// Publish although it would lock operators or nodes out.
     #[arg(long)]
     pub(crate) allow_lockout: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Versions {
+    #[command(subcommand)]
+    pub(crate) command: Option<VersionsCommand>,
+    /// At most so many, newest first.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VersionsCommand {
+    /// Show what changed from one published version to another: who gained and lost access, which nodes restarted.
+    Diff { from: Version, to: Version },
 }
 
 #[derive(Args, Debug)]

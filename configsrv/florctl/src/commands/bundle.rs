@@ -196,6 +196,10 @@ fn servers(workspace: &Workspace, options: &IssueBundle, connection: &Connection
     if urls.is_empty() {
         return Err(Failure::usage("the node would not know whom to ask").hint("name servers with --server"));
     }
+    if options.join_token_file.is_some() && connection.api.is_none() {
+        return Err(Failure::usage("the node would not know where to hand in its join token")
+            .hint("name the API with --api (or HOLDFAST_API)"));
+    }
     let read = |path: &PathBuf| fs::read_to_string(path).map_err(|error| Failure::file(path, &error));
     Ok(Servers {
         urls,

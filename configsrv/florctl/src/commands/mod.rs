@@ -50,7 +50,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Plan(options) => plan::run(&options, &settings()?, output).await,
         Command::Rebase(options) => compile::rebase(&options, &settings()?, output).await,
         Command::Publish(options) => publish::run(&options, &settings()?, output).await,
-        Command::Versions { limit } => versions::run(limit, &settings()?, output).await,
+        Command::Versions(options) => versions::run(&options, &settings()?, output).await,
         Command::Fleet(options) if options.watch => watch::run(&options, &settings()?, output).await,
         Command::Fleet(options) => fleet::run(&options, &settings()?, output).await,
         Command::Node { name } => fleet::one(&name, &settings()?, output).await,

@@ -20,7 +20,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let workspace = Workspace::open(&options.repository)?;
     let tree = publishable(&workspace)?;
     let new = tree.payloads()?;
-    let http = workspace.servers(settings, options.target.as_deref())?;
+    let http = workspace.publisher(settings, options)?;
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
     in_order(tree.version(), base, served)?;

@@ -1,11 +1,35 @@
+use configsrv_fleet::{TreeDiff, Version, plan::listed};
+
+use super::diff;
 use crate::{
+    cli::{Versions, VersionsCommand},
     failure::{Code, Failure},
     output::{Format, Table, moment, or_dash},
-    remote::Http,
+    remote::{Changes, Http},
     settings::Settings,
 };
 
-pub(super) async fn run(limit: u32, settings: &Settings, output: Format) -> Result<Code, Failure> {
+pub(super) async fn run(options: &Versions, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    match options.command {
+        Some(VersionsCommand::Diff { from, to }) => compare(from, to, settings, output).await,
+        None => list(options.limit, settings, output).await,
+    }
+}
+
+async fn compare(from: Version, to: Version, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let changes = Http::new(settings)?.changes(from, to).await?;
+    output.print(&changes, || {
+        let Changes { access, changed, added, removed, unreadable, .. } = changes.clone();
+        let mut text = diff::to_text(&TreeDiff { access, changed, added, removed });
+        if !unreadable.is_empty() {
+            text += &format!("? {}: not readable for the servers, so nothing is said of them\n", listed(&unreadable));
+        }
+        format!("from version {from} to {to}:\n{text}")
+    })?;
+    Ok(Code::Done)
+}
+
+async fn list(limit: u32, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let page = Http::new(settings)?.versions(limit.clamp(1, 200)).await?;
     output.print(&page, || {
         if page.versions.is_empty() {

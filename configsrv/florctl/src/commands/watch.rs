@@ -205,6 +205,7 @@ mod tests {
             fetched: None,
             looked_at: None,
             reported: None,
+            seen_ms: None,
             revocations: None,
         };
         nodes.iter().map(|(name, stale)| ((*name).to_owned(), node(name, *stale))).collect()

@@ -1,12 +1,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use configsrv_fleet::{Digest, Envelope, NodeName, Payload, Sealed, Tree, Version, artifact::MAX_ARTIFACT};
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, header, redirect};
+use configsrv_fleet::{
+    ClusterName, Digest, Envelope, NodeName, Payload, Sealed, Tree, Version, address::HostPort, artifact::MAX_ARTIFACT,
+    hosts,
+};
+use http::Uri;
+use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, header, redirect};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::wire::{Admitted, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage};
+use super::wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage};
 use crate::{
     failure::{Code, Failure},
     progress,
@@ -38,6 +42,10 @@ pub(crate) struct Served {
 
 impl Http {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
+        Self::by(settings, None)
+    }
+
+    fn by(settings: &Settings, tunnel: Option<&HostPort>) -> Result<Self, Failure> {
         let mut authorization = header::HeaderValue::try_from(settings.authorization()?.as_str())
             .map_err(|_| Failure::usage("the token has characters that no token has"))?;
         authorization.set_sensitive(true);
@@ -49,6 +57,10 @@ impl Http {
                 .map_err(|error| Failure::usage(format!("--ca: not PEM certificates: {error}")))?;
             builder = builder.tls_certs_only(roots);
         }
+        if let Some(port) = tunnel {
+            // Names are resolved in the data plane.
+            builder = builder.proxy(Proxy::all(format!("socks5h://{port}")).map_err(Failure::unexpected)?);
+        }
         let client = builder.build().map_err(Failure::unexpected)?;
         Ok(Self { client, base: settings.http.clone(), authorization })
     }
@@ -59,6 +71,21 @@ impl Http {
         Ok(Self { base: base.trim_end_matches('/').to_owned(), ..Self::new(settings)? })
     }
 
+    /// The same through a SOCKS5 port of the data plane, in which TLS runs from end to end.
+    pub(crate) fn through(
+        settings: &Settings,
+        tunnel: &HostPort,
+        cluster: &ClusterName,
+        base: &str,
+    ) -> Result<Self, Failure> {
+        let uri: Option<Uri> = base.parse().ok();
+        let service = uri.as_ref().and_then(Uri::host).and_then(|host| hosts::service(host, cluster));
+        if service.is_none() {
+            settings.check(base)?;
+        }
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), ..Self::by(settings, Some(tunnel))? })
+    }
+
     /// A page as it is.
     pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
         let request = self.client.get(format!("{}{path}", self.base));
@@ -67,6 +94,10 @@ impl Http {
 
     pub(crate) async fn versions(&self, limit: u32) -> Result<VersionPage, Failure> {
         self.get(&format!("/versions?limit={limit}")).await
+    }
+
+    pub(crate) async fn changes(&self, from: Version, to: Version) -> Result<Changes, Failure> {
+        self.get(&format!("/versions/{from}/diff/{to}")).await
     }
 
     pub(crate) async fn node(&self, name: &NodeName) -> Result<Node, Failure> {

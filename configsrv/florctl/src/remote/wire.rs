@@ -1,6 +1,8 @@
 //! The JSON of the HTTP interface. Unknown members are ignored: newer servers may say more.
 
-use configsrv_fleet::{Digest, Sequence, Version};
+use std::collections::BTreeMap;
+
+use configsrv_fleet::{AccessDelta, Change, Digest, NodeName, Sequence, Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +30,20 @@ pub(crate) struct Published {
     pub(crate) git_commit: Option<String>,
     #[serde(default)]
     pub(crate) pruned: bool,
+}
+
+/// What changed from one published version to another.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Changes {
+    pub(crate) from: Version,
+    pub(crate) to: Version,
+    pub(crate) access: AccessDelta,
+    pub(crate) changed: BTreeMap<NodeName, Change>,
+    pub(crate) added: Vec<NodeName>,
+    pub(crate) removed: Vec<NodeName>,
+    pub(crate) restarts: Vec<NodeName>,
+    #[serde(default)]
+    pub(crate) unreadable: Vec<NodeName>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -58,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) fetched: Option<Fetch>,
     pub(crate) looked_at: Option<Fetch>,
     pub(crate) reported: Option<Status>,
+    /// When it spoke to the server that answered last, since that server started.
+    pub(crate) seen_ms: Option<u64>,
     pub(crate) revocations: Option<Reached>,
 }
 

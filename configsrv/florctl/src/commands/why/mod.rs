@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     failure::{Code, Failure},
     output::{Format, moment},
-    remote::{Http, Node, Published},
+    remote::{Carried, Drift, Http, Node, Published},
     settings::Settings,
 };
 use next::{Next, Place};
@@ -48,6 +48,9 @@ fn sentences(node: &Node, published: Option<&Published>) -> Vec<String> {
         let at = moment(Some(look.at_ms));
         said.push(format!("Somebody there looked at version {} at {at}, without activating it.", look.version));
     }
+    said.extend(node.seen_ms.map(|seen| {
+        format!("It spoke to the server that answers this last at {}; others are not asked.", moment(Some(seen)))
+    }));
     let Some(status) = &node.reported else {
         said.push("It has never said anything about itself.".to_owned());
         return clean(said);
@@ -67,6 +70,8 @@ fn sentences(node: &Node, published: Option<&Published>) -> Vec<String> {
     if let Some(refused) = status.rejected {
         said.push(format!("It refused version {refused} before anything was touched."));
     }
+    said.extend(status.carried.iter().map(by_hand));
+    said.extend(status.drift.as_ref().map(drifted));
     if let Some(release) = &status.released {
         let at = moment(Some(release.at_ms));
         said.push(format!("Version {}, which had failed, was let in again at {at}.", release.version));
@@ -83,6 +88,22 @@ fn decision(node: &Node) -> String {
         line += &format!(" since {}", moment(Some(node.since_ms)));
     }
     line + ": " + &node.reason + "."
+}
+
+fn by_hand(carried: &Carried) -> String {
+    let Carried { version, at_ms, unproven, .. } = carried;
+    let proof = if *unproven { ", and kept it without reaching the servers through it" } else { "" };
+    format!(
+        "Somebody brought version {version} to it at {} by its clock, past the servers{proof}.",
+        moment(Some(*at_ms))
+    )
+}
+
+fn drifted(drift: &Drift) -> String {
+    let Drift { policy, files, first } = drift;
+    let some = if first.is_empty() { String::new() } else { format!(": {}", first.join(", ")) };
+    let what = if *files == 1 { "One file there is" } else { "Files there are" };
+    format!("{what} not as its version wrote them ({files}, policy {policy}){some}.")
 }
 
 fn fetched(node: &Node) -> Option<Version> {
@@ -176,9 +197,14 @@ mod tests {
     fn servers_that_forgot() {
         let node = node(&json!({
             "phase": "paused", "version": 9, "reason": "the node has version 9, the servers know 8",
+            "seen_ms": MORNING,
             "reported": {
                 "active": 9, "confirmed": 9, "result": "rejected", "rejected": 8, "rolled_back": 6, "reason": "a\u{1b}[2J",
                 "released": { "version": 5, "at_ms": MORNING }, "reported_ms": MORNING,
+                "carried": [{
+                    "version": 9, "digest": format!("sha256:{}", "0".repeat(64)), "at_ms": MORNING, "unproven": true,
+                }],
+                "drift": { "policy": "freeze", "files": 2, "first": ["/etc/shop: changed", "/etc/till: missing"] },
             },
         }));
         let said = answer(&node);
@@ -189,6 +215,9 @@ mod tests {
             "It went back from version 6,",
             "Version 5, which had failed, was let in again at 2026-01-05",
             "rejected (a [2J).",
+            "answers this last at 2026-01-05",
+            "Somebody brought version 9 to it at 2026-01-05 08:00:00Z by its clock, past the servers, and kept it without",
+            "Files there are not as its version wrote them (2, policy freeze): /etc/shop: changed, /etc/till: missing.",
             "    florctl rebase --sign-key FILE     # in the fleet's repository\n    florctl publish ",
             "    flor sync                          # on pier2\n",
         ] {

@@ -1,7 +1,11 @@
-//! What services are called: `<service>.<cluster>.rete`, or `<service>.<node>.<cluster>.rete` for a service whose scope is
+//! What services are called in the data plane: `<service>.<cluster>.rete`, or `<service>.<node>.<cluster>.rete` for a service whose scope is
 //! its node. Only services have names: they are what can be dialled.
 
-use configsrv_fleet::{ClusterName, SpiffeId, Subject};
+use crate::{
+    names::ClusterName,
+    reserved::CONFIG_PUBLISHER,
+    spiffe::{SpiffeId, Subject},
+};
 
 const SUFFIX: &str = ".rete";
 
@@ -13,6 +17,11 @@ pub fn host_name(id: &SpiffeId) -> Option<String> {
         Subject::Service { node: Some(node), service } => Some(format!("{service}.{node}.{cluster}{SUFFIX}")),
         Subject::User(_) | Subject::Node(_) | Subject::Signer(_) => None,
     }
+}
+
+/// Where operators publish, unless the repository says otherwise.
+pub fn publisher(cluster: &ClusterName) -> String {
+    format!("{CONFIG_PUBLISHER}.{cluster}{SUFFIX}")
 }
 
 /// The service of `cluster` that a host name means, in any case, with or without the final dot of an absolute name.
@@ -45,6 +54,8 @@ mod tests {
             assert_eq!(service(name, &cluster()), Some(id.clone()));
             assert_eq!(service(&format!("{}.", name.to_uppercase()), &cluster()), Some(id));
         }
+        let publisher = service(&publisher(&cluster()), &cluster()).unwrap();
+        assert_eq!(publisher.as_str(), "spiffe://quay.test/service/config-publisher");
         assert_eq!(host_name(&"spiffe://quay.test/user/mira".parse().unwrap()), None);
     }
 
