@@ -13,6 +13,9 @@ pub const ACCESS: &[Rule] = &[
     Rule::new("/flaredb.v1.Flaredb/MemberList", permission("cluster.Read", "cluster/*")),
 ];
 
+/// What each route of the HTTP interface needs.
+pub const ACCESS_HTTP: &[Rule] = &[Rule::new("/audit", permission(READ_ACTION, READ_RESOURCE))];
+
 const fn permission(action: &'static str, resource: &'static str) -> Access {
     Access::Permission { action, resource }
 }

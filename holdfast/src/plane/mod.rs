@@ -83,7 +83,7 @@ impl Plane {
         spawn_history(&mut tasks, &history, &chainfire, &iam);
         spawn_services(&mut tasks, &iam, &config);
         let api = routers::api(&chainfire, &iam, &config, &history, &metrics, settings.dev)?;
-        let http = routers::http(&iam, &config, settings.fleetlock.auth, &metrics, settings.dev);
+        let http = routers::http(&iam, &config, &history, settings.fleetlock.auth, &metrics, settings.dev);
         spawn_doors(&mut tasks, doors, api, http, &history, &iam, settings.dev);
 
         let ready = async {

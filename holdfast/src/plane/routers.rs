@@ -79,16 +79,24 @@ pub(super) fn api(
 }
 
 /// The services behind the HTTP door.
-pub(super) fn http(iam: &Iam, config: &ConfigService, locks: FleetLockAuth, metrics: &Metrics, dev: bool) -> Router {
-    let router = configsrv_server::router(config.clone()).merge(iam.http()).merge(metrics_page(metrics));
+pub(super) fn http(
+    iam: &Iam,
+    config: &ConfigService,
+    history: &flaredb_server::Flaredb,
+    locks: FleetLockAuth,
+    metrics: &Metrics,
+    dev: bool,
+) -> Router {
+    let router = configsrv_server::router(config.clone()).merge(iam.http()).merge(history.http());
+    let router = router.merge(metrics_page(metrics));
     let lock_rules = match locks {
         FleetLockAuth::None => configsrv_server::ACCESS_FLEETLOCK_OPEN,
         FleetLockAuth::Basic | FleetLockAuth::Token | FleetLockAuth::Mtls => {
             configsrv_server::ACCESS_FLEETLOCK_AUTHENTICATED
         }
     };
-    let rules = [COMMON, iam_server::ACCESS_HTTP, configsrv_server::ACCESS_HTTP, lock_rules, metrics_rules(dev)];
-    guarded(router, iam, rules)
+    let rules = [COMMON, iam_server::ACCESS_HTTP, configsrv_server::ACCESS_HTTP, flaredb_server::ACCESS_HTTP];
+    guarded(router, iam, rules.into_iter().chain([lock_rules, metrics_rules(dev)]))
 }
 
 fn metrics_rules(dev: bool) -> &'static [Rule] {

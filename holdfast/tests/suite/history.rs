@@ -1,7 +1,7 @@
 //! What happened is in `audit.events`, with who did it and how it went, exactly once, also over a restart: changes from
 //! the replicated journal, decisions that changed nothing from each server's own log.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
@@ -51,6 +51,23 @@ async fn changes_and_denials_once_over_a_restart() -> Result<()> {
     ensure!(issued[4] == true, "{issued}");
     seen.push(issued);
     seen.push(row(&api, "lock.Acquire", "lock/default/a", "done").await?);
+
+    // The same over HTTP.
+    let audit = |query: &str, token: &str| Request::get(&format!("/audit{query}")).bearer(token).send(&lab.at.http);
+    let page = audit("?action=config.*&limit=1000", &lab.token)?.json()?;
+    let events = page["events"].as_array().context("events")?;
+    let denied = events.iter().find(|event| event["action"] == "config.Publish").context("a denied publish")?;
+    ensure!(denied["actor"] == "user/rita" && denied["outcome"] == "denied" && page["more"] == false, "{page:#}");
+    ensure!(events.iter().all(|event| event["action"].as_str().is_some_and(|word| word.starts_with("config."))));
+    let later = audit("?since=2999-01-01T00:00:00Z", &lab.token)?.json()?;
+    ensure!(later == json!({ "events": [], "more": false }), "{later}");
+    let first = audit("?limit=1&local=true", &lab.token)?.json()?;
+    ensure!(first["events"].as_array().is_some_and(|events| events.len() == 1) && first["more"] == true, "{first}");
+    for bad in ["?since=yesterday", "?limit=0", "?limit=x", "?action=%25", "?until=1", "?limit=1&limit=2"] {
+        let answer = audit(bad, &lab.token)?;
+        ensure!(answer.status == 400, "{bad}: {answer:?}");
+    }
+    audit("", &rita)?.expect(403, "error", "permission_denied")?;
 
     // A kill comes between what was shipped and what both sides know about it.
     lab.server.kill()?;
