@@ -76,7 +76,8 @@ fn write_down(bundle: &Bundle, layout: &Layout) -> Result<Enrolled, Error> {
     };
     // Last: with it the enrolment is complete.
     cluster.save(&RealDisk, layout)?;
-    Ok(Enrolled { spiffe_id: cluster.spiffe_id().to_string(), folder: layout.folder().display().to_string() })
+    let known = layout.certificate(cluster.node.as_str()).is_file();
+    Ok(Enrolled { spiffe_id: cluster.spiffe_id().to_string(), folder: layout.folder().display().to_string(), known })
 }
 
 /// `flor id create`.

@@ -88,6 +88,9 @@ pub(crate) struct Drift {
 pub(crate) enum Agent {
     /// Watch over pending versions, run the data plane, and serve the other commands over a socket.
     Run(Run),
+    /// The same as flor sync.
+    #[command(hide = true)]
+    Sync(Sync),
 }
 
 #[derive(Debug, Args)]

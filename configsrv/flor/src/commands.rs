@@ -64,7 +64,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             bundle::request(&home, node, principals, out.as_deref())?;
             Ok(0)
         }
-        Command::Sync(arguments) => sync(&site()?, cli.output, &arguments).await,
+        Command::Sync(arguments) | Command::Agent(cli::Agent::Sync(arguments)) => {
+            sync(&site()?, cli.output, &arguments).await
+        }
         Command::Status { json, metrics } => {
             let view = status(&site()?).await?;
             match (metrics, json) {
@@ -109,7 +111,10 @@ async fn sync(site: &Site, format: Format, arguments: &cli::Sync) -> Result<u8, 
     };
     let request = match (&arguments.confirm, &arguments.from) {
         (Some(version), _) => Request::Confirm { version: *version, local: arguments.local },
-        (None, Some(path)) => Request::Carry { artifact: carried::read(path)?, request: wanted },
+        (None, Some(path)) => {
+            let node = Cluster::load(&RealDisk, &site.layout)?.node;
+            Request::Carry { artifact: carried::read(path, &node)?, request: wanted }
+        }
         (None, None) if arguments.cancel => Request::Cancel,
         (None, None) => Request::Sync(wanted),
     };

@@ -50,6 +50,8 @@ pub(crate) struct Invitation {
 pub(crate) struct Enrolled {
     pub(crate) spiffe_id: String,
     pub(crate) folder: String,
+    /// Whether the servers have given it a certificate of theirs.
+    pub(crate) known: bool,
 }
 
 /// Joins with what the command line says.
@@ -103,7 +105,7 @@ pub(crate) async fn join(home: &Home, invitation: &Invitation) -> Result<Enrolle
     let layout = home.cluster(Some(&scope))?;
     write(&layout, &cluster, &key, &answer, invitation.servers_ca.as_deref())?;
     let _ = erase(&RealDisk, &waiting);
-    Ok(Enrolled { spiffe_id: identity.to_string(), folder: layout.folder().display().to_string() })
+    Ok(Enrolled { spiffe_id: identity.to_string(), folder: layout.folder().display().to_string(), known: true })
 }
 
 impl JoinToken {
@@ -124,7 +126,7 @@ async fn ask(api: &[String], servers_ca: Option<&str>, request: &EnrollRequest) 
         let mut client = EnrollmentClient::new(connect(url, tls)?);
         match client.enroll(request.clone()).await.map_err(|status| refused(&status)) {
             Ok(answer) => return Ok(answer.into_inner()),
-            Err(error @ Error::Unreachable(_)) => last = error,
+            Err(Error::Unreachable(text)) => last = Error::Unreachable(format!("{url}: {text}")),
             Err(error) => return Err(error),
         }
     }
@@ -191,7 +193,16 @@ fn put(path: &Path, bytes: &[u8], attributes: Attributes) -> Result<(), Error> {
 
 impl fmt::Display for Enrolled {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "enrolled as {}; state is in {}", self.spiffe_id, self.folder)
+        write!(out, "enrolled as {}; state is in {}", self.spiffe_id, self.folder)?;
+        if self.known {
+            return Ok(());
+        }
+        write!(
+            out,
+            "\nthe servers do not know this node yet: before it can sync, hand in a join token of theirs\n    florctl iam \
+             join-token create NODE --out FILE            # an operator\n    flor enroll --join-token-file FILE --api URL \
+             --server URL   # here"
+        )
     }
 }
 

@@ -47,7 +47,9 @@ pub enum Error {
     RoleNotHeld(String),
     #[error("asked too often; ask again in {retry_after_s} s")]
     TooOften { retry_after_s: u32 },
-    #[error("the join token admits nobody")]
+    #[error(
+        "the join token admits nobody: it was used, has ended, or is not one of these servers; florctl iam join-token create makes another"
+    )]
     JoinToken,
     #[error("the system keyspace is full")]
     Quota,

@@ -67,7 +67,8 @@ async fn a_join_token_lets_one_key_in() {
     let again = enroll(&plane, &token, &mine).await.unwrap();
     assert_eq!(again, first, "a lost answer is given again");
     let refused = enroll(&plane, &token, &thief).await.unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "the join token admits nobody"));
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert!(refused.message().starts_with("the join token admits nobody"), "{refused}");
     plane.advance(Duration::from_secs(600));
     assert_eq!(enroll(&plane, &token, &mine).await.unwrap_err().code(), Code::Unauthenticated);
 

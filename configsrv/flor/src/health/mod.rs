@@ -53,7 +53,9 @@ pub(crate) fn confirmable(payload: &Payload, window: Option<Duration>) -> Result
     let through = payload.probes.iter().any(|probe| matches!(probe.check, Check::Tunnel { .. }));
     if payload.sync.via == Via::Direct && !through {
         return Err(Error::Usage(
-            "nothing could confirm this version: it syncs directly and has no probe through the data plane".into(),
+            "nothing could confirm this version: it syncs directly and has no probe through the data plane; give the \
+             node probes with a target in nodes.yaml, or run its agent with --confirm-policy manual"
+                .into(),
         ));
     }
     match window {

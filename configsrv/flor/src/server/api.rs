@@ -38,7 +38,11 @@ pub(crate) fn connect(url: &str, tls: Option<ClientTlsConfig>) -> Result<Channel
 
 pub(crate) fn refused(status: &Status) -> Error {
     match status.code() {
-        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable(status.message().to_owned()),
+        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => {
+            // The innermost cause says what a person can act on.
+            let cause = std::iter::successors(std::error::Error::source(status), |error| error.source()).last();
+            Error::Unreachable(cause.map_or_else(|| status.message().to_owned(), ToString::to_string))
+        }
         _ => Error::Untrusted(format!("the server refused: {}", status.message())),
     }
 }

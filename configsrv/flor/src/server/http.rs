@@ -139,7 +139,9 @@ impl HttpServer {
     async fn grant(&self, door: &Door, route: &Route, now_s: u64) -> Result<Grant, Error> {
         let (client, url) = (door.client(route)?, route.url.as_str());
         let Some(identity) = door.credentials.identity() else {
-            return Err(Error::State("this node has no certificate: enrol it".into()));
+            return Err(Error::State("the servers do not know this node yet: hand in a join token of theirs (florctl iam join-token create; flor \
+                 enroll --join-token-file)"
+                    .into()));
         };
         let discovery = client.get(format!("{url}/.well-known/openid-configuration"));
         let discovery: Discovery = json(send(url, discovery).await?).await?;

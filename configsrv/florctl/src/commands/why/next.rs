@@ -82,8 +82,8 @@ fn step(node: &Node, phase: Phase, was: Option<Phase>) -> Option<(String, Vec<St
         ),
         Phase::Refused => (
             format!(
-                "what the reason names is put right (an agent that is too old, a certificate that is missing, a signer \
-                 that is not trusted), then somebody on {name} syncs again"
+                "what the reason names is put right, by an operator or on {name}; then somebody there syncs again, or \
+                 takes the version that is published instead"
             ),
             vec![on_node(STATUS), on_node(SYNC)],
         ),
