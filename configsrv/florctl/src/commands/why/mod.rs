@@ -102,8 +102,10 @@ fn by_hand(carried: &Carried) -> String {
 fn drifted(drift: &Drift) -> String {
     let Drift { policy, files, first } = drift;
     let some = if first.is_empty() { String::new() } else { format!(": {}", first.join(", ")) };
-    let what = if *files == 1 { "One file there is" } else { "Files there are" };
-    format!("{what} not as its version wrote them ({files}, policy {policy}){some}.")
+    match files {
+        1 => format!("One file there is not as its version wrote it (policy {policy}){some}."),
+        files => format!("{files} files there are not as its version wrote them (policy {policy}){some}."),
+    }
 }
 
 fn fetched(node: &Node) -> Option<Version> {
@@ -217,7 +219,7 @@ mod tests {
             "rejected (a [2J).",
             "answers this last at 2026-01-05",
             "Somebody brought version 9 to it at 2026-01-05 08:00:00Z by its clock, past the servers, and kept it without",
-            "Files there are not as its version wrote them (2, policy freeze): /etc/shop: changed, /etc/till: missing.",
+            "2 files there are not as its version wrote them (policy freeze): /etc/shop: changed, /etc/till: missing.",
             "    florctl rebase --sign-key FILE     # in the fleet's repository\n    florctl publish ",
             "    flor sync                          # on pier2\n",
         ] {
@@ -237,6 +239,22 @@ mod tests {
             assert!(answer(&node).starts_with(&format!("pier2 is {phase} since ")), "{}", answer(&node));
         }
         assert_eq!(Next::of(&node(&json!({ "phase": "a_newer_one" }))), None);
+    }
+
+    #[test]
+    fn a_frozen_node_is_thawed_first() {
+        let drift = json!({ "policy": "freeze", "files": 1, "first": ["/etc/shop: changed"] });
+        for (phase, was) in [("offered", None), ("fetched", None), ("overdue", Some("fetched"))] {
+            let said = answer(&node(&json!({
+                "phase": phase, "was": was,
+                "reported": { "active": 7, "confirmed": 7, "drift": drift, "reported_ms": MORNING },
+            })));
+            assert!(
+                said.contains("One file there is not as its version wrote it (policy freeze): /etc/shop"),
+                "{said}"
+            );
+            assert!(said.contains("takes nothing newer before") && said.contains("flor drift --repair"), "{said}");
+        }
     }
 
     #[test]

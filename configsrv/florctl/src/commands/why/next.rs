@@ -47,6 +47,15 @@ impl Next {
 
 fn step(node: &Node, phase: Phase, was: Option<Phase>) -> Option<(String, Vec<Step>)> {
     let (name, version) = (&node.name, node.version);
+    if is_frozen(node) && is_before_activation(phase, was) {
+        return Some((
+            format!(
+                "somebody looks at the files that were changed on {name}, and has them written again or overwrites them: \
+                 its policy is that it takes nothing newer before"
+            ),
+            vec![on_node("flor drift --diff"), on_node("flor drift --repair"), on_node(SYNC)],
+        ));
+    }
     Some(match phase {
         Phase::Confirmed => return None,
         Phase::Unpublished | Phase::Removed => (
@@ -111,6 +120,17 @@ fn step(node: &Node, phase: Phase, was: Option<Phase>) -> Option<(String, Vec<St
             ),
         },
     })
+}
+
+fn is_frozen(node: &Node) -> bool {
+    let drift = node.reported.as_ref().and_then(|status| status.drift.as_ref());
+    drift.is_some_and(|drift| drift.policy == "freeze")
+}
+
+/// Whether the node has done nothing yet about what is published.
+fn is_before_activation(phase: Phase, was: Option<Phase>) -> bool {
+    matches!(phase, Phase::Offered | Phase::LookedAt | Phase::Fetched)
+        || (phase == Phase::Overdue && was.is_some_and(|was| is_before_activation(was, None)))
 }
 
 fn had(node: &Node) -> String {
