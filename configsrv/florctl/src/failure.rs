@@ -33,12 +33,18 @@ pub(crate) enum Code {
     State = 8,
 }
 
+/// What to do when somebody else published first.
+pub(crate) const REBASE: &str = "take the change behind it first (git pull; conflicts in .flor/compiled do no harm), then \
+     `florctl rebase --sign-key FILE` compiles on top of it";
+
 /// Why a command did not do what it was asked to, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: Code,
     message: String,
     hint: Option<String>,
+    /// The servers' own word for it, if it was they who refused.
+    refusal: Option<String>,
 }
 
 impl Code {
@@ -65,7 +71,7 @@ impl From<Code> for ExitCode {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, refusal: None }
     }
 
     pub(crate) fn unexpected(message: impl fmt::Display) -> Self {
@@ -87,6 +93,12 @@ impl Failure {
         self
     }
 
+    #[must_use]
+    pub(crate) fn refusal(mut self, word: impl Into<String>) -> Self {
+        self.refusal = Some(word.into());
+        self
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -96,7 +108,8 @@ impl Failure {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        json!({ "error": self.code.word(), "message": self.message, "hint": self.hint }).to_string()
+        json!({ "error": self.code.word(), "message": self.message, "hint": self.hint, "refusal": self.refusal })
+            .to_string()
     }
 }
 
@@ -118,17 +131,33 @@ impl From<SourceError> for Failure {
 
 impl From<ArtifactError> for Failure {
     fn from(error: ArtifactError) -> Self {
-        let code = match error.kind() {
-            ArtifactErrorKind::Malformed | ArtifactErrorKind::Addressee => Code::Unexpected,
-            ArtifactErrorKind::Schema | ArtifactErrorKind::Trust => Code::NotTrusted,
-        };
-        Self::new(code, error.to_string())
+        Self::new(artifact_code(&error), error.to_string())
+    }
+}
+
+/// Bytes that are not what they say of themselves count as little as those that nobody signed.
+fn artifact_code(error: &ArtifactError) -> Code {
+    match (error, error.kind()) {
+        (ArtifactError::Digest { .. }, _) | (_, ArtifactErrorKind::Schema | ArtifactErrorKind::Trust) => {
+            Code::NotTrusted
+        }
+        (_, ArtifactErrorKind::Malformed | ArtifactErrorKind::Addressee) => Code::Unexpected,
     }
 }
 
 impl From<TreeError> for Failure {
     fn from(error: TreeError) -> Self {
-        Self::unexpected(error).hint("the compiled tree is committed: Git has the last good one")
+        let code = match &error {
+            TreeError::Artifact { source, .. } => artifact_code(source),
+            TreeError::Mismatch { .. } | TreeError::Mixed { .. } => Code::NotTrusted,
+            TreeError::Io { .. } | TreeError::Broken { .. } | TreeError::Empty | TreeError::Twice { .. } => {
+                Code::Unexpected
+            }
+        };
+        Self::new(code, error.to_string()).hint(
+            "`florctl rebase --sign-key FILE` makes the tree anew, on top of what the servers have; if it was committed \
+             as it should be, Git has it, too",
+        )
     }
 }
 

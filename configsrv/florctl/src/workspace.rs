@@ -73,6 +73,19 @@ impl Workspace {
         Http::through(settings, &port, &cluster, &target)
     }
 
+    /// Ends with code 8 if the servers have another cluster: whatever else is said of them would mislead.
+    pub(crate) async fn check_cluster(&self, http: &Http) -> Result<(), Failure> {
+        let ours = self.cluster()?;
+        match http.cluster().await? {
+            Some(theirs) if theirs != ours => {
+                let message = format!("these servers have cluster {theirs}, the repository is {ours}");
+                Err(Failure::new(Code::State, message)
+                    .hint("--http (or HOLDFAST_HTTP) says where the servers are, --repo where the repository is"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     pub(crate) fn compiled_folder(&self) -> PathBuf {
         self.root.join(COMPILED)
     }
@@ -80,6 +93,14 @@ impl Workspace {
     /// The tree that was compiled last.
     pub(crate) fn compiled(&self) -> Result<Option<Tree>, Failure> {
         Ok(Tree::read(&self.compiled_folder())?)
+    }
+
+    /// The same for whoever can do without: a tree that cannot be read is as good as none.
+    pub(crate) fn compiled_if_readable(&self) -> Option<Tree> {
+        self.compiled().unwrap_or_else(|failure| {
+            eprintln!("warning: {}; it is left out of account", failure.message());
+            None
+        })
     }
 
     /// The key in `path`, as the signer of cluster.yaml that it belongs to.
@@ -127,21 +148,12 @@ impl Workspace {
         write().map_err(|error: std::io::Error| Failure::file(&path, &error))
     }
 
-    /// Compiles on top of the last tree and refuses what would lock somebody out.
-    pub(crate) fn compile(
-        &self,
-        previous: Option<&Tree>,
-        stamp: &Stamp<'_>,
-        allow_lockout: bool,
-    ) -> Result<Compiled, Failure> {
+    /// Compiles on top of the last tree.
+    pub(crate) fn compile(&self, previous: Option<&Tree>, stamp: &Stamp<'_>) -> Result<Compiled, Failure> {
         for finding in self.findings().iter().filter(|finding| !finding.is_error()) {
             eprintln!("{finding}");
         }
-        let compiled = compile(&self.fleet()?, previous, stamp)?;
-        if let Some(previous) = previous {
-            check_lockout(&previous.payloads()?, &compiled.tree, allow_lockout)?;
-        }
-        Ok(compiled)
+        Ok(compile(&self.fleet()?, previous, stamp)?)
     }
 
     /// A place in the repository. What cluster.yaml names must not lead out of it.
@@ -179,6 +191,7 @@ fn refuse_errors(findings: &[Finding]) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a tree that would lock somebody out who is in by what was there before.
 pub(crate) fn check_lockout(before: &[Payload], tree: &Tree, allowed: bool) -> Result<(), Failure> {
     let findings = lockout(before, &tree.payloads()?, tree.signer());
     for finding in &findings {

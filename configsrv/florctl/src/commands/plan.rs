@@ -14,7 +14,9 @@ use crate::{
 pub(super) async fn run(options: &cli::Plan, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let workspace = Workspace::open(&options.repository)?;
     let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
-    let published = workspace.servers(settings, None)?.published(&new).await?;
+    let http = workspace.servers(settings, None)?;
+    workspace.check_cluster(&http).await?;
+    let published = http.published(&new).await?;
     let plan = Plan::between(&published.payloads, &new);
     // Who signs is known when it is compiled.
     let lockouts = lockout(&published.payloads, &new, None);

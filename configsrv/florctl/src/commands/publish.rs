@@ -10,7 +10,7 @@ use serde_json::json;
 use super::diff;
 use crate::{
     cli::Publish,
-    failure::{Code, Failure},
+    failure::{Code, Failure, REBASE},
     output::Format,
     settings::Settings,
     workspace::{Workspace, check_lockout},
@@ -21,6 +21,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let tree = publishable(&workspace)?;
     let new = tree.payloads()?;
     let http = workspace.publisher(settings, options)?;
+    workspace.check_cluster(&http).await?;
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
     in_order(tree.version(), base, served)?;
@@ -90,14 +91,13 @@ fn outdated() -> Failure {
 }
 
 fn in_order(ours: Version, base: Version, served: Version) -> Result<(), Failure> {
-    let rebase = "take the change behind it first (git pull), then florctl rebase compiles on top of it";
     if base != served {
         let message = format!("the servers have version {served}, not {base}");
-        return Err(Failure::new(Code::Conflict, message).hint(rebase));
+        return Err(Failure::new(Code::Conflict, message).hint(REBASE));
     }
     if ours < served {
         let message = format!("the servers have version {served}; the compiled tree is version {ours}");
-        return Err(Failure::new(Code::Conflict, message).hint(rebase));
+        return Err(Failure::new(Code::Conflict, message).hint(REBASE));
     }
     Ok(())
 }

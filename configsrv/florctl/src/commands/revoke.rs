@@ -26,7 +26,7 @@ pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -
     let http = Http::new(settings)?;
     let previous = previous(&workspace, &http).await?;
     let previous = previous.as_ref().map(SealedRevocations::revocations);
-    let payloads = http.published(&compiled(&workspace)?).await?;
+    let payloads = http.published(&compiled(&workspace)).await?;
     let now = OffsetDateTime::now_utc();
     let next = Revocations::following(previous, &cluster, payloads.version, now, options.reason.clone());
     let mut next = next.ok_or_else(|| Failure::new(Code::State, "the sequences are used up"))?;
@@ -98,9 +98,9 @@ async fn previous(workspace: &Workspace, http: &Http) -> Result<Option<SealedRev
     Ok(Some(served))
 }
 
-/// Payloads that need not be fetched again, if they are the published ones.
-fn compiled(workspace: &Workspace) -> Result<Vec<Payload>, Failure> {
-    Ok(workspace.compiled()?.map(|tree| tree.payloads()).transpose()?.unwrap_or_default())
+/// Payloads that need not be fetched again, if they are the published ones. Nobody stays in because they cannot be read.
+fn compiled(workspace: &Workspace) -> Vec<Payload> {
+    workspace.compiled_if_readable().and_then(|tree| tree.payloads().ok()).unwrap_or_default()
 }
 
 fn named(payloads: &[Payload]) -> Result<Named, Failure> {

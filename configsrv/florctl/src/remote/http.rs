@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage};
 use crate::{
-    failure::{Code, Failure},
+    failure::{Code, Failure, REBASE},
     progress,
     settings::Settings,
 };
@@ -143,6 +143,14 @@ impl Http {
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         decode(self.send(request).await?).await
+    }
+
+    /// Whose nodes the servers have; `None` as long as nothing is published.
+    pub(crate) async fn cluster(&self) -> Result<Option<ClusterName>, Failure> {
+        let page: NodePage = self.get(&format!("/nodes?limit={PAGE}")).await?;
+        let Some(node) = page.nodes.into_iter().find(|node| node.published) else { return Ok(None) };
+        let artifact = self.artifact(&node.name, None).await?;
+        Ok(artifact.map(|artifact| artifact.payload.local_node.spiffe_id.cluster().clone()))
     }
 
     /// What is published, compared with `ours`: payloads that are the same are not fetched.
@@ -290,11 +298,15 @@ fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
 }
 
 fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
-    let (word, message) = match refusal {
-        Some(Refusal { error, message }) => (error, message),
-        None => (String::new(), format!("the servers answered {status}")),
-    };
-    match (status, word.as_str()) {
+    match refusal {
+        Some(Refusal { error, message }) => meaning(status, &error, message).refusal(error),
+        None => meaning(status, "", format!("the servers answered {status}")),
+    }
+}
+
+/// What a refusal means for the caller of this program.
+fn meaning(status: StatusCode, word: &str, message: String) -> Failure {
+    match (status, word) {
         (_, "not_published") => Failure::new(Code::State, message).hint("florctl publish gives them a first tree"),
         (_, "untrusted_signature") => Failure::new(Code::NotTrusted, message)
             .hint("sign with a key that the servers trust: one that the current version announces"),
@@ -302,8 +314,7 @@ fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
             .hint("florctl revocations shows what the servers have; git pull brings what others have signed"),
         (_, "lockout") => Failure::new(Code::Findings, message).hint("--allow-lockout revokes nevertheless"),
         (_, "no_revocations") => Failure::new(Code::State, message),
-        (StatusCode::CONFLICT, _) => Failure::new(Code::Conflict, message)
-            .hint("somebody else published: take their change first (git pull), then florctl rebase"),
+        (StatusCode::CONFLICT, _) => Failure::new(Code::Conflict, message).hint(REBASE),
         (StatusCode::UNAUTHORIZED, _) => {
             Failure::unexpected(message).hint("the token is wrong or has ended: HOLDFAST_TOKEN or --token-file")
         }
