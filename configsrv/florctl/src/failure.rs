@@ -37,6 +37,10 @@ pub(crate) enum Code {
 pub(crate) const REBASE: &str = "take the change behind it first (git pull; conflicts in .flor/compiled do no harm), then \
      `florctl rebase --sign-key FILE` compiles on top of it";
 
+/// What to do when the servers have revocations that the repository lacks.
+pub(crate) const REVOKED_ELSEWHERE: &str = "take them out of the YAML and compile again; `git pull` brings \
+     .flor/revocations.json, by which validate sees it, too";
+
 /// Why a command did not do what it was asked to, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -6,7 +6,8 @@ use std::{
 
 use configsrv_fleet::{
     Compiled, Finding, Fleet, Payload, Repo, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp, Tree,
-    compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, validate,
+    compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, revoked,
+    validate,
 };
 use time::OffsetDateTime;
 
@@ -84,6 +85,12 @@ impl Workspace {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whom the repository names although they are revoked by the servers' word, which may be newer than the one here.
+    pub(crate) async fn revoked(&self, http: &Http) -> Result<Vec<Finding>, Failure> {
+        let lane = http.revocations().await?;
+        Ok(lane.map(|lane| revoked(&self.repo, lane.sealed.revocations())).unwrap_or_default())
     }
 
     pub(crate) fn compiled_folder(&self) -> PathBuf {

@@ -71,6 +71,24 @@ async fn servers_of_another_cluster_are_told_apart_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_does_not_name_whom_somebody_else_revoked() {
+    let lab = Lab::new().await;
+    let other = lab.colleague();
+    lab.run("revoke user/tomas --reason stolen --yes").expect(0);
+    other.edit("nodes.yaml", "tier: data", "tier: archive");
+    let said = lab.run_at(&other, "plan").expect(0);
+    assert!(said.err.contains("error[V25]: user/tomas is revoked") && said.err.contains("git pull"), "{said:?}");
+    assert_eq!(lab.run_at(&other, "plan -o json").expect(0).json()["revoked"][0]["rule"], "V25");
+    lab.run_at(&other, "compile").expect(0);
+    let said = lab.run_at(&other, "publish --yes").expect(3);
+    assert!(said.err.contains("users.yaml:4:3: error[V25]") && said.err.contains("git pull"), "{said:?}");
+    let users = other.read("users.yaml");
+    fs::write(other.repo().join("users.yaml"), &users[..users.find("  tomas:").unwrap()]).unwrap();
+    lab.run_at(&other, "compile").expect(0);
+    lab.run_at(&other, "publish --yes").expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn programs_get_the_servers_own_word() {
     let lab = Lab::new().await;
     let said = lab.run("node pier9 -o json").expect(1);

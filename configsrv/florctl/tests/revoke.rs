@@ -100,6 +100,23 @@ async fn what_others_posted_is_built_upon_if_it_is_trusted() {
     said.expect(6);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_revokes_nobody() {
+    let lab = Lab::new().await;
+    for (slip, meant) in [("user/tomsa", "user/tomas"), ("service/pier2/shel", "service/pier2/shell")] {
+        let said = cut_off(&lab, &format!("user/tomas {slip}")).expect(3);
+        assert!(said.err.contains(&format!("the nearest names are {meant},")), "{said:?}");
+        assert!(said.err.contains("--unknown"), "{said:?}");
+    }
+    cut_off(&lab, "spiffe://harbour.test/user/tomas").expect(3);
+    assert_eq!(lab.lane()["sequence"], 0);
+    // Whoever only the log knows may still have a certificate.
+    lab.run("ca issue --kind user --name timo").expect(0);
+    cut_off(&lab, "user/timo").expect(0);
+    cut_off(&lab, "user/nobody --unknown").expect(0);
+    assert!(cut_off(&lab, "user/nobody").expect(0).out.contains("nothing to do"));
+}
+
 /// What lies compiled only saves requests, so that nobody stays in because Git left a conflict in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_stays_in_because_the_compiled_tree_cannot_be_read() {

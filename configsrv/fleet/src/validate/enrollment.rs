@@ -65,7 +65,7 @@ pub(crate) fn cluster_name(repo: &Repo) -> Option<ClusterName> {
 }
 
 /// Every principal that needs a certificate. Those with broken names are left to rule V14.
-pub(crate) fn principals(repo: &Repo) -> Vec<(Subject, &Located<String>)> {
+pub fn principals(repo: &Repo) -> Vec<(Subject, &Located<String>)> {
     let mut out = Vec::new();
     for node in &repo.nodes {
         if let Ok(name) = node.name.value.parse() {

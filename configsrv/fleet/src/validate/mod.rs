@@ -20,8 +20,9 @@ use crate::{
     repo::Repo,
 };
 
-pub(crate) use enrollment::principals;
+pub use enrollment::principals;
 pub use lockout::lockout;
+pub use revoked::revoked;
 
 /// Everything that is wrong with `repo`, and everything to be warned of, in reading order. `now` decides which
 /// certificates are near their end.

@@ -4,13 +4,13 @@ use std::{
     process::Command,
 };
 
-use configsrv_fleet::{Tree, TreeDiff, Version, compile::payloads};
+use configsrv_fleet::{Finding, Tree, TreeDiff, Version, compile::payloads};
 use serde_json::json;
 
 use super::diff;
 use crate::{
     cli::Publish,
-    failure::{Code, Failure, REBASE},
+    failure::{Code, Failure, REBASE, REVOKED_ELSEWHERE},
     output::Format,
     settings::Settings,
     workspace::{Workspace, check_lockout},
@@ -28,6 +28,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let mut delta = None;
     // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
     if tree.version() > served {
+        refuse_revoked(&workspace.revoked(&http).await?)?;
         let before = http.published(&new).await?.payloads;
         check_lockout(&before, &tree, options.allow_lockout)?;
         let found = TreeDiff::between(&before, &new);
@@ -100,6 +101,17 @@ fn in_order(ours: Version, base: Version, served: Version) -> Result<(), Failure
         return Err(Failure::new(Code::Conflict, message).hint(REBASE));
     }
     Ok(())
+}
+
+/// A version that names who is revoked would promise what no node does.
+fn refuse_revoked(findings: &[Finding]) -> Result<(), Failure> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    for finding in findings {
+        eprintln!("{finding}");
+    }
+    Err(Failure::new(Code::Findings, "the version names somebody who is revoked").hint(REVOKED_ELSEWHERE))
 }
 
 /// Warnings about certificates, which are easily forgotten until they end.
