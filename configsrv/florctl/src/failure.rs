@@ -25,7 +25,7 @@ pub(crate) enum Code {
     Differs = 4,
     /// The servers have another version than expected.
     Conflict = 5,
-    /// A signature, a key or a schema is not accepted.
+    /// A signature, a key, a certificate or a schema is not accepted.
     NotTrusted = 6,
     /// Nobody answers; worth trying again.
     Unreachable = 7,

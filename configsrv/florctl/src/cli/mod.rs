@@ -34,7 +34,7 @@ pub(crate) use self::{
 
 const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \
     3 the repository has errors   4 there are differences (diff --exit-code)\n  \
-    5 version conflict   6 signature, key or schema not accepted\n  \
+    5 version conflict   6 signature, key, certificate or schema not accepted\n  \
     7 unreachable, try again   8 not in this state";
 
 /// Validate, compile, publish and watch a fleet's configuration; manage identities, locks and history.

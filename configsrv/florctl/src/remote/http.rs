@@ -10,7 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage};
+use super::{
+    fault::failed,
+    wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage},
+};
 use crate::{
     failure::{Code, Failure, REBASE},
     progress,
@@ -288,13 +291,7 @@ pub(super) async fn limited(mut response: Response, limit: usize) -> Result<Vec<
 }
 
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
-    // The cause says what a person can act on; the outer text repeats the URL.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Failure::new(Code::Unreachable, format!("{url}: {cause}"))
-        .hint("--http (or HOLDFAST_HTTP) says where the servers are, --ca whose certificates they have")
+    failed(url, error, "--http (or HOLDFAST_HTTP) says where the servers are, --ca whose certificates they have")
 }
 
 fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
