@@ -139,6 +139,15 @@ impl Log {
 
     /// The newest certificate of `id` that is not revoked.
     pub fn valid(&self, id: &SpiffeId) -> Option<&Event> {
+        self.unrevoked(id).pop()
+    }
+
+    /// The one of them that lasts longest: a certificate from the servers, which lasts a day, ends nothing.
+    pub fn lasting(&self, id: &SpiffeId) -> Option<&Event> {
+        self.unrevoked(id).into_iter().max_by_key(|event| event.not_after)
+    }
+
+    fn unrevoked(&self, id: &SpiffeId) -> Vec<&Event> {
         let mut valid: Vec<&Event> = Vec::new();
         for event in self.events.iter().filter(|event| event.spiffe_id == *id) {
             match event.event {
@@ -146,7 +155,7 @@ impl Log {
                 Kind::Revoke => valid.retain(|signed| signed.fingerprint_sha256 != event.fingerprint_sha256),
             }
         }
-        valid.pop()
+        valid
     }
 
     /// What was said last about this certificate.

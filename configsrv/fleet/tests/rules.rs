@@ -3,7 +3,9 @@
 
 mod quay;
 
-use configsrv_fleet::{Finding, repo::Memory};
+use configsrv_fleet::{
+    Finding, Revocations, SigningKey, Version, ca::Authority, provision::issue_missing, repo::Memory,
+};
 use quay::{NOW, Quay, example, findings};
 use time::Duration;
 
@@ -211,6 +213,43 @@ fn certificates_near_their_end_are_mentioned() {
     let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(50));
     assert!(places(&quay.files, &later).iter().any(|place| place.starts_with("V22? users.yaml: tomas")), "{later:#?}");
     assert!(later.iter().all(|finding| !finding.is_error()));
+    let said = |findings: &[Finding], words: &str| findings.iter().any(|finding| finding.message.contains(words));
+    assert!(said(&later, "`florctl ca issue --kind service --name shell --on pier2` renews it"), "{later:#?}");
+    let ended = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(70));
+    assert!(said(&ended, "user/tomas has expired; `florctl ca issue --missing` renews it"), "{ended:#?}");
+}
+
+#[test]
+fn what_has_ended_is_missing_and_who_is_revoked_gets_nothing() {
+    let mut files = example();
+    let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), NOW, 3650).unwrap();
+    files = files.with("ca.crt", root.certificate_pem);
+    let issue = |files: &Memory, now| {
+        let made = issue_missing(&quay::repo(files), &authority, now, "mira").unwrap();
+        let of: Vec<String> = made.holders.iter().map(|holder| holder.subject.to_string()).collect();
+        (made, of)
+    };
+    let (first, everybody) = issue(&files, NOW);
+    assert_eq!((everybody.len(), everybody[0].as_str()), (13, "management-plane/primary"));
+    let signer = &first.holders[0];
+    files = files
+        .with(signer.repository_path.as_deref().unwrap(), signer.issued.certificate_pem.clone())
+        .with("enrollment.log", first.log_lines);
+    assert!(issue(&files, NOW + Duration::days(59)).1.is_empty());
+    // Principals have 60 days, the signer a year; no node would trust a signer's new key.
+    assert_eq!(issue(&files, NOW + Duration::days(61)).1, everybody[1..]);
+    assert_eq!(issue(&files, NOW + Duration::days(400)).1, everybody[1..]);
+
+    let key = SigningKey::from_pem(signer.issued.certificate.spiffe_id().unwrap(), &signer.issued.key_pem).unwrap();
+    let cluster = authority.cluster();
+    let mut lane = Revocations::following(None, cluster, Version::NONE, NOW, "stolen".into()).unwrap();
+    lane.revoke("spiffe://quay.test/user/tomas".parse().unwrap());
+    files = files.with(".flor/revocations.json", lane.seal(&key).unwrap().bytes());
+    let (made, of) = issue(&files, NOW + Duration::days(61));
+    assert_eq!((made.revoked.len(), made.revoked[0].to_string(), of.len()), (1, "user/tomas".to_owned(), 11));
+    let later = configsrv_fleet::validate(&quay::repo(&files), NOW + Duration::days(61));
+    let about: Vec<_> = later.iter().filter(|finding| finding.message.contains("user/tomas")).collect();
+    assert_eq!(about.iter().map(|finding| finding.rule.to_string()).collect::<Vec<_>>(), ["V25"], "{about:#?}");
 }
 
 #[test]

@@ -49,6 +49,9 @@ async fn a_user_is_revoked_settled_and_named_again() {
     assert!(cut_off(&lab, "--settle").expect(0).out.contains("nothing to do"));
     let said = lab.run("compile").expect(3);
     assert!(said.err.contains("users.yaml") && said.err.contains("V25") && said.err.contains("user/tomas"), "{said:?}");
+    assert!(!said.err.contains("V4"), "{said:?}");
+    let said = lab.run("ca issue --missing").expect(0);
+    assert!(said.out.contains("everybody else has") && said.out.contains("they get none: user/tomas"), "{said:?}");
     let users = lab.desk.read("users.yaml");
     let tomas = users.find("tomas:").unwrap();
     let line = users[..tomas].rfind('\n').map_or(0, |at| at + 1);

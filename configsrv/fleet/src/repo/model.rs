@@ -9,6 +9,7 @@ use crate::{
     names::ProbeName,
     pki::Certificate,
     revocation::SealedRevocations,
+    spiffe::SpiffeId,
 };
 
 /// A repository as it was read. What could not be read is absent here and present in `findings`.
@@ -178,6 +179,11 @@ impl Repo {
 
     pub fn has_group(&self, name: &str) -> bool {
         self.groups.iter().any(|group| group.value == name)
+    }
+
+    /// Whether the revocations, as far as this repository knows them, name `id`.
+    pub fn is_revoked(&self, id: &SpiffeId) -> bool {
+        self.revocations.as_ref().is_some_and(|lane| lane.revocations().revoked.contains(id))
     }
 
     /// Where to point when something is missing altogether.

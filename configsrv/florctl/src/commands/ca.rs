@@ -98,12 +98,20 @@ fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    output.print(&json!({ "issued": written, "keys": folder }), || match made.holders.as_slice() {
-        [] => "everybody has a certificate".to_owned(),
-        holders => {
-            let names: Vec<String> = holders.iter().map(|holder| format!("  {}\n", holder.subject)).collect();
-            format!("{}{} certificates, keys in {}", names.concat(), holders.len(), folder.display())
+    let revoked: Vec<String> = made.revoked.iter().map(ToString::to_string).collect();
+    output.print(&json!({ "issued": written, "revoked": revoked, "keys": folder }), || {
+        let mut text = match made.holders.as_slice() {
+            [] if revoked.is_empty() => "everybody has a certificate".to_owned(),
+            [] => "everybody else has a certificate".to_owned(),
+            holders => {
+                let names: Vec<String> = holders.iter().map(|holder| format!("  {}\n", holder.subject)).collect();
+                format!("{}{} certificates, keys in {}", names.concat(), holders.len(), folder.display())
+            }
+        };
+        if !revoked.is_empty() {
+            text += &format!("\nrevoked, so that they get none: {}", revoked.join(", "));
         }
+        text
     })
 }
 
