@@ -4,7 +4,7 @@
 mod desk;
 mod lab;
 
-use std::fs;
+use std::{fs, process::Command};
 
 use configsrv_fleet::Tree;
 use desk::Desk;
@@ -86,6 +86,35 @@ async fn a_version_does_not_name_whom_somebody_else_revoked() {
     fs::write(other.repo().join("users.yaml"), &users[..users.find("  tomas:").unwrap()]).unwrap();
     lab.run_at(&other, "compile").expect(0);
     lab.run_at(&other, "publish --yes").expect(0);
+}
+
+/// Whoever looks the commit up later must not find something else there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_not_all_of_it_is_marked() {
+    let lab = Lab::new().await;
+    let git = |words: &str| {
+        let author = ["-c", "user.name=mira", "-c", "user.email=mira@quay.test"];
+        let done = Command::new("git").current_dir(lab.desk.repo()).args(author).args(words.split(' ')).status();
+        assert!(done.unwrap().success(), "{words}");
+    };
+    git("init --quiet");
+    git("add -A");
+    git("commit --quiet -m begin");
+    for (tier, is_committed) in [("archive", false), ("vault", true)] {
+        let nodes = lab.desk.read("nodes.yaml");
+        let labels = nodes.lines().find(|line| line.contains("tier: data") || line.contains("tier: archive")).unwrap();
+        lab.desk.edit("nodes.yaml", labels, &format!("    labels: {{ site: quay, tier: {tier} }}"));
+        lab.run("compile").expect(0);
+        if is_committed {
+            git("add -A");
+            git("commit --quiet -m change");
+        }
+        let said = lab.run("publish --yes").expect(0);
+        assert_eq!(said.err.contains("not committed"), !is_committed, "{said:?}");
+        let newest = lab.run("versions -o json").expect(0).json()["versions"][0]["git_commit"].clone();
+        assert_eq!(newest.as_str().unwrap().ends_with("-dirty"), !is_committed, "{newest}");
+        assert_eq!(lab.run("versions").expect(0).out.lines().nth(1).unwrap().contains("-dirty"), !is_committed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

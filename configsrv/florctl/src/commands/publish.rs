@@ -16,6 +16,9 @@ use crate::{
     workspace::{Workspace, check_lockout},
 };
 
+/// How a commit ends that is not all of what was published.
+pub(super) const DIRTY: &str = "-dirty";
+
 pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let workspace = Workspace::open(&options.repository)?;
     let tree = publishable(&workspace)?;
@@ -25,6 +28,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
     in_order(tree.version(), base, served)?;
+    let commit = git_commit(&workspace.root);
     let mut delta = None;
     // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
     if tree.version() > served {
@@ -37,9 +41,11 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
         for ending in near_end(&workspace) {
             eprintln!("{ending}");
         }
+        if commit.as_ref().is_some_and(|commit| commit.ends_with(DIRTY)) {
+            eprintln!("warning: there are changes that are not committed, so that Git will not say what was published");
+        }
         confirm(options.yes, "publish")?;
     }
-    let commit = git_commit(&workspace.root);
     let admitted = http.publish(&tree, base, options.note.as_deref(), commit.as_deref()).await?;
     let value = json!({
         "published": admitted,
@@ -138,9 +144,17 @@ pub(super) fn confirm(yes: bool, verb: &str) -> Result<(), Failure> {
     }
 }
 
-/// The commit that the repository is at, if it is in Git.
+/// The commit that the repository is at, if it is in Git; one that is not all of what lies here is marked.
 fn git_commit(root: &Path) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--verify", "HEAD"]).output().ok()?;
+    let commit = git(root, &["rev-parse", "--verify", "HEAD"])?;
+    match git(root, &["status", "--porcelain", "--", "."]) {
+        Some(changes) if !changes.is_empty() => Some(commit + DIRTY),
+        Some(_) | None => Some(commit),
+    }
+}
+
+fn git(root: &Path, words: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(words).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }
