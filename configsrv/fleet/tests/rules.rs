@@ -180,13 +180,36 @@ fn every_rule_has_its_place() {
 #[test]
 fn all_mistakes_are_found_at_once() {
     let quay = Quay::new();
-    let broken = quay.edited("users.yaml", "[clerk]", "[baker]");
-    let broken = Quay { files: broken, key: quay.key }.edited("services.yaml", "at: pier3", "at: pier4");
-    let broken = broken.with("extra.yaml", "nodes: [\n");
-    let found = findings(&broken);
-    let rules: Vec<_> =
-        found.iter().filter(|finding| finding.is_error()).map(|finding| finding.rule.to_string()).collect();
-    assert_eq!(rules, ["V1", "V5", "V10"], "{found:#?}");
+    let quay = Quay { files: quay.edited("users.yaml", "[clerk]", "[baker]"), key: quay.key };
+    let quay = Quay { files: quay.edited("services.yaml", "at: pier3", "at: pier4"), key: quay.key };
+    let rules = |files: &Memory| -> Vec<String> {
+        let found = findings(files);
+        found.iter().filter(|finding| finding.is_error()).map(|finding| finding.rule.to_string()).collect()
+    };
+    let all = quay.edited("nodes.yaml", "labels: { site: quay, tier: control }", "label: {}");
+    assert_eq!(rules(&all), ["V1", "V5", "V10"]);
+}
+
+/// What a file would have defined is not missed a hundred times.
+#[test]
+fn a_mistake_is_not_buried_in_what_follows_from_it() {
+    let quay = Quay::new();
+    for (file, from, to, expected) in [
+        ("nodes.yaml", "nodes:", "nodes: [", "V1 nodes.yaml: "),
+        ("nodes.yaml", "nodes:", "node:", "V16 nodes.yaml: node:"),
+        ("groups.yaml", "groups:", "<<<<<<< HEAD\ngroups:", "V1 groups.yaml: "),
+        ("cluster.yaml", "\ncluster:", "\nclusters:", "V16 cluster.yaml: clusters:"),
+        ("roles.yaml", "roles:", "roles: {}\nroles:", "V16 roles.yaml: roles:"),
+    ] {
+        let files = quay.edited(file, from, to);
+        let found = findings(&files);
+        let places = places(&files, &found);
+        let errors: Vec<_> = found.iter().zip(&places).filter(|(finding, _)| finding.is_error()).collect();
+        let [(_, only)] = errors.as_slice() else { panic!("{file}: {found:#?}") };
+        assert!(only.starts_with(expected), "{only}");
+        let said = found.iter().filter(|finding| finding.message.contains("until all of this file")).count();
+        assert_eq!(said, 1, "{found:#?}");
+    }
 }
 
 #[test]

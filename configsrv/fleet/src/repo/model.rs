@@ -27,6 +27,8 @@ pub struct Repo {
     pub log: Option<Log>,
     /// The revocations that were posted last, as far as this repository knows.
     pub revocations: Option<SealedRevocations>,
+    /// The first file that could not be read as a whole. What it defines is missing here, and missed by others.
+    pub unread: Option<String>,
     /// What reading found.
     pub findings: Vec<Finding>,
 }

@@ -17,6 +17,8 @@ pub(crate) struct Items<'a> {
 /// The fields of one map, checked against the names that it may have.
 pub(crate) struct Fields<'n> {
     pub(crate) at: Place,
+    /// Whether there was nothing else.
+    pub(crate) whole: bool,
     shape: &'static Shape,
     entries: Vec<(&'n str, &'n Node)>,
 }
@@ -83,7 +85,7 @@ impl<'a> Items<'a> {
         let at = self.place(node);
         let Kind::Map(entries) = &node.kind else {
             if node.is_null() {
-                return Some(Fields { at, shape, entries: Vec::new() });
+                return Some(Fields { at, whole: true, shape, entries: Vec::new() });
             }
             self.expected(node, "a map");
             return None;
@@ -103,7 +105,7 @@ impl<'a> Items<'a> {
                 self.error(unknown, &place, unknown_field(name, shape));
             }
         }
-        Some(Fields { at, shape, entries: found })
+        Some(Fields { at, whole: found.len() == entries.len(), shape, entries: found })
     }
 
     pub(crate) fn required<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n Node> {
