@@ -293,6 +293,44 @@ fn signers_are_certified_by_the_authority() {
     assert!(places(&quay.files, &later).iter().any(|place| place.starts_with(at)), "{later:#?}");
 }
 
+/// Nobody is left out because a link was skipped.
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_or_to_folders_are_found() {
+    use std::{fs, os::unix::fs::symlink};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (root, elsewhere) = (dir.path().join("repo"), dir.path().join("elsewhere"));
+    for (path, bytes) in Quay::new().files.files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    fs::create_dir_all(&elsewhere).unwrap();
+    let errors = || -> Vec<(String, String)> {
+        let repo = configsrv_fleet::load(&root).unwrap();
+        let found = configsrv_fleet::validate(&repo, NOW);
+        let errors = found.into_iter().filter(Finding::is_error);
+        errors.map(|finding| (finding.file.clone(), finding.to_string())).collect()
+    };
+    symlink(&elsewhere, root.join("shared")).unwrap();
+    assert_eq!(errors(), [], "what has no YAML in it may be a link");
+    fs::write(elsewhere.join("users.yaml"), "users: {}\n").unwrap();
+    let found = errors();
+    assert!(found.len() == 1 && found[0].0 == "shared" && found[0].1.contains("error[V1]"), "{found:?}");
+    fs::remove_file(root.join("shared")).unwrap();
+    symlink("none.yaml", root.join("more.yaml")).unwrap();
+    let found = errors();
+    assert!(found.len() == 1 && found[0].0 == "more.yaml" && found[0].1.contains("leads to no file"), "{found:?}");
+    fs::remove_file(root.join("more.yaml")).unwrap();
+
+    let cluster = fs::read_to_string(root.join("cluster.yaml")).unwrap();
+    let narrowed = cluster.replacen("\ncluster:", "\nsource: { exclude: [shared] }\ncluster:", 1);
+    fs::write(root.join("cluster.yaml"), narrowed).unwrap();
+    symlink(&elsewhere, root.join("shared")).unwrap();
+    assert_eq!(errors(), []);
+}
+
 #[test]
 fn discovery_can_be_narrowed() {
     let quay = Quay::new();

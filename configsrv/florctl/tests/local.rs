@@ -87,6 +87,19 @@ fn keys_are_not_put_into_the_repository() {
     let desk = Desk::bare();
     let said = desk.run("ca init --keys ./keys").expect(2);
     assert!(said.err.contains("never committed"), "{said:?}");
+    desk.run("ca init --keys keys/of/quay").expect(2);
+    desk.run("ca init --keys ../none/../repo/keys").expect(2);
+    assert!(!desk.repo().join("keys").join("ca.key").exists());
+}
+
+#[test]
+fn what_fails_leaves_no_folder_behind() {
+    let desk = Desk::new();
+    for words in ["ca issue --missing", "ca issue --kind user --name mira", "issue-bundle --node pier2"] {
+        desk.run(&format!("{words} --keys ../elsewhere")).expect(1);
+    }
+    desk.run("ca init --keys ../elsewhere").expect(8);
+    assert!(!desk.repo().join("../elsewhere").exists());
 }
 
 #[test]

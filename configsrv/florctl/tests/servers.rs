@@ -150,6 +150,15 @@ fn where_to_publish_is_said_in_three_places() {
 }
 
 #[test]
+fn nothing_is_asked_about_version_0() {
+    let desk = Desk::bare();
+    for words in ["fleet --version 0", "fleet --version x", "versions --limit 0"] {
+        let said = desk.command(words, &[("HOLDFAST_HTTP", nobody().as_str()), ("HOLDFAST_TOKEN", "t")]).expect(2);
+        assert!(said.err.contains('0') || said.err.contains("\"x\""), "{said:?}");
+    }
+}
+
+#[test]
 fn a_watch_that_reaches_nobody_says_so() {
     let desk = Desk::bare();
     let url = nobody();

@@ -55,6 +55,14 @@ fn read_file(
     clusters: &mut Vec<Place>,
     findings: &mut Findings,
 ) -> Result<bool, SourceError> {
+    if let Some(link) = file.strip_suffix('/') {
+        let message = format!(
+            "links to folders are not followed, and there is YAML in this one: put the files here, or leave it out with \
+             source: {{ exclude: [{link}] }} in {CLUSTER}"
+        );
+        findings.error(Rule::V1, &Place::file(link), message);
+        return Ok(false);
+    }
     let Some(bytes) = source.read(file)? else {
         let (rule, message) = match file {
             CLUSTER => (Rule::V16, "the repository has no cluster.yaml; it belongs at the root and names the cluster"),

@@ -210,7 +210,7 @@ pub(crate) struct Versions {
     #[command(subcommand)]
     pub(crate) command: Option<VersionsCommand>,
     /// At most so many, newest first.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
 
@@ -223,7 +223,7 @@ pub(crate) enum VersionsCommand {
 #[derive(Args, Debug)]
 pub(crate) struct Fleet {
     /// Compare with this version [default: the current one].
-    #[arg(long)]
+    #[arg(long, value_parser = published)]
     pub(crate) version: Option<Version>,
     /// Only nodes that do not have it.
     #[arg(long)]
@@ -231,6 +231,15 @@ pub(crate) struct Fleet {
     /// Go on until Ctrl-C: a terminal is drawn anew when something changes, elsewhere each change is a line.
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// Versions are counted from 1.
+fn published(text: &str) -> Result<Version, String> {
+    match text.parse() {
+        Ok(Version::NONE) => Err("no version is published as 0; the first one is 1".to_owned()),
+        Ok(version) => Ok(version),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 #[derive(Debug, Subcommand)]

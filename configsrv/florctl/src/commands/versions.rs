@@ -39,7 +39,7 @@ fn short(commit: &str) -> String {
 }
 
 async fn list(limit: u32, settings: &Settings, output: Format) -> Result<Code, Failure> {
-    let page = Http::new(settings)?.versions(limit.clamp(1, 200)).await?;
+    let page = Http::new(settings)?.versions(limit.min(200)).await?;
     output.print(&page, || {
         if page.versions.is_empty() {
             return "nothing is published yet".to_owned();
