@@ -2,6 +2,8 @@
 //!
 //! Each line carries the digest of the line before it, so that a line that is changed, removed or moved later shows.
 
+mod rebase;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -11,6 +13,8 @@ use crate::{
     finding::Mark,
     spiffe::SpiffeId,
 };
+
+pub use rebase::{RebaseError, Rebased};
 
 /// The log's place in a repository.
 pub const FILE: &str = "enrollment.log";
@@ -87,7 +91,9 @@ impl Log {
                         ));
                     }
                     if event.prev != log.last_line {
-                        broken.push((at, "prev does not match the line before: the log was changed".to_owned()));
+                        let message = "prev does not match the line before: the log was changed, or two sides were \
+                            merged (`florctl enrollment rebase` makes them one chain)";
+                        broken.push((at, message.to_owned()));
                     }
                     log.events.push(event);
                 }

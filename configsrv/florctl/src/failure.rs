@@ -5,6 +5,7 @@ use configsrv_fleet::{
     bundle::BundleError,
     ca::AuthorityError,
     compile::{CompileError, TreeError},
+    enrollment::RebaseError,
     provision::ProvisionError,
     repo::SourceError,
     revocation::{RevocationError, RevocationErrorKind},
@@ -226,6 +227,21 @@ impl From<RevocationError> for Failure {
             RevocationErrorKind::Order => Code::Conflict,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<RebaseError> for Failure {
+    fn from(error: RebaseError) -> Self {
+        match error {
+            RebaseError::NotAnEvent { .. } => Self::new(Code::Findings, error.to_string()),
+            RebaseError::Orphan { .. } | RebaseError::Untrusted { .. } => {
+                Self::new(Code::NotTrusted, error.to_string()).hint("git log enrollment.log shows what each side had")
+            }
+            RebaseError::NoKey { .. } => {
+                Self::usage(error.to_string()).hint("--sign-key names the key of a signer in cluster.yaml")
+            }
+            RebaseError::Unwritable(_) => Self::unexpected(error),
+        }
     }
 }
 

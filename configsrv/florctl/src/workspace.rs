@@ -141,18 +141,7 @@ impl Workspace {
 
     /// Keeps the revocations that were posted, for the next compile and the next operator.
     pub(crate) fn write_revocations(&self, sealed: &SealedRevocations) -> Result<(), Failure> {
-        let path = self.root.join(revocation::FILE);
-        let next = path.with_extension("new");
-        let write = || {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let mut file = fs::File::create(&next)?;
-            file.write_all(&[sealed.bytes(), b"\n"].concat())?;
-            file.sync_all()?;
-            fs::rename(&next, &path)
-        };
-        write().map_err(|error: std::io::Error| Failure::file(&path, &error))
+        replace(&self.root.join(revocation::FILE), &[sealed.bytes(), b"\n"].concat())
     }
 
     /// Compiles on top of the last tree.
@@ -208,6 +197,21 @@ pub(crate) fn check_lockout(before: &[Payload], tree: &Tree, allowed: bool) -> R
         return Ok(());
     }
     Err(Failure::new(Code::Findings, "this would lock somebody out").hint("--allow-lockout does it nevertheless"))
+}
+
+/// Writes a file at once: whoever reads it sees the old or the new bytes.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let next = path.with_extension("new");
+    let write = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = fs::File::create(&next)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&next, path)
+    };
+    write().map_err(|error: std::io::Error| Failure::file(path, &error))
 }
 
 /// The time to stamp: what was asked for, else SOURCE_DATE_EPOCH, else now.

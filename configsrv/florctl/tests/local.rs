@@ -243,6 +243,33 @@ fn requests_are_signed_and_revocations_show() {
 }
 
 #[test]
+fn two_operators_lines_become_one_chain() {
+    let desk = Desk::new();
+    let log = desk.repo().join("enrollment.log");
+    let base = desk.read("enrollment.log");
+    let mut added = Vec::new();
+    for name in ["timo", "ada"] {
+        fs::write(&log, &base).unwrap();
+        desk.run(&format!("ca issue --kind user --name {name}")).expect(0);
+        added.push(desk.read("enrollment.log")[base.len()..].to_owned());
+    }
+    fs::write(&log, format!("{base}{}{}", added[0], added[1])).unwrap();
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("florctl enrollment rebase"), "{said:?}");
+    let said = desk.run("enrollment rebase").expect(0);
+    assert!(said.out.contains("15: user/ada") && !said.out.contains("user/timo"), "{said:?}");
+    desk.run("validate").expect(0);
+    assert!(desk.run("enrollment rebase").expect(0).out.contains("one chain"));
+
+    // What was taken out in between stays conspicuous.
+    let lines = desk.read("enrollment.log");
+    let without: String = lines.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    fs::write(&log, &without).unwrap();
+    desk.run("enrollment rebase").expect(6);
+    assert_eq!(desk.read("enrollment.log"), without);
+}
+
+#[test]
 fn a_renewed_signer_replaces_its_certificate() {
     let desk = Desk::new();
     let before = desk.read("certs/management-planes/primary.crt");

@@ -110,7 +110,7 @@ pub(crate) enum Command {
     Ca(Ca),
     /// Write what a node needs to take part: whom to trust and ask, and the certificates of everybody on it.
     IssueBundle(IssueBundle),
-    /// What the servers know about enrolled nodes.
+    /// Who holds which certificate: enrollment.log, and what the servers know about enrolled nodes.
     #[command(subcommand)]
     Enrollment(Enrollment),
     /// Principals, roles, tokens, keys.
@@ -249,6 +249,14 @@ pub(crate) enum Enrollment {
         #[command(flatten)]
         repository: Repository,
         /// A signer's key (PKCS #8 PEM): every new line is signed with it.
+        #[arg(long, value_name = "FILE")]
+        sign_key: Option<PathBuf>,
+    },
+    /// After a merge: put the lines that somebody else added behind those that were added here, with new numbers.
+    Rebase {
+        #[command(flatten)]
+        repository: Repository,
+        /// A signer's key (PKCS #8 PEM), for lines that were signed.
         #[arg(long, value_name = "FILE")]
         sign_key: Option<PathBuf>,
     },
