@@ -2,6 +2,8 @@
 //!
 //! Each line carries the digest of the line before it, so that a line that is changed, removed or moved later shows.
 
+mod rebase;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -11,6 +13,8 @@ use crate::{
     finding::Mark,
     spiffe::SpiffeId,
 };
+
+pub use rebase::{RebaseError, Rebased};
 
 /// The log's place in a repository.
 pub const FILE: &str = "enrollment.log";
@@ -87,7 +91,9 @@ impl Log {
                         ));
                     }
                     if event.prev != log.last_line {
-                        broken.push((at, "prev does not match the line before: the log was changed".to_owned()));
+                        let message = "prev does not match the line before: the log was changed, or two sides were \
+                            merged (`florctl enrollment rebase` makes them one chain)";
+                        broken.push((at, message.to_owned()));
                     }
                     log.events.push(event);
                 }
@@ -139,6 +145,15 @@ impl Log {
 
     /// The newest certificate of `id` that is not revoked.
     pub fn valid(&self, id: &SpiffeId) -> Option<&Event> {
+        self.unrevoked(id).pop()
+    }
+
+    /// The one of them that lasts longest: a certificate from the servers, which lasts a day, ends nothing.
+    pub fn lasting(&self, id: &SpiffeId) -> Option<&Event> {
+        self.unrevoked(id).into_iter().max_by_key(|event| event.not_after)
+    }
+
+    fn unrevoked(&self, id: &SpiffeId) -> Vec<&Event> {
         let mut valid: Vec<&Event> = Vec::new();
         for event in self.events.iter().filter(|event| event.spiffe_id == *id) {
             match event.event {
@@ -146,7 +161,7 @@ impl Log {
                 Kind::Revoke => valid.retain(|signed| signed.fingerprint_sha256 != event.fingerprint_sha256),
             }
         }
-        valid.pop()
+        valid
     }
 
     /// What was said last about this certificate.

@@ -17,6 +17,8 @@ const SIGNER_DAYS: u32 = 365;
 /// What was made, for the caller to write down: keys outside of the repository, the rest inside.
 pub struct Provision {
     pub holders: Vec<Holder>,
+    /// Those who got nothing because they are revoked.
+    pub revoked: Vec<Subject>,
     /// For the end of enrollment.log.
     pub log_lines: String,
 }
@@ -67,7 +69,8 @@ pub fn entry(issued: &crate::pki::Certificate, id: SpiffeId, now: OffsetDateTime
     }
 }
 
-/// Issues a key and a certificate to every signer and principal of `repo` that has no valid one.
+/// Issues a key and a certificate to every signer and principal of `repo` that has no valid one, and to every principal
+/// whose last one has ended. A signer's is never renewed by the way: no node trusts its new key yet.
 pub fn issue_missing(
     repo: &Repo,
     authority: &Authority,
@@ -81,7 +84,7 @@ pub fn issue_missing(
         return Err(ProvisionError::OtherCluster { repository, authority });
     }
     let mut log = repo.log.clone().unwrap_or_default();
-    let mut provision = Provision { holders: Vec::new(), log_lines: String::new() };
+    let mut provision = Provision { holders: Vec::new(), revoked: Vec::new(), log_lines: String::new() };
     let mut issue = |subject: Subject, days, repository_path| -> Result<(), ProvisionError> {
         let issued = authority.issue(&subject, now, days)?;
         let id = SpiffeId::new(cluster, subject.clone());
@@ -89,23 +92,26 @@ pub fn issue_missing(
         provision.holders.push(Holder { subject, issued, repository_path });
         Ok(())
     };
-    let valid = |subject: &Subject| {
-        repo.log.as_ref().is_some_and(|log| log.valid(&SpiffeId::new(cluster, subject.clone())).is_some())
-    };
+    let known = repo.log.as_ref();
     let spec = repo.cluster.as_ref();
     for signer in spec.iter().flat_map(|spec| &spec.signers) {
         let (Ok(name), Some(path)) = (signer.name.value.parse(), &signer.cert) else { continue };
-        let subject = Subject::Signer(name);
-        if signer.certificate.is_none() || !valid(&subject) {
-            issue(subject, SIGNER_DAYS, Some(path.value.clone()))?;
+        let id = SpiffeId::signer(cluster, &name);
+        if signer.certificate.is_none() || known.and_then(|log| log.valid(&id)).is_none() {
+            issue(Subject::Signer(name), SIGNER_DAYS, Some(path.value.clone()))?;
         }
     }
     let days = spec.map_or(1, |spec| spec.cert_validity_days);
+    let mut revoked = Vec::new();
     for (subject, _) in principals(repo) {
-        if !valid(&subject) {
+        let id = SpiffeId::new(cluster, subject.clone());
+        if repo.is_revoked(&id) {
+            revoked.push(subject);
+        } else if known.and_then(|log| log.lasting(&id)).is_none_or(|last| last.not_after <= now) {
             issue(subject, days, None)?;
         }
     }
+    provision.revoked = revoked;
     Ok(provision)
 }
 

@@ -292,7 +292,23 @@ fn a_tree_survives_its_folder_and_notices_tampering() {
     std::fs::write(&path, text.replace("user/mira", "user/tomas")).unwrap();
     assert!(Tree::read(&folder).unwrap_err().to_string().contains("payload_digest"));
     std::fs::remove_file(&path).unwrap();
-    assert!(Tree::read(&folder).unwrap_err().to_string().contains("does not match the artifacts"));
+    assert!(Tree::read(&folder).unwrap_err().to_string().contains("it lists hub, and there is no such artifact"));
+    std::fs::write(&path, &text).unwrap();
+    let manifest = folder.join("manifest.json");
+    let listing = std::fs::read_to_string(&manifest).unwrap();
+    for (from, to, said) in [
+        ("\"hub\":", "\"tub\":", "it lists tub, and there is no such artifact"),
+        ("\"version\":1", "\"version\":2", "it is of version 2, the artifacts beside it of version 1"),
+    ] {
+        assert!(listing.contains(from), "{listing}");
+        std::fs::write(&manifest, listing.replacen(from, to, 1)).unwrap();
+        let error = Tree::read(&folder).unwrap_err();
+        assert!(matches!(error, configsrv_fleet::compile::TreeError::Mismatch { .. }), "{error:?}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    std::fs::write(&manifest, listing).unwrap();
+    std::fs::copy(&path, folder.join("tub.json")).unwrap();
+    assert!(Tree::read(&folder).unwrap_err().to_string().contains("is for node hub"));
 }
 
 /// The example with its lines of each map in another order, and spread over other files.

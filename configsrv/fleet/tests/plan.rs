@@ -224,6 +224,25 @@ fn a_new_address_is_said_with_who_dials_it() {
     }
 }
 
+/// Nobody syncs a node that the same version takes away.
+#[test]
+fn who_is_gone_is_told_to_do_nothing() {
+    let moved = ("nodes.yaml", "203.0.113.33:4500", "203.0.113.34:4500");
+    let gone = [("nodes.yaml", "  mira-pad:\n", ""), ("users.yaml", "nodes: [mira-pad]", "nodes: [tomas-pad]")];
+    let steps = plan(&[moved, gone[0], gone[1]]).two_steps;
+    let [steps] = steps.as_slice() else { panic!("{steps:?}") };
+    assert!(steps.expand.ends_with("publish, and sync pier2"), "{steps:?}");
+    let ledger = ("services.yaml", "at: pier3", "at: pier2");
+    let pier3 = (
+        "nodes.yaml",
+        "  pier3:\n    addresses: [{ name: wan, udp: \"203.0.113.33:4500\" }]\n    labels: { site: quay, tier: data }\n",
+        "",
+    );
+    let steps = plan(&[ledger, pier3]).two_steps;
+    let [steps] = steps.as_slice() else { panic!("{steps:?}") };
+    assert_eq!(steps.contract, "publish it on pier2 alone (at: [pier2]); sync those who dial it");
+}
+
 #[test]
 fn it_is_said_when_nodes_go_back() {
     let one = plan(&[("nodes.yaml", "tier: data", "tier: archive")]).guard();

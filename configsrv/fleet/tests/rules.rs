@@ -3,7 +3,9 @@
 
 mod quay;
 
-use configsrv_fleet::{Finding, repo::Memory};
+use configsrv_fleet::{
+    Finding, Revocations, SigningKey, Version, ca::Authority, provision::issue_missing, repo::Memory,
+};
 use quay::{NOW, Quay, example, findings};
 use time::Duration;
 
@@ -178,13 +180,36 @@ fn every_rule_has_its_place() {
 #[test]
 fn all_mistakes_are_found_at_once() {
     let quay = Quay::new();
-    let broken = quay.edited("users.yaml", "[clerk]", "[baker]");
-    let broken = Quay { files: broken, key: quay.key }.edited("services.yaml", "at: pier3", "at: pier4");
-    let broken = broken.with("extra.yaml", "nodes: [\n");
-    let found = findings(&broken);
-    let rules: Vec<_> =
-        found.iter().filter(|finding| finding.is_error()).map(|finding| finding.rule.to_string()).collect();
-    assert_eq!(rules, ["V1", "V5", "V10"], "{found:#?}");
+    let quay = Quay { files: quay.edited("users.yaml", "[clerk]", "[baker]"), key: quay.key };
+    let quay = Quay { files: quay.edited("services.yaml", "at: pier3", "at: pier4"), key: quay.key };
+    let rules = |files: &Memory| -> Vec<String> {
+        let found = findings(files);
+        found.iter().filter(|finding| finding.is_error()).map(|finding| finding.rule.to_string()).collect()
+    };
+    let all = quay.edited("nodes.yaml", "labels: { site: quay, tier: control }", "label: {}");
+    assert_eq!(rules(&all), ["V1", "V5", "V10"]);
+}
+
+/// What a file would have defined is not missed a hundred times.
+#[test]
+fn a_mistake_is_not_buried_in_what_follows_from_it() {
+    let quay = Quay::new();
+    for (file, from, to, expected) in [
+        ("nodes.yaml", "nodes:", "nodes: [", "V1 nodes.yaml: "),
+        ("nodes.yaml", "nodes:", "node:", "V16 nodes.yaml: node:"),
+        ("groups.yaml", "groups:", "<<<<<<< HEAD\ngroups:", "V1 groups.yaml: "),
+        ("cluster.yaml", "\ncluster:", "\nclusters:", "V16 cluster.yaml: clusters:"),
+        ("roles.yaml", "roles:", "roles: {}\nroles:", "V16 roles.yaml: roles:"),
+    ] {
+        let files = quay.edited(file, from, to);
+        let found = findings(&files);
+        let places = places(&files, &found);
+        let errors: Vec<_> = found.iter().zip(&places).filter(|(finding, _)| finding.is_error()).collect();
+        let [(_, only)] = errors.as_slice() else { panic!("{file}: {found:#?}") };
+        assert!(only.starts_with(expected), "{only}");
+        let said = found.iter().filter(|finding| finding.message.contains("until all of this file")).count();
+        assert_eq!(said, 1, "{found:#?}");
+    }
 }
 
 #[test]
@@ -211,6 +236,43 @@ fn certificates_near_their_end_are_mentioned() {
     let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(50));
     assert!(places(&quay.files, &later).iter().any(|place| place.starts_with("V22? users.yaml: tomas")), "{later:#?}");
     assert!(later.iter().all(|finding| !finding.is_error()));
+    let said = |findings: &[Finding], words: &str| findings.iter().any(|finding| finding.message.contains(words));
+    assert!(said(&later, "`florctl ca issue --kind service --name shell --on pier2` renews it"), "{later:#?}");
+    let ended = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(70));
+    assert!(said(&ended, "user/tomas has expired; `florctl ca issue --missing` renews it"), "{ended:#?}");
+}
+
+#[test]
+fn what_has_ended_is_missing_and_who_is_revoked_gets_nothing() {
+    let mut files = example();
+    let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), NOW, 3650).unwrap();
+    files = files.with("ca.crt", root.certificate_pem);
+    let issue = |files: &Memory, now| {
+        let made = issue_missing(&quay::repo(files), &authority, now, "mira").unwrap();
+        let of: Vec<String> = made.holders.iter().map(|holder| holder.subject.to_string()).collect();
+        (made, of)
+    };
+    let (first, everybody) = issue(&files, NOW);
+    assert_eq!((everybody.len(), everybody[0].as_str()), (13, "management-plane/primary"));
+    let signer = &first.holders[0];
+    files = files
+        .with(signer.repository_path.as_deref().unwrap(), signer.issued.certificate_pem.clone())
+        .with("enrollment.log", first.log_lines);
+    assert!(issue(&files, NOW + Duration::days(59)).1.is_empty());
+    // Principals have 60 days, the signer a year; no node would trust a signer's new key.
+    assert_eq!(issue(&files, NOW + Duration::days(61)).1, everybody[1..]);
+    assert_eq!(issue(&files, NOW + Duration::days(400)).1, everybody[1..]);
+
+    let key = SigningKey::from_pem(signer.issued.certificate.spiffe_id().unwrap(), &signer.issued.key_pem).unwrap();
+    let cluster = authority.cluster();
+    let mut lane = Revocations::following(None, cluster, Version::NONE, NOW, "stolen".into()).unwrap();
+    lane.revoke("spiffe://quay.test/user/tomas".parse().unwrap());
+    files = files.with(".flor/revocations.json", lane.seal(&key).unwrap().bytes());
+    let (made, of) = issue(&files, NOW + Duration::days(61));
+    assert_eq!((made.revoked.len(), made.revoked[0].to_string(), of.len()), (1, "user/tomas".to_owned(), 11));
+    let later = configsrv_fleet::validate(&quay::repo(&files), NOW + Duration::days(61));
+    let about: Vec<_> = later.iter().filter(|finding| finding.message.contains("user/tomas")).collect();
+    assert_eq!(about.iter().map(|finding| finding.rule.to_string()).collect::<Vec<_>>(), ["V25"], "{about:#?}");
 }
 
 #[test]
@@ -229,6 +291,44 @@ fn signers_are_certified_by_the_authority() {
     // Expired.
     let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(400));
     assert!(places(&quay.files, &later).iter().any(|place| place.starts_with(at)), "{later:#?}");
+}
+
+/// Nobody is left out because a link was skipped.
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_or_to_folders_are_found() {
+    use std::{fs, os::unix::fs::symlink};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (root, elsewhere) = (dir.path().join("repo"), dir.path().join("elsewhere"));
+    for (path, bytes) in Quay::new().files.files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    fs::create_dir_all(&elsewhere).unwrap();
+    let errors = || -> Vec<(String, String)> {
+        let repo = configsrv_fleet::load(&root).unwrap();
+        let found = configsrv_fleet::validate(&repo, NOW);
+        let errors = found.into_iter().filter(Finding::is_error);
+        errors.map(|finding| (finding.file.clone(), finding.to_string())).collect()
+    };
+    symlink(&elsewhere, root.join("shared")).unwrap();
+    assert_eq!(errors(), [], "what has no YAML in it may be a link");
+    fs::write(elsewhere.join("users.yaml"), "users: {}\n").unwrap();
+    let found = errors();
+    assert!(found.len() == 1 && found[0].0 == "shared" && found[0].1.contains("error[V1]"), "{found:?}");
+    fs::remove_file(root.join("shared")).unwrap();
+    symlink("none.yaml", root.join("more.yaml")).unwrap();
+    let found = errors();
+    assert!(found.len() == 1 && found[0].0 == "more.yaml" && found[0].1.contains("leads to no file"), "{found:?}");
+    fs::remove_file(root.join("more.yaml")).unwrap();
+
+    let cluster = fs::read_to_string(root.join("cluster.yaml")).unwrap();
+    let narrowed = cluster.replacen("\ncluster:", "\nsource: { exclude: [shared] }\ncluster:", 1);
+    fs::write(root.join("cluster.yaml"), narrowed).unwrap();
+    symlink(&elsewhere, root.join("shared")).unwrap();
+    assert_eq!(errors(), []);
 }
 
 #[test]

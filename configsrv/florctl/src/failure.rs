@@ -5,6 +5,7 @@ use configsrv_fleet::{
     bundle::BundleError,
     ca::AuthorityError,
     compile::{CompileError, TreeError},
+    enrollment::RebaseError,
     provision::ProvisionError,
     repo::SourceError,
     revocation::{RevocationError, RevocationErrorKind},
@@ -25,7 +26,7 @@ pub(crate) enum Code {
     Differs = 4,
     /// The servers have another version than expected.
     Conflict = 5,
-    /// A signature, a key or a schema is not accepted.
+    /// A signature, a key, a certificate or a schema is not accepted.
     NotTrusted = 6,
     /// Nobody answers; worth trying again.
     Unreachable = 7,
@@ -33,12 +34,22 @@ pub(crate) enum Code {
     State = 8,
 }
 
+/// What to do when somebody else published first.
+pub(crate) const REBASE: &str = "take the change behind it first (git pull; conflicts in .flor/compiled do no harm), then \
+     `florctl rebase --sign-key FILE` compiles on top of it";
+
+/// What to do when the servers have revocations that the repository lacks.
+pub(crate) const REVOKED_ELSEWHERE: &str = "take them out of the YAML and compile again; `git pull` brings \
+     .flor/revocations.json, by which validate sees it, too";
+
 /// Why a command did not do what it was asked to, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: Code,
     message: String,
     hint: Option<String>,
+    /// The servers' own word for it, if it was they who refused.
+    refusal: Option<String>,
 }
 
 impl Code {
@@ -65,7 +76,7 @@ impl From<Code> for ExitCode {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, refusal: None }
     }
 
     pub(crate) fn unexpected(message: impl fmt::Display) -> Self {
@@ -87,6 +98,12 @@ impl Failure {
         self
     }
 
+    #[must_use]
+    pub(crate) fn refusal(mut self, word: impl Into<String>) -> Self {
+        self.refusal = Some(word.into());
+        self
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -96,7 +113,8 @@ impl Failure {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        json!({ "error": self.code.word(), "message": self.message, "hint": self.hint }).to_string()
+        json!({ "error": self.code.word(), "message": self.message, "hint": self.hint, "refusal": self.refusal })
+            .to_string()
     }
 }
 
@@ -118,17 +136,33 @@ impl From<SourceError> for Failure {
 
 impl From<ArtifactError> for Failure {
     fn from(error: ArtifactError) -> Self {
-        let code = match error.kind() {
-            ArtifactErrorKind::Malformed | ArtifactErrorKind::Addressee => Code::Unexpected,
-            ArtifactErrorKind::Schema | ArtifactErrorKind::Trust => Code::NotTrusted,
-        };
-        Self::new(code, error.to_string())
+        Self::new(artifact_code(&error), error.to_string())
+    }
+}
+
+/// Bytes that are not what they say of themselves count as little as those that nobody signed.
+fn artifact_code(error: &ArtifactError) -> Code {
+    match (error, error.kind()) {
+        (ArtifactError::Digest { .. }, _) | (_, ArtifactErrorKind::Schema | ArtifactErrorKind::Trust) => {
+            Code::NotTrusted
+        }
+        (_, ArtifactErrorKind::Malformed | ArtifactErrorKind::Addressee) => Code::Unexpected,
     }
 }
 
 impl From<TreeError> for Failure {
     fn from(error: TreeError) -> Self {
-        Self::unexpected(error).hint("the compiled tree is committed: Git has the last good one")
+        let code = match &error {
+            TreeError::Artifact { source, .. } => artifact_code(source),
+            TreeError::Mismatch { .. } | TreeError::Mixed { .. } => Code::NotTrusted,
+            TreeError::Io { .. } | TreeError::Broken { .. } | TreeError::Empty | TreeError::Twice { .. } => {
+                Code::Unexpected
+            }
+        };
+        Self::new(code, error.to_string()).hint(
+            "`florctl rebase --sign-key FILE` makes the tree anew, on top of what the servers have; if it was committed \
+             as it should be, Git has it, too",
+        )
     }
 }
 
@@ -193,6 +227,21 @@ impl From<RevocationError> for Failure {
             RevocationErrorKind::Order => Code::Conflict,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<RebaseError> for Failure {
+    fn from(error: RebaseError) -> Self {
+        match error {
+            RebaseError::NotAnEvent { .. } => Self::new(Code::Findings, error.to_string()),
+            RebaseError::Orphan { .. } | RebaseError::Untrusted { .. } => {
+                Self::new(Code::NotTrusted, error.to_string()).hint("git log enrollment.log shows what each side had")
+            }
+            RebaseError::NoKey { .. } => {
+                Self::usage(error.to_string()).hint("--sign-key names the key of a signer in cluster.yaml")
+            }
+            RebaseError::Unwritable(_) => Self::unexpected(error),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -66,7 +67,7 @@ impl Settings {
             api: pick(&options.api, dev_api, file.api, DEFAULT_API),
             http: pick(&options.http, dev_http, file.http, DEFAULT_HTTP),
             http_is_named,
-            ca: ca.map(|path| fs::read(&path).map_err(|error| Failure::file(&path, &error))).transpose()?,
+            ca: ca.as_deref().map(authorities).transpose()?,
             token: token(token_file.as_deref())?,
         };
         for url in [&settings.api, &settings.http] {
@@ -137,6 +138,18 @@ fn token(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
     let Some(path) = file else { return Ok(None) };
     let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| Failure::file(path, &error))?;
     Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
+/// Certificates to check those of servers against. Without one nobody would be trusted, which is not what was meant.
+fn authorities(path: &Path) -> Result<Vec<u8>, Failure> {
+    let pem = fs::read(path).map_err(|error| Failure::file(path, &error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let hint = "--ca (or HOLDFAST_CA) names a file with certificates, PEM";
+    match found {
+        Ok(found) if !found.is_empty() => Ok(pem),
+        Ok(_) => Err(Failure::usage(format!("{}: there is no certificate in it", path.display())).hint(hint)),
+        Err(error) => Err(Failure::usage(format!("{}: {error}", path.display())).hint(hint)),
+    }
 }
 
 /// A token on a network without TLS belongs to everybody there.

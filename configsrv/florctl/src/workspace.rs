@@ -6,7 +6,8 @@ use std::{
 
 use configsrv_fleet::{
     Compiled, Finding, Fleet, Payload, Repo, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp, Tree,
-    compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, validate,
+    compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, revoked,
+    validate,
 };
 use time::OffsetDateTime;
 
@@ -73,6 +74,25 @@ impl Workspace {
         Http::through(settings, &port, &cluster, &target)
     }
 
+    /// Ends with code 8 if the servers have another cluster: whatever else is said of them would mislead.
+    pub(crate) async fn check_cluster(&self, http: &Http) -> Result<(), Failure> {
+        let ours = self.cluster()?;
+        match http.cluster().await? {
+            Some(theirs) if theirs != ours => {
+                let message = format!("these servers have cluster {theirs}, the repository is {ours}");
+                Err(Failure::new(Code::State, message)
+                    .hint("--http (or HOLDFAST_HTTP) says where the servers are, --repo where the repository is"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whom the repository names although they are revoked by the servers' word, which may be newer than the one here.
+    pub(crate) async fn revoked(&self, http: &Http) -> Result<Vec<Finding>, Failure> {
+        let lane = http.revocations().await?;
+        Ok(lane.map(|lane| revoked(&self.repo, lane.sealed.revocations())).unwrap_or_default())
+    }
+
     pub(crate) fn compiled_folder(&self) -> PathBuf {
         self.root.join(COMPILED)
     }
@@ -80,6 +100,14 @@ impl Workspace {
     /// The tree that was compiled last.
     pub(crate) fn compiled(&self) -> Result<Option<Tree>, Failure> {
         Ok(Tree::read(&self.compiled_folder())?)
+    }
+
+    /// The same for whoever can do without: a tree that cannot be read is as good as none.
+    pub(crate) fn compiled_if_readable(&self) -> Option<Tree> {
+        self.compiled().unwrap_or_else(|failure| {
+            eprintln!("warning: {}; it is left out of account", failure.message());
+            None
+        })
     }
 
     /// The key in `path`, as the signer of cluster.yaml that it belongs to.
@@ -113,35 +141,15 @@ impl Workspace {
 
     /// Keeps the revocations that were posted, for the next compile and the next operator.
     pub(crate) fn write_revocations(&self, sealed: &SealedRevocations) -> Result<(), Failure> {
-        let path = self.root.join(revocation::FILE);
-        let next = path.with_extension("new");
-        let write = || {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let mut file = fs::File::create(&next)?;
-            file.write_all(&[sealed.bytes(), b"\n"].concat())?;
-            file.sync_all()?;
-            fs::rename(&next, &path)
-        };
-        write().map_err(|error: std::io::Error| Failure::file(&path, &error))
+        replace(&self.root.join(revocation::FILE), &[sealed.bytes(), b"\n"].concat())
     }
 
-    /// Compiles on top of the last tree and refuses what would lock somebody out.
-    pub(crate) fn compile(
-        &self,
-        previous: Option<&Tree>,
-        stamp: &Stamp<'_>,
-        allow_lockout: bool,
-    ) -> Result<Compiled, Failure> {
+    /// Compiles on top of the last tree.
+    pub(crate) fn compile(&self, previous: Option<&Tree>, stamp: &Stamp<'_>) -> Result<Compiled, Failure> {
         for finding in self.findings().iter().filter(|finding| !finding.is_error()) {
             eprintln!("{finding}");
         }
-        let compiled = compile(&self.fleet()?, previous, stamp)?;
-        if let Some(previous) = previous {
-            check_lockout(&previous.payloads()?, &compiled.tree, allow_lockout)?;
-        }
-        Ok(compiled)
+        Ok(compile(&self.fleet()?, previous, stamp)?)
     }
 
     /// A place in the repository. What cluster.yaml names must not lead out of it.
@@ -179,6 +187,7 @@ fn refuse_errors(findings: &[Finding]) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a tree that would lock somebody out who is in by what was there before.
 pub(crate) fn check_lockout(before: &[Payload], tree: &Tree, allowed: bool) -> Result<(), Failure> {
     let findings = lockout(before, &tree.payloads()?, tree.signer());
     for finding in &findings {
@@ -188,6 +197,21 @@ pub(crate) fn check_lockout(before: &[Payload], tree: &Tree, allowed: bool) -> R
         return Ok(());
     }
     Err(Failure::new(Code::Findings, "this would lock somebody out").hint("--allow-lockout does it nevertheless"))
+}
+
+/// Writes a file at once: whoever reads it sees the old or the new bytes.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let next = path.with_extension("new");
+    let write = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = fs::File::create(&next)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&next, path)
+    };
+    write().map_err(|error: std::io::Error| Failure::file(path, &error))
 }
 
 /// The time to stamp: what was asked for, else SOURCE_DATE_EPOCH, else now.

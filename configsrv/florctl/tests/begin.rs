@@ -57,7 +57,7 @@ fn nothing_is_overwritten() {
     desk.run("init third").expect(2);
     let said = desk.run("init deep/er --name harbour.test -o json").expect(0).json();
     assert_eq!(said["cluster"], "harbour.test");
-    assert_eq!(said["files"].as_array().unwrap().len(), 9);
+    assert_eq!(said["files"].as_array().unwrap().len(), 10);
 }
 
 #[test]

@@ -87,6 +87,19 @@ fn keys_are_not_put_into_the_repository() {
     let desk = Desk::bare();
     let said = desk.run("ca init --keys ./keys").expect(2);
     assert!(said.err.contains("never committed"), "{said:?}");
+    desk.run("ca init --keys keys/of/quay").expect(2);
+    desk.run("ca init --keys ../none/../repo/keys").expect(2);
+    assert!(!desk.repo().join("keys").join("ca.key").exists());
+}
+
+#[test]
+fn what_fails_leaves_no_folder_behind() {
+    let desk = Desk::new();
+    for words in ["ca issue --missing", "ca issue --kind user --name mira", "issue-bundle --node pier2"] {
+        desk.run(&format!("{words} --keys ../elsewhere")).expect(1);
+    }
+    desk.run("ca init --keys ../elsewhere").expect(8);
+    assert!(!desk.repo().join("../elsewhere").exists());
 }
 
 #[test]
@@ -104,13 +117,15 @@ fn findings_have_their_places() {
     let found = findings["findings"].as_array().unwrap().iter().find(|finding| finding["rule"] == "V5").unwrap();
     assert_eq!((&found["file"], &found["line"], &found["column"]), (&"services.yaml".into(), &28.into(), &9.into()));
 
-    fs::write(desk.repo().join("broken.yaml"), "nodes:\n  a: {\n").unwrap();
-    let said = desk.run("validate").expect(3);
-    assert!(said.out.contains("broken.yaml:2:6: error[V1]:"), "{said:?}");
     // Compile refuses for the same reasons.
     let said = desk.run("compile").expect(3);
-    assert!(said.err.contains("error[V10]") && said.err.contains("3 errors"), "{said:?}");
+    assert!(said.err.contains("error[V10]") && said.err.contains("2 errors"), "{said:?}");
     assert!(!desk.repo().join(".flor").exists());
+
+    fs::write(desk.repo().join("broken.yaml"), "nodes:\n  a: {\n").unwrap();
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("broken.yaml:2:6: error[V1]:") && !said.out.contains("error[V5]"), "{said:?}");
+    assert!(said.out.contains("until all of this file can be read"), "{said:?}");
 }
 
 #[test]
@@ -225,6 +240,33 @@ fn requests_are_signed_and_revocations_show() {
 
     fs::write(desk.repo().join("garbage.csr"), "x").unwrap();
     desk.run("ca sign garbage.csr --kind node --name hub").expect(1);
+}
+
+#[test]
+fn two_operators_lines_become_one_chain() {
+    let desk = Desk::new();
+    let log = desk.repo().join("enrollment.log");
+    let base = desk.read("enrollment.log");
+    let mut added = Vec::new();
+    for name in ["timo", "ada"] {
+        fs::write(&log, &base).unwrap();
+        desk.run(&format!("ca issue --kind user --name {name}")).expect(0);
+        added.push(desk.read("enrollment.log")[base.len()..].to_owned());
+    }
+    fs::write(&log, format!("{base}{}{}", added[0], added[1])).unwrap();
+    let said = desk.run("validate").expect(3);
+    assert!(said.out.contains("florctl enrollment rebase"), "{said:?}");
+    let said = desk.run("enrollment rebase").expect(0);
+    assert!(said.out.contains("15: user/ada") && !said.out.contains("user/timo"), "{said:?}");
+    desk.run("validate").expect(0);
+    assert!(desk.run("enrollment rebase").expect(0).out.contains("one chain"));
+
+    // What was taken out in between stays conspicuous.
+    let lines = desk.read("enrollment.log");
+    let without: String = lines.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    fs::write(&log, &without).unwrap();
+    desk.run("enrollment rebase").expect(6);
+    assert_eq!(desk.read("enrollment.log"), without);
 }
 
 #[test]

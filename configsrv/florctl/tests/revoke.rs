@@ -2,62 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod desk;
-#[path = "../../server/tests/support/mod.rs"]
-mod support;
+mod lab;
 
-use std::{fs, net::SocketAddr, sync::Arc};
+use std::fs;
 
-use configsrv_fleet::{Revocations, SealedRevocations, SigningKey, Version, revocation::FILE};
-use configsrv_server::{ACCESS_HTTP, Settings, router};
+use configsrv_fleet::{Revocations, SigningKey, Version, revocation::FILE};
 use desk::{Desk, Said};
-use holdfast_service::Stop;
-use iam_client::IamLayer;
-use serde_json::{Value, json};
-use support::{Rules, lane::id, service};
+use lab::{
+    Lab,
+    support::{self, lane::id},
+};
+use serde_json::json;
 use time::OffsetDateTime;
-use tokio::net::TcpListener;
-
-/// A server whose operator is at the desk.
-struct Lab {
-    desk: Desk,
-    url: String,
-    address: SocketAddr,
-}
-
-impl Lab {
-    /// With version 1 of the example published.
-    async fn new() -> Self {
-        let (service, _) = service(Settings::default());
-        tokio::spawn(service.clone().run(Stop::new()));
-        let app = router(service).layer(IamLayer::new(Arc::new(Rules), ACCESS_HTTP.iter().copied()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        let lab = Self { desk: Desk::new(), url: format!("http://{address}"), address };
-        lab.publish();
-        lab
-    }
-
-    fn run(&self, words: &str) -> Said {
-        let key = self.desk.sign_key().display().to_string();
-        let variables =
-            [("HOLDFAST_HTTP", self.url.as_str()), ("HOLDFAST_TOKEN", support::OPERATOR), ("FLORCTL_SIGN_KEY", &key)];
-        self.desk.command(words, &variables)
-    }
-
-    fn publish(&self) {
-        self.run("compile").expect(0);
-        self.run("publish --yes").expect(0);
-    }
-
-    fn file(&self) -> SealedRevocations {
-        SealedRevocations::parse(self.desk.read(FILE).trim_end().as_bytes()).unwrap()
-    }
-
-    fn lane(&self) -> Value {
-        self.run("revocations -o json").expect(0).json()
-    }
-}
 
 fn cut_off(lab: &Lab, words: &str) -> Said {
     lab.run(&format!("revoke {words} --reason stolen --yes"))
@@ -93,6 +49,9 @@ async fn a_user_is_revoked_settled_and_named_again() {
     assert!(cut_off(&lab, "--settle").expect(0).out.contains("nothing to do"));
     let said = lab.run("compile").expect(3);
     assert!(said.err.contains("users.yaml") && said.err.contains("V25") && said.err.contains("user/tomas"), "{said:?}");
+    assert!(!said.err.contains("V4"), "{said:?}");
+    let said = lab.run("ca issue --missing").expect(0);
+    assert!(said.out.contains("everybody else has") && said.out.contains("they get none: user/tomas"), "{said:?}");
     let users = lab.desk.read("users.yaml");
     let tomas = users.find("tomas:").unwrap();
     let line = users[..tomas].rfind('\n').map_or(0, |at| at + 1);
@@ -142,6 +101,33 @@ async fn what_others_posted_is_built_upon_if_it_is_trusted() {
     let said =
         lab.run(&format!("revoke user/ada --reason x --yes --sign-key {}", lab.desk.keys().join("ca.key").display()));
     said.expect(6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_revokes_nobody() {
+    let lab = Lab::new().await;
+    for (slip, meant) in [("user/tomsa", "user/tomas"), ("service/pier2/shel", "service/pier2/shell")] {
+        let said = cut_off(&lab, &format!("user/tomas {slip}")).expect(3);
+        assert!(said.err.contains(&format!("the nearest names are {meant},")), "{said:?}");
+        assert!(said.err.contains("--unknown"), "{said:?}");
+    }
+    cut_off(&lab, "spiffe://harbour.test/user/tomas").expect(3);
+    assert_eq!(lab.lane()["sequence"], 0);
+    // Whoever only the log knows may still have a certificate.
+    lab.run("ca issue --kind user --name timo").expect(0);
+    cut_off(&lab, "user/timo").expect(0);
+    cut_off(&lab, "user/nobody --unknown").expect(0);
+    assert!(cut_off(&lab, "user/nobody").expect(0).out.contains("nothing to do"));
+}
+
+/// What lies compiled only saves requests, so that nobody stays in because Git left a conflict in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_stays_in_because_the_compiled_tree_cannot_be_read() {
+    let lab = Lab::new().await;
+    fs::write(lab.desk.repo().join(".flor/compiled/hub.json"), "<<<<<<< HEAD\n").unwrap();
+    let said = cut_off(&lab, "user/tomas").expect(0);
+    assert!(said.err.contains("warning: ") && said.err.contains("- user/tomas loses service/stock"), "{said:?}");
+    assert_eq!(lab.lane()["sequence"], 1);
 }
 
 #[test]

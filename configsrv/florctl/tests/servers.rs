@@ -5,7 +5,9 @@ mod desk;
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     net::TcpListener,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -65,6 +67,36 @@ fn a_token_does_not_travel_in_the_clear() {
     assert!(said.err.contains("--ca"), "{said:?}");
 }
 
+/// Whom to trust is not worth another try.
+#[test]
+fn wrong_words_about_tls_are_told_from_servers_that_are_away() {
+    let desk = Desk::new();
+    let empty = desk.repo().join("empty.pem");
+    fs::write(&empty, "\n").unwrap();
+    let token = ("HOLDFAST_TOKEN", "t");
+    let said = desk.command("versions --http https://127.0.0.1:1 --ca empty.pem", &[token]).expect(2);
+    assert!(said.err.contains("no certificate in it"), "{said:?}");
+
+    // A port that speaks plain HTTP.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    thread::spawn(move || {
+        for caller in plain.incoming() {
+            let (mut caller, mut said) = (caller.unwrap(), [0; 4096]);
+            let _ = caller.read(&mut said);
+            let _ = caller.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            // Until the caller has gone: to close before would reset what it has not read.
+            let _ = caller.read(&mut said);
+        }
+    });
+    for words in ["versions", "lock status", "iam whoami"] {
+        let variables =
+            [token, ("HOLDFAST_HTTP", url.as_str()), ("HOLDFAST_API", url.as_str()), ("HOLDFAST_CA", "ca.crt")];
+        let said = desk.command(words, &variables).expect(2);
+        assert!(said.err.contains("answers without TLS") && said.err.contains("http://"), "{said:?}");
+    }
+}
+
 #[test]
 fn settings_come_from_a_file_too() {
     let desk = Desk::bare();
@@ -115,6 +147,15 @@ fn where_to_publish_is_said_in_three_places() {
     let said = desk.command(&words, &[token, ("HOLDFAST_HTTP", named.as_str())]).expect(7);
     assert!(said.err.contains(&target), "{said:?}");
     desk.command("publish --yes --target http://plane.test:8080", &[token]).expect(2);
+}
+
+#[test]
+fn nothing_is_asked_about_version_0() {
+    let desk = Desk::bare();
+    for words in ["fleet --version 0", "fleet --version x", "versions --limit 0"] {
+        let said = desk.command(words, &[("HOLDFAST_HTTP", nobody().as_str()), ("HOLDFAST_TOKEN", "t")]).expect(2);
+        assert!(said.err.contains('0') || said.err.contains("\"x\""), "{said:?}");
+    }
 }
 
 #[test]

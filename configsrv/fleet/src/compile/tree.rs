@@ -10,6 +10,7 @@ use crate::{
     artifact::{ArtifactError, Sealed, to_canonical},
     digest::Digest,
     names::NodeName,
+    plan::listed,
     spiffe::SpiffeId,
     version::Version,
 };
@@ -47,6 +48,9 @@ pub enum TreeError {
     Artifact { path: PathBuf, source: ArtifactError },
     #[error("{path}: {reason}")]
     Broken { path: PathBuf, reason: String },
+    /// What the files say each for itself does not fit together.
+    #[error("{path}: {reason}")]
+    Mismatch { path: PathBuf, reason: String },
     #[error("a tree has at least one artifact")]
     Empty,
     #[error("{node} is in the tree twice")]
@@ -131,7 +135,7 @@ impl Tree {
                 .map_err(|source| TreeError::Artifact { path: path.clone(), source })?;
             if path.file_stem().is_none_or(|stem| stem != sealed.node().as_str()) {
                 let reason = format!("the artifact is for node {}; the file's name says otherwise", sealed.node());
-                return Err(TreeError::Broken { path, reason });
+                return Err(TreeError::Mismatch { path, reason });
             }
             artifacts.push(sealed);
         }
@@ -149,10 +153,9 @@ impl Tree {
         let bytes = fs::read(path).map_err(|source| TreeError::Io { path: path.to_owned(), source })?;
         let found: Manifest = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
         let expected = self.manifest().map_err(|source| TreeError::Artifact { path: path.to_owned(), source })?;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(broken("it does not match the artifacts beside it; restore the folder from Git".into()))
+        match mismatch(&found, &expected) {
+            None => Ok(()),
+            Some(reason) => Err(TreeError::Mismatch { path: path.to_owned(), reason }),
         }
     }
 
@@ -180,6 +183,28 @@ impl Tree {
         let broken = |source: ArtifactError| TreeError::Artifact { path: path.clone(), source };
         let manifest = self.manifest().and_then(|manifest| to_canonical(&manifest)).map_err(broken)?;
         put(&path, &manifest)
+    }
+}
+
+/// How a manifest differs from that of the artifacts beside it, for whoever looks into the folder.
+fn mismatch(found: &Manifest, expected: &Manifest) -> Option<String> {
+    let (claimed, there) = (&found.nodes, &expected.nodes);
+    let missing: Vec<_> = claimed.keys().filter(|node| !there.contains_key(*node)).collect();
+    let extra: Vec<_> = there.keys().filter(|node| !claimed.contains_key(*node)).collect();
+    let other: Vec<_> = there.iter().filter(|(node, digest)| claimed.get(*node) != Some(*digest)).collect();
+    if !missing.is_empty() {
+        Some(format!("it lists {}, and there is no such artifact beside it", listed(missing)))
+    } else if !extra.is_empty() {
+        Some(format!("it does not list {}, and there is such an artifact beside it", listed(extra)))
+    } else if !other.is_empty() {
+        let nodes = other.into_iter().map(|(node, _)| node);
+        Some(format!("the artifact beside it has another payload than it lists: {}", listed(nodes)))
+    } else if found.version != expected.version {
+        Some(format!("it is of version {}, the artifacts beside it of version {}", found.version, expected.version))
+    } else if found.tree_digest != expected.tree_digest {
+        Some("its tree_digest is not that of its nodes".to_owned())
+    } else {
+        None
     }
 }
 

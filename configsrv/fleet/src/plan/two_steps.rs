@@ -29,23 +29,30 @@ pub(super) fn two_steps(old: &[Payload], new: &[Payload]) -> Vec<TwoSteps> {
 /// Services that keep none of their nodes.
 fn moves(old: &[Payload], new: &[Payload]) -> Vec<TwoSteps> {
     let (before, after) = (hosts(old), hosts(new));
+    let staying = nodes(new);
     let mut out = Vec::new();
     for (service, from) in before {
         let Some(to) = after.get(service).filter(|to| to.is_disjoint(&from)) else { continue };
         let callers = listed(
             callers(old, service)
                 .union(&callers(new, service))
-                .filter(|node| !from.contains(*node) && !to.contains(*node)),
+                .filter(|node| staying.contains(*node) && !from.contains(*node) && !to.contains(*node)),
         );
         let callers = if callers.is_empty() { String::new() } else { format!(", then those who dial it ({callers})") };
+        let last = listed(from.intersection(&staying));
+        let last = if last.is_empty() { String::new() } else { format!(" before {last}") };
         let (old, new, both) = (listed(&from), listed(to), listed(from.union(to)));
         out.push(TwoSteps {
             what: format!("service/{service} moves from {old} to {new}"),
             expand: format!("publish it on both (at: [{both}]); sync {new} first{callers}"),
-            contract: format!("publish it on {new} alone (at: [{new}]); sync those who dial it before {old}"),
+            contract: format!("publish it on {new} alone (at: [{new}]); sync those who dial it{last}"),
         });
     }
     out
+}
+
+fn nodes(payloads: &[Payload]) -> BTreeSet<&NodeName> {
+    payloads.iter().map(|payload| &payload.node).collect()
 }
 
 fn hosts(payloads: &[Payload]) -> BTreeMap<&ServiceName, BTreeSet<&NodeName>> {
@@ -68,13 +75,17 @@ fn callers<'p>(payloads: &'p [Payload], name: &ServiceName) -> BTreeSet<&'p Node
     payloads.iter().filter(dials).map(|payload| &payload.node).collect()
 }
 
-/// Nodes that peers dial somewhere else than before.
+/// Nodes that peers dial somewhere else than before. Peers that are gone dial nobody for long.
 fn addresses(old: &[Payload], new: &[Payload]) -> Vec<TwoSteps> {
     let (before, after) = (dialled(old), dialled(new));
+    let staying = nodes(new);
     let mut out = Vec::new();
     for (node, Dialled { at: from, by }) in before {
         let Some(Dialled { at: to, .. }) = after.get(node).filter(|after| *after.at != *from) else { continue };
-        let peers = listed(by);
+        let peers = listed(by.intersection(&staying));
+        if peers.is_empty() {
+            continue;
+        }
         out.push(if from.port == to.port {
             TwoSteps {
                 what: format!("{node} is dialled at {to} instead of {from}"),

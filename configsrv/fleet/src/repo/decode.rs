@@ -22,8 +22,9 @@ pub(super) struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    pub(super) fn file(&mut self, root: &Node) {
-        let Some(top) = self.items.fields(root, &schema::REPOSITORY, Rule::V16) else { return };
+    /// Returns whether all of the file was understood, as far as what it defines goes.
+    pub(super) fn file(&mut self, root: &Node) -> bool {
+        let Some(top) = self.items.fields(root, &schema::REPOSITORY, Rule::V16) else { return false };
         if let Some(node) = top.get("cluster") {
             self.clusters.push(self.items.place(node));
             let cluster = self.cluster(node);
@@ -67,6 +68,7 @@ impl Decoder<'_> {
                 self.repo.users.push(Named { name, spec });
             }
         }
+        top.whole
     }
 
     fn collection<'n>(&mut self, top: &Fields<'n>, name: &str) -> Vec<(Located<String>, &'n Node)> {

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use glob::{MatchOptions, Pattern};
 
 use crate::{
@@ -6,7 +8,7 @@ use crate::{
     yaml::{Items, Kind, Node, parse},
 };
 
-use super::{Source, SourceError};
+use super::{Source, SourceError, source::is_yaml};
 
 /// The file that every repository has at its root.
 pub(super) const CLUSTER: &str = "cluster.yaml";
@@ -24,13 +26,15 @@ pub enum Selection {
     Only(Vec<String>),
 }
 
-/// The YAML files of the model, sorted; `findings` gets globs that are broken or match nothing.
+/// The YAML files of the model, sorted, and links to folders that have some, with a `/` at the end; `findings` gets globs
+/// that are broken or match nothing.
 pub(super) fn select(
     source: &dyn Source,
     selection: &Selection,
     findings: &mut Findings,
 ) -> Result<Vec<String>, SourceError> {
-    let files: Vec<String> = source.list()?.into_iter().filter(|path| is_yaml(path)).collect();
+    let mut files = source.list()?;
+    files.retain(|path| path.ends_with('/') || is_yaml(Path::new(path)));
     match selection {
         Selection::Only(globs) => {
             let globs: Vec<_> = globs
@@ -52,10 +56,6 @@ pub(super) fn select(
             Ok(chosen)
         }
     }
-}
-
-fn is_yaml(path: &str) -> bool {
-    std::path::Path::new(path).extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// `source:` of cluster.yaml.
@@ -91,7 +91,8 @@ fn matching(files: &[String], globs: &[Located<String>], findings: &mut Findings
             }
         };
         let before = chosen.len();
-        chosen.extend(files.iter().filter(|path| pattern.matches_with(path, OPTIONS)).cloned());
+        let fits = |path: &&String| pattern.matches_with(path.trim_end_matches('/'), OPTIONS);
+        chosen.extend(files.iter().filter(fits).cloned());
         if must_match && chosen.len() == before {
             findings.error(Rule::V1, &glob.at, format!("\"{}\" matches no YAML file of the repository", glob.value));
         }

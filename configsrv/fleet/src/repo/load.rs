@@ -25,27 +25,12 @@ pub fn load_from(source: &dyn Source, selection: &Selection) -> Result<Repo, Sou
     let mut repo = Repo::default();
     let mut clusters: Vec<Place> = Vec::new();
     for file in discover::select(source, selection, &mut findings)? {
-        let Some(bytes) = source.read(&file)? else {
-            if file == CLUSTER {
-                let advice = "the repository has no cluster.yaml; it belongs at the root and names the cluster";
-                findings.error(Rule::V16, &Place::file(CLUSTER), advice);
-            }
-            continue;
-        };
-        let Ok(text) = String::from_utf8(bytes) else {
-            findings.error(Rule::V1, &Place::file(&file), "the file is not UTF-8");
-            continue;
-        };
-        match parse(&text) {
-            Ok(root) => {
-                let items = Items::new(&file, &mut findings);
-                Decoder { items, source, repo: &mut repo, clusters: &mut clusters }.file(&root);
-            }
-            Err((mark, message)) => findings.error(Rule::V1, &Place { file: file.as_str().into(), mark }, message),
+        if !read_file(&file, source, &mut repo, &mut clusters, &mut findings)? {
+            repo.unread.get_or_insert(file);
         }
     }
     match clusters.as_slice() {
-        [] if source.read(CLUSTER)?.is_some() => {
+        [] if repo.unread.is_none() && source.read(CLUSTER)?.is_some() => {
             findings.error(Rule::V16, &Place::file(CLUSTER), "no file has the cluster block");
         }
         [] | [_] => {}
@@ -60,6 +45,46 @@ pub fn load_from(source: &dyn Source, selection: &Selection) -> Result<Repo, Sou
     repo.revocations = read_revocations(source, &mut findings)?;
     repo.findings = findings.into_sorted();
     Ok(repo)
+}
+
+/// Adds one file, and says whether all that it defines is known now.
+fn read_file(
+    file: &str,
+    source: &dyn Source,
+    repo: &mut Repo,
+    clusters: &mut Vec<Place>,
+    findings: &mut Findings,
+) -> Result<bool, SourceError> {
+    if let Some(link) = file.strip_suffix('/') {
+        let message = format!(
+            "links to folders are not followed, and there is YAML in this one: put the files here, or leave it out with \
+             source: {{ exclude: [{link}] }} in {CLUSTER}"
+        );
+        findings.error(Rule::V1, &Place::file(link), message);
+        return Ok(false);
+    }
+    let Some(bytes) = source.read(file)? else {
+        let (rule, message) = match file {
+            CLUSTER => (Rule::V16, "the repository has no cluster.yaml; it belongs at the root and names the cluster"),
+            _ => (Rule::V1, "the link leads to no file: remove it, or put the file where it leads"),
+        };
+        findings.error(rule, &Place::file(file), message);
+        return Ok(false);
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        findings.error(Rule::V1, &Place::file(file), "the file is not UTF-8");
+        return Ok(false);
+    };
+    match parse(&text) {
+        Ok(root) => {
+            let items = Items::new(file, findings);
+            Ok(Decoder { items, source, repo, clusters }.file(&root))
+        }
+        Err((mark, message)) => {
+            findings.error(Rule::V1, &Place { file: file.into(), mark }, message);
+            Ok(false)
+        }
+    }
 }
 
 /// Reads the certificates that the cluster block names.

@@ -9,6 +9,7 @@ use crate::{
     names::ProbeName,
     pki::Certificate,
     revocation::SealedRevocations,
+    spiffe::SpiffeId,
 };
 
 /// A repository as it was read. What could not be read is absent here and present in `findings`.
@@ -26,6 +27,8 @@ pub struct Repo {
     pub log: Option<Log>,
     /// The revocations that were posted last, as far as this repository knows.
     pub revocations: Option<SealedRevocations>,
+    /// The first file that could not be read as a whole. What it defines is missing here, and missed by others.
+    pub unread: Option<String>,
     /// What reading found.
     pub findings: Vec<Finding>,
 }
@@ -178,6 +181,11 @@ impl Repo {
 
     pub fn has_group(&self, name: &str) -> bool {
         self.groups.iter().any(|group| group.value == name)
+    }
+
+    /// Whether the revocations, as far as this repository knows them, name `id`.
+    pub fn is_revoked(&self, id: &SpiffeId) -> bool {
+        self.revocations.as_ref().is_some_and(|lane| lane.revocations().revoked.contains(id))
     }
 
     /// Where to point when something is missing altogether.

@@ -11,7 +11,8 @@ const MAX_FILES: usize = 20_000;
 
 /// Where a repository's files come from. Paths are relative and use `/`.
 pub trait Source {
-    /// Every file that may be part of the model, except those in dot folders.
+    /// Every file that may be part of the model, except those in dot folders. Links to folders are not followed; those with
+    /// YAML in them are listed with a `/` at the end, because somebody may rely on it.
     fn list(&self) -> Result<Vec<String>, SourceError>;
 
     /// The file's bytes, `None` if it does not exist.
@@ -60,9 +61,10 @@ impl Folder {
             let path = entry.path();
             if kind.is_dir() {
                 self.walk(&path, out)?;
-            } else if let Ok(relative) = path.strip_prefix(&self.root) {
-                let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-                out.push(parts.join("/"));
+            } else if !kind.is_symlink() || !path.is_dir() {
+                out.extend(self.relative(&path));
+            } else if has_yaml(&path) {
+                out.extend(self.relative(&path).map(|path| path + "/"));
             }
             if out.len() > MAX_FILES {
                 return Err(SourceError::TooMany(MAX_FILES));
@@ -70,6 +72,20 @@ impl Folder {
         }
         Ok(())
     }
+
+    fn relative(&self, path: &Path) -> Option<String> {
+        let relative = path.strip_prefix(&self.root).ok()?;
+        let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        Some(parts.join("/"))
+    }
+}
+
+pub(super) fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+fn has_yaml(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| is_yaml(&entry.path())))
 }
 
 impl Source for Folder {

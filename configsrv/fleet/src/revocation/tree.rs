@@ -61,6 +61,10 @@ impl Named {
         self.ids.contains(id)
     }
 
+    pub fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.ids.iter()
+    }
+
     /// Refuses revocations after which no operator would reach the publisher, unless they say that they may.
     pub fn keeps_an_operator(&self, revocations: &Revocations) -> Result<(), RevocationError> {
         let unmeant = |id: &&SpiffeId| revocations.revoked.contains(*id) && !revocations.allow_lockout.contains(*id);

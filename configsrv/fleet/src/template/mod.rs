@@ -11,6 +11,7 @@ pub const SCHEMA: &str = ".flor/schema.json";
 const CLUSTER: &str = "{{cluster}}";
 
 const FILES: &[(&str, &str)] = &[
+    (".gitattributes", include_str!("../../templates/gitattributes")),
     (".gitignore", include_str!("../../templates/gitignore")),
     ("README.md", include_str!("../../templates/README.md")),
     ("cluster.yaml", include_str!("../../templates/cluster.yaml")),

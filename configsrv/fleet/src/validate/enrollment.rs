@@ -26,7 +26,11 @@ pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
     signatures(repo, &cluster, log, findings);
     for (subject, name) in expected {
         let id = SpiffeId::new(&cluster, subject.clone());
-        let Some(event) = log.valid(&id) else {
+        // Rule V25 says what to do about them, and it is not a certificate.
+        if repo.is_revoked(&id) {
+            continue;
+        }
+        let Some(event) = log.lasting(&id) else {
             let message =
                 format!("{subject} has no valid certificate in {FILE}; `florctl ca issue --missing` makes one");
             findings.error(Rule::V4, &name.at, message);
@@ -34,11 +38,25 @@ pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
         };
         let left = event.not_after - now;
         if left <= Duration::ZERO {
-            findings.warning(Rule::V22, &name.at, format!("the certificate of {subject} has expired"));
+            let message = format!("the certificate of {subject} has expired; `florctl ca issue --missing` renews it");
+            findings.warning(Rule::V22, &name.at, message);
         } else if left < NEAR {
-            let message = format!("the certificate of {subject} ends in {} days", left.whole_days());
+            let (days, words) = (left.whole_days(), holder(&subject));
+            let message =
+                format!("the certificate of {subject} ends in {days} days; `florctl ca issue {words}` renews it");
             findings.warning(Rule::V22, &name.at, message);
         }
+    }
+}
+
+/// Whose certificate, in the words of `florctl ca issue`.
+fn holder(subject: &Subject) -> String {
+    match subject {
+        Subject::User(name) => format!("--kind user --name {name}"),
+        Subject::Service { node: None, service } => format!("--kind service --name {service}"),
+        Subject::Service { node: Some(node), service } => format!("--kind service --name {service} --on {node}"),
+        Subject::Node(name) => format!("--kind node --name {name}"),
+        Subject::Signer(name) => format!("--kind signer --name {name}"),
     }
 }
 
@@ -65,7 +83,7 @@ pub(crate) fn cluster_name(repo: &Repo) -> Option<ClusterName> {
 }
 
 /// Every principal that needs a certificate. Those with broken names are left to rule V14.
-pub(crate) fn principals(repo: &Repo) -> Vec<(Subject, &Located<String>)> {
+pub fn principals(repo: &Repo) -> Vec<(Subject, &Located<String>)> {
     let mut out = Vec::new();
     for node in &repo.nodes {
         if let Ok(name) = node.name.value.parse() {

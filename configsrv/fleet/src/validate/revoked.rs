@@ -1,6 +1,7 @@
 use crate::{
-    finding::{Findings, Rule},
+    finding::{Finding, Findings, Rule},
     repo::Repo,
+    revocation::Revocations,
     spiffe::SpiffeId,
 };
 
@@ -8,8 +9,15 @@ use super::enrollment::{cluster_name, principals};
 
 /// V25.
 pub(super) fn check(repo: &Repo, findings: &mut Findings) {
-    let (Some(cluster), Some(lane)) = (cluster_name(repo), &repo.revocations) else { return };
-    let revocations = lane.revocations();
+    if let Some(lane) = &repo.revocations {
+        findings.extend(&revoked(repo, lane.revocations()));
+    }
+}
+
+/// V25 for any revocations: the servers may have later ones than the repository.
+pub fn revoked(repo: &Repo, revocations: &Revocations) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    let Some(cluster) = cluster_name(repo) else { return Vec::new() };
     for (subject, name) in principals(repo) {
         let id = SpiffeId::new(&cluster, subject);
         if revocations.revoked.contains(&id) {
@@ -21,4 +29,5 @@ pub(super) fn check(repo: &Repo, findings: &mut Findings) {
             findings.error(Rule::V25, &name.at, message);
         }
     }
+    findings.into_sorted()
 }

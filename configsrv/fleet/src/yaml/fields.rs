@@ -2,6 +2,7 @@ use std::{str::FromStr, sync::Arc};
 
 use crate::{
     finding::{Findings, Located, Place, Rule},
+    nearest::distance,
     schema::{Shape, Value},
 };
 
@@ -16,6 +17,8 @@ pub(crate) struct Items<'a> {
 /// The fields of one map, checked against the names that it may have.
 pub(crate) struct Fields<'n> {
     pub(crate) at: Place,
+    /// Whether there was nothing else.
+    pub(crate) whole: bool,
     shape: &'static Shape,
     entries: Vec<(&'n str, &'n Node)>,
 }
@@ -82,7 +85,7 @@ impl<'a> Items<'a> {
         let at = self.place(node);
         let Kind::Map(entries) = &node.kind else {
             if node.is_null() {
-                return Some(Fields { at, shape, entries: Vec::new() });
+                return Some(Fields { at, whole: true, shape, entries: Vec::new() });
             }
             self.expected(node, "a map");
             return None;
@@ -99,10 +102,10 @@ impl<'a> Items<'a> {
             } else if shape.field(name).is_some() {
                 found.push((name, value));
             } else {
-                self.error(unknown, &place, unknown_field(name, &shape.names().collect::<Vec<_>>()));
+                self.error(unknown, &place, unknown_field(name, shape));
             }
         }
-        Some(Fields { at, shape, entries: found })
+        Some(Fields { at, whole: found.len() == entries.len(), shape, entries: found })
     }
 
     pub(crate) fn required<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n Node> {
@@ -190,31 +193,33 @@ impl<'a> Items<'a> {
 }
 
 /// Says what the writer may have meant.
-fn unknown_field(name: &str, allowed: &[&str]) -> String {
-    let plural = format!("{name}s");
-    if let Some(plural) = allowed.iter().find(|field| **field == plural) {
-        return format!("unknown field \"{name}\"; it is written \"{plural}\" and takes a list");
+fn unknown_field(name: &str, shape: &Shape) -> String {
+    if let Some(field) = shape.field(&format!("{name}s"))
+        && let Some(collection) = collection(&field.value)
+    {
+        return format!("unknown field \"{name}\"; it is written \"{}\" and takes {collection}", field.name);
     }
-    let nearest = allowed.iter().map(|field| (distance(name, field), field)).min();
+    let nearest = shape.names().map(|field| (distance(name, field), field)).min();
     match nearest {
         Some((1 | 2, field)) => format!("unknown field \"{name}\"; did you mean \"{field}\"?"),
-        _ => format!("unknown field \"{name}\"; known are {}", allowed.join(", ")),
+        _ => format!("unknown field \"{name}\"; known are {}", shape.names().collect::<Vec<_>>().join(", ")),
     }
 }
 
-/// Levenshtein's distance between two short texts.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().take(64).enumerate() {
-        let mut next = vec![i + 1];
-        for ((right, above), corner) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            let beside = next.last().copied().unwrap_or_default();
-            next.push((corner + usize::from(left != *right)).min(above + 1).min(beside + 1));
-        }
-        row = next;
+/// What a field with several of something takes.
+fn collection(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::List { .. } => Some("a list"),
+        Value::Map { .. } | Value::Block(_) => Some("a map"),
+        Value::Ignored
+        | Value::Nothing
+        | Value::Flag
+        | Value::Whole { .. }
+        | Value::Text(_)
+        | Value::Word(_)
+        | Value::Command { .. }
+        | Value::Either(_) => None,
     }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -223,9 +228,10 @@ mod tests {
 
     #[test]
     fn unknown_fields_come_with_advice() {
-        assert!(unknown_field("role", &["roles", "nodes"]).contains("\"roles\""));
-        assert!(unknown_field("servies", &["services", "nodes"]).contains("did you mean \"services\""));
-        assert!(unknown_field("zzz", &["services", "nodes"]).contains("known are services, nodes"));
-        assert_eq!(distance("kitten", "sitting"), 3);
+        let (top, service) = (&crate::schema::REPOSITORY, &crate::schema::SERVICE);
+        assert!(unknown_field("role", service).contains("\"roles\" and takes a list"));
+        assert!(unknown_field("node", top).contains("\"nodes\" and takes a map"));
+        assert!(unknown_field("servies", top).contains("did you mean \"services\""));
+        assert!(unknown_field("zzz", top).contains("known are cluster, nodes, services"));
     }
 }

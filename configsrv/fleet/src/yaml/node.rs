@@ -5,7 +5,8 @@ use serde::{
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{
-    Budget, Options, Spanned,
+    Budget, Error, Options, Spanned,
+    budget::BudgetBreach,
     options::{DuplicateKeyPolicy, MergeKeyPolicy},
 };
 
@@ -62,9 +63,28 @@ pub(crate) fn parse(text: &str) -> Result<Node, (Mark, String)> {
     }
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let at = error.location().map_or(Mark::default(), mark);
-        let message = error.without_snippet().to_string();
-        (at, tidy(&message))
+        (at, advice(error.without_snippet()))
     })
+}
+
+/// What is wrong, in the words of whoever writes the file.
+fn advice(error: &Error) -> String {
+    match error {
+        Error::Budget { breach: BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. }, .. } => {
+            "anchors and aliases (&name, *name) are not allowed: write the value in each place".to_owned()
+        }
+        Error::Budget { breach: BudgetBreach::MergeKeys { .. }, .. } | Error::MergeKeyNotAllowed { .. } => {
+            "merge keys (<<) are not allowed: write the fields in each place".to_owned()
+        }
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } | Error::MultipleDocuments { .. } => {
+            "a file is one document: what follows --- belongs into a file of its own".to_owned()
+        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("the file is nested deeper than {MAX_DEPTH} levels")
+        }
+        Error::Budget { .. } => "the file is larger or more intricate than any that is meant to be read".to_owned(),
+        other => tidy(&other.to_string()),
+    }
 }
 
 fn options() -> Options {
@@ -222,21 +242,22 @@ mod tests {
 
     #[test]
     fn what_hides_meaning_is_refused_at_its_place() {
-        for (text, line) in [
-            ("a: &x 1\nb: *x\n", 1),
-            ("a: {b: 1}\nc:\n  <<: {d: 1}\n", 3),
-            ("a: 1\n---\nb: 2\n", 2),
-            ("a: [1\nb: 2\n", 2),
-            ("a: !secret x\n", 1),
+        for (text, line, said) in [
+            ("a: &x 1\nb: *x\n", 1, "anchors and aliases"),
+            ("a: {b: 1}\nc:\n  <<: {d: 1}\n", 3, "merge keys"),
+            ("a: 1\n---\nb: 2\n", 2, "one document"),
+            ("a: [1\nb: 2\n", 2, ""),
+            ("a: !secret x\n", 1, ""),
         ] {
             let (at, message) = parse(text).unwrap_err();
             assert!(at.line >= line, "{text:?}: {at:?} {message}");
             assert!(!message.is_empty() && !message.contains('\n'), "{message}");
+            assert!(message.contains(said) && !message.contains('{'), "{message}");
         }
         let nested = |depth| format!("a: {}1{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(&nested(MAX_DEPTH - 2)).is_ok());
         for depth in [MAX_DEPTH + 1, 1000, 100_000] {
-            assert!(parse(&nested(depth)).is_err(), "{depth}");
+            assert!(parse(&nested(depth)).is_err_and(|(_, message)| !message.contains("budget")), "{depth}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Ca {
     Issue {
         #[command(flatten)]
         keys: Keys,
-        /// For every signer and principal of the repository that has none.
+        /// For every signer and principal of the repository that has none, and every principal whose last one has ended.
         #[arg(long, conflicts_with_all = ["kind", "name"])]
         missing: bool,
         #[command(flatten)]

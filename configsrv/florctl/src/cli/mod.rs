@@ -34,7 +34,7 @@ pub(crate) use self::{
 
 const EXIT_CODES: &str = "Exit codes:\n  0 done or nothing to do   1 unexpected failure   2 wrong usage\n  \
     3 the repository has errors   4 there are differences (diff --exit-code)\n  \
-    5 version conflict   6 signature, key or schema not accepted\n  \
+    5 version conflict   6 signature, key, certificate or schema not accepted\n  \
     7 unreachable, try again   8 not in this state";
 
 /// Validate, compile, publish and watch a fleet's configuration; manage identities, locks and history.
@@ -110,7 +110,7 @@ pub(crate) enum Command {
     Ca(Ca),
     /// Write what a node needs to take part: whom to trust and ask, and the certificates of everybody on it.
     IssueBundle(IssueBundle),
-    /// What the servers know about enrolled nodes.
+    /// Who holds which certificate: enrollment.log, and what the servers know about enrolled nodes.
     #[command(subcommand)]
     Enrollment(Enrollment),
     /// Principals, roles, tokens, keys.
@@ -210,7 +210,7 @@ pub(crate) struct Versions {
     #[command(subcommand)]
     pub(crate) command: Option<VersionsCommand>,
     /// At most so many, newest first.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
 
@@ -223,7 +223,7 @@ pub(crate) enum VersionsCommand {
 #[derive(Args, Debug)]
 pub(crate) struct Fleet {
     /// Compare with this version [default: the current one].
-    #[arg(long)]
+    #[arg(long, value_parser = published)]
     pub(crate) version: Option<Version>,
     /// Only nodes that do not have it.
     #[arg(long)]
@@ -233,6 +233,15 @@ pub(crate) struct Fleet {
     pub(crate) watch: bool,
 }
 
+/// Versions are counted from 1.
+fn published(text: &str) -> Result<Version, String> {
+    match text.parse() {
+        Ok(Version::NONE) => Err("no version is published as 0; the first one is 1".to_owned()),
+        Ok(version) => Ok(version),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Enrollment {
     /// Add the servers' enrolments, and those that count no more, to enrollment.log.
@@ -240,6 +249,14 @@ pub(crate) enum Enrollment {
         #[command(flatten)]
         repository: Repository,
         /// A signer's key (PKCS #8 PEM): every new line is signed with it.
+        #[arg(long, value_name = "FILE")]
+        sign_key: Option<PathBuf>,
+    },
+    /// After a merge: put the lines that somebody else added behind those that were added here, with new numbers.
+    Rebase {
+        #[command(flatten)]
+        repository: Repository,
+        /// A signer's key (PKCS #8 PEM), for lines that were signed.
         #[arg(long, value_name = "FILE")]
         sign_key: Option<PathBuf>,
     },

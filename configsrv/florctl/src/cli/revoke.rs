@@ -22,6 +22,9 @@ pub(crate) struct Revoke {
     /// Private key of a signer whom the nodes trust, PEM.
     #[arg(long, env = "FLORCTL_SIGN_KEY", value_name = "FILE")]
     pub(crate) sign_key: PathBuf,
+    /// Revoke also whom neither the published version, nor the YAML, nor enrollment.log names.
+    #[arg(long)]
+    pub(crate) unknown: bool,
     /// Revoke although operators or nodes lose their way to the servers.
     #[arg(long)]
     pub(crate) allow_lockout: bool,

@@ -1,4 +1,7 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use configsrv_fleet::{
     Digest, SpiffeId, Subject,
@@ -51,6 +54,7 @@ fn init(keys: &Keys, days: u32, output: Format) -> Result<(), Failure> {
     }
     let password = keys.password_file.as_deref().map(passphrase).transpose()?;
     let (_, issued) = Authority::create(&cluster, OffsetDateTime::now_utc(), days)?;
+    make_keys_folder(&workspace, &folder)?;
     let key = folder.join(CA_KEY);
     match &password {
         Some(password) => write_private(&key, &PrivateKey::from_pem(&issued.key_pem)?.sealed_pem(password)?)?,
@@ -98,12 +102,20 @@ fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    output.print(&json!({ "issued": written, "keys": folder }), || match made.holders.as_slice() {
-        [] => "everybody has a certificate".to_owned(),
-        holders => {
-            let names: Vec<String> = holders.iter().map(|holder| format!("  {}\n", holder.subject)).collect();
-            format!("{}{} certificates, keys in {}", names.concat(), holders.len(), folder.display())
+    let revoked: Vec<String> = made.revoked.iter().map(ToString::to_string).collect();
+    output.print(&json!({ "issued": written, "revoked": revoked, "keys": folder }), || {
+        let mut text = match made.holders.as_slice() {
+            [] if revoked.is_empty() => "everybody has a certificate".to_owned(),
+            [] => "everybody else has a certificate".to_owned(),
+            holders => {
+                let names: Vec<String> = holders.iter().map(|holder| format!("  {}\n", holder.subject)).collect();
+                format!("{}{} certificates, keys in {}", names.concat(), holders.len(), folder.display())
+            }
+        };
+        if !revoked.is_empty() {
+            text += &format!("\nrevoked, so that they get none: {}", revoked.join(", "));
         }
+        text
     })
 }
 
@@ -260,21 +272,27 @@ fn private_key(folder: &Path, keys: &Keys) -> Result<PrivateKey, Failure> {
     Ok(PrivateKey::from_file(&text, password.as_ref())?)
 }
 
-/// The folder for keys, made if need be; never a part of the repository, which is committed and shared.
-pub(super) fn keys_folder(workspace: &Workspace, folder: &Path) -> Result<std::path::PathBuf, Failure> {
-    let made = || {
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(folder)?;
-        Ok((folder.canonicalize()?, workspace.root.canonicalize()?))
-    };
-    let (keys, root) = made().map_err(|error: std::io::Error| Failure::file(folder, &error))?;
+/// The folder for keys, which need not exist; never a part of the repository, which is committed and shared.
+pub(super) fn keys_folder(workspace: &Workspace, folder: &Path) -> Result<PathBuf, Failure> {
+    // What does not exist would be made in the nearest folder that does.
+    let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let places = there.canonicalize().and_then(|there| Ok((there, workspace.root.canonicalize()?)));
+    let (keys, root) = places.map_err(|error| Failure::file(folder, &error))?;
     if keys.starts_with(&root) {
         let message = format!("{} is inside of the repository", folder.display());
         return Err(Failure::usage(message).hint("private keys are never committed: choose a folder elsewhere"));
     }
     Ok(folder.to_owned())
+}
+
+/// Makes the folder for keys, for its owner alone.
+fn make_keys_folder(workspace: &Workspace, folder: &Path) -> Result<(), Failure> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder).map_err(|error| Failure::file(folder, &error))?;
+    // Where a path with .. leads is known when all of it exists.
+    keys_folder(workspace, folder).map(|_| ())
 }
 
 pub(super) fn write_public(path: &Path, pem: &str) -> Result<(), Failure> {

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use configsrv_fleet::{Compiled, NodeName, Outcome, Stamp, Tree, Version};
+use configsrv_fleet::{Compiled, NodeName, Outcome, Payload, Stamp, Tree, TreeDiff, Version, compile::payloads};
 use serde_json::json;
 
 use crate::{
@@ -12,41 +12,75 @@ use crate::{
     output::{self, Format},
     progress,
     settings::Settings,
-    workspace::{Workspace, generated_at},
+    workspace::{Workspace, check_lockout, generated_at},
 };
 
+/// What a tree is compiled on top of.
+struct Ground {
+    previous: Option<Tree>,
+    above: Version,
+    /// What the servers have, where they were asked: what changes is then what changes for them.
+    served: Option<Vec<Payload>>,
+}
+
 pub(super) fn run(options: &Compile, output: Format) -> Result<Code, Failure> {
-    compile_above(options, &Workspace::open(&options.repository)?, Version::NONE, output)
+    let workspace = Workspace::open(&options.repository)?;
+    let ground = Ground { previous: workspace.compiled()?, above: Version::NONE, served: None };
+    compile_on(options, &workspace, &ground, output)
 }
 
 /// The same, with a number above what the servers have, and above what nodes have: after a restore of the servers that may
-/// be more, and they take nothing that is not newer still.
+/// be more, and they take nothing that is not newer still. What is compiled already is only worth its number, so that it
+/// need not be readable: two operators who compiled leave a conflict in every file.
 pub(super) async fn rebase(options: &Compile, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let workspace = Workspace::open(&options.repository)?;
-    let (current, nodes) = workspace.servers(settings, None)?.nodes(None).await?;
+    let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
+    let http = workspace.servers(settings, None)?;
+    workspace.check_cluster(&http).await?;
+    let (current, nodes) = http.nodes(None).await?;
     let newest = nodes.iter().filter_map(|node| node.reported.as_ref()?.newest()).max();
-    compile_above(options, &workspace, newest.map_or(current, |newest| newest.max(current)), output)
+    let above = newest.map_or(current, |newest| newest.max(current));
+    let served = http.published(&new).await?.payloads;
+    let ground = Ground { previous: workspace.compiled_if_readable(), above, served: Some(served) };
+    compile_on(options, &workspace, &ground, output)
 }
 
-fn compile_above(options: &Compile, workspace: &Workspace, above: Version, output: Format) -> Result<Code, Failure> {
+fn compile_on(options: &Compile, workspace: &Workspace, ground: &Ground, output: Format) -> Result<Code, Failure> {
+    let Ground { previous, above, served } = ground;
     let folder = match &options.out {
         Some(folder) => elsewhere(folder)?,
         None => workspace.compiled_folder(),
     };
-    let previous = workspace.compiled()?;
     let key = options.sign_key.as_deref().map(|path| workspace.signing_key(path)).transpose()?;
     let generated_at = generated_at(options.generated_at.as_deref())?;
-    let stamp = Stamp { generated_at, key: key.as_ref(), above };
+    let stamp = Stamp { generated_at, key: key.as_ref(), above: *above };
     let working = progress::spinner("compiling");
-    let compiled = workspace.compile(previous.as_ref(), &stamp, options.allow_lockout);
+    let compiled = workspace.compile(previous.as_ref(), &stamp);
     working.finish_and_clear();
-    let compiled = compiled?;
+    let mut compiled = compiled?;
+    match (served, previous) {
+        (Some(served), _) => {
+            check_lockout(served, &compiled.tree, options.allow_lockout)?;
+            compare(&mut compiled, served)?;
+        }
+        (None, Some(previous)) => check_lockout(&previous.payloads()?, &compiled.tree, options.allow_lockout)?,
+        (None, None) => {}
+    }
     if let Some(node) = &options.node {
         return print_one(&compiled.tree, node);
     }
     compiled.tree.write(&folder)?;
     report(&compiled, output)?;
     Ok(Code::Done)
+}
+
+/// Says what changes for the servers rather than for the tree that lay here.
+fn compare(compiled: &mut Compiled, served: &[Payload]) -> Result<(), Failure> {
+    let TreeDiff { changed, added, removed, .. } = TreeDiff::between(served, &compiled.tree.payloads()?);
+    compiled.changed = changed.into_keys().chain(added).collect();
+    compiled.changed.sort();
+    compiled.removed = removed;
+    Ok(())
 }
 
 /// A folder beside the ledger. Writing a tree removes what is not part of it, so that only a folder of its own will do.

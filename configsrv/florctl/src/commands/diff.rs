@@ -16,7 +16,9 @@ pub(super) async fn run(options: &Diff, settings: Option<&Settings>, output: For
     let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
     let (before, old) = match settings {
         Some(settings) => {
-            let published = workspace.servers(settings, None)?.published(&new).await?;
+            let http = workspace.servers(settings, None)?;
+            workspace.check_cluster(&http).await?;
+            let published = http.published(&new).await?;
             (format!("published version {}", published.version), published.payloads)
         }
         None => match workspace.compiled()? {
@@ -48,7 +50,7 @@ pub(super) fn to_json(before: &str, diff: &TreeDiff) -> Value {
 /// Access first: it is what a reviewer looks for. Then nodes, those with the same change together.
 pub(super) fn to_text(diff: &TreeDiff) -> String {
     if diff.is_empty() {
-        return "no difference".to_owned();
+        return "no difference\n".to_owned();
     }
     let mut text = diff.access.to_string();
     let mut same: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();

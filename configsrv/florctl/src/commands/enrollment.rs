@@ -1,8 +1,11 @@
-use std::collections::{BTreeMap, btree_map};
+use std::{
+    collections::{BTreeMap, btree_map},
+    fs,
+};
 
 use configsrv_fleet::{
-    ClusterName, Digest, SpiffeId,
-    enrollment::{Entry, Kind, Log},
+    ClusterName, Digest, SigningKey, SpiffeId,
+    enrollment::{Entry, FILE, Kind, Log, Rebased},
 };
 use holdfast_proto::iam::{EnrollmentEvent, ListEnrollmentsRequest, Page, enrollment_client::EnrollmentClient};
 use serde_json::json;
@@ -14,7 +17,7 @@ use crate::{
     output::Format,
     remote::{connect, refused},
     settings::Settings,
-    workspace::Workspace,
+    workspace::{Workspace, replace},
 };
 
 const PAGE: u32 = 500;
@@ -22,10 +25,40 @@ const PAGE: u32 = 500;
 const SERVERS: &str = "holdfast";
 
 pub(super) async fn run(command: &Enrollment, settings: &Settings, output: Format) -> Result<Code, Failure> {
-    let Enrollment::Pull { repository, sign_key } = command;
+    let (Enrollment::Pull { repository, sign_key } | Enrollment::Rebase { repository, sign_key }) = command;
     let workspace = Workspace::open(repository)?;
-    let cluster = workspace.cluster()?;
     let key = sign_key.as_deref().map(|path| workspace.signing_key(path)).transpose()?;
+    match command {
+        Enrollment::Pull { .. } => pull(&workspace, key.as_ref(), settings, output).await,
+        Enrollment::Rebase { .. } => rebase(&workspace, key.as_ref(), output),
+    }
+}
+
+fn rebase(workspace: &Workspace, key: Option<&SigningKey>, output: Format) -> Result<Code, Failure> {
+    let path = workspace.root.join(FILE);
+    let bytes = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
+    let Rebased { text, moved } = Log::rebase(&bytes, &workspace.signers()?, key)?;
+    if text.as_bytes() != bytes {
+        replace(&path, text.as_bytes())?;
+    }
+    output.print(&json!({ "moved": moved }), || match moved.as_slice() {
+        [] => format!("{FILE} is one chain"),
+        moved => {
+            let lines: String =
+                moved.iter().map(|event| format!("  {}: {}\n", event.seq, event.spiffe_id.subject())).collect();
+            format!("lines with new numbers in {FILE}:\n{lines}")
+        }
+    })?;
+    Ok(Code::Done)
+}
+
+async fn pull(
+    workspace: &Workspace,
+    key: Option<&SigningKey>,
+    settings: &Settings,
+    output: Format,
+) -> Result<Code, Failure> {
+    let cluster = workspace.cluster()?;
     let mut log = workspace.repo.log.clone().unwrap_or_default();
     let mut lines = String::new();
     let (mut added, mut revoked) = (Vec::new(), Vec::new());
@@ -34,7 +67,7 @@ pub(super) async fn run(command: &Enrollment, settings: &Settings, output: Forma
             Kind::Sign => added.push(node),
             Kind::Revoke => revoked.push(node),
         }
-        lines += &match &key {
+        lines += &match key {
             Some(key) => log.append_signed(entry, key)?,
             None => log.append(entry)?,
         };

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::diff;
 use crate::{
     cli,
-    failure::{Code, Failure},
+    failure::{Code, Failure, REVOKED_ELSEWHERE},
     output::Format,
     settings::Settings,
     workspace::Workspace,
@@ -14,15 +14,25 @@ use crate::{
 pub(super) async fn run(options: &cli::Plan, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let workspace = Workspace::open(&options.repository)?;
     let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
-    let published = workspace.servers(settings, None)?.published(&new).await?;
+    let http = workspace.servers(settings, None)?;
+    workspace.check_cluster(&http).await?;
+    let published = http.published(&new).await?;
     let plan = Plan::between(&published.payloads, &new);
     // Who signs is known when it is compiled.
     let lockouts = lockout(&published.payloads, &new, None);
-    output.print(&to_json(published.version, &plan, &lockouts), || to_text(published.version, &plan, &lockouts))?;
+    let revoked = workspace.revoked(&http).await?;
+    for finding in &revoked {
+        eprintln!("{finding}");
+    }
+    if !revoked.is_empty() {
+        eprintln!("warning: publish refuses this: {REVOKED_ELSEWHERE}");
+    }
+    let value = to_json(published.version, &plan, &lockouts, &revoked);
+    output.print(&value, || to_text(published.version, &plan, &lockouts))?;
     Ok(if options.exit_code && !plan.diff.is_empty() { Code::Differs } else { Code::Done })
 }
 
-fn to_json(on: Version, plan: &Plan, lockouts: &[Finding]) -> Value {
+fn to_json(on: Version, plan: &Plan, lockouts: &[Finding], revoked: &[Finding]) -> Value {
     let diff = &plan.diff;
     json!({
         "on_top_of": on,
@@ -36,6 +46,7 @@ fn to_json(on: Version, plan: &Plan, lockouts: &[Finding]) -> Value {
         "order": plan.order,
         "two_steps": plan.two_steps,
         "lockout": lockouts,
+        "revoked": revoked,
         "guard": plan.guard(),
     })
 }

@@ -4,29 +4,35 @@ use std::{
     process::Command,
 };
 
-use configsrv_fleet::{Tree, TreeDiff, Version, compile::payloads};
+use configsrv_fleet::{Finding, Tree, TreeDiff, Version, compile::payloads};
 use serde_json::json;
 
 use super::diff;
 use crate::{
     cli::Publish,
-    failure::{Code, Failure},
+    failure::{Code, Failure, REBASE, REVOKED_ELSEWHERE},
     output::Format,
     settings::Settings,
     workspace::{Workspace, check_lockout},
 };
+
+/// How a commit ends that is not all of what was published.
+pub(super) const DIRTY: &str = "-dirty";
 
 pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let workspace = Workspace::open(&options.repository)?;
     let tree = publishable(&workspace)?;
     let new = tree.payloads()?;
     let http = workspace.publisher(settings, options)?;
+    workspace.check_cluster(&http).await?;
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
     in_order(tree.version(), base, served)?;
+    let commit = git_commit(&workspace.root);
     let mut delta = None;
     // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
     if tree.version() > served {
+        refuse_revoked(&workspace.revoked(&http).await?)?;
         let before = http.published(&new).await?.payloads;
         check_lockout(&before, &tree, options.allow_lockout)?;
         let found = TreeDiff::between(&before, &new);
@@ -35,9 +41,11 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
         for ending in near_end(&workspace) {
             eprintln!("{ending}");
         }
+        if commit.as_ref().is_some_and(|commit| commit.ends_with(DIRTY)) {
+            eprintln!("warning: there are changes that are not committed, so that Git will not say what was published");
+        }
         confirm(options.yes, "publish")?;
     }
-    let commit = git_commit(&workspace.root);
     let admitted = http.publish(&tree, base, options.note.as_deref(), commit.as_deref()).await?;
     let value = json!({
         "published": admitted,
@@ -90,16 +98,26 @@ fn outdated() -> Failure {
 }
 
 fn in_order(ours: Version, base: Version, served: Version) -> Result<(), Failure> {
-    let rebase = "take the change behind it first (git pull), then florctl rebase compiles on top of it";
     if base != served {
         let message = format!("the servers have version {served}, not {base}");
-        return Err(Failure::new(Code::Conflict, message).hint(rebase));
+        return Err(Failure::new(Code::Conflict, message).hint(REBASE));
     }
     if ours < served {
         let message = format!("the servers have version {served}; the compiled tree is version {ours}");
-        return Err(Failure::new(Code::Conflict, message).hint(rebase));
+        return Err(Failure::new(Code::Conflict, message).hint(REBASE));
     }
     Ok(())
+}
+
+/// A version that names who is revoked would promise what no node does.
+fn refuse_revoked(findings: &[Finding]) -> Result<(), Failure> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    for finding in findings {
+        eprintln!("{finding}");
+    }
+    Err(Failure::new(Code::Findings, "the version names somebody who is revoked").hint(REVOKED_ELSEWHERE))
 }
 
 /// Warnings about certificates, which are easily forgotten until they end.
@@ -126,9 +144,17 @@ pub(super) fn confirm(yes: bool, verb: &str) -> Result<(), Failure> {
     }
 }
 
-/// The commit that the repository is at, if it is in Git.
+/// The commit that the repository is at, if it is in Git; one that is not all of what lies here is marked.
 fn git_commit(root: &Path) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--verify", "HEAD"]).output().ok()?;
+    let commit = git(root, &["rev-parse", "--verify", "HEAD"])?;
+    match git(root, &["status", "--porcelain", "--", "."]) {
+        Some(changes) if !changes.is_empty() => Some(commit + DIRTY),
+        Some(_) | None => Some(commit),
+    }
+}
+
+fn git(root: &Path, words: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(words).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }

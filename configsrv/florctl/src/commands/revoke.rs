@@ -1,8 +1,11 @@
 use std::collections::BTreeSet;
 
 use configsrv_fleet::{
-    AccessDelta, Payload, Revocations, SealedRevocations, SpiffeId,
+    AccessDelta, ClusterName, Payload, Revocations, SealedRevocations, SpiffeId,
+    enrollment::Log,
+    nearest,
     revocation::{FILE, Named, RevocationError, RevocationErrorKind, narrow},
+    validate::principals,
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -26,7 +29,11 @@ pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -
     let http = Http::new(settings)?;
     let previous = previous(&workspace, &http).await?;
     let previous = previous.as_ref().map(SealedRevocations::revocations);
-    let payloads = http.published(&compiled(&workspace)?).await?;
+    let payloads = http.published(&compiled(&workspace)).await?;
+    let named = named(&payloads.payloads)?;
+    if !options.unknown {
+        refuse_unknown(&ids, &known(&workspace, &cluster, &named, previous))?;
+    }
     let now = OffsetDateTime::now_utc();
     let next = Revocations::following(previous, &cluster, payloads.version, now, options.reason.clone());
     let mut next = next.ok_or_else(|| Failure::new(Code::State, "the sequences are used up"))?;
@@ -36,7 +43,6 @@ pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -
             next.allow_lockout.insert(id.clone());
         }
     }
-    let named = named(&payloads.payloads)?;
     let settled = if options.settle { settle(&mut next, &named) } else { BTreeSet::new() };
     if previous.is_some_and(|previous| (&previous.revoked, &previous.settled) == (&next.revoked, &next.settled)) {
         let value = json!({ "sequence": previous.map(|previous| previous.sequence), "unchanged": true });
@@ -98,9 +104,32 @@ async fn previous(workspace: &Workspace, http: &Http) -> Result<Option<SealedRev
     Ok(Some(served))
 }
 
-/// Payloads that need not be fetched again, if they are the published ones.
-fn compiled(workspace: &Workspace) -> Result<Vec<Payload>, Failure> {
-    Ok(workspace.compiled()?.map(|tree| tree.payloads()).transpose()?.unwrap_or_default())
+/// Payloads that need not be fetched again, if they are the published ones. Nobody stays in because they cannot be read.
+fn compiled(workspace: &Workspace) -> Vec<Payload> {
+    workspace.compiled_if_readable().and_then(|tree| tree.payloads().ok()).unwrap_or_default()
+}
+
+/// Everybody who is or was somebody: in the published version, the YAML, enrollment.log or the revocations.
+fn known(
+    workspace: &Workspace,
+    cluster: &ClusterName,
+    named: &Named,
+    previous: Option<&Revocations>,
+) -> BTreeSet<SpiffeId> {
+    let written = principals(&workspace.repo).into_iter().map(|(subject, _)| SpiffeId::new(cluster, subject));
+    let logged = workspace.repo.log.iter().flat_map(Log::events).map(|event| event.spiffe_id.clone());
+    let revoked = previous.into_iter().flat_map(|previous| previous.revoked.iter().chain(previous.settled.keys()));
+    named.ids().chain(revoked).cloned().chain(written).chain(logged).collect()
+}
+
+/// A name that is nobody's is a slip, and whoever was meant would stay in.
+fn refuse_unknown(ids: &[SpiffeId], known: &BTreeSet<SpiffeId>) -> Result<(), Failure> {
+    let Some(unknown) = ids.iter().find(|id| !known.contains(*id)) else { return Ok(()) };
+    let message = format!("nobody is called {unknown}: not in the published version, the YAML or enrollment.log");
+    let names: Vec<String> = known.iter().map(|id| id.subject().to_string()).collect();
+    let near = nearest(&unknown.subject().to_string(), names.iter().map(String::as_str)).join(", ");
+    Err(Failure::new(Code::Findings, message)
+        .hint(format!("the nearest names are {near}; --unknown revokes nevertheless")))
 }
 
 fn named(payloads: &[Payload]) -> Result<Named, Failure> {

@@ -1,6 +1,6 @@
 use configsrv_fleet::{TreeDiff, Version, plan::listed};
 
-use super::diff;
+use super::{diff, publish::DIRTY};
 use crate::{
     cli::{Versions, VersionsCommand},
     failure::{Code, Failure},
@@ -29,8 +29,17 @@ async fn compare(from: Version, to: Version, settings: &Settings, output: Format
     Ok(Code::Done)
 }
 
+/// As much of a commit as people compare.
+fn short(commit: &str) -> String {
+    let (hash, mark) = match commit.strip_suffix(DIRTY) {
+        Some(hash) => (hash, DIRTY),
+        None => (commit, ""),
+    };
+    hash.chars().take(12).chain(mark.chars()).collect()
+}
+
 async fn list(limit: u32, settings: &Settings, output: Format) -> Result<Code, Failure> {
-    let page = Http::new(settings)?.versions(limit.clamp(1, 200)).await?;
+    let page = Http::new(settings)?.versions(limit.min(200)).await?;
     output.print(&page, || {
         if page.versions.is_empty() {
             return "nothing is published yet".to_owned();
@@ -38,7 +47,7 @@ async fn list(limit: u32, settings: &Settings, output: Format) -> Result<Code, F
         let mut table = Table::new(&["VERSION", "PUBLISHED", "BY", "NODES", "COMMIT", "NOTE"]);
         for version in &page.versions {
             let current = if version.version == page.current { "*" } else { "" };
-            let commit = version.git_commit.as_ref().map(|commit| commit.chars().take(12).collect::<String>());
+            let commit = version.git_commit.as_deref().map(short);
             table.row([
                 format!("{}{current}", version.version),
                 moment(Some(version.published_ms)),

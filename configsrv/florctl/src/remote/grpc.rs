@@ -7,6 +7,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
+use super::fault::failed;
 use crate::{
     failure::{Code, Failure},
     settings::Settings,
@@ -58,14 +59,8 @@ pub(crate) async fn connect_if_known(settings: &Settings, api: &str) -> Result<C
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
         endpoint = endpoint.tls_config(tls).map_err(wrong)?;
     }
-    let channel = endpoint.connect().await.map_err(|error| {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        Failure::new(Code::Unreachable, format!("{api}: {cause}"))
-            .hint("--api (or HOLDFAST_API) says where the servers are")
-    })?;
+    let channel = endpoint.connect().await;
+    let channel = channel.map_err(|error| failed(api, &error, "--api (or HOLDFAST_API) says where the servers are"))?;
     Ok(InterceptedService::new(channel, Authorization(authorization)))
 }
 

@@ -10,9 +10,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage};
+use super::{
+    fault::failed,
+    wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage},
+};
 use crate::{
-    failure::{Code, Failure},
+    failure::{Code, Failure, REBASE},
     progress,
     settings::Settings,
 };
@@ -143,6 +146,14 @@ impl Http {
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         decode(self.send(request).await?).await
+    }
+
+    /// Whose nodes the servers have; `None` as long as nothing is published.
+    pub(crate) async fn cluster(&self) -> Result<Option<ClusterName>, Failure> {
+        let page: NodePage = self.get(&format!("/nodes?limit={PAGE}")).await?;
+        let Some(node) = page.nodes.into_iter().find(|node| node.published) else { return Ok(None) };
+        let artifact = self.artifact(&node.name, None).await?;
+        Ok(artifact.map(|artifact| artifact.payload.local_node.spiffe_id.cluster().clone()))
     }
 
     /// What is published, compared with `ours`: payloads that are the same are not fetched.
@@ -280,21 +291,19 @@ pub(super) async fn limited(mut response: Response, limit: usize) -> Result<Vec<
 }
 
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
-    // The cause says what a person can act on; the outer text repeats the URL.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Failure::new(Code::Unreachable, format!("{url}: {cause}"))
-        .hint("--http (or HOLDFAST_HTTP) says where the servers are, --ca whose certificates they have")
+    failed(url, error, "--http (or HOLDFAST_HTTP) says where the servers are, --ca whose certificates they have")
 }
 
 fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
-    let (word, message) = match refusal {
-        Some(Refusal { error, message }) => (error, message),
-        None => (String::new(), format!("the servers answered {status}")),
-    };
-    match (status, word.as_str()) {
+    match refusal {
+        Some(Refusal { error, message }) => meaning(status, &error, message).refusal(error),
+        None => meaning(status, "", format!("the servers answered {status}")),
+    }
+}
+
+/// What a refusal means for the caller of this program.
+fn meaning(status: StatusCode, word: &str, message: String) -> Failure {
+    match (status, word) {
         (_, "not_published") => Failure::new(Code::State, message).hint("florctl publish gives them a first tree"),
         (_, "untrusted_signature") => Failure::new(Code::NotTrusted, message)
             .hint("sign with a key that the servers trust: one that the current version announces"),
@@ -302,8 +311,7 @@ fn refused(status: StatusCode, refusal: Option<Refusal>) -> Failure {
             .hint("florctl revocations shows what the servers have; git pull brings what others have signed"),
         (_, "lockout") => Failure::new(Code::Findings, message).hint("--allow-lockout revokes nevertheless"),
         (_, "no_revocations") => Failure::new(Code::State, message),
-        (StatusCode::CONFLICT, _) => Failure::new(Code::Conflict, message)
-            .hint("somebody else published: take their change first (git pull), then florctl rebase"),
+        (StatusCode::CONFLICT, _) => Failure::new(Code::Conflict, message).hint(REBASE),
         (StatusCode::UNAUTHORIZED, _) => {
             Failure::unexpected(message).hint("the token is wrong or has ended: HOLDFAST_TOKEN or --token-file")
         }

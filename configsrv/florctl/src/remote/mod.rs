@@ -1,5 +1,6 @@
 //! The servers, as this program sees them.
 
+mod fault;
 mod grpc;
 mod http;
 mod lane;
