@@ -31,6 +31,9 @@ pub enum Error {
     Revocations(#[from] RevocationError),
     #[error("{0}")]
     RevocationConflict(String),
+    /// A node says that it has what nobody can have published.
+    #[error("{0}")]
+    ImplausibleReport(String),
     #[error("nobody has been revoked yet")]
     NoRevocations,
     #[error("nothing has been published yet")]
@@ -59,7 +62,7 @@ impl Error {
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::UnknownNode(_) | Self::UnknownVersion(_) | Self::NoRevocations => Kind::NotFound,
             Self::Pruned(_) => Kind::Gone,
-            Self::VersionConflict(_) | Self::RevocationConflict(_) => Kind::Conflict,
+            Self::VersionConflict(_) | Self::RevocationConflict(_) | Self::ImplausibleReport(_) => Kind::Conflict,
             Self::Revocations(error) => match error.kind() {
                 RevocationErrorKind::Malformed | RevocationErrorKind::Schema | RevocationErrorKind::Addressee => {
                     Kind::Invalid
@@ -100,6 +103,7 @@ impl Error {
                 RevocationErrorKind::Order => "revocation_conflict",
             },
             Self::RevocationConflict(_) => "revocation_conflict",
+            Self::ImplausibleReport(_) => "implausible_report",
             Self::NoRevocations => "no_revocations",
             Self::NotPublished => "not_published",
             Self::TooOften { .. } => "slow_down",
@@ -129,6 +133,7 @@ impl Error {
             | Self::UntrustedSignature(_)
             | Self::Revocations(_)
             | Self::RevocationConflict(_)
+            | Self::ImplausibleReport(_)
             | Self::NoRevocations
             | Self::NotPublished
             | Self::TooOften { .. }

@@ -17,7 +17,7 @@ use crate::{
 const LONGEST_REASON: usize = 2000;
 const LONGEST_NONCE: usize = 128;
 /// Reports of one node that may overtake one another.
-const ATTEMPTS: usize = 8;
+pub(crate) const ATTEMPTS: usize = 8;
 
 /// How far one node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
