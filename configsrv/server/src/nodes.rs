@@ -93,6 +93,12 @@ impl ConfigService {
             )));
         }
         status.check()?;
+        if let Some(newest) = status.newest() {
+            self.believe(identity, &node, "version", newest.get(), |service| {
+                Ok(service.current()?.map_or(0, |current| current.version.get()))
+            })
+            .await?;
+        }
         let version = status.pending.or(status.active);
         let known = match version {
             Some(version) => self.published_digest(&node, version)?,

@@ -17,7 +17,7 @@ const LONGEST_FILE: usize = 1000;
 const MOST_CARRIED: usize = 16;
 
 impl Status {
-    /// The newest version that the report names.
+    /// The newest version that the node has had. What it refused may be anybody's forgery, and says nothing.
     pub(crate) fn newest(&self) -> Option<Version> {
         [self.offered, self.active, self.pending, self.confirmed, self.rolled_back].into_iter().flatten().max()
     }
