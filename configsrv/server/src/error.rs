@@ -40,6 +40,8 @@ pub enum Error {
     NotPublished,
     #[error("asked too often; try again in {retry_after_s} s")]
     TooOften { retry_after_s: u32 },
+    #[error("{most} requests of this node wait for news already; end one of them first")]
+    TooManyWaiting { most: usize },
     /// What the layer in front would have said as well; in its words, so that a caller meets one word for one thing.
     #[error(transparent)]
     Caller(#[from] Refusal),
@@ -76,7 +78,10 @@ impl Error {
             | Self::OutcomeUnknown(_)
             | Self::Caller(Refusal::Unavailable(_)) => Kind::Unavailable,
             Self::Caller(Refusal::Anonymous | Refusal::Unauthenticated) => Kind::Unauthenticated,
-            Self::TooOften { .. } | Self::Caller(Refusal::SlowDown { .. }) | Self::Refused(_) => Kind::Exhausted,
+            Self::TooOften { .. }
+            | Self::TooManyWaiting { .. }
+            | Self::Caller(Refusal::SlowDown { .. })
+            | Self::Refused(_) => Kind::Exhausted,
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Internal(_) => Kind::Internal,
         }
@@ -107,6 +112,7 @@ impl Error {
             Self::NoRevocations => "no_revocations",
             Self::NotPublished => "not_published",
             Self::TooOften { .. } => "slow_down",
+            Self::TooManyWaiting { .. } => "too_many_waiting",
             Self::Caller(refusal) => refusal.word(),
             Self::NoQuorum(_) => "no_leader",
             Self::OutcomeUnknown(_) => "outcome_unknown",
@@ -137,6 +143,7 @@ impl Error {
             | Self::NoRevocations
             | Self::NotPublished
             | Self::TooOften { .. }
+            | Self::TooManyWaiting { .. }
             | Self::Caller(_)
             | Self::Refused(_) => None,
         }

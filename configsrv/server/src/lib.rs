@@ -44,6 +44,7 @@ mod standing;
 mod store;
 mod submission;
 mod versions;
+mod waiting;
 mod watch;
 mod wire;
 

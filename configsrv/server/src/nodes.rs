@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ConfigService, Error, keys,
     offers::Offers,
+    readers::{Errand, calling_node},
     record::{Fetch, Fetched, Head, Reached, Status, SyncResult},
     reports,
     service::{blocking, now_ms},
@@ -81,6 +82,7 @@ impl ConfigService {
     async fn take_report(&self, identity: &Identity, node: &str, report: Report) -> Result<Receipt, Error> {
         self.authorize(identity, "config.ReportStatus", &format!("node/{node}"))?;
         let node: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        self.readers().comes(calling_node(identity), Errand::Status)?;
         if identity.is_node(node.as_str()) {
             self.readers().sees(&node);
         }

@@ -7,12 +7,13 @@ use configsrv_fleet::{
     Digest, NodeName, Revocations, SealedRevocations, Sequence, SpiffeId, Version,
     revocation::{Named, RevocationError, Succession},
 };
-use iam_client::{Identity, Kind};
+use iam_client::Identity;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     ConfigService, Error, keys,
     nodes::ATTEMPTS,
+    readers::{Errand, calling_node},
     record::{Current, Head, Lane, Reached, Signers, Status},
     service::{blocking, now_ms},
     store::{Loaded, Txn},
@@ -196,10 +197,12 @@ impl ConfigService {
 
     /// The lane, for any node and for whoever may see the fleet.
     pub(crate) async fn revocations(&self, identity: &Identity, wanted: &WantedLane) -> Result<FoundLane, Error> {
-        let node = identity.principal.principal().is_some_and(|id| id.kind() == Kind::Node);
-        if !node {
+        let caller = calling_node(identity);
+        if caller.is_none() {
             self.authorize(identity, "config.ReadFleet", "versions/*")?;
         }
+        self.readers().comes(caller, Errand::Revocations)?;
+        let _place = self.waiting().begin(caller, wanted.wait)?;
         let until = Instant::now() + wanted.wait.min(self.settings().longest_wait);
         let mut sequences = self.sequences();
         loop {
@@ -237,6 +240,7 @@ impl ConfigService {
     pub(crate) async fn reached(&self, identity: &Identity, node: &str, sequence: Sequence) -> Result<Reached, Error> {
         self.authorize(identity, "config.ReportStatus", &format!("node/{node}"))?;
         let node: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        self.readers().comes(calling_node(identity), Errand::Reached)?;
         self.believe(identity, &node, "sequence", sequence.get(), |service| {
             Ok(service.lane()?.map_or(0, |lane| lane.sequence.get()))
         })

@@ -21,6 +21,7 @@ use crate::{
     readers::Readers,
     record::Current,
     store::Records,
+    waiting::Waiting,
 };
 
 /// How often the metrics about nodes are brought up to date, if anything has changed.
@@ -42,6 +43,7 @@ struct Inner {
     sequence: watch::Sender<Sequence>,
     metrics: Metrics,
     readers: Readers,
+    waiting: Waiting,
     notes: Notes,
     lock_metrics: LockMetrics,
     lock_seen: Seen,
@@ -59,6 +61,7 @@ impl ConfigService {
             sequence: watch::channel(Sequence::NONE).0,
             metrics: Metrics::default(),
             readers: Readers::default(),
+            waiting: Waiting::default(),
             notes: Notes::default(),
             lock_metrics: LockMetrics::default(),
             lock_seen: Seen::default(),
@@ -115,6 +118,10 @@ impl ConfigService {
 
     pub(crate) fn readers(&self) -> &Readers {
         &self.0.readers
+    }
+
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.0.waiting
     }
 
     pub(crate) fn notes(&self) -> &Notes {
