@@ -106,7 +106,11 @@ impl ConfigService {
             Some(version) => self.published_digest(&node, version)?,
             None => None,
         };
-        // Three numbers and one truth: a node cannot confirm what was not published for it.
+        let now_ms = now_ms();
+        let status = Status { reported_ms: now_ms, since_ms: now_ms, ..status };
+        self.store_report(identity, &node, &status).await?;
+        // Three numbers and one truth: a node cannot confirm what was not published for it. That it has something else is
+        // known all the same, or nobody would learn that the servers were restored.
         if status.result == Some(SyncResult::Confirmed)
             && let (Some(version), Some(published), Some(reported)) = (version, known, status.digest)
             && published != reported
@@ -115,9 +119,6 @@ impl ConfigService {
                 "version {version} for node {node} was published with digest {published}, not {reported}"
             )));
         }
-        let now_ms = now_ms();
-        let status = Status { reported_ms: now_ms, since_ms: now_ms, ..status };
-        self.store_report(identity, &node, &status).await?;
         let current = self.current()?.map_or(Version::NONE, |current| current.version);
         Ok(Receipt { node, nonce, version, digest: known, current })
     }

@@ -64,8 +64,12 @@ impl Plane {
     }
 
     async fn report(&self, report: Value) {
-        let sent = self.send(Method::POST, NODE, "/nodes/pier2/status", "sync", report.to_string()).await;
+        let sent = self.say(report).await;
         assert_eq!(sent.0, StatusCode::OK, "{}", sent.1);
+    }
+
+    async fn say(&self, report: Value) -> (StatusCode, Value) {
+        self.send(Method::POST, NODE, "/nodes/pier2/status", "sync", report.to_string()).await
     }
 
     async fn view(&self) -> Value {
@@ -236,8 +240,11 @@ async fn nodes_that_the_servers_know_too_little_of() {
     assert_eq!(status, StatusCode::OK);
     plane.stands("offered").await;
 
-    // The number is the same, the content is not.
-    plane.report(json!({ "active": 6, "confirmed": 6, "digest": format!("sha256:{}", "0".repeat(64)) })).await;
+    // The number is the same, the content is not: that is no confirmation, and known.
+    let other = format!("sha256:{}", "0".repeat(64));
+    let (status, answer) =
+        plane.say(json!({ "active": 6, "confirmed": 6, "digest": other, "result": "confirmed" })).await;
+    assert_eq!((status, answer["error"].as_str()), (StatusCode::CONFLICT, Some("version_conflict")), "{answer}");
     assert!(plane.stands("paused").await["reason"].as_str().unwrap().contains("another content"));
     let elsewhere = Tree::new(7, &plane.signer).nodes(vec![("pier3", json!([]))]);
     plane.publish(&elsewhere).await;
