@@ -58,6 +58,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub status: Status,
     pub nonce: Option<String>,
+    /// What is left of the window of what is pending. The clocks of nodes may be wrong, and those of servers agree.
+    pub left_ms: Option<u64>,
 }
 
 /// What the server says to a report: enough for the node to know that it spoke to the real, present thing.
@@ -86,7 +88,7 @@ impl ConfigService {
         if identity.is_node(node.as_str()) {
             self.readers().sees(&node);
         }
-        let Report { status, nonce } = report;
+        let Report { status, nonce, left_ms } = report;
         if status.reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON)
             || nonce.as_ref().is_some_and(|nonce| nonce.len() > LONGEST_NONCE)
         {
@@ -107,7 +109,8 @@ impl ConfigService {
             None => None,
         };
         let now_ms = now_ms();
-        let status = Status { reported_ms: now_ms, since_ms: now_ms, ..status };
+        let deadline_ms = left_ms.map(|left_ms| now_ms.saturating_add(left_ms)).or(status.deadline_ms);
+        let status = Status { deadline_ms, reported_ms: now_ms, since_ms: now_ms, ..status };
         self.store_report(identity, &node, &status).await?;
         // Three numbers and one truth: a node cannot confirm what was not published for it. That it has something else is
         // known all the same, or nobody would learn that the servers were restored.

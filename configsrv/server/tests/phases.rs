@@ -161,6 +161,29 @@ async fn from_the_offer_to_the_confirmation() {
 }
 
 #[tokio::test]
+async fn a_window_is_measured_by_the_servers_clock() {
+    let plane = Plane::new(Settings::default());
+    let one = plane.tree(1, "one");
+    plane.publish(&one).await;
+    let told = |left_ms: u64| {
+        json!({
+            "active": 1, "pending": 1, "digest": digest(&one), "result": "pending",
+            "deadline_ms": 9, "left_ms": left_ms,
+        })
+    };
+    let window = |view: &Value| view["deadline_ms"].as_u64().unwrap() - view["since_ms"].as_u64().unwrap();
+    plane.report(told(300_000)).await;
+    let pending = plane.stands("pending").await;
+    assert_eq!(window(&pending), 300_000, "whatever the node's own clock says: {pending}");
+    plane.report(told(299_990)).await;
+    assert_eq!(plane.stands("pending").await["deadline_ms"], pending["deadline_ms"]);
+    plane.report(told(100_000)).await;
+    assert!(window(&plane.stands("pending").await) < 200_000);
+    plane.report(told(0)).await;
+    assert_eq!(plane.stands("overdue").await["was"], "pending");
+}
+
+#[tokio::test]
 async fn what_failed_is_remembered_until_it_is_released() {
     let plane = Plane::new(Settings::default());
     let (one, two, three) = (plane.tree(1, "one"), plane.tree(2, "two"), plane.tree(3, "two"));
