@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use configsrv_fleet::{Digest, NodeName, Version};
+use configsrv_fleet::{Digest, NodeName, Phase, Version};
 use iam_client::Identity;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub(crate) struct NodeView {
     pub name: String,
     /// Whether the current tree has an artifact for it.
     pub published: bool,
-    /// It has not fetched the version asked about, or does not report it active.
+    /// It has not fetched the version asked about, or does not report it active, or has what the servers do not know.
     pub stale: bool,
     #[serde(flatten)]
     pub standing: Standing,
@@ -225,7 +225,8 @@ impl ConfigService {
         let revocations = self.records().value(&keys::revoked(name))?;
         let Fetched { sync: fetched, dry_run: looked_at } = served;
         let behind = |seen: Option<Version>| seen.is_none_or(|seen| seen < version);
-        let stale = behind(fetched.map(|fetch| fetch.version))
+        let stale = standing.phase == Phase::Paused
+            || behind(fetched.map(|fetch| fetch.version))
             || reported.as_ref().is_some_and(|reported| behind(reported.active));
         let seen_ms = self.readers().seen_ms(name);
         Ok(NodeView {

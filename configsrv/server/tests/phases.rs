@@ -248,9 +248,11 @@ async fn nodes_that_the_servers_know_too_little_of() {
     let plane = Plane::new(Settings::default());
     let one = plane.tree(1, "one");
     plane.publish(&one).await;
+    plane.fetch("sync").await;
+    plane.stands("fetched").await;
     plane.report(json!({ "active": 5, "confirmed": 5, "digest": digest(&one), "result": "confirmed" })).await;
     let paused = plane.stands("paused").await;
-    assert_eq!(paused["version"], 5);
+    assert_eq!((&paused["version"], &paused["stale"]), (&json!(5), &json!(true)), "it does not run what is published");
     // It refuses what is older than what it has; that makes nothing better or worse.
     let refused = json!({
         "active": 5, "confirmed": 5, "digest": digest(&one), "rejected": 1, "result": "rejected", "reason": "a replay",
