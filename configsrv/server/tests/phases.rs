@@ -8,15 +8,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use chainfire_client::{JournalSource as _, memory::MemoryStore};
-use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, Settings, Waits, grpc, router};
+use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, ConfigService, Settings, Waits, grpc, router};
 use holdfast_proto::configsrv::{ListNodesRequest, config_service_client::ConfigServiceClient};
+use holdfast_service::Stop;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use iam_client::IamLayer;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use support::{
     OPERATOR, Rules, service,
     tree::{Signer, Tree, file},
+    until,
 };
 use tonic::service::Routes;
 use tower::ServiceExt as _;
@@ -26,6 +29,7 @@ const NODE: &str = "node:pier2";
 /// A server, and an operator who publishes one file for pier2.
 struct Plane {
     app: Router,
+    service: ConfigService,
     store: Arc<MemoryStore>,
     signer: Signer,
 }
@@ -34,8 +38,9 @@ impl Plane {
     fn new(settings: Settings) -> Self {
         let (service, store) = service(settings);
         let rules = ACCESS_HTTP.iter().chain(ACCESS_GRPC).copied();
-        let app = Routes::new(grpc(service.clone())).into_axum_router().merge(router(service));
-        Self { app: app.layer(IamLayer::new(Arc::new(Rules), rules)), store, signer: Signer::new("primary") }
+        let app = Routes::new(grpc(service.clone())).into_axum_router().merge(router(service.clone()));
+        let app = app.layer(IamLayer::new(Arc::new(Rules), rules));
+        Self { app, service, store, signer: Signer::new("primary") }
     }
 
     async fn send(&self, method: Method, token: &str, path: &str, intent: &str, body: String) -> (StatusCode, Value) {
@@ -274,6 +279,28 @@ async fn nodes_that_the_servers_know_too_little_of() {
     let elsewhere = Tree::new(7, &plane.signer).nodes(vec![("pier3", json!([]))]);
     plane.publish(&elsewhere).await;
     plane.stands("removed").await;
+}
+
+#[tokio::test]
+async fn nodes_are_counted_by_their_phases() {
+    let plane = Plane::new(Settings::default());
+    let one = plane.tree(1, "one");
+    plane.publish(&one).await;
+    plane.report(json!({ "active": 1, "confirmed": 1, "digest": digest(&one), "result": "confirmed" })).await;
+    let mut registry = Registry::default();
+    plane.service.metrics().register(&mut registry);
+    let stop = Stop::new();
+    let running = tokio::spawn(plane.service.clone().run(stop.clone()));
+    until("the nodes are counted", async || {
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let shows = |line: &str| text.lines().any(|found| found == line);
+        let confirmed = shows(r#"holdfast_configsrv_nodes{phase="confirmed"} 1"#);
+        (confirmed && shows(r#"holdfast_configsrv_nodes{phase="overdue"} 0"#)).then_some(())
+    })
+    .await;
+    stop.request();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
