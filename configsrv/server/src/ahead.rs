@@ -1,6 +1,6 @@
-//! How far nodes may be ahead of the servers. After a restore the servers know less than their nodes do, so what nodes say
-//! they have keeps lower numbers from being taken. Whoever has the key of one node can say anything, though, and must not
-//! stop everybody by it.
+//! How far nodes may be ahead of the servers. After a restore the servers know less than their nodes do, so what nodes
+//! say they have keeps lower numbers from being taken. Whoever has the key of one node can say anything, though, and must
+//! not stop everybody by it.
 
 use configsrv_fleet::NodeName;
 use iam_client::Identity;

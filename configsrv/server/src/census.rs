@@ -13,7 +13,8 @@ const PAGE: usize = 1000;
 pub(crate) struct Census {
     pub version: Version,
     pub published: u64,
-    /// Of those: it has not fetched the current version, or does not report it active, or has what the servers do not know.
+    /// Of those: it has not fetched the current version, or does not report it active, or has what the servers do not
+    /// know.
     pub stale: u64,
     pub pending: u64,
     pub phases: HashMap<Phase, u64>,

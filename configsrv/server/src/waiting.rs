@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 
 use crate::Error;
 
-/// Of one node at a time. An agent has one for versions and one for revocations, and those of a connection that broke go on
-/// until that is noticed.
+/// Of one node at a time. An agent has one for versions and one for revocations, and those of a connection that broke go
+/// on until that is noticed.
 const MOST: usize = 16;
 
 #[derive(Default)]

@@ -19,7 +19,6 @@ use support::{
     tree::{self, Signer, Tree, body},
     until,
 };
-use tokio::{task::JoinSet, time::timeout};
 use tower::ServiceExt as _;
 
 /// A server and who speaks to it.
@@ -412,7 +411,7 @@ async fn a_long_poll_ends_with_the_next_version() {
         router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     });
     fixture.publish(&Tree::new(2, &signer), 1).await.ok();
-    let answer = timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
     assert_eq!(
         (answer.status(), &answer.headers()["flor-version"]),
         (StatusCode::OK, &http::HeaderValue::from_static("2"))
@@ -421,64 +420,6 @@ async fn a_long_poll_ends_with_the_next_version() {
     assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
     stop.request();
     running.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn who_asks_too_often_is_told_when_to_come_back() {
-    let fixture = Fixture::new(Settings::default());
-    fixture.publish(&Tree::new(1, &Signer::new("primary")), 0).await.ok();
-    let refused = until("too many", async || {
-        let answer = fixture.get(node("pier2"), "/artifact/pier2?have=1").await;
-        (answer.status != StatusCode::NOT_MODIFIED).then_some(answer)
-    });
-    let refused = refused.await;
-    refused.refused(429, "slow_down");
-    assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(fixture.get(operator(), "/artifact/pier2").await.status, StatusCode::OK, "others are served");
-    fixture.get(node("pier2"), "/nodes/pier2").await.ok();
-}
-
-#[tokio::test]
-async fn reports_and_looks_at_the_lane_have_turns_of_their_own() {
-    let fixture = Fixture::new(Settings::default());
-    fixture.publish(&Tree::new(1, &Signer::new("primary")), 0).await.ok();
-    let come = async |caller: Identity, path: &str| match path {
-        "/nodes/pier2/status" => fixture.post(caller, path, r#"{"active":1}"#).await,
-        "/nodes/pier2/revocations" => fixture.post(caller, path, r#"{"sequence":0}"#).await,
-        _ => fixture.get(caller, path).await,
-    };
-    for path in ["/nodes/pier2/status", "/nodes/pier2/revocations", "/revocations?have=0"] {
-        let first = come(node("pier2"), path).await.status;
-        assert_ne!(first, StatusCode::TOO_MANY_REQUESTS, "{path}");
-        let refused =
-            until("too many", async || Some(come(node("pier2"), path).await).filter(|answer| answer.status != first));
-        refused.await.refused(429, "slow_down");
-        assert_eq!(come(operator(), path).await.status, first, "others are served: {path}");
-    }
-}
-
-#[tokio::test]
-async fn a_node_waits_with_few_requests_at_a_time() {
-    let fixture = Fixture::new(Settings::default());
-    fixture.publish(&Tree::new(1, &Signer::new("primary")), 0).await.ok();
-    let poll = |path: &'static str| {
-        let (router, request) = (fixture.router.clone(), Request::builder().uri(path).extension(node("pier2")));
-        async move { router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap() }
-    };
-    for path in ["/artifact/pier2?have=1&wait=30s", "/revocations?have=0&wait=30s"] {
-        let mut waiting = JoinSet::new();
-        for _ in 0..17 {
-            waiting.spawn(poll(path));
-        }
-        let refused = timeout(Duration::from_secs(10), waiting.join_next()).await.unwrap().unwrap().unwrap();
-        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        let bytes = refused.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap()["error"], "too_many_waiting");
-        assert_eq!(fixture.get(node("pier2"), "/artifact/pier2").await.status, StatusCode::OK, "what does not wait");
-        waiting.shutdown().await;
-        let again = fixture.get(node("pier2"), &path.replace("30s", "1s")).await;
-        assert_eq!(again.status, StatusCode::NOT_MODIFIED);
-    }
 }
 
 #[tokio::test]
