@@ -26,6 +26,6 @@ pub use error::{Error, Kind};
 pub use listener::{Connection, KnownBy, Limits, serve};
 pub use offer::{TlsOffer, TlsVersion};
 pub use rate_limit::{Rate, RateLimit, Wait};
-pub use sessions::Sessions;
+pub use sessions::{Guest, Sessions};
 pub use strangers::{Standing, Weight};
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};

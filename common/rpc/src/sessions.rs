@@ -1,5 +1,7 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    fmt::Debug,
+    hash::Hash,
     sync::{Arc, Weak},
 };
 
@@ -12,15 +14,28 @@ const MOST_CALLERS: usize = 16;
 /// So many connections may have ended before anybody looks for them.
 const ENDED: usize = 256;
 
+/// Somebody who uses connections.
+pub trait Guest: Clone + PartialEq {
+    /// Who that is, whatever they prove it with.
+    type Name: Clone + Debug + Eq + Hash;
+
+    fn name(&self) -> &Self::Name;
+
+    /// How many connections they may have open at a time, which is at least one.
+    fn most(&self) -> usize;
+}
+
 /// The open connections whose callers are known, each with those callers, so that connections of callers that are none
-/// any more can be cut.
+/// any more can be cut, and that nobody takes everybody's places.
 #[derive(Debug)]
-pub struct Sessions<C>(Mutex<Table<C>>);
+pub struct Sessions<C: Guest>(Mutex<Table<C>>);
 
 #[derive(Debug)]
-struct Table<C> {
+struct Table<C: Guest> {
     /// By the address of the place, which nobody else has while a reference to it is kept here.
     open: HashMap<usize, Session<C>>,
+    /// The connections of each caller in the order in which they came; ended ones may be among them.
+    held: HashMap<C::Name, VecDeque<Weak<Place>>>,
     /// How many there may be before the ended ones are removed.
     room: usize,
 }
@@ -31,14 +46,15 @@ struct Session<C> {
     callers: Vec<C>,
 }
 
-impl<C> Default for Sessions<C> {
+impl<C: Guest> Default for Sessions<C> {
     fn default() -> Self {
-        Self(Mutex::new(Table { open: HashMap::new(), room: ENDED }))
+        Self(Mutex::new(Table { open: HashMap::new(), held: HashMap::new(), room: ENDED }))
     }
 }
 
-impl<C: Clone + PartialEq> Sessions<C> {
-    /// Remembers that `caller` uses the connection of `standing`, which thereby is no stranger's any more.
+impl<C: Guest> Sessions<C> {
+    /// Remembers that `caller` uses the connection of `standing`, which thereby is no stranger's any more. Whoever comes
+    /// with more connections than they may have loses the oldest one.
     pub fn enter(&self, standing: &Standing, caller: C) {
         standing.known();
         let place = standing.place();
@@ -53,7 +69,12 @@ impl<C: Clone + PartialEq> Sessions<C> {
         if session.callers.len() == MOST_CALLERS {
             session.callers.remove(0);
         }
-        session.callers.push(caller);
+        session.callers.push(caller.clone());
+        let excess = table.hold(place, &caller);
+        drop(table);
+        if let Some(excess) = excess {
+            excess.cut();
+        }
     }
 
     /// Cuts the connections of which `is_over` says so when it sees their callers. Returns how many that were.
@@ -73,12 +94,39 @@ impl<C: Clone + PartialEq> Sessions<C> {
     }
 }
 
-impl<C> Table<C> {
+impl<C: Guest> Table<C> {
+    /// Notes that `place` is one of the caller's, and finds the one that has to go for it: the oldest that nobody else
+    /// uses, or else the oldest.
+    fn hold(&mut self, place: &Arc<Place>, caller: &C) -> Option<Arc<Place>> {
+        let (open, held) = (&self.open, self.held.entry(caller.name().clone()).or_default());
+        if held.iter().any(|known| known.as_ptr() == Arc::as_ptr(place)) {
+            return None;
+        }
+        if held.len() >= caller.most() {
+            held.retain(|known| known.strong_count() > 0);
+        }
+        let mut excess = None;
+        if held.len() >= caller.most() {
+            let is_own = |known: &Weak<Place>| {
+                let session = open.get(&known.as_ptr().addr());
+                session.is_some_and(|session| session.callers.iter().all(|one| one.name() == caller.name()))
+            };
+            let oldest = held.iter().position(is_own).unwrap_or_default();
+            excess = held.remove(oldest).and_then(|oldest| oldest.upgrade());
+        }
+        held.push_back(Arc::downgrade(place));
+        excess
+    }
+
     fn make_room(&mut self) {
         if self.open.len() < self.room {
             return;
         }
         self.open.retain(|_, session| session.place.strong_count() > 0);
+        self.held.retain(|_, held| {
+            held.retain(|place| place.strong_count() > 0);
+            !held.is_empty()
+        });
         self.room = self.open.len() * 2 + ENDED;
     }
 }
@@ -92,6 +140,32 @@ mod tests {
 
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    /// May have two connections.
+    impl Guest for &'static str {
+        type Name = Self;
+
+        fn name(&self) -> &Self {
+            self
+        }
+
+        fn most(&self) -> usize {
+            2
+        }
+    }
+
+    /// May have as many as there are.
+    impl Guest for i32 {
+        type Name = Self;
+
+        fn name(&self) -> &Self {
+            self
+        }
+
+        fn most(&self) -> usize {
+            usize::MAX
+        }
+    }
+
     #[test]
     fn a_connection_is_cut_when_its_callers_are_over_and_once() {
         let (strangers, sessions) = (Strangers::new(8), Sessions::default());
@@ -103,6 +177,40 @@ mod tests {
         assert_eq!((sessions.cut(of_mira), sessions.cut(of_mira)), (1, 0));
         assert!(mira.is_cut() && !both.is_cut() && !nobody.is_cut());
         assert!(!both.is_stranger() && nobody.is_stranger());
+    }
+
+    #[test]
+    fn who_has_too_many_loses_the_oldest() {
+        let (strangers, sessions) = (Strangers::new(8), Sessions::default());
+        let [first, second, third, of_noor] = [(); 4].map(|()| strangers.enter(SOURCE));
+        for standing in [&first, &second, &first, &second] {
+            sessions.enter(standing, "mira");
+        }
+        sessions.enter(&of_noor, "noor");
+        assert!(!first.is_cut() && !second.is_cut());
+        sessions.enter(&third, "mira");
+        assert_eq!([&first, &second, &third, &of_noor].map(Standing::is_cut), [true, false, false, false]);
+        drop(second);
+        let fourth = strangers.enter(SOURCE);
+        sessions.enter(&fourth, "mira");
+        assert!(!third.is_cut() && !fourth.is_cut(), "what has ended does not count");
+    }
+
+    #[test]
+    fn a_connection_that_others_use_goes_last() {
+        let (strangers, sessions) = (Strangers::new(8), Sessions::default());
+        let [shared, own, next, last] = [(); 4].map(|()| strangers.enter(SOURCE));
+        sessions.enter(&shared, "noor");
+        for standing in [&shared, &own, &next, &last] {
+            sessions.enter(standing, "mira");
+        }
+        assert_eq!([&shared, &own, &next, &last].map(Standing::is_cut), [false, true, true, false]);
+        // Two who share all that they have do not get more by it.
+        for standing in [&last, &strangers.enter(SOURCE)] {
+            sessions.enter(standing, "ada");
+            sessions.enter(standing, "mira");
+        }
+        assert!(shared.is_cut() && !last.is_cut());
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Table {
 }
 
 impl Standing {
-    /// The caller is known; the connection is cut for nobody any more.
+    /// The caller is known; the connection is cut for no stranger any more.
     pub fn known(&self) {
         self.0.leave();
     }

@@ -1,6 +1,6 @@
 //! What a listener does with connections that are up to nothing good.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -8,7 +8,7 @@ use axum::{
     extract::Request,
     routing::{get, post},
 };
-use holdfast_rpc::{Limits, Standing};
+use holdfast_rpc::{Guest, Limits, Sessions, Standing};
 use holdfast_service::Stop;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
@@ -37,6 +37,10 @@ async fn listener(limits: Limits) -> anyhow::Result<(SocketAddr, Stop)> {
             }),
         )
         .route("/", get(async || "here"));
+    start(router, limits).await
+}
+
+async fn start(router: Router, limits: Limits) -> anyhow::Result<(SocketAddr, Stop)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (address, stop) = (listener.local_addr()?, Stop::new());
     tokio::spawn(holdfast_rpc::serve(listener, router, None, limits, stop.clone()));
@@ -83,6 +87,47 @@ async fn strangers_make_room_and_the_known_stay() -> anyhow::Result<()> {
     }
     assert!(is_cut(&mut silent[0]).await, "two places are for strangers");
     assert_eq!(known.send_request(request("/")?).await?.status(), StatusCode::OK);
+    Ok(())
+}
+
+/// A caller who may have two connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pair;
+
+impl Guest for Pair {
+    type Name = Self;
+
+    fn name(&self) -> &Self {
+        self
+    }
+
+    fn most(&self) -> usize {
+        2
+    }
+}
+
+#[tokio::test]
+async fn a_caller_with_too_many_connections_loses_the_oldest() -> anyhow::Result<()> {
+    let sessions: Arc<Sessions<Pair>> = Arc::default();
+    let enter = move |Extension(standing): Extension<Standing>| {
+        let sessions = Arc::clone(&sessions);
+        async move { sessions.enter(&standing, Pair) }
+    };
+    let (address, _stop) = start(Router::new().route("/", get(enter)), Limits::default()).await?;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = client(address).await?;
+        assert_eq!(client.send_request(request("/")?).await?.status(), StatusCode::OK);
+        clients.push(client);
+    }
+    let cut = async {
+        while clients[0].send_request(request("/")?).await.is_ok() {}
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, cut).await??;
+    for client in &mut clients[1..] {
+        assert_eq!(client.send_request(request("/")?).await?.status(), StatusCode::OK);
+    }
     Ok(())
 }
 

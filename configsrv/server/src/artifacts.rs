@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     ConfigService, Error, keys,
     publish::CHUNK,
+    readers::{Errand, calling_node},
     record::{self, Head, Tree},
     service::blocking,
 };
@@ -62,10 +63,13 @@ impl ConfigService {
     async fn look_up(&self, identity: &Identity, node: &str, wanted: Wanted) -> Result<Artifact, Error> {
         self.authorize(identity, "config.ReadArtifact", &format!("node/{node}"))?;
         let name: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        let caller = calling_node(identity);
+        self.readers().comes(caller, Errand::Artifact)?;
         let own = identity.is_node(node);
         if own {
-            self.readers().comes(&name)?;
+            self.readers().sees(&name);
         }
+        let _place = self.waiting().begin(caller, wanted.wait)?;
         let found = self.wait_for(&name, &wanted).await?;
         if own {
             self.note_fetch(identity, &name, found.version, wanted.intent);

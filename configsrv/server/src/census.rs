@@ -1,19 +1,25 @@
 //! The fleet in numbers, for the metrics.
 
-use configsrv_fleet::Version;
+use std::collections::HashMap;
+
+use configsrv_fleet::{Phase, Version};
 
 use crate::{ConfigService, Error, keys, record::Payload, service::blocking};
 
 const PAGE: usize = 1000;
 
 /// How many nodes are where, as of one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Census {
     pub version: Version,
     pub published: u64,
-    /// Of those: it has not fetched the current version, or does not report it active.
+    /// Of those: it has not fetched the current version, or does not report it active, or has what the servers do not
+    /// know.
     pub stale: u64,
     pub pending: u64,
+    pub phases: HashMap<Phase, u64>,
+    /// When the next of them is overdue, though nothing changes.
+    pub until_ms: Option<u64>,
     pub payload_bytes: u64,
 }
 
@@ -33,6 +39,10 @@ impl ConfigService {
                 census.published += u64::from(node.published);
                 census.stale += u64::from(node.published && node.stale);
                 census.pending += u64::from(node.reported.as_ref().is_some_and(|report| report.pending.is_some()));
+                let standing = &node.standing;
+                *census.phases.entry(standing.phase).or_default() += 1;
+                let deadline_ms = standing.deadline_ms.filter(|_| standing.phase.is_waiting());
+                census.until_ms = census.until_ms.into_iter().chain(deadline_ms).min();
             }
             match page.nodes.last() {
                 Some(last) if page.more => after.clone_from(&last.name),

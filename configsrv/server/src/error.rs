@@ -31,12 +31,17 @@ pub enum Error {
     Revocations(#[from] RevocationError),
     #[error("{0}")]
     RevocationConflict(String),
+    /// A node says that it has what nobody can have published.
+    #[error("{0}")]
+    ImplausibleReport(String),
     #[error("nobody has been revoked yet")]
     NoRevocations,
     #[error("nothing has been published yet")]
     NotPublished,
     #[error("asked too often; try again in {retry_after_s} s")]
     TooOften { retry_after_s: u32 },
+    #[error("{most} requests of this node wait for news already; end one of them first")]
+    TooManyWaiting { most: usize },
     /// What the layer in front would have said as well; in its words, so that a caller meets one word for one thing.
     #[error(transparent)]
     Caller(#[from] Refusal),
@@ -59,7 +64,7 @@ impl Error {
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::UnknownNode(_) | Self::UnknownVersion(_) | Self::NoRevocations => Kind::NotFound,
             Self::Pruned(_) => Kind::Gone,
-            Self::VersionConflict(_) | Self::RevocationConflict(_) => Kind::Conflict,
+            Self::VersionConflict(_) | Self::RevocationConflict(_) | Self::ImplausibleReport(_) => Kind::Conflict,
             Self::Revocations(error) => match error.kind() {
                 RevocationErrorKind::Malformed | RevocationErrorKind::Schema | RevocationErrorKind::Addressee => {
                     Kind::Invalid
@@ -73,7 +78,10 @@ impl Error {
             | Self::OutcomeUnknown(_)
             | Self::Caller(Refusal::Unavailable(_)) => Kind::Unavailable,
             Self::Caller(Refusal::Anonymous | Refusal::Unauthenticated) => Kind::Unauthenticated,
-            Self::TooOften { .. } | Self::Caller(Refusal::SlowDown { .. }) | Self::Refused(_) => Kind::Exhausted,
+            Self::TooOften { .. }
+            | Self::TooManyWaiting { .. }
+            | Self::Caller(Refusal::SlowDown { .. })
+            | Self::Refused(_) => Kind::Exhausted,
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Internal(_) => Kind::Internal,
         }
@@ -100,9 +108,11 @@ impl Error {
                 RevocationErrorKind::Order => "revocation_conflict",
             },
             Self::RevocationConflict(_) => "revocation_conflict",
+            Self::ImplausibleReport(_) => "implausible_report",
             Self::NoRevocations => "no_revocations",
             Self::NotPublished => "not_published",
             Self::TooOften { .. } => "slow_down",
+            Self::TooManyWaiting { .. } => "too_many_waiting",
             Self::Caller(refusal) => refusal.word(),
             Self::NoQuorum(_) => "no_leader",
             Self::OutcomeUnknown(_) => "outcome_unknown",
@@ -129,9 +139,11 @@ impl Error {
             | Self::UntrustedSignature(_)
             | Self::Revocations(_)
             | Self::RevocationConflict(_)
+            | Self::ImplausibleReport(_)
             | Self::NoRevocations
             | Self::NotPublished
             | Self::TooOften { .. }
+            | Self::TooManyWaiting { .. }
             | Self::Caller(_)
             | Self::Refused(_) => None,
         }

@@ -1,6 +1,6 @@
 //! The gRPC interface: thin, over the same functions as HTTP.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use holdfast_proto::configsrv::{
     GetArtifactRequest, GetArtifactResponse, GetRevocationsRequest, GetRevocationsResponse, ListNodesRequest,
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status as GrpcStatus};
 
-use crate::{ConfigService, Error, watch::tell, wire};
+use crate::{ConfigService, Error, readers::calling_node, watch::tell, wire};
 
 const MOST_NODES: usize = 1000;
 const MOST_VERSIONS: usize = 200;
@@ -70,8 +70,14 @@ impl Rpc for Server {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, GrpcStatus>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, GrpcStatus> {
+        let caller = caller(&request)?;
+        let place = self.0.waiting().begin(calling_node(&caller), Duration::MAX).map_err(status)?;
         let (told, versions) = mpsc::channel(1);
-        tokio::spawn(tell(self.0.clone(), caller(&request)?, told));
+        let service = self.0.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            tell(service, caller, told).await;
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(versions))))
     }
 }

@@ -19,6 +19,7 @@
 //! A publish stores everything under content-derived keys first; then one transaction makes it current.
 
 mod access;
+mod ahead;
 mod artifacts;
 mod census;
 mod changes;
@@ -43,6 +44,7 @@ mod standing;
 mod store;
 mod submission;
 mod versions;
+mod waiting;
 mod watch;
 mod wire;
 

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use configsrv_fleet::Phase;
 use holdfast_rpc::Kind;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
@@ -22,7 +23,13 @@ pub struct Metrics {
     published: Gauge,
     stale: Gauge,
     pending: Gauge,
+    phases: Family<Standing, Gauge>,
     payload_bytes: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Standing {
+    phase: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +67,7 @@ impl Default for Metrics {
             published: Gauge::default(),
             stale: Gauge::default(),
             pending: Gauge::default(),
+            phases: Family::default(),
             payload_bytes: Gauge::default(),
         }
     }
@@ -98,6 +106,7 @@ impl Metrics {
             "Nodes that run a version which waits for its confirmation",
             self.pending.clone(),
         );
+        registry.register("holdfast_configsrv_nodes", "Nodes by the phase that they are in", self.phases.clone());
         registry.register(
             "holdfast_configsrv_payload_bytes",
             "Bytes of all payloads that are kept",
@@ -140,6 +149,10 @@ impl Metrics {
         self.published.set(whole(census.published));
         self.stale.set(whole(census.stale));
         self.pending.set(whole(census.pending));
+        for phase in Phase::ALL {
+            let count = census.phases.get(&phase).copied().unwrap_or_default();
+            self.phases.get_or_create(&Standing { phase: phase.as_str() }).set(whole(count));
+        }
         self.payload_bytes.set(whole(census.payload_bytes));
     }
 
@@ -181,7 +194,8 @@ mod tests {
         metrics.reported(&Ok(()));
         metrics.stored(ROLLBACK);
         metrics.stored("config.Confirm");
-        metrics.show(&Census { version, published: 3, stale: 2, pending: 1, payload_bytes: 9 });
+        let phases = [(Phase::Confirmed, 1), (Phase::RolledBack, 2)].into();
+        metrics.show(&Census { version, published: 3, stale: 2, pending: 1, phases, until_ms: None, payload_bytes: 9 });
 
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -193,6 +207,8 @@ mod tests {
             "holdfast_configsrv_rollbacks_total 1",
             "holdfast_configsrv_published_version 7",
             "holdfast_configsrv_nodes_stale 2",
+            r#"holdfast_configsrv_nodes{phase="rolled_back"} 2"#,
+            r#"holdfast_configsrv_nodes{phase="paused"} 0"#,
             "holdfast_configsrv_payload_bytes 9",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

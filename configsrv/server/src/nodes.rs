@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
-use configsrv_fleet::{Digest, NodeName, Version};
+use configsrv_fleet::{Digest, NodeName, Phase, Version};
 use iam_client::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ConfigService, Error, keys,
     offers::Offers,
+    readers::{Errand, calling_node},
     record::{Fetch, Fetched, Head, Reached, Status, SyncResult},
     reports,
     service::{blocking, now_ms},
@@ -17,7 +18,7 @@ use crate::{
 const LONGEST_REASON: usize = 2000;
 const LONGEST_NONCE: usize = 128;
 /// Reports of one node that may overtake one another.
-const ATTEMPTS: usize = 8;
+pub(crate) const ATTEMPTS: usize = 8;
 
 /// How far one node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +26,7 @@ pub(crate) struct NodeView {
     pub name: String,
     /// Whether the current tree has an artifact for it.
     pub published: bool,
-    /// It has not fetched the version asked about, or does not report it active.
+    /// It has not fetched the version asked about, or does not report it active, or has what the servers do not know.
     pub stale: bool,
     #[serde(flatten)]
     pub standing: Standing,
@@ -57,6 +58,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub status: Status,
     pub nonce: Option<String>,
+    /// What is left of the window of what is pending. The clocks of nodes may be wrong, and those of servers agree.
+    pub left_ms: Option<u64>,
 }
 
 /// What the server says to a report: enough for the node to know that it spoke to the real, present thing.
@@ -81,10 +84,11 @@ impl ConfigService {
     async fn take_report(&self, identity: &Identity, node: &str, report: Report) -> Result<Receipt, Error> {
         self.authorize(identity, "config.ReportStatus", &format!("node/{node}"))?;
         let node: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        self.readers().comes(calling_node(identity), Errand::Status)?;
         if identity.is_node(node.as_str()) {
             self.readers().sees(&node);
         }
-        let Report { status, nonce } = report;
+        let Report { status, nonce, left_ms } = report;
         if status.reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON)
             || nonce.as_ref().is_some_and(|nonce| nonce.len() > LONGEST_NONCE)
         {
@@ -93,12 +97,23 @@ impl ConfigService {
             )));
         }
         status.check()?;
+        if let Some(newest) = status.newest() {
+            self.believe(identity, &node, "version", newest.get(), |service| {
+                Ok(service.current()?.map_or(0, |current| current.version.get()))
+            })
+            .await?;
+        }
         let version = status.pending.or(status.active);
         let known = match version {
             Some(version) => self.published_digest(&node, version)?,
             None => None,
         };
-        // Three numbers and one truth: a node cannot confirm what was not published for it.
+        let now_ms = now_ms();
+        let deadline_ms = left_ms.map(|left_ms| now_ms.saturating_add(left_ms)).or(status.deadline_ms);
+        let status = Status { deadline_ms, reported_ms: now_ms, since_ms: now_ms, ..status };
+        self.store_report(identity, &node, &status).await?;
+        // Three numbers and one truth: a node cannot confirm what was not published for it. That it has something else is
+        // known all the same, or nobody would learn that the servers were restored.
         if status.result == Some(SyncResult::Confirmed)
             && let (Some(version), Some(published), Some(reported)) = (version, known, status.digest)
             && published != reported
@@ -107,9 +122,6 @@ impl ConfigService {
                 "version {version} for node {node} was published with digest {published}, not {reported}"
             )));
         }
-        let now_ms = now_ms();
-        let status = Status { reported_ms: now_ms, since_ms: now_ms, ..status };
-        self.store_report(identity, &node, &status).await?;
         let current = self.current()?.map_or(Version::NONE, |current| current.version);
         Ok(Receipt { node, nonce, version, digest: known, current })
     }
@@ -213,7 +225,8 @@ impl ConfigService {
         let revocations = self.records().value(&keys::revoked(name))?;
         let Fetched { sync: fetched, dry_run: looked_at } = served;
         let behind = |seen: Option<Version>| seen.is_none_or(|seen| seen < version);
-        let stale = behind(fetched.map(|fetch| fetch.version))
+        let stale = standing.phase == Phase::Paused
+            || behind(fetched.map(|fetch| fetch.version))
             || reported.as_ref().is_some_and(|reported| behind(reported.active));
         let seen_ms = self.readers().seen_ms(name);
         Ok(NodeView {

@@ -94,7 +94,7 @@ impl ConfigService {
             if newest > current && beyond && !ignored {
                 return Err(Error::VersionConflict(format!(
                     "node {node} reports version {newest}, which this server does not know; publish a higher version, \
-                     or name the node in ignore_reports_of"
+                     or, if the report is wrong, name the node in ignore_reports_of"
                 )));
             }
             Ok(())

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Instant};
 
 use configsrv_fleet::{NodeName, Version};
 use holdfast_rpc::{Rate, RateLimit};
+use iam_client::{Identity, Kind, PrincipalId};
 use parking_lot::Mutex;
 
 use crate::{Error, artifacts::Intent, service::now_ms};
@@ -12,12 +13,27 @@ use crate::{Error, artifacts::Intent, service::now_ms};
 /// Nodes that are remembered. Whoever has a certificate is one, so more than a fleet has is a mistake of somebody.
 const MOST: usize = 65_536;
 /// An agent that waits at a held request asks once a second at most.
-const RATE: Rate = Rate { per_second: 2, burst: 60 };
+const LOOKS: Rate = Rate { per_second: 2, burst: 60 };
+/// What a report says may become a record that is replicated. A sync makes a handful of them.
+const REPORTS: Rate = Rate { per_second: 1, burst: 60 };
 
 pub(crate) struct Readers {
     begun: Instant,
-    turns: RateLimit<NodeName>,
+    artifacts: RateLimit<PrincipalId>,
+    revocations: RateLimit<PrincipalId>,
+    statuses: RateLimit<PrincipalId>,
+    reached: RateLimit<PrincipalId>,
     known: Mutex<HashMap<NodeName, Reader>>,
+}
+
+/// What a node comes for. Turns are counted for each by itself, so that a node which asks too much can still report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    Artifact,
+    Revocations,
+    Status,
+    /// To say which revocations count there.
+    Reached,
 }
 
 /// Versions are those that are noted in the store, at least.
@@ -30,17 +46,29 @@ struct Reader {
 
 impl Default for Readers {
     fn default() -> Self {
-        Self { begun: Instant::now(), turns: RateLimit::new(RATE), known: Mutex::default() }
+        Self {
+            begun: Instant::now(),
+            artifacts: RateLimit::new(LOOKS),
+            revocations: RateLimit::new(LOOKS),
+            statuses: RateLimit::new(REPORTS),
+            reached: RateLimit::new(REPORTS),
+            known: Mutex::default(),
+        }
     }
 }
 
 impl Readers {
-    /// The node asks for its artifact, if it is its turn.
-    pub(crate) fn comes(&self, node: &NodeName) -> Result<(), Error> {
+    /// The node comes, if it is its turn. It is always the turn of whoever is no node.
+    pub(crate) fn comes(&self, node: Option<&PrincipalId>, errand: Errand) -> Result<(), Error> {
+        let Some(node) = node else { return Ok(()) };
         let steady_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.turns.take(node.clone(), steady_ms).map_err(|wait| Error::TooOften { retry_after_s: wait.seconds })?;
-        self.sees(node);
-        Ok(())
+        let turns = match errand {
+            Errand::Artifact => &self.artifacts,
+            Errand::Revocations => &self.revocations,
+            Errand::Status => &self.statuses,
+            Errand::Reached => &self.reached,
+        };
+        turns.take(node.clone(), steady_ms).map_err(|wait| Error::TooOften { retry_after_s: wait.seconds })
     }
 
     /// The node spoke to this server.
@@ -80,6 +108,11 @@ impl Readers {
     }
 }
 
+/// The node that calls, if one does.
+pub(crate) fn calling_node(identity: &Identity) -> Option<&PrincipalId> {
+    identity.principal.principal().filter(|id| id.kind() == Kind::Node)
+}
+
 impl Reader {
     fn slot(&mut self, intent: Intent) -> &mut Version {
         match intent {
@@ -106,17 +139,22 @@ mod tests {
         let news = |number, intent| readers.is_news(&node, version(number), intent);
         assert_eq!((news(2, Intent::Sync), news(3, Intent::Sync), news(1, Intent::DryRun)), (false, true, true));
         assert_eq!(readers.seen_ms(&node), None, "it was not here itself");
-        readers.comes(&node).unwrap();
+        readers.sees(&node);
         assert!(readers.seen_ms(&node).is_some());
     }
 
     #[test]
     fn who_comes_too_often_waits_and_nobody_else() {
         let readers = Readers::default();
-        let (greedy, modest) = ("pier2".parse().unwrap(), "pier3".parse().unwrap());
-        let refused = (0..2 * RATE.burst).find_map(|_| readers.comes(&greedy).err());
-        assert_eq!(refused, Some(Error::TooOften { retry_after_s: 1 }));
-        assert_eq!(readers.comes(&modest), Ok(()));
+        let (greedy, modest) = ("node/pier2".parse().unwrap(), "node/pier3".parse().unwrap());
+        let errands = [Errand::Artifact, Errand::Revocations, Errand::Status, Errand::Reached];
+        for errand in errands {
+            assert_eq!(readers.comes(Some(&greedy), errand), Ok(()), "{errand:?} has turns of its own");
+            let refused = (0..2 * LOOKS.burst).find_map(|_| readers.comes(Some(&greedy), errand).err());
+            assert_eq!(refused, Some(Error::TooOften { retry_after_s: 1 }), "{errand:?}");
+            assert_eq!(readers.comes(Some(&modest), errand), Ok(()));
+            assert!((0..2 * LOOKS.burst).all(|_| readers.comes(None, errand).is_ok()));
+        }
     }
 
     #[test]

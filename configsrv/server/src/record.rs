@@ -136,6 +136,7 @@ pub struct Status {
     /// The payload digest of what runs, or is about to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// By the servers' clock where the node said how much time is left, else by its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
     /// What happened last.

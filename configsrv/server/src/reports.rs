@@ -13,11 +13,13 @@ pub(crate) const ROLLBACK: &str = "config.Rollback";
 /// Files of a drift that are named, and bytes of each and of the policy.
 const MOST_FILES: usize = 16;
 const LONGEST_FILE: usize = 1000;
+/// Two moments that are closer are one: what is left of a window is told by reports that take their time.
+const SAME_DEADLINE_MS: u64 = 5000;
 /// How much is remembered of what people brought to a node.
 const MOST_CARRIED: usize = 16;
 
 impl Status {
-    /// The newest version that the report names.
+    /// The newest version that the node has had. What it refused may be anybody's forgery, and says nothing.
     pub(crate) fn newest(&self) -> Option<Version> {
         [self.offered, self.active, self.pending, self.confirmed, self.rolled_back].into_iter().flatten().max()
     }
@@ -92,6 +94,11 @@ pub(crate) fn remember(known: Option<&Status>, mut said: Status) -> Status {
     }
     if said.what_happened() == known.what_happened() {
         said.since_ms = known.since();
+        if let (Some(before), Some(now)) = (known.deadline_ms, said.deadline_ms)
+            && before.abs_diff(now) < SAME_DEADLINE_MS
+        {
+            said.deadline_ms = Some(before);
+        }
     }
     said
 }
@@ -265,6 +272,21 @@ mod tests {
         assert_eq!(stored(&known, Status { drift, ..at(9) }), 5);
         assert_eq!(stored(&known, Status { result: None, ..at(9) }), 5, "numbers alone");
         assert_eq!(stored(&known, Status { confirmed: version(8), active: version(8), ..at(9) }), 9);
+    }
+
+    #[test]
+    fn a_window_that_is_told_again_ends_when_it_did() {
+        let until = |deadline_ms| Status {
+            result: Some(SyncResult::Pending),
+            pending: version(8),
+            deadline_ms: Some(deadline_ms),
+            ..settled()
+        };
+        let stored = |said| remember(Some(&until(300_000)), said).deadline_ms;
+        assert_eq!((stored(until(300_090)), stored(until(299_900))), (Some(300_000), Some(300_000)));
+        assert_eq!(stored(until(600_000)), Some(600_000), "it began anew");
+        let next = Status { result: Some(SyncResult::Acknowledged), ..until(300_090) };
+        assert_eq!(stored(next), Some(300_090));
     }
 
     fn carried(number: u64, unproven: bool) -> Carried {

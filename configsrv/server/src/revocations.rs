@@ -1,17 +1,19 @@
 //! The fast lane: who is revoked now, in one record beside the versions.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use configsrv_fleet::{
-    Digest, NodeName, SealedRevocations, Sequence, Version,
+    Digest, NodeName, Revocations, SealedRevocations, Sequence, SpiffeId, Version,
     revocation::{Named, RevocationError, Succession},
 };
-use iam_client::{Identity, Kind};
+use iam_client::Identity;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     ConfigService, Error, keys,
+    nodes::ATTEMPTS,
+    readers::{Errand, calling_node},
     record::{Current, Head, Lane, Reached, Signers, Status},
     service::{blocking, now_ms},
     store::{Loaded, Txn},
@@ -55,8 +57,14 @@ struct Before {
 }
 
 impl ConfigService {
-    /// Takes an envelope as the next one, or changes nothing. The caller's right to revoke is established.
-    pub(crate) async fn revoke(&self, identity: &Identity, body: Bytes) -> Result<Revoked, Error> {
+    /// Takes an envelope as the next one, or changes nothing. The caller's right to revoke is established. What nodes in
+    /// `ignored` report does not matter, because it is known to be wrong.
+    pub(crate) async fn revoke(
+        &self,
+        identity: &Identity,
+        body: Bytes,
+        ignored: BTreeSet<NodeName>,
+    ) -> Result<Revoked, Error> {
         let sealed = SealedRevocations::parse(&body)?;
         self.records().barrier().await?;
         let before = self.before()?;
@@ -65,7 +73,7 @@ impl ConfigService {
         let answer = Revoked { sequence: next.sequence, revoked, settled, unchanged: true };
         let (judged, service) = (sealed.clone(), self.clone());
         // Reading every payload of a large fleet takes a while.
-        let judged = blocking(move || Ok((service.judge(&before, &judged)?, before))).await?;
+        let judged = blocking(move || Ok((service.judge(&before, &judged, &ignored)?, before))).await?;
         let (false, before) = judged else { return Ok(answer) };
         let lane = Lane {
             sequence: answer.sequence,
@@ -97,7 +105,7 @@ impl ConfigService {
     }
 
     /// Everything that can be said against an envelope; true if it is the one that is stored.
-    fn judge(&self, before: &Before, sealed: &SealedRevocations) -> Result<bool, Error> {
+    fn judge(&self, before: &Before, sealed: &SealedRevocations, ignored: &BTreeSet<NodeName>) -> Result<bool, Error> {
         let next = sealed.revocations();
         let Some(signer) = before.signers.value.keys.first() else { return Err(Error::NotPublished) };
         sealed.verify(signer.spiffe_id.cluster(), &before.signers.value.keys)?;
@@ -120,7 +128,7 @@ impl ConfigService {
                 next.base_version
             )));
         }
-        self.outruns(next.sequence)?;
+        self.outruns(next, &before.current.value.set, ignored)?;
         let named = self.named(&before.current.value.set)?;
         named.keeps_an_operator(next)?;
         if let Some(id) = succession.settles.iter().find(|id| named.contains(id)) {
@@ -132,14 +140,23 @@ impl ConfigService {
         Ok(false)
     }
 
-    /// After a restore the nodes may know more than the server.
-    fn outruns(&self, sequence: Sequence) -> Result<(), Error> {
+    /// After a restore the nodes may know more than the server, and would refuse what is not newer. Whoever is cut off by
+    /// `next` has no say in that, nor has a node that nothing is published for.
+    fn outruns(&self, next: &Revocations, set: &Digest, ignored: &BTreeSet<NodeName>) -> Result<(), Error> {
         self.records().each(keys::REVOKED, |node, Reached { sequence: known, .. }| {
-            if known < sequence {
+            if known < next.sequence {
+                return Ok(());
+            }
+            let Ok(name) = node.parse::<NodeName>() else { return Ok(()) };
+            let counts = !ignored.contains(&name)
+                && !next.revoked.contains(&SpiffeId::node(&next.cluster, &name))
+                && self.records().exists(&keys::head(set, &name))?;
+            if !counts {
                 return Ok(());
             }
             Err(Error::RevocationConflict(format!(
-                "node {node} reports sequence {known}, which this server does not know; sign a higher one"
+                "node {node} reports sequence {known}, which this server does not know; sign a higher one, or, if the \
+                 report is wrong, name the node in ?ignore_reports_of={node}"
             )))
         })
     }
@@ -180,10 +197,12 @@ impl ConfigService {
 
     /// The lane, for any node and for whoever may see the fleet.
     pub(crate) async fn revocations(&self, identity: &Identity, wanted: &WantedLane) -> Result<FoundLane, Error> {
-        let node = identity.principal.principal().is_some_and(|id| id.kind() == Kind::Node);
-        if !node {
+        let caller = calling_node(identity);
+        if caller.is_none() {
             self.authorize(identity, "config.ReadFleet", "versions/*")?;
         }
+        self.readers().comes(caller, Errand::Revocations)?;
+        let _place = self.waiting().begin(caller, wanted.wait)?;
         let until = Instant::now() + wanted.wait.min(self.settings().longest_wait);
         let mut sequences = self.sequences();
         loop {
@@ -221,9 +240,14 @@ impl ConfigService {
     pub(crate) async fn reached(&self, identity: &Identity, node: &str, sequence: Sequence) -> Result<Reached, Error> {
         self.authorize(identity, "config.ReportStatus", &format!("node/{node}"))?;
         let node: NodeName = node.parse().map_err(|_| Error::UnknownNode(node.to_owned()))?;
+        self.readers().comes(calling_node(identity), Errand::Reached)?;
+        self.believe(identity, &node, "sequence", sequence.get(), |service| {
+            Ok(service.lane()?.map_or(0, |lane| lane.sequence.get()))
+        })
+        .await?;
         let key = keys::revoked(&node);
         // Two servers may hear the same at the same time.
-        loop {
+        for _ in 0..ATTEMPTS {
             let known: Option<Loaded<Reached>> = self.records().load(&key)?;
             if let Some(same) = known.as_ref().filter(|known| known.value.sequence == sequence) {
                 return Ok(same.value);
@@ -237,6 +261,7 @@ impl ConfigService {
                 return Ok(reached);
             }
         }
+        Err(Error::RevocationConflict(format!("reports of node {node} overtake one another; report again")))
     }
 
     pub(crate) fn lane(&self) -> Result<Option<Lane>, Error> {

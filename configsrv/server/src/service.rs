@@ -21,9 +21,10 @@ use crate::{
     readers::Readers,
     record::Current,
     store::Records,
+    waiting::Waiting,
 };
 
-/// How often the metrics about nodes are brought up to date, if anything has changed.
+/// How often the metrics about nodes are brought up to date, if anything has changed or somebody is overdue.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// Versions, artifacts, node status and locks over the system store. Clones share one state; every server of the
@@ -42,6 +43,7 @@ struct Inner {
     sequence: watch::Sender<Sequence>,
     metrics: Metrics,
     readers: Readers,
+    waiting: Waiting,
     notes: Notes,
     lock_metrics: LockMetrics,
     lock_seen: Seen,
@@ -59,6 +61,7 @@ impl ConfigService {
             sequence: watch::channel(Sequence::NONE).0,
             metrics: Metrics::default(),
             readers: Readers::default(),
+            waiting: Waiting::default(),
             notes: Notes::default(),
             lock_metrics: LockMetrics::default(),
             lock_seen: Seen::default(),
@@ -89,14 +92,15 @@ impl ConfigService {
     /// Beside [`ConfigService::follow`], so that no node waits for it; it never ends.
     async fn keep_house(&self) {
         let (mut collect, mut count) = (rounds(self.settings().collect_every), rounds(COUNT_EVERY));
-        let mut counted = None;
+        // As of which revision, and until when that holds if nothing changes.
+        let mut counted: Option<(u64, u64)> = None;
         loop {
             tokio::select! {
                 _ = collect.tick() => self.collect_once().await,
                 _ = count.tick() => {
                     let revision = self.records().store().applied().system_revision;
-                    if counted != Some(revision) && self.count_once().await {
-                        counted = Some(revision);
+                    if counted.is_none_or(|(of, until_ms)| of != revision || until_ms <= now_ms()) {
+                        counted = self.count_once().await.map(|until_ms| (revision, until_ms));
                     }
                 }
             }
@@ -115,6 +119,10 @@ impl ConfigService {
 
     pub(crate) fn readers(&self) -> &Readers {
         &self.0.readers
+    }
+
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.0.waiting
     }
 
     pub(crate) fn notes(&self) -> &Notes {
@@ -171,16 +179,16 @@ impl ConfigService {
         Ok(())
     }
 
-    /// Whether the metrics show how many nodes are where.
-    async fn count_once(&self) -> bool {
+    /// Shows in the metrics how many nodes are where. Returns until when that holds if nothing changes.
+    async fn count_once(&self) -> Option<u64> {
         match self.census().await {
             Ok(census) => {
                 self.metrics().show(&census);
-                true
+                Some(census.until_ms.unwrap_or(u64::MAX))
             }
             Err(error) => {
                 tracing::warn!(?error, "the nodes were not counted");
-                false
+                None
             }
         }
     }

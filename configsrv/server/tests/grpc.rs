@@ -137,6 +137,31 @@ async fn a_watch_begins_with_what_is_and_tells_what_comes() {
 }
 
 #[tokio::test]
+async fn a_node_has_few_watches_at_a_time() {
+    let (app, stop) = start();
+    let mut client = ConfigServiceClient::new(app);
+    let mut watches = Vec::new();
+    let refused = loop {
+        match client.watch(with("node:pier2", WatchRequest {})).await {
+            Ok(watch) => watches.push(watch.into_inner()),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused.code(), watches.len()), (Code::ResourceExhausted, 16));
+    assert!(client.watch(with("node:pier3", WatchRequest {})).await.is_ok());
+    let mut of_operator = Vec::new();
+    for _ in 0..20 {
+        of_operator.push(client.watch(with(OPERATOR, WatchRequest {})).await.unwrap());
+    }
+    watches.pop();
+    until("the place of the watch that ended", async || {
+        client.clone().watch(with("node:pier2", WatchRequest {})).await.ok()
+    })
+    .await;
+    stop.request();
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_its_caller() {
     let authority = Arc::new(Ending::default());
     let store = Arc::new(MemoryStore::new().unwrap());

@@ -8,15 +8,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use chainfire_client::{JournalSource as _, memory::MemoryStore};
-use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, Settings, Waits, grpc, router};
+use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, ConfigService, Settings, Waits, grpc, router};
 use holdfast_proto::configsrv::{ListNodesRequest, config_service_client::ConfigServiceClient};
+use holdfast_service::Stop;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use iam_client::IamLayer;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use support::{
     OPERATOR, Rules, service,
     tree::{Signer, Tree, file},
+    until,
 };
 use tonic::service::Routes;
 use tower::ServiceExt as _;
@@ -26,6 +29,7 @@ const NODE: &str = "node:pier2";
 /// A server, and an operator who publishes one file for pier2.
 struct Plane {
     app: Router,
+    service: ConfigService,
     store: Arc<MemoryStore>,
     signer: Signer,
 }
@@ -34,8 +38,9 @@ impl Plane {
     fn new(settings: Settings) -> Self {
         let (service, store) = service(settings);
         let rules = ACCESS_HTTP.iter().chain(ACCESS_GRPC).copied();
-        let app = Routes::new(grpc(service.clone())).into_axum_router().merge(router(service));
-        Self { app: app.layer(IamLayer::new(Arc::new(Rules), rules)), store, signer: Signer::new("primary") }
+        let app = Routes::new(grpc(service.clone())).into_axum_router().merge(router(service.clone()));
+        let app = app.layer(IamLayer::new(Arc::new(Rules), rules));
+        Self { app, service, store, signer: Signer::new("primary") }
     }
 
     async fn send(&self, method: Method, token: &str, path: &str, intent: &str, body: String) -> (StatusCode, Value) {
@@ -64,8 +69,12 @@ impl Plane {
     }
 
     async fn report(&self, report: Value) {
-        let sent = self.send(Method::POST, NODE, "/nodes/pier2/status", "sync", report.to_string()).await;
+        let sent = self.say(report).await;
         assert_eq!(sent.0, StatusCode::OK, "{}", sent.1);
+    }
+
+    async fn say(&self, report: Value) -> (StatusCode, Value) {
+        self.send(Method::POST, NODE, "/nodes/pier2/status", "sync", report.to_string()).await
     }
 
     async fn view(&self) -> Value {
@@ -157,6 +166,29 @@ async fn from_the_offer_to_the_confirmation() {
 }
 
 #[tokio::test]
+async fn a_window_is_measured_by_the_servers_clock() {
+    let plane = Plane::new(Settings::default());
+    let one = plane.tree(1, "one");
+    plane.publish(&one).await;
+    let told = |left_ms: u64| {
+        json!({
+            "active": 1, "pending": 1, "digest": digest(&one), "result": "pending",
+            "deadline_ms": 9, "left_ms": left_ms,
+        })
+    };
+    let window = |view: &Value| view["deadline_ms"].as_u64().unwrap() - view["since_ms"].as_u64().unwrap();
+    plane.report(told(300_000)).await;
+    let pending = plane.stands("pending").await;
+    assert_eq!(window(&pending), 300_000, "whatever the node's own clock says: {pending}");
+    plane.report(told(299_990)).await;
+    assert_eq!(plane.stands("pending").await["deadline_ms"], pending["deadline_ms"]);
+    plane.report(told(100_000)).await;
+    assert!(window(&plane.stands("pending").await) < 200_000);
+    plane.report(told(0)).await;
+    assert_eq!(plane.stands("overdue").await["was"], "pending");
+}
+
+#[tokio::test]
 async fn what_failed_is_remembered_until_it_is_released() {
     let plane = Plane::new(Settings::default());
     let (one, two, three) = (plane.tree(1, "one"), plane.tree(2, "two"), plane.tree(3, "two"));
@@ -221,9 +253,11 @@ async fn nodes_that_the_servers_know_too_little_of() {
     let plane = Plane::new(Settings::default());
     let one = plane.tree(1, "one");
     plane.publish(&one).await;
+    plane.fetch("sync").await;
+    plane.stands("fetched").await;
     plane.report(json!({ "active": 5, "confirmed": 5, "digest": digest(&one), "result": "confirmed" })).await;
     let paused = plane.stands("paused").await;
-    assert_eq!(paused["version"], 5);
+    assert_eq!((&paused["version"], &paused["stale"]), (&json!(5), &json!(true)), "it does not run what is published");
     // It refuses what is older than what it has; that makes nothing better or worse.
     let refused = json!({
         "active": 5, "confirmed": 5, "digest": digest(&one), "rejected": 1, "result": "rejected", "reason": "a replay",
@@ -236,12 +270,37 @@ async fn nodes_that_the_servers_know_too_little_of() {
     assert_eq!(status, StatusCode::OK);
     plane.stands("offered").await;
 
-    // The number is the same, the content is not.
-    plane.report(json!({ "active": 6, "confirmed": 6, "digest": format!("sha256:{}", "0".repeat(64)) })).await;
+    // The number is the same, the content is not: that is no confirmation, and known.
+    let other = format!("sha256:{}", "0".repeat(64));
+    let (status, answer) =
+        plane.say(json!({ "active": 6, "confirmed": 6, "digest": other, "result": "confirmed" })).await;
+    assert_eq!((status, answer["error"].as_str()), (StatusCode::CONFLICT, Some("version_conflict")), "{answer}");
     assert!(plane.stands("paused").await["reason"].as_str().unwrap().contains("another content"));
     let elsewhere = Tree::new(7, &plane.signer).nodes(vec![("pier3", json!([]))]);
     plane.publish(&elsewhere).await;
     plane.stands("removed").await;
+}
+
+#[tokio::test]
+async fn nodes_are_counted_by_their_phases() {
+    let plane = Plane::new(Settings::default());
+    let one = plane.tree(1, "one");
+    plane.publish(&one).await;
+    plane.report(json!({ "active": 1, "confirmed": 1, "digest": digest(&one), "result": "confirmed" })).await;
+    let mut registry = Registry::default();
+    plane.service.metrics().register(&mut registry);
+    let stop = Stop::new();
+    let running = tokio::spawn(plane.service.clone().run(stop.clone()));
+    until("the nodes are counted", async || {
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let shows = |line: &str| text.lines().any(|found| found == line);
+        let confirmed = shows(r#"holdfast_configsrv_nodes{phase="confirmed"} 1"#);
+        (confirmed && shows(r#"holdfast_configsrv_nodes{phase="overdue"} 0"#)).then_some(())
+    })
+    .await;
+    stop.request();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -67,6 +67,12 @@ impl Fixture {
         post(&self.one, operator(), "/revocations", revocations.bytes().to_vec()).await
     }
 
+    /// The same, whatever these nodes report.
+    async fn revoke_without(&self, ignored: &str, revocations: &SealedRevocations) -> Answer {
+        let path = format!("/revocations?ignore_reports_of={ignored}");
+        post(&self.one, operator(), &path, revocations.bytes().to_vec()).await
+    }
+
     async fn confirms(&self, node_name: &str, version: u64, sequence: u64) {
         let report = json!({ "confirmed": version, "active": version }).to_string();
         let answer = post(&self.other, node(node_name), &format!("/nodes/{node_name}/status"), report).await;
@@ -278,7 +284,33 @@ async fn the_fleet_shows_how_far_it_is_and_a_restored_server_is_outrun() {
     let first = sealed(following(None, 1, &["user/tomas"]), &fixture.signer);
     let answer = fixture.revoke(&first).await;
     answer.refused(409, "revocation_conflict");
-    assert!(answer.json()["message"].as_str().unwrap().contains("pier2"), "{}", answer.json());
+    let said = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("pier2") && said.contains("ignore_reports_of"), "{said}");
+    fixture.revoke_without("Pier2", &first).await.refused(400, "bad_query");
+    fixture.revoke_without("pier3", &first).await.refused(409, "revocation_conflict");
+    fixture.revoke_without("pier3,pier2", &first).await.ok();
+}
+
+#[tokio::test]
+async fn no_node_can_say_anything_that_keeps_everybody_from_being_revoked() {
+    let fixture = Fixture::new().await;
+    for sequence in [1 << 53, 1001] {
+        fixture.reaches("pier2", sequence).await.refused(409, "implausible_report");
+    }
+    let first = sealed(following(None, 1, &["user/tomas"]), &fixture.signer);
+    fixture.revoke(&first).await.ok();
+    fixture.reaches("pier2", 1002).await.refused(409, "implausible_report");
+
+    // A node that nothing is published for, and one that the envelope itself cuts off.
+    fixture.reaches("pier9", 1001).await.ok();
+    let second = sealed(following(Some(&first), 1, &["user/ada"]), &fixture.signer);
+    fixture.revoke(&second).await.ok();
+    fixture.reaches("pier2", 1002).await.ok();
+    let mut third = following(Some(&second), 1, &["user/zoe"]);
+    fixture.revoke(&sealed(third.clone(), &fixture.signer)).await.refused(409, "revocation_conflict");
+    third.revoke(id("node/pier2"));
+    third.allow_lockout.insert(id("node/pier2"));
+    fixture.revoke(&sealed(third, &fixture.signer)).await.ok();
 }
 
 #[tokio::test]

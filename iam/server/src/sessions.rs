@@ -7,7 +7,7 @@ use std::{
 
 use holdfast_rpc::Standing;
 use holdfast_service::Stop;
-use iam_client::{Caller, Evidence, Identity};
+use iam_client::{Caller, Evidence, Identity, Kind};
 use tokio::time::sleep;
 
 use crate::{Iam, iam::Inner};
@@ -18,11 +18,34 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Looks take at most one part in so many of a thread's time.
 const SHARE: u32 = 5;
 
+/// Open connections of one node, over all doors: an agent has a few, and whoever has stolen a node's key must not take
+/// the places of all others.
+const OF_A_NODE: usize = 64;
+/// Of anybody else: programs that share a user have one each, or a pool.
+const OF_OTHERS: usize = 1024;
+
 /// A caller of an open connection.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Guest {
     caller: Caller,
     evidence: Evidence,
+}
+
+impl holdfast_rpc::Guest for Guest {
+    type Name = Caller;
+
+    fn name(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn most(&self) -> usize {
+        match &self.caller {
+            Caller::Principal(id) if id.kind() == Kind::Node => OF_A_NODE,
+            Caller::Principal(_) | Caller::Bootstrap | Caller::BreakGlass(_) => OF_OTHERS,
+            // They are not one caller, but all who show nothing.
+            Caller::Anonymous => usize::MAX,
+        }
+    }
 }
 
 impl Iam {

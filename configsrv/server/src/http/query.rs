@@ -1,6 +1,6 @@
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use configsrv_fleet::{Sequence, Span, Version};
+use configsrv_fleet::{NodeName, Sequence, Span, Version};
 
 use crate::Error;
 
@@ -50,6 +50,13 @@ impl<'a> Query<'a> {
         text.parse().map(Span::as_duration).map_err(|_| bad(key, "write a duration as 30s, 5m or 0"))
     }
 
+    /// Nodes, with commas between their names.
+    pub(crate) fn nodes(&self, key: &str) -> Result<BTreeSet<NodeName>, Error> {
+        let Some(text) = self.text(key) else { return Ok(BTreeSet::new()) };
+        let node = |name: &str| name.parse::<NodeName>().map_err(|_| bad(key, "write names of nodes as pier2,pier3"));
+        text.split(',').map(node).collect()
+    }
+
     /// How many rows, at most `most`, which is also the default.
     pub(crate) fn limit(&self, most: usize) -> Result<usize, Error> {
         let Some(text) = self.text("limit") else { return Ok(most) };
@@ -75,6 +82,15 @@ mod tests {
         assert!(parse("version=1&wait=30s").is_ok());
         for text in ["version", "version=1&version=1", "v=1", "versio%6e=1"] {
             assert!(matches!(parse(text), Err(Error::BadQuery(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_names_between_commas() {
+        let nodes = |text: &str| Query::parse(text, &["of"])?.nodes("of").map(|nodes| nodes.len());
+        assert_eq!((nodes(""), nodes("of=pier2"), nodes("of=pier2,pier3,pier2")), (Ok(0), Ok(1), Ok(2)));
+        for text in ["of=", "of=pier2,", "of=Pier2", "of=pier2%2Cpier3"] {
+            assert!(matches!(nodes(text), Err(Error::BadQuery(_))), "{text}");
         }
     }
 

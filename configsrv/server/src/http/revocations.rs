@@ -27,16 +27,18 @@ struct Applied {
     sequence: Sequence,
 }
 
-/// `POST /revocations`.
+/// `POST /revocations?ignore_reports_of=`: the body is the signed envelope itself, so what else is said is in the query.
 pub(super) async fn revoke(
     State(service): State<ConfigService>,
     identity: Option<Extension<Identity>>,
+    uri: Uri,
     sent: Body,
 ) -> Result<Json<Revoked>, Failure> {
     let identity = caller(identity)?;
     service.authorize(&identity, "config.Revoke", "versions/*")?;
+    let ignored = Query::parse(query_of(&uri), &["ignore_reports_of"])?.nodes("ignore_reports_of")?;
     let sent = body::read(sent, "the revocations", MAX_REVOCATIONS).await?;
-    Ok(Json(service.revoke(&identity, sent).await?))
+    Ok(Json(service.revoke(&identity, sent, ignored).await?))
 }
 
 /// `GET /revocations?have=&wait=`.
