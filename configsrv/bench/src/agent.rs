@@ -36,7 +36,9 @@ pub(crate) async fn measure(plane: &Plane, node: &str, folder: &Path) -> Result<
     let enroll = program("enroll --join-token-file join-token --ca-file servers.crt")
         .words(&format!("--api https://{} --server https://{}", endpoints.api, endpoints.http));
     tokio::task::spawn_blocking(move || enroll.run()?.expect(0)).await?.context("the agent cannot join")?;
-    let mut command = program("agent run --sync watch --confirm-policy manual --commit-timeout 0").into_command();
+    let sync = program("sync --commit-timeout 0");
+    tokio::task::spawn_blocking(move || sync.run()?.expect(0)).await?.context("the agent cannot sync")?;
+    let mut command = program("agent run --sync watch --confirm-policy manual").into_command();
     let process = Process::start("flor", &mut command, &home.path().join("logs"))?;
     sleep(SETTLED).await;
     let before = busy(process.id()).context("the agent has ended")?;

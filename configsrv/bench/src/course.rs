@@ -21,6 +21,8 @@ const CLUSTER: &str = "quay.test";
 /// What is measured, on any number of servers.
 pub(crate) struct Course {
     pub(crate) nodes: usize,
+    /// Nodes that may have a connection to one server at a time.
+    pub(crate) connections: usize,
     pub(crate) interval: Duration,
     pub(crate) polled: Duration,
     pub(crate) publishes: usize,
@@ -59,7 +61,8 @@ impl Course {
         let (joins_per_second, first_fetches_per_second) = (per_second(crew.joined), per_second(crew.fetched));
         eprintln!("{servers} server(s): they poll");
         let polling = polling::measure(&plane, &mut crew, self.interval, self.polled).await?;
-        eprintln!("{servers} server(s): they wait");
+        crew.nodes.truncate(self.connections.saturating_mul(servers));
+        eprintln!("{servers} server(s): {} wait", crew.nodes.len());
         let watching = watching::measure(&plane, &mut crew, &trees, 1, self.publishes).await?;
         drop(crew);
         let first = names.first().context("a fleet has nodes")?;

@@ -1,25 +1,49 @@
 use anyhow::{Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A server's listener takes a quarter of the process's open files, of which strangers keep a quarter.
-const FILES_PER_NODE: u64 = 6;
-const OTHERS: u64 = 4_096;
+/// What a process needs besides: a server's storage, this program's results.
+const OTHERS: u64 = 1_024;
 
-/// Room for the connections of so many nodes, here and in the servers that are started from here.
-pub(crate) fn raise(nodes: usize) -> Result<()> {
-    let needed = OTHERS + FILES_PER_NODE * u64::try_from(nodes)?;
-    let limits = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
-    if enough(limits.current) && enough(limits.maximum) {
-        return Ok(());
+/// Nodes that have room at one server: its listener takes a quarter of the open files, of which strangers keep a quarter.
+fn nodes_of(files: u64) -> u64 {
+    files.saturating_sub(OTHERS) * 3 / 16
+}
+
+fn files_for(nodes: u64) -> u64 {
+    nodes.saturating_mul(16).div_ceil(3) + OTHERS
+}
+
+/// Room for the connections of so many nodes, here and in the servers that are started from here. Returns how many nodes
+/// may have a connection to one server at a time: where the limit cannot be raised that high, it is as high as it goes.
+pub(crate) fn raise(nodes: usize) -> Result<usize> {
+    let nodes = u64::try_from(nodes)?;
+    let needed = files_for(nodes);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let most = maximum.map_or(needed, |maximum| maximum.max(needed));
+    // Who has the right may raise both.
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) });
+    let files = match (raised, maximum) {
+        (Ok(()), _) => most,
+        (Err(_), Some(maximum)) => {
+            setrlimit(Resource::Nofile, Rlimit { current: Some(maximum), maximum: Some(maximum) })?;
+            maximum
+        }
+        (Err(error), None) => return Err(error.into()),
+    };
+    if nodes + OTHERS > files {
+        bail!("{nodes} nodes need {} open files here, {files} are allowed", nodes + OTHERS);
     }
-    // Root may raise both.
-    let wanted =
-        Rlimit { current: Some(needed), maximum: Some(limits.maximum.map_or(needed, |most| most.max(needed))) };
-    if setrlimit(Resource::Nofile, wanted).is_err() {
-        bail!(
-            "{nodes} nodes need {needed} open files; run as root, or raise the limit with `ulimit -n {needed}` first"
-        );
+    Ok(usize::try_from(nodes_of(files))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_whom_files_are_asked_for() {
+        for nodes in [1, 100, 9_999, 10_000] {
+            assert!(nodes_of(files_for(nodes)) >= nodes, "{nodes}");
+        }
     }
-    Ok(())
 }

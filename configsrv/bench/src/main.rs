@@ -53,10 +53,11 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // One provider for the whole process; a second installation would be an error of this program.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    limits::raise(arguments.nodes)?;
+    let connections = limits::raise(arguments.nodes)?;
     fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let course = Course {
         nodes: arguments.nodes,
+        connections,
         interval: Duration::from_secs(arguments.interval),
         polled: Duration::from_secs(arguments.seconds),
         publishes: arguments.publishes,

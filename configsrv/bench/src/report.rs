@@ -64,21 +64,23 @@ fn lines(run: &Run) -> Vec<Line> {
     let most = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
     let line = |what, figure: String, aim| Line { what, figure, aim };
     let (polling, watching, agent) = (&run.polling, &run.watching, &run.agent);
-    let memory = polling.memory.iter().copied().max().unwrap_or_default();
+    let most_bytes = |all: &[u64]| all.iter().copied().max().unwrap_or_default();
     vec![
         line("joins a second", format!("{:.0}", run.joins_per_second), ""),
         line("first fetches a second, with handshakes", format!("{:.0}", run.first_fetches_per_second), ""),
         line("looks a second, nothing new", format!("{:.0}", polling.per_second), ""),
         line("  p50 / p99 ms", format!("{:.2} / {:.2}", polling.looks.p50, polling.looks.p99), ""),
         line("  percent of a processor, busiest server", format!("{:.1}", most(&polling.processor)), "< 15"),
-        line("  MB, largest server", format!("{:.0}", megabytes(memory)), "< 200"),
+        line("  MB, largest server", format!("{:.0}", megabytes(most_bytes(&polling.memory))), "< 200"),
         line("  MB without connections", format!("{:.0}", megabytes(run.memory_before)), ""),
         line(
             "publish ms, median / worst",
             format!("{:.0} / {:.0}", watching.publish.p50, watching.publish.worst),
             "< 5000",
         ),
-        line("waiting nodes told ms, p50", format!("{:.0}", watching.told.p50), ""),
+        line("nodes that wait", watching.nodes.to_string(), ""),
+        line("  MB, largest server", format!("{:.0}", megabytes(most_bytes(&watching.memory))), "< 200"),
+        line("  told ms, p50", format!("{:.0}", watching.told.p50), ""),
         line("  p99 / last", format!("{:.0} / {:.0}", watching.told.p99, watching.told.worst), "< 1000"),
         line("  processor seconds for all of it", format!("{:.2}", watching.computed), ""),
         line("idle agent MB", format!("{:.1}", megabytes(agent.memory)), "< 20"),
@@ -116,7 +118,7 @@ mod tests {
             first_fetches_per_second: 1.0,
             memory_before: 50_000_000,
             polling: Polling { looks: took, per_second: 0.3, processor: vec![3.0, 7.5], memory: vec![1, 150_000_000] },
-            watching: Watching { publish: took, told: took, computed: 0.5 },
+            watching: Watching { nodes: 10, memory: vec![1, 2], publish: took, told: took, computed: 0.5 },
             agent: Idle { memory: 12_000_000, processor: 0.0 },
         });
         let table = report.to_string();

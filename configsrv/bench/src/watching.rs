@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use holdfast_bench::{Plane, busy};
+use holdfast_bench::{Plane, busy, memory};
 use serde::Serialize;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -20,6 +20,10 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// How soon all nodes have a version that is published while they wait.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Watching {
+    /// How many waited: fewer than all where servers have no room for all connections.
+    pub(crate) nodes: usize,
+    /// Bytes of each server while all of them wait.
+    pub(crate) memory: Vec<u64>,
     /// From sending the tree to the answer, each time.
     pub(crate) publish: Took,
     /// From the publish, which is its answer or the first node's, whichever came first, to each node's new artifact, whole.
@@ -36,9 +40,10 @@ pub(crate) async fn measure(
     newest: u64,
     times: usize,
 ) -> Result<Watching> {
+    let nodes = crew.nodes.len();
     let ids = (0..plane.count()).map(|at| plane.process(at)).collect::<Result<Vec<_>>>()?;
     let computed = || ids.iter().map(|id| busy(*id)).sum::<Result<Duration>>();
-    let (mut publishes, mut told, mut spent) = (Vec::new(), Vec::new(), Duration::ZERO);
+    let (mut publishes, mut told, mut spent, mut largest) = (Vec::new(), Vec::new(), Duration::ZERO, Vec::new());
     for version in (newest + 1..).take(times) {
         let body = trees.publish(version)?;
         let mut tasks = JoinSet::new();
@@ -46,6 +51,7 @@ pub(crate) async fn measure(
             tasks.spawn(wait(node, version));
         }
         sleep(SETTLED).await;
+        largest = ids.iter().map(|id| memory(*id)).collect::<Result<_>>()?;
         let before = computed()?;
         let begun = Instant::now();
         publish(plane, body).await?;
@@ -64,6 +70,8 @@ pub(crate) async fn measure(
         spent += computed()?.saturating_sub(before);
     }
     Ok(Watching {
+        nodes,
+        memory: largest,
         publish: Took::of(publishes)?,
         told: Took::of(told)?,
         computed: spent.as_secs_f64() / times.max(1) as f64,
