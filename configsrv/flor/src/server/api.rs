@@ -12,7 +12,7 @@ use tonic::{
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{Credentials, HttpServer, door::Door, route::Route};
+use super::{Credentials, HttpServer, answer::plain, door::Door, route::Route};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -41,9 +41,9 @@ pub(crate) fn refused(status: &Status) -> Error {
         tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => {
             // The innermost cause says what a person can act on.
             let cause = std::iter::successors(std::error::Error::source(status), |error| error.source()).last();
-            Error::Unreachable(cause.map_or_else(|| status.message().to_owned(), ToString::to_string))
+            Error::Unreachable(cause.map_or_else(|| plain(status.message()), ToString::to_string))
         }
-        _ => Error::Untrusted(format!("the server refused: {}", status.message())),
+        _ => Error::Untrusted(format!("the server refused: {}", plain(status.message()))),
     }
 }
 

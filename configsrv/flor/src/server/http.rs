@@ -7,11 +7,12 @@ use std::{
 use async_trait::async_trait;
 use configsrv_fleet::{Payload, Sequence, Version};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{
-    Credentials, Intent, Offered, Problem, Receipt, Report, Server,
+    Credentials, Intent, Offered, Receipt, Report, Server,
+    answer::{done, note, plain, problem, published, refusal, unreachable},
     door::{Door, REQUEST, Token},
     route::{self, Distribution, Route},
     token::{self, Discovery, Grant},
@@ -22,8 +23,6 @@ use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Targ
 const REPORT: Duration = Duration::from_secs(5);
 /// A token is renewed this long before its end.
 const RENEW_BEFORE_S: u64 = 30;
-/// More than any artifact has.
-const LARGEST: usize = 5 << 20;
 
 /// A fetch that is only a look says so.
 const INTENT: &str = "flor-sync-intent";
@@ -144,13 +143,13 @@ impl HttpServer {
                     .into()));
         };
         let discovery = client.get(format!("{url}/.well-known/openid-configuration"));
-        let discovery: Discovery = json(send(url, discovery).await?).await?;
+        let discovery: Discovery = note(send(url, discovery).await?).await?;
         let form = token::form(identity, self.cluster.spiffe_id().as_str(), &discovery.issuer, now_s)?;
         let request = client
             .post(format!("{url}/oauth2/token"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        json(send(url, request).await?).await
+        note(send(url, request).await?).await
     }
 
     /// One request of the lock's protocol. Only 200 is success.
@@ -164,8 +163,8 @@ impl HttpServer {
         if status == StatusCode::OK {
             return Ok(());
         }
-        let Locked { kind, value } = response.json().await.unwrap_or_default();
-        let text = format!("{kind}: {value}");
+        let Locked { kind, value } = refusal(response).await;
+        let text = plain(&format!("{kind}: {value}"));
         if status == StatusCode::LOCKED {
             Err(Error::State(text))
         } else {
@@ -176,8 +175,7 @@ impl HttpServer {
     async fn post_report(&self, door: &Door, routes: &[Route], report: &Report) -> Result<Receipt, Error> {
         let path = format!("/nodes/{}/status", self.cluster.node);
         let post = |client: &Client, url: &str| client.post(format!("{url}{path}")).timeout(REPORT).json(report);
-        let response = self.ask(door, routes, post).await?;
-        json(response).await
+        note(self.ask(door, routes, post).await?).await
     }
 }
 
@@ -201,13 +199,13 @@ impl Server for HttpServer {
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(Offered::Nothing);
         }
-        Ok(Offered::Artifact(body(response).await?))
+        Ok(Offered::Artifact(published(response).await?))
     }
 
     async fn exact(&self, version: Version) -> Result<Vec<u8>, Error> {
         let path = format!("/artifact/{}?version={version}", self.cluster.node);
         let get = |client: &Client, url: &str| client.get(format!("{url}{path}")).header(INTENT, DRY_RUN);
-        body(self.ask(&*self.door().await?, &self.routes(), get).await?).await
+        published(self.ask(&*self.door().await?, &self.routes(), get).await?).await
     }
 
     async fn revocations(&self, have: Sequence, patience: Duration) -> Result<Option<Vec<u8>>, Error> {
@@ -218,14 +216,14 @@ impl Server for HttpServer {
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
-        Ok(Some(body(response).await?))
+        Ok(Some(published(response).await?))
     }
 
     async fn revoked(&self, sequence: Sequence) -> Result<(), Error> {
         let path = format!("/nodes/{}/revocations", self.cluster.node);
         let said = serde_json::json!({ "sequence": sequence });
         let post = |client: &Client, url: &str| client.post(format!("{url}{path}")).timeout(REPORT).json(&said);
-        body(self.ask(&*self.door().await?, &self.routes(), post).await?).await.map(|_| ())
+        done(self.ask(&*self.door().await?, &self.routes(), post).await?).await
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
@@ -262,51 +260,6 @@ impl Server for HttpServer {
 
 async fn send(url: &str, request: RequestBuilder) -> Result<Response, Error> {
     request.send().await.map_err(|error| unreachable(url, &error))
-}
-
-async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
-    let bytes = body(response).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::Unreachable(format!("the answer is not understood: {error}")))
-}
-
-/// The body of a success, in bounds; anything else is an error.
-async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
-    if !response.status().is_success() {
-        return Err(problem(response).await);
-    }
-    let url = response.url().to_string();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&url, &error))? {
-        if bytes.len() + chunk.len() > LARGEST {
-            return Err(Error::Untrusted(format!("the answer is longer than {LARGEST} bytes")));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-/// A refusal in this agent's words.
-async fn problem(response: Response) -> Error {
-    let status = response.status();
-    let Problem { error, message } = response.json().await.unwrap_or_default();
-    let text = if message.is_empty() { format!("the server answered {status}") } else { message };
-    match (status, error.as_str()) {
-        (StatusCode::NOT_FOUND, "unknown_node") => Error::State(format!("{text}; what runs here stays as it is")),
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Error::Untrusted(format!("{status}: {text}")),
-        (StatusCode::TOO_MANY_REQUESTS, _) => Error::Unreachable(text),
-        _ if status.is_server_error() => Error::Unreachable(text),
-        _ => Error::Unexpected(text),
-    }
-}
-
-fn unreachable(url: &str, error: &reqwest::Error) -> Error {
-    let mut text = format!("{url}: {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    Error::Unreachable(text)
 }
 
 fn now_s() -> u64 {
