@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use configsrv_fleet::{Payload, Sequence, Version};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Credentials, Intent, Offered, Receipt, Report, Server,
@@ -21,8 +21,6 @@ use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Targ
 
 /// Reports are worth little waiting: the next one says more.
 const REPORT: Duration = Duration::from_secs(5);
-/// A token is renewed this long before its end.
-const RENEW_BEFORE_S: u64 = 30;
 
 /// A fetch that is only a look says so.
 const INTENT: &str = "flor-sync-intent";
@@ -91,16 +89,7 @@ impl HttpServer {
     {
         let mut last = Error::State("cluster.json names no server".into());
         for route in routes {
-            let url = route.url.as_str();
-            let outcome = async {
-                let request = prepare(&door.client(route)?, url);
-                let request = match self.bearer(door, route).await? {
-                    Some(token) => request.bearer_auth(token),
-                    None => request,
-                };
-                request.send().await.map_err(|error| unreachable(url, &error))
-            };
-            match outcome.await {
+            match self.ask_one(door, route, &prepare).await {
                 // A server that cannot answer now is as good as none while there are others.
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     last = problem(response).await;
@@ -111,6 +100,28 @@ impl HttpServer {
             }
         }
         Err(last)
+    }
+
+    /// Asks one server; once more if it does not take a token that may be void by now.
+    async fn ask_one<F>(&self, door: &Door, route: &Route, prepare: &F) -> Result<Response, Error>
+    where
+        F: Fn(&Client, &str) -> RequestBuilder + Send + Sync,
+    {
+        let (client, url) = (door.client(route)?, route.url.as_str());
+        let attempt = |token: Option<String>| {
+            let request = prepare(&client, url);
+            let request = match token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            };
+            send(url, request)
+        };
+        let shown = self.bearer(door, route).await?;
+        let response = attempt(shown.clone()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.forget(door, shown).await {
+            return attempt(self.bearer(door, route).await?).await;
+        }
+        Ok(response)
     }
 
     /// The token to show, where no certificate is shown.
@@ -124,18 +135,24 @@ impl HttpServer {
             return Ok(None);
         }
         let mut token = door.token.lock().await;
-        let now_s = now_s();
-        if let Some(token) = token.as_ref().filter(|token| token.url == url && now_s < token.good_until_s) {
+        let now = Instant::now();
+        if let Some(token) = token.as_ref().filter(|token| token.url == url && now < token.good_until) {
             return Ok(Some(token.text.clone()));
         }
-        let grant = self.grant(door, route, now_s).await?;
-        let text = grant.access_token.clone();
-        let good_until_s = now_s.saturating_add(grant.expires_in).saturating_sub(RENEW_BEFORE_S);
-        *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until_s });
+        let grant = self.grant(door, route).await?;
+        let (text, good_until) = (grant.access_token.clone(), now + grant.good_for());
+        *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until });
         Ok(Some(text))
     }
 
-    async fn grant(&self, door: &Door, route: &Route, now_s: u64) -> Result<Grant, Error> {
+    /// Drops a token that a server did not take; whether another one can be had.
+    pub(super) async fn forget(&self, door: &Door, shown: Option<String>) -> bool {
+        let Some(void) = shown.filter(|_| self.token_file.is_none()) else { return false };
+        door.forget(&void).await;
+        true
+    }
+
+    async fn grant(&self, door: &Door, route: &Route) -> Result<Grant, Error> {
         let (client, url) = (door.client(route)?, route.url.as_str());
         let Some(identity) = door.credentials.identity() else {
             return Err(Error::State("the servers do not know this node yet: hand in a join token of theirs (florctl iam join-token create; flor \
@@ -144,7 +161,7 @@ impl HttpServer {
         };
         let discovery = client.get(format!("{url}/.well-known/openid-configuration"));
         let discovery: Discovery = note(send(url, discovery).await?).await?;
-        let form = token::form(identity, self.cluster.spiffe_id().as_str(), &discovery.issuer, now_s)?;
+        let form = token::form(identity, self.cluster.spiffe_id().as_str(), &discovery.issuer, now_s())?;
         let request = client
             .post(format!("{url}/oauth2/token"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")

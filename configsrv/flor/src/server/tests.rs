@@ -1,9 +1,24 @@
 //! What this node shows to servers, and how much it hears of them.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
 use configsrv_fleet::Sequence;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -14,6 +29,46 @@ use tokio::{
 
 use super::{HttpServer, Server as _};
 use crate::{Error, cluster::Cluster, home::Layout, plane::NoPlane};
+
+/// A server without TLS. It takes the newest token that it gave away, or none.
+#[derive(Default)]
+struct Hub {
+    given: AtomicUsize,
+    /// Tokens up to this one are void.
+    void: AtomicUsize,
+}
+
+impl Hub {
+    async fn start() -> (Arc<Self>, SocketAddr) {
+        let hub = Arc::new(Self::default());
+        let discovery = || async { Json(json!({ "issuer": "https://hub.test" })) };
+        let app = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/oauth2/token", post(give))
+            .route("/revocations", get(revocations))
+            .with_state(Arc::clone(&hub));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (hub, address)
+    }
+
+    fn given(&self) -> usize {
+        self.given.load(Ordering::SeqCst)
+    }
+}
+
+async fn give(State(hub): State<Arc<Hub>>) -> Json<Value> {
+    let number = hub.given.fetch_add(1, Ordering::SeqCst) + 1;
+    Json(json!({ "access_token": number.to_string(), "expires_in": 3600 }))
+}
+
+async fn revocations(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> StatusCode {
+    let shown =
+        headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")?.parse().ok());
+    let good = shown.is_some_and(|shown: usize| shown > hub.void.load(Ordering::SeqCst));
+    if good { StatusCode::NOT_MODIFIED } else { StatusCode::UNAUTHORIZED }
+}
 
 /// A node that has a certificate, and asks these servers.
 fn node(urls: &[String]) -> (HttpServer, TempDir) {
@@ -36,6 +91,23 @@ fn node(urls: &[String]) -> (HttpServer, TempDir) {
 
 async fn ask(server: &HttpServer) -> Result<Option<Vec<u8>>, Error> {
     server.revocations(Sequence::NONE, Duration::ZERO).await
+}
+
+#[tokio::test]
+async fn a_void_token_is_given_up_for_another_one() {
+    let (hub, address) = Hub::start().await;
+    let (server, _folder) = node(&[format!("http://{address}")]);
+    for _ in 0..2 {
+        assert_eq!(ask(&server).await, Ok(None));
+    }
+    assert_eq!(hub.given(), 1, "it is shown as long as it is good");
+    hub.void.store(1, Ordering::SeqCst);
+    assert_eq!(ask(&server).await, Ok(None));
+    assert_eq!(hub.given(), 2);
+    // Whoever takes none at all is asked for one more, and believed.
+    hub.void.store(usize::MAX, Ordering::SeqCst);
+    assert!(matches!(ask(&server).await, Err(Error::Untrusted(_))));
+    assert_eq!(hub.given(), 3);
 }
 
 /// It says something to whoever asks for anything, and never comes to an end; how much it got rid of.
