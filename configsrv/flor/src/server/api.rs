@@ -12,7 +12,12 @@ use tonic::{
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{Credentials, HttpServer, answer::plain, door::Door, route::Route};
+use super::{
+    Credentials, HttpServer,
+    answer::plain,
+    door::Door,
+    route::{Route, is_loopback},
+};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,8 +27,7 @@ const REQUEST: Duration = Duration::from_secs(30);
 pub(crate) fn connect(url: &str, tls: Option<ClientTlsConfig>) -> Result<Channel, Error> {
     let unusable = |error: tonic::transport::Error| Error::Usage(format!("{url}: {error}"));
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let loopback = endpoint.uri().host().is_some_and(is_loopback);
     let endpoint = match (endpoint.uri().scheme_str(), tls) {
         (Some("https"), Some(tls)) => endpoint.tls_config(tls).map_err(unusable)?,
         (Some("https"), None) => {
@@ -113,7 +117,7 @@ impl HttpServer {
             match self.bearer(door, &Route::direct(url)).await {
                 Ok(Some(token)) => return Ok(Some(token)),
                 Ok(None) => {}
-                Err(error @ Error::Unreachable(_)) => last = error,
+                Err(error @ (Error::Unreachable(_) | Error::Usage(_))) => last = error,
                 Err(error) => return Err(error),
             }
         }

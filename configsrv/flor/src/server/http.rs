@@ -96,6 +96,12 @@ impl HttpServer {
                 }
                 Ok(response) => return Ok(response),
                 Err(error @ Error::Unreachable(_)) => last = error,
+                // A way that must not be taken says less than one that leads nowhere now.
+                Err(error @ Error::Usage(_)) => {
+                    if !matches!(last, Error::Unreachable(_)) {
+                        last = error;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -124,9 +130,13 @@ impl HttpServer {
         Ok(response)
     }
 
-    /// The token to show, where no certificate is shown.
+    /// The token to show, where no certificate is shown. A network without TLS would hear it, and the proof that it is given
+    /// for.
     pub(super) async fn bearer(&self, door: &Door, route: &Route) -> Result<Option<String>, Error> {
         let url = route.url.as_str();
+        if !route.keeps_secrets() {
+            return Err(Error::Usage(format!("{url}: this node shows who it is over TLS only; use https://")));
+        }
         if let Some(path) = &self.token_file {
             let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, &error))?;
             return Ok(Some(text.trim().to_owned()));

@@ -110,6 +110,17 @@ async fn a_void_token_is_given_up_for_another_one() {
     assert_eq!(hub.given(), 3);
 }
 
+#[tokio::test]
+async fn nothing_is_shown_on_a_network_without_tls() {
+    let (_hub, address) = Hub::start().await;
+    let open = "http://192.0.2.1:8080".to_owned();
+    let (server, _folder) = node(std::slice::from_ref(&open));
+    let Err(Error::Usage(why)) = ask(&server).await else { panic!("it was shown") };
+    assert!(why.contains(&open) && why.contains("https://"), "{why}");
+    let (server, _folder) = node(&[open, format!("http://{address}")]);
+    assert_eq!(ask(&server).await, Ok(None), "others are asked all the same");
+}
+
 /// It says something to whoever asks for anything, and never comes to an end; how much it got rid of.
 async fn endless(head: &'static str) -> (SocketAddr, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
