@@ -1,6 +1,7 @@
 //! What an activated artifact means on this machine: files are written, the data plane follows, and programs are told
 //! of their files.
 
+mod child;
 mod files;
 mod hooks;
 mod liveness;
