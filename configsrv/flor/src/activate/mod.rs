@@ -8,8 +8,11 @@ mod liveness;
 mod originals;
 mod owner;
 mod stepped;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use files::{Activator, Way, content};
 pub(crate) use hooks::{Commands, Hooks};
+use originals::Untold;
 pub(crate) use originals::{Original, Originals};
 pub(crate) use stepped::SteppedHooks;
