@@ -13,6 +13,7 @@
 
 mod counters;
 mod dial;
+mod greetings;
 mod handshakes;
 mod identity;
 mod live;

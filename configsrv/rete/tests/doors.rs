@@ -294,3 +294,18 @@ async fn programs_that_say_nothing_are_dropped() {
     }
     assert!(start.elapsed() < Duration::from_secs(8));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_silent_programs_keeps_nobody_out() {
+    let quay = Quay::new().await;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(("127.0.0.1", quay.mira)).await.unwrap());
+    }
+    let start = Instant::now();
+    quay.works().await;
+    // The oldest had to make room for them.
+    let read = tokio::time::timeout(PATIENCE, silent[0].read(&mut [0; 1])).await.expect("it is closed");
+    assert!(matches!(read, Ok(0) | Err(_)));
+    assert!(start.elapsed() < Duration::from_secs(2), "nobody waits for the silent");
+}
