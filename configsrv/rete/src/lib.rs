@@ -13,6 +13,8 @@
 
 mod counters;
 mod dial;
+mod greetings;
+mod handshakes;
 mod identity;
 mod live;
 mod plane;

@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     dial::{Dialer, Refused},
+    greetings::Greetings,
     plane::Shared,
 };
 
@@ -20,8 +21,6 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Connections of one principal.
 const MOST: usize = 4096;
-/// Those of them that have not said yet what they want.
-const MOST_HANDSHAKES: usize = 256;
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
@@ -61,10 +60,9 @@ enum Fault {
 /// Serves the port of `principal` until the plane stops.
 pub(crate) async fn serve(shared: Arc<Shared>, dialer: Arc<Dialer>, listener: TcpListener, principal: SpiffeId) {
     let connections = Arc::new(Semaphore::new(MOST));
-    let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
+    let greetings = Arc::<Greetings>::default();
     loop {
         let Ok(connection) = Arc::clone(&connections).acquire_owned().await else { return };
-        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let program = match listener.accept().await {
             Ok((program, _)) => program,
             Err(error) => {
@@ -74,11 +72,15 @@ pub(crate) async fn serve(shared: Arc<Shared>, dialer: Arc<Dialer>, listener: Tc
                 continue;
             }
         };
+        let greeting = greetings.begin();
         let (owned, dialer, principal) = (Arc::clone(&shared), Arc::clone(&dialer), principal.clone());
         shared.spawn(async move {
             let mut program = program;
-            let asked = timeout(HANDSHAKE, greet(&mut program)).await.unwrap_or(Err(Fault::Other));
-            drop(handshake);
+            let asked = tokio::select! {
+                asked = timeout(HANDSHAKE, greet(&mut program)) => asked.unwrap_or(Err(Fault::Other)),
+                () = greeting.crowded_out() => Err(Fault::Other),
+            };
+            drop(greeting);
             proxy(&owned, &dialer, program, &principal, asked).await;
             drop(connection);
         });

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
 use crate::{
+    handshakes::{Admission, Handshakes},
     identity::{Peer, judge},
     live::{Connection, Side},
     plane::Shared,
@@ -20,9 +21,6 @@ use crate::{
 
 /// A handshake that takes longer is over.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-const MOST_HANDSHAKES: usize = 256;
-/// With more handshakes under way than this, peers show first that they are where they say.
-const TRUSTED_HANDSHAKES: usize = 64;
 const MOST_CONNECTIONS: usize = 4096;
 /// Of one initiator, on all of its devices and to all services here.
 const MOST_OF_ONE: usize = 64;
@@ -33,19 +31,18 @@ const BEGIN: Duration = Duration::from_secs(5);
 
 /// Accepts until the endpoint is closed.
 pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
-    let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
+    let handshakes = Arc::<Handshakes>::default();
     let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     while let Some(incoming) = endpoint.accept().await {
-        let busy = MOST_HANDSHAKES - handshakes.available_permits();
-        if busy > TRUSTED_HANDSHAKES && !incoming.remote_address_validated() {
-            // The address is asked for once more, which an answer to a forged one never reaches.
-            let _ = incoming.retry();
-            continue;
-        }
-        let permits = Arc::clone(&handshakes)
-            .try_acquire_owned()
-            .and_then(|a| Ok((a, Arc::clone(&connections).try_acquire_owned()?)));
-        let Ok((handshake, connection)) = permits else {
+        let handshake = match handshakes.admit(incoming.remote_address().ip(), incoming.remote_address_validated()) {
+            Admission::Begin(handshake) => Some(handshake),
+            Admission::Ask => {
+                let _ = incoming.retry();
+                continue;
+            }
+            Admission::Refuse => None,
+        };
+        let (Some(handshake), Ok(connection)) = (handshake, Arc::clone(&connections).try_acquire_owned()) else {
             shared.counters.handshake_failed("busy");
             incoming.refuse();
             continue;

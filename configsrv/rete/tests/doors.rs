@@ -6,6 +6,7 @@ mod raw;
 mod support;
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -45,7 +46,7 @@ impl Quay {
         ping(&mut connect(self.mira, STOCK).await.unwrap(), "hello").await.unwrap();
     }
 
-    fn address(&self) -> std::net::SocketAddr {
+    fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.udp).into()
     }
 }
@@ -172,22 +173,70 @@ async fn garbage_at_the_quic_door_changes_nothing() {
     quay.works().await;
 }
 
+/// Somebody at an address of their own who says the first word and goes silent; if `there`, not before they have shown where
+/// they are to whoever asks.
+async fn silent(
+    mira: &(Vec<u8>, Vec<u8>),
+    address: [u8; 4],
+    to: SocketAddr,
+    there: bool,
+) -> (UdpSocket, quinn::Endpoint, quinn::Connecting) {
+    let relay = UdpSocket::bind(SocketAddr::from((address, 0))).await.unwrap();
+    let (endpoint, config) = raw::client(Some(mira), b"rete/1");
+    let connecting = endpoint.connect_with(config, relay.local_addr().unwrap(), STOCK).unwrap();
+    let mut packet = [0; 1500];
+    let (length, client) = relay.recv_from(&mut packet).await.unwrap();
+    relay.send_to(&packet[..length], to).await.unwrap();
+    if there {
+        let length = heard(&relay, to, &mut packet).await;
+        // A Retry packet, RFC 9000 §17.2.5.
+        if packet[0] & 0xf0 == 0xf0 {
+            relay.send_to(&packet[..length], client).await.unwrap();
+            let length = heard(&relay, client, &mut packet).await;
+            relay.send_to(&packet[..length], to).await.unwrap();
+        }
+    }
+    (relay, endpoint, connecting)
+}
+
+/// The length of the next packet of one peer.
+async fn heard(relay: &UdpSocket, peer: SocketAddr, packet: &mut [u8]) -> usize {
+    loop {
+        let (length, from) = relay.recv_from(packet).await.unwrap();
+        if from == peer {
+            return length;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_does_not_take_the_room_of_all_others() {
+    let quay = Quay::new().await;
+    let mira = quay.ca.leaf("user/mira", DAY);
+    let start = Instant::now();
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        open.push(silent(&mira, [127, 0, 1, 1], quay.address(), true).await);
+    }
+    raw::tunnel(Some(&mira), quay.address(), STOCK).await.unwrap();
+    quay.works().await;
+    let failed = |reason: &str| quay.counters.handshake_failures().get(reason).copied().unwrap_or_default();
+    until("the silent to be dropped", || failed("timeout") >= 16).await;
+    let rounds = 1 + start.elapsed().as_secs() / 5;
+    assert!(failed("timeout") <= 16 * rounds, "{} in {:?}", failed("timeout"), start.elapsed());
+    assert!(failed("busy") > 0, "the others were refused at once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_that_never_end_are_few_and_end() {
     let quay = Quay::new().await;
     quay.works().await;
-    // Hundreds of clients that say the first word and go silent.
+    // Hundreds of clients, a few at each address.
     let mira = quay.ca.leaf("user/mira", DAY);
     let start = Instant::now();
-    let mut silent = Vec::new();
-    for _ in 0..400 {
-        let relay = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (endpoint, config) = raw::client(Some(&mira), b"rete/1");
-        let connecting = endpoint.connect_with(config, relay.local_addr().unwrap(), STOCK).unwrap();
-        let mut first = [0; 1500];
-        let (length, _) = relay.recv_from(&mut first).await.unwrap();
-        relay.send_to(&first[..length], quay.address()).await.unwrap();
-        silent.push((relay, endpoint, connecting));
+    let mut open = Vec::new();
+    for last in (1..=100).cycle().take(400) {
+        open.push(silent(&mira, [127, 0, 1, last], quay.address(), false).await);
     }
     quay.works().await;
     let fresh = quay.ca.leaf("user/mira", DAY);
@@ -244,4 +293,19 @@ async fn programs_that_say_nothing_are_dropped() {
         assert!(matches!(read, Ok(0) | Err(_)));
     }
     assert!(start.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_silent_programs_keeps_nobody_out() {
+    let quay = Quay::new().await;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(("127.0.0.1", quay.mira)).await.unwrap());
+    }
+    let start = Instant::now();
+    quay.works().await;
+    // The oldest had to make room for them.
+    let read = tokio::time::timeout(PATIENCE, silent[0].read(&mut [0; 1])).await.expect("it is closed");
+    assert!(matches!(read, Ok(0) | Err(_)));
+    assert!(start.elapsed() < Duration::from_secs(2), "nobody waits for the silent");
 }

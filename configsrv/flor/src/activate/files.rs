@@ -6,7 +6,7 @@ use configsrv_fleet::{
     artifact::{Activation, Content, File},
 };
 
-use super::{Hooks, Original, owner};
+use super::{Hooks, Original, Untold, owner};
 use crate::{
     Error,
     disk::{Attributes, Disk, erase, replace},
@@ -58,37 +58,75 @@ impl Activator {
         to: Option<&Payload>,
         way: Way,
     ) -> Result<(), Failure> {
-        let payload = to;
         let from = from.map_or(&[][..], |payload| &payload.files);
-        let to = to.map_or(&[][..], |payload| &payload.files);
-        if way == Way::Forward {
+        match way {
+            Way::Forward => self.forward(store, from, to).await,
+            Way::Back => self.back(store, from, to).await,
+        }
+    }
+
+    /// Ends with the first failure, and notes whom it did not tell then.
+    async fn forward(&self, store: &Store, from: &[File], payload: Option<&Payload>) -> Result<(), Failure> {
+        let to = payload.map_or(&[][..], |payload| &payload.files);
+        let hooks = hooks(from, to, Way::Forward);
+        let mut untold = Untold { failed: None, others: hooks.iter().copied().cloned().collect() };
+        let done = async {
             keep(store, from, to).map_err(failed)?;
-        }
-        let mut first_failure = None;
-        let mut note = |outcome: Result<(), Failure>| -> Result<(), Failure> {
-            match (outcome, way) {
-                // On the way back everything is tried: as much as possible of the old state is best.
-                (Err(failure), Way::Back) => {
-                    first_failure.get_or_insert(failure);
-                    Ok(())
-                }
-                (outcome, _) => outcome,
+            for file in to {
+                write(store, file).map_err(failed)?;
             }
+            for path in leftovers(store, from, to, Way::Forward).map_err(failed)? {
+                put_back(store, &path).map_err(failed)?;
+            }
+            // Before the hooks: programs may need to reach something.
+            self.plane.apply(payload).await?;
+            for (at, hook) in hooks.iter().copied().enumerate() {
+                let told = self.hooks.run(hook).await;
+                if told.is_err() {
+                    untold = Untold { failed: Some(hook.clone()), others: untold.others.split_off(at + 1) };
+                }
+                told?;
+            }
+            self.hooks.outlive(&hooks).await
         };
-        for file in to {
-            note(write(store, file).map_err(failed))?;
+        let done = done.await;
+        if done.is_err()
+            && !hooks.is_empty()
+            && let Err(error) = note(store, untold)
+        {
+            tracing::warn!(%error, "it is not written down whom the change did not tell: every hook counts on the way back");
         }
-        for path in leftovers(store, from, to, way).map_err(failed)? {
-            note(put_back(store, &path).map_err(failed))?;
+        done
+    }
+
+    /// Tries everything: as much as possible of the old state is best.
+    async fn back(&self, store: &Store, from: &[File], payload: Option<&Payload>) -> Result<(), Failure> {
+        let to = payload.map_or(&[][..], |payload| &payload.files);
+        let mut failures = Vec::new();
+        for file in to {
+            failures.extend(write(store, file).map_err(failed).err());
+        }
+        for path in leftovers(store, from, to, Way::Back).map_err(failed)? {
+            failures.extend(put_back(store, &path).map_err(failed).err());
         }
         // Before the hooks: programs may need to reach something.
-        note(self.plane.apply(payload).await)?;
-        let hooks = hooks(from, to, way);
-        for hook in &hooks {
-            note(self.hooks.run(hook).await)?;
+        failures.extend(self.plane.apply(payload).await.err());
+        let untold = store.originals().map_err(failed)?.untold.unwrap_or_default();
+        let hooks = hooks(from, to, Way::Back);
+        let kept = |hook: &Activation| to.iter().any(|file| file.activate.as_ref() == Some(hook));
+        for hook in hooks.iter().copied() {
+            match self.hooks.run(hook).await {
+                Err(Failure(reason)) if untold.excuses(hook, kept(hook)) => {
+                    tracing::warn!(reason, "a hook that came to nothing on the way there fails on the way back, too");
+                }
+                told => failures.extend(told.err()),
+            }
         }
-        note(self.hooks.outlive(&hooks).await)?;
-        first_failure.map_or(Ok(()), Err)
+        // A program that was not told of a file that went again is as it was, whether it runs or not.
+        let counts = |hook: &Activation| kept(hook) || !untold.excuses(hook, false);
+        let watched: Vec<&Activation> = hooks.into_iter().filter(|&hook| counts(hook)).collect();
+        failures.extend(self.hooks.outlive(&watched).await.err());
+        failures.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Writes some of a payload's files again, whatever became of them, and tells their programs. Everything is tried;
@@ -114,10 +152,11 @@ impl Activator {
     }
 }
 
-/// Notes what the files of `to` are now, unless a payload wrote them.
+/// Notes what the files of `to` are now, unless a payload wrote them, and forgets whom an earlier change did not tell.
 fn keep(store: &Store, from: &[File], to: &[File]) -> Result<(), Error> {
     let mut originals = store.originals()?;
     let before = originals.clone();
+    originals.untold = None;
     for file in to.iter().filter(|file| find(from, &file.path).is_none()) {
         if originals.knows(&file.path) {
             continue;
@@ -131,6 +170,13 @@ fn keep(store: &Store, from: &[File], to: &[File]) -> Result<(), Error> {
         originals.note(&file.path, original);
     }
     if originals == before { Ok(()) } else { store.save_originals(&originals) }
+}
+
+/// Whom a change did not tell that is undone now.
+fn note(store: &Store, untold: Untold) -> Result<(), Error> {
+    let mut originals = store.originals()?;
+    originals.untold = Some(untold);
+    store.save_originals(&originals)
 }
 
 fn write(store: &Store, file: &File) -> Result<(), Error> {

@@ -1,20 +1,17 @@
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use configsrv_fleet::artifact::Activation;
-use tokio::{
-    process::Command,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 
-use super::liveness::{CONFIG_REJECTED, UnitState};
-use crate::{disk::with_umask, machine::Failure};
+use super::{
+    child,
+    liveness::{CONFIG_REJECTED, UnitState},
+};
+use crate::machine::Failure;
 
 /// How long a program may take to accept its new file.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SHOWN: usize = 500;
-/// Hooks may make files that other programs read; the agent's own umask is stricter.
-const UMASK: u32 = 0o022;
 
 /// Tells programs of their new files.
 #[async_trait]
@@ -41,24 +38,17 @@ impl Hooks for Commands {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure("an activation names no program".into()));
         };
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let shown = words.join(" ");
-        let child = match with_umask(UMASK, || command.spawn()) {
-            Ok(child) => child,
-            Err(error) => return Err(Failure(format!("{shown}: {error}"))),
-        };
-        match timeout(PATIENCE, child.wait_with_output()).await {
-            Err(_) => Err(Failure(format!("{shown}: not done after {} s", PATIENCE.as_secs()))),
-            Ok(Err(error)) => Err(Failure(format!("{shown}: {error}"))),
-            Ok(Ok(output)) if output.status.success() => Ok(()),
-            Ok(Ok(output)) => {
-                let said = tail(&output.stderr);
-                let how = if output.status.code() == Some(CONFIG_REJECTED) || refused(hook).await {
+        match child::run(program, arguments, PATIENCE).await {
+            Err(error) => Err(Failure(format!("{shown}: {error}"))),
+            Ok(ended) if ended.status.success() => Ok(()),
+            Ok(ended) => {
+                let how = if ended.status.code() == Some(CONFIG_REJECTED) || refused(hook).await {
                     "refused its configuration".to_owned()
                 } else {
-                    output.status.to_string()
+                    ended.status.to_string()
                 };
+                let said = ended.said;
                 Err(Failure(format!("{shown}: {how}{}{said}", if said.is_empty() { "" } else { ": " })))
             }
         }
@@ -105,19 +95,12 @@ fn words(hook: &Activation) -> Vec<&str> {
     }
 }
 
-/// The end of what a program said.
-fn tail(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim();
-    let start = text.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
-    text.get(start..).unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::disk::with_umask;
 
     fn run(words: &[&str]) -> Activation {
         Activation::Run(words.iter().map(|&word| word.to_owned()).collect())

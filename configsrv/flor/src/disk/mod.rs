@@ -26,6 +26,8 @@ const NEW: &str = ".flor-new-";
 pub(crate) const PRIVATE_FOLDER: u32 = 0o700;
 /// A folder for other programs' files.
 const OPEN_FOLDER: u32 = 0o755;
+/// More than any file has that an artifact replaces. Whoever owns the folder decides what is there before.
+const LARGEST_ORIGINAL: u64 = 16 << 20;
 
 /// How a new file looks from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,8 @@ pub(crate) trait Disk: Send + Sync {
     /// The content of a file; `None` if there is none.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
-    /// A file to be replaced, as it is now; `None` if there is none. Something of another kind is an error.
+    /// A file to be replaced, as it is now; `None` if there is none. Something of another kind is an error, and so is a file
+    /// that is too large to be kept.
     fn original(&self, path: &Path) -> io::Result<Option<(Attributes, Vec<u8>)>>;
 
     /// What is at a path, of whatever kind; a link is not followed. `None` if there is nothing.

@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Attributes, Disk, Kind, Seen, Stamp, folder};
+use super::{Attributes, Disk, Kind, LARGEST_ORIGINAL, Seen, Stamp, folder};
 
 /// Never through a link, and never waiting for the other end of a pipe.
 const READ: OFlags =
@@ -40,7 +40,11 @@ impl Disk for RealDisk {
         let Some(file) = found(folder::above(path).and_then(|(folder, name)| open(&folder, name)))? else {
             return Ok(None);
         };
-        Ok(Some((attributes(&file.metadata()?), content(file)?)))
+        let metadata = file.metadata()?;
+        if metadata.len() > LARGEST_ORIGINAL {
+            return Err(too_large());
+        }
+        Ok(Some((attributes(&metadata), bounded(file)?)))
     }
 
     fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
@@ -150,6 +154,21 @@ fn content(mut file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same of a file that somebody may be writing to meanwhile.
+fn bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST_ORIGINAL + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(read).is_ok_and(|read| read <= LARGEST_ORIGINAL) { Ok(bytes) } else { Err(too_large()) }
+}
+
+fn too_large() -> io::Error {
+    let text = format!(
+        "the file there is larger than {} MiB, which nothing here replaces: move it away",
+        LARGEST_ORIGINAL >> 20
+    );
+    io::Error::new(ErrorKind::FileTooLarge, text)
 }
 
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {

@@ -153,6 +153,21 @@ fn what_is_no_file_is_refused_at_once() {
     erase(&RealDisk, &machine.at("none/none")).unwrap();
 }
 
+/// A file without content takes no room on a disk, however long it is.
+#[test]
+fn what_is_too_large_to_be_kept_is_refused_at_once() {
+    let machine = Machine::new();
+    let path = machine.at("theirs/app.conf");
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(1 << 36).unwrap();
+    let error = RealDisk.original(&path).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    assert!(error.to_string().contains("larger than 16 MiB") && error.to_string().contains("move it away"), "{error}");
+    file.set_len(LARGEST_ORIGINAL).unwrap();
+    let (_, bytes) = RealDisk.original(&path).unwrap().unwrap();
+    assert_eq!(u64::try_from(bytes.len()), Ok(LARGEST_ORIGINAL));
+}
+
 #[test]
 fn new_folders_are_as_open_as_their_files_readers_need() {
     let machine = Machine::new();

@@ -7,12 +7,17 @@ use holdfast_proto::iam::{
 };
 use std::sync::Arc;
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::MetadataValue,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{Credentials, HttpServer, door::Door, route::Route};
+use super::{
+    Credentials, HttpServer,
+    answer::plain,
+    door::Door,
+    route::{Route, is_loopback},
+};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,8 +27,7 @@ const REQUEST: Duration = Duration::from_secs(30);
 pub(crate) fn connect(url: &str, tls: Option<ClientTlsConfig>) -> Result<Channel, Error> {
     let unusable = |error: tonic::transport::Error| Error::Usage(format!("{url}: {error}"));
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let loopback = endpoint.uri().host().is_some_and(is_loopback);
     let endpoint = match (endpoint.uri().scheme_str(), tls) {
         (Some("https"), Some(tls)) => endpoint.tls_config(tls).map_err(unusable)?,
         (Some("https"), None) => {
@@ -38,12 +42,12 @@ pub(crate) fn connect(url: &str, tls: Option<ClientTlsConfig>) -> Result<Channel
 
 pub(crate) fn refused(status: &Status) -> Error {
     match status.code() {
-        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => {
+        Code::Unavailable | Code::DeadlineExceeded => {
             // The innermost cause says what a person can act on.
             let cause = std::iter::successors(std::error::Error::source(status), |error| error.source()).last();
-            Error::Unreachable(cause.map_or_else(|| status.message().to_owned(), ToString::to_string))
+            Error::Unreachable(cause.map_or_else(|| plain(status.message()), ToString::to_string))
         }
-        _ => Error::Untrusted(format!("the server refused: {}", status.message())),
+        _ => Error::Untrusted(format!("the server refused: {}", plain(status.message()))),
     }
 }
 
@@ -85,8 +89,14 @@ impl HttpServer {
         for url in &self.cluster.api {
             let channel = connect(url, Some(door.credentials.grpc_tls()))?;
             let outcome = async {
-                let request = self.request(door, url).await?;
-                call(channel, request).await.map_err(|status| refused(&status))
+                let shown = self.shown(door, url).await?;
+                let answer = call(channel.clone(), request(shown.as_deref())?).await;
+                let void = matches!(&answer, Err(status) if status.code() == Code::Unauthenticated);
+                if void && self.forget(door, shown).await {
+                    let another = self.shown(door, url).await?;
+                    return call(channel, request(another.as_deref())?).await.map_err(|status| refused(&status));
+                }
+                answer.map_err(|status| refused(&status))
             };
             match outcome.await {
                 Ok(answer) => return Ok(answer.into_inner()),
@@ -97,28 +107,32 @@ impl HttpServer {
         Err(last)
     }
 
-    /// A request with the token in it that stands for the certificate where there is no TLS.
-    async fn request(&self, door: &Door, url: &str) -> Result<Request<()>, Error> {
-        let mut request = Request::new(());
+    /// The token that stands for the certificate where there is no TLS.
+    async fn shown(&self, door: &Door, url: &str) -> Result<Option<String>, Error> {
         if url.starts_with("https:") && self.token_file.is_none() {
-            return Ok(request);
+            return Ok(None);
         }
         let mut last = Error::State("cluster.json names no server without TLS, where a token could be had".into());
         for url in &self.cluster.urls {
             match self.bearer(door, &Route::direct(url)).await {
-                Ok(Some(token)) => {
-                    let value = MetadataValue::try_from(format!("Bearer {token}"))
-                        .map_err(|_| Error::Unexpected("the token is not one line of ASCII".into()))?;
-                    request.metadata_mut().insert("authorization", value);
-                    return Ok(request);
-                }
+                Ok(Some(token)) => return Ok(Some(token)),
                 Ok(None) => {}
-                Err(error @ Error::Unreachable(_)) => last = error,
+                Err(error @ (Error::Unreachable(_) | Error::Usage(_))) => last = error,
                 Err(error) => return Err(error),
             }
         }
         Err(last)
     }
+}
+
+fn request(token: Option<&str>) -> Result<Request<()>, Error> {
+    let mut request = Request::new(());
+    if let Some(token) = token {
+        let value = MetadataValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| Error::Unexpected("the token is not one line of ASCII".into()))?;
+        request.metadata_mut().insert("authorization", value);
+    }
+    Ok(request)
 }
 
 #[cfg(test)]

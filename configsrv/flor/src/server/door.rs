@@ -5,7 +5,7 @@ use std::{
 
 use configsrv_fleet::address::HostPort;
 use reqwest::{Client, Proxy};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{Credentials, route::Route};
 use crate::Error;
@@ -27,7 +27,7 @@ pub(super) struct Token {
     pub text: String,
     /// Of which server.
     pub url: String,
-    pub good_until_s: u64,
+    pub good_until: Instant,
 }
 
 impl Door {
@@ -48,6 +48,14 @@ impl Door {
                 *tunnelled = Some((port.clone(), client.clone()));
                 Ok(client)
             }
+        }
+    }
+
+    /// Shows this token to nobody any more, unless another one took its place already.
+    pub(super) async fn forget(&self, void: &str) {
+        let mut token = self.token.lock().await;
+        if token.as_ref().is_some_and(|token| token.text == void) {
+            *token = None;
         }
     }
 }

@@ -7,11 +7,12 @@ use std::{
 use async_trait::async_trait;
 use configsrv_fleet::{Payload, Sequence, Version};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
-use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::Mutex;
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Credentials, Intent, Offered, Problem, Receipt, Report, Server,
+    Credentials, Intent, Offered, Receipt, Report, Server,
+    answer::{done, note, plain, problem, published, refusal, unreachable},
     door::{Door, REQUEST, Token},
     route::{self, Distribution, Route},
     token::{self, Discovery, Grant},
@@ -20,10 +21,6 @@ use crate::{Error, cluster::Cluster, disk::RealDisk, home::Layout, machine::Targ
 
 /// Reports are worth little waiting: the next one says more.
 const REPORT: Duration = Duration::from_secs(5);
-/// A token is renewed this long before its end.
-const RENEW_BEFORE_S: u64 = 30;
-/// More than any artifact has.
-const LARGEST: usize = 5 << 20;
 
 /// A fetch that is only a look says so.
 const INTENT: &str = "flor-sync-intent";
@@ -92,31 +89,54 @@ impl HttpServer {
     {
         let mut last = Error::State("cluster.json names no server".into());
         for route in routes {
-            let url = route.url.as_str();
-            let outcome = async {
-                let request = prepare(&door.client(route)?, url);
-                let request = match self.bearer(door, route).await? {
-                    Some(token) => request.bearer_auth(token),
-                    None => request,
-                };
-                request.send().await.map_err(|error| unreachable(url, &error))
-            };
-            match outcome.await {
+            match self.ask_one(door, route, &prepare).await {
                 // A server that cannot answer now is as good as none while there are others.
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     last = problem(response).await;
                 }
                 Ok(response) => return Ok(response),
                 Err(error @ Error::Unreachable(_)) => last = error,
+                // A way that must not be taken says less than one that leads nowhere now.
+                Err(error @ Error::Usage(_)) => {
+                    if !matches!(last, Error::Unreachable(_)) {
+                        last = error;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
         Err(last)
     }
 
-    /// The token to show, where no certificate is shown.
+    /// Asks one server; once more if it does not take a token that may be void by now.
+    async fn ask_one<F>(&self, door: &Door, route: &Route, prepare: &F) -> Result<Response, Error>
+    where
+        F: Fn(&Client, &str) -> RequestBuilder + Send + Sync,
+    {
+        let (client, url) = (door.client(route)?, route.url.as_str());
+        let attempt = |token: Option<String>| {
+            let request = prepare(&client, url);
+            let request = match token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            };
+            send(url, request)
+        };
+        let shown = self.bearer(door, route).await?;
+        let response = attempt(shown.clone()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.forget(door, shown).await {
+            return attempt(self.bearer(door, route).await?).await;
+        }
+        Ok(response)
+    }
+
+    /// The token to show, where no certificate is shown. A network without TLS would hear it, and the proof that it is given
+    /// for.
     pub(super) async fn bearer(&self, door: &Door, route: &Route) -> Result<Option<String>, Error> {
         let url = route.url.as_str();
+        if !route.keeps_secrets() {
+            return Err(Error::Usage(format!("{url}: this node shows who it is over TLS only; use https://")));
+        }
         if let Some(path) = &self.token_file {
             let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, &error))?;
             return Ok(Some(text.trim().to_owned()));
@@ -125,18 +145,24 @@ impl HttpServer {
             return Ok(None);
         }
         let mut token = door.token.lock().await;
-        let now_s = now_s();
-        if let Some(token) = token.as_ref().filter(|token| token.url == url && now_s < token.good_until_s) {
+        let now = Instant::now();
+        if let Some(token) = token.as_ref().filter(|token| token.url == url && now < token.good_until) {
             return Ok(Some(token.text.clone()));
         }
-        let grant = self.grant(door, route, now_s).await?;
-        let text = grant.access_token.clone();
-        let good_until_s = now_s.saturating_add(grant.expires_in).saturating_sub(RENEW_BEFORE_S);
-        *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until_s });
+        let grant = self.grant(door, route).await?;
+        let (text, good_until) = (grant.access_token.clone(), now + grant.good_for());
+        *token = Some(Token { text: grant.access_token, url: url.to_owned(), good_until });
         Ok(Some(text))
     }
 
-    async fn grant(&self, door: &Door, route: &Route, now_s: u64) -> Result<Grant, Error> {
+    /// Drops a token that a server did not take; whether another one can be had.
+    pub(super) async fn forget(&self, door: &Door, shown: Option<String>) -> bool {
+        let Some(void) = shown.filter(|_| self.token_file.is_none()) else { return false };
+        door.forget(&void).await;
+        true
+    }
+
+    async fn grant(&self, door: &Door, route: &Route) -> Result<Grant, Error> {
         let (client, url) = (door.client(route)?, route.url.as_str());
         let Some(identity) = door.credentials.identity() else {
             return Err(Error::State("the servers do not know this node yet: hand in a join token of theirs (florctl iam join-token create; flor \
@@ -144,13 +170,13 @@ impl HttpServer {
                     .into()));
         };
         let discovery = client.get(format!("{url}/.well-known/openid-configuration"));
-        let discovery: Discovery = json(send(url, discovery).await?).await?;
-        let form = token::form(identity, self.cluster.spiffe_id().as_str(), &discovery.issuer, now_s)?;
+        let discovery: Discovery = note(send(url, discovery).await?).await?;
+        let form = token::form(identity, self.cluster.spiffe_id().as_str(), &discovery.issuer, now_s())?;
         let request = client
             .post(format!("{url}/oauth2/token"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        json(send(url, request).await?).await
+        note(send(url, request).await?).await
     }
 
     /// One request of the lock's protocol. Only 200 is success.
@@ -164,8 +190,8 @@ impl HttpServer {
         if status == StatusCode::OK {
             return Ok(());
         }
-        let Locked { kind, value } = response.json().await.unwrap_or_default();
-        let text = format!("{kind}: {value}");
+        let Locked { kind, value } = refusal(response).await;
+        let text = plain(&format!("{kind}: {value}"));
         if status == StatusCode::LOCKED {
             Err(Error::State(text))
         } else {
@@ -176,8 +202,7 @@ impl HttpServer {
     async fn post_report(&self, door: &Door, routes: &[Route], report: &Report) -> Result<Receipt, Error> {
         let path = format!("/nodes/{}/status", self.cluster.node);
         let post = |client: &Client, url: &str| client.post(format!("{url}{path}")).timeout(REPORT).json(report);
-        let response = self.ask(door, routes, post).await?;
-        json(response).await
+        note(self.ask(door, routes, post).await?).await
     }
 }
 
@@ -201,13 +226,13 @@ impl Server for HttpServer {
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(Offered::Nothing);
         }
-        Ok(Offered::Artifact(body(response).await?))
+        Ok(Offered::Artifact(published(response).await?))
     }
 
     async fn exact(&self, version: Version) -> Result<Vec<u8>, Error> {
         let path = format!("/artifact/{}?version={version}", self.cluster.node);
         let get = |client: &Client, url: &str| client.get(format!("{url}{path}")).header(INTENT, DRY_RUN);
-        body(self.ask(&*self.door().await?, &self.routes(), get).await?).await
+        published(self.ask(&*self.door().await?, &self.routes(), get).await?).await
     }
 
     async fn revocations(&self, have: Sequence, patience: Duration) -> Result<Option<Vec<u8>>, Error> {
@@ -218,14 +243,14 @@ impl Server for HttpServer {
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
-        Ok(Some(body(response).await?))
+        Ok(Some(published(response).await?))
     }
 
     async fn revoked(&self, sequence: Sequence) -> Result<(), Error> {
         let path = format!("/nodes/{}/revocations", self.cluster.node);
         let said = serde_json::json!({ "sequence": sequence });
         let post = |client: &Client, url: &str| client.post(format!("{url}{path}")).timeout(REPORT).json(&said);
-        body(self.ask(&*self.door().await?, &self.routes(), post).await?).await.map(|_| ())
+        done(self.ask(&*self.door().await?, &self.routes(), post).await?).await
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
@@ -262,51 +287,6 @@ impl Server for HttpServer {
 
 async fn send(url: &str, request: RequestBuilder) -> Result<Response, Error> {
     request.send().await.map_err(|error| unreachable(url, &error))
-}
-
-async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
-    let bytes = body(response).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::Unreachable(format!("the answer is not understood: {error}")))
-}
-
-/// The body of a success, in bounds; anything else is an error.
-async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
-    if !response.status().is_success() {
-        return Err(problem(response).await);
-    }
-    let url = response.url().to_string();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&url, &error))? {
-        if bytes.len() + chunk.len() > LARGEST {
-            return Err(Error::Untrusted(format!("the answer is longer than {LARGEST} bytes")));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-/// A refusal in this agent's words.
-async fn problem(response: Response) -> Error {
-    let status = response.status();
-    let Problem { error, message } = response.json().await.unwrap_or_default();
-    let text = if message.is_empty() { format!("the server answered {status}") } else { message };
-    match (status, error.as_str()) {
-        (StatusCode::NOT_FOUND, "unknown_node") => Error::State(format!("{text}; what runs here stays as it is")),
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Error::Untrusted(format!("{status}: {text}")),
-        (StatusCode::TOO_MANY_REQUESTS, _) => Error::Unreachable(text),
-        _ if status.is_server_error() => Error::Unreachable(text),
-        _ => Error::Unexpected(text),
-    }
-}
-
-fn unreachable(url: &str, error: &reqwest::Error) -> Error {
-    let mut text = format!("{url}: {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    Error::Unreachable(text)
 }
 
 fn now_s() -> u64 {

@@ -1,10 +1,13 @@
 //! The config server as the agent needs it.
 
+mod answer;
 mod api;
 mod door;
 mod http;
 mod report;
 mod route;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod token;
 
@@ -66,13 +69,4 @@ struct Receipt {
     nonce: Option<String>,
     version: Option<Version>,
     digest: Option<Digest>,
-}
-
-/// The body of every refusal.
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Problem {
-    #[serde(default)]
-    error: String,
-    #[serde(default)]
-    message: String,
 }

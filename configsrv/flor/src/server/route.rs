@@ -1,6 +1,9 @@
 //! By which ways the servers are reached: what the active artifact says, and what enrolment said for when that fails.
 
+use std::net::IpAddr;
+
 use configsrv_fleet::{Payload, address::HostPort, artifact::Via, hosts::host_name};
+use reqwest::Url;
 
 use crate::Error;
 
@@ -24,6 +27,19 @@ impl Route {
     pub(super) fn direct(url: &str) -> Self {
         Self { url: url.trim_end_matches('/').to_owned(), through: None }
     }
+
+    /// Whether nobody on the network can read what is sent: by TLS, because the plane encrypts it, or because it stays on
+    /// this machine.
+    pub(super) fn keeps_secrets(&self) -> bool {
+        let Ok(url) = Url::parse(&self.url) else { return false };
+        self.through.is_some() || url.scheme() == "https" || url.host_str().is_some_and(is_loopback)
+    }
+}
+
+/// Whether a host of a URL is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Distribution {
@@ -91,6 +107,26 @@ mod tests {
         assert!(all[0].through.is_some() && all[1].through.is_none());
         assert_eq!(every(Some(&rete), &enrolled, false), all[1..], "the port may be anybody's");
         assert_eq!(urls(&every(None, &enrolled, true)), ["https://old:8080", "https://new:8080"]);
+    }
+
+    #[test]
+    fn secrets_do_not_travel_in_the_clear() {
+        for (url, expected) in [
+            ("https://hub.test:8080", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://localhost", true),
+            ("http://hub.test:8080", false),
+            ("http://10.77.1.1:8080", false),
+            ("http://127.0.0.1@hub.test", false),
+            ("http://localhost.hub.test", false),
+            ("hub.test:8080", false),
+            ("", false),
+        ] {
+            assert_eq!(Route::direct(url).keeps_secrets(), expected, "{url}");
+        }
+        let tunnel = distribution(true, &[]).tunnel.unwrap();
+        assert!(tunnel.keeps_secrets(), "{tunnel:?}");
     }
 
     #[test]

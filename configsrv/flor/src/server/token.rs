@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -16,6 +18,11 @@ use crate::Error;
 const ASSERTION_LIFE_S: u64 = 60;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// A token is renewed this long before its end.
+const RENEW_BEFORE_S: u64 = 30;
+/// No token is shown for longer, whatever its server says.
+const LONGEST_S: u64 = 24 * 3600;
+
 /// What a token endpoint says.
 #[derive(Deserialize)]
 pub(super) struct Grant {
@@ -28,6 +35,13 @@ pub(super) struct Grant {
 #[derive(Deserialize)]
 pub(super) struct Discovery {
     pub issuer: String,
+}
+
+impl Grant {
+    /// How long it is shown.
+    pub(super) fn good_for(&self) -> Duration {
+        Duration::from_secs(self.expires_in.saturating_sub(RENEW_BEFORE_S).min(LONGEST_S))
+    }
 }
 
 /// The form that trades a proof of the node's key for a bearer token (RFC 7523), for listeners without TLS.
@@ -61,4 +75,17 @@ pub(super) fn nonce() -> Result<String, Error> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Unexpected("the system has no randomness".into()))?;
     Ok(hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_shown_until_shortly_before_their_end() {
+        for (expires_in, expected) in [(0, 0), (30, 0), (300, 270), (u64::MAX, LONGEST_S)] {
+            let grant = Grant { access_token: String::new(), expires_in };
+            assert_eq!(grant.good_for(), Duration::from_secs(expected), "{expires_in}");
+        }
+    }
 }
