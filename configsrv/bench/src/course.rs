@@ -55,13 +55,14 @@ impl Course {
         let trees = Trees::new(CLUSTER, names.clone())?;
         watching::publish(&plane, trees.publish(1)?).await?;
         let memory_before = memory(plane.process(0)?)?;
+        let room = self.connections.saturating_mul(servers);
         eprintln!("{servers} server(s): they come");
-        let mut crew = Crew::come(&plane, &known, joined).await?;
+        let mut crew = Crew::come(&plane, &known, joined, room).await?;
         let per_second = |took: Duration| self.nodes as f64 / took.as_secs_f64();
         let (joins_per_second, first_fetches_per_second) = (per_second(crew.joined), per_second(crew.fetched));
         eprintln!("{servers} server(s): they poll");
         let polling = polling::measure(&plane, &mut crew, self.interval, self.polled).await?;
-        crew.nodes.truncate(self.connections.saturating_mul(servers));
+        crew.nodes.truncate(room);
         eprintln!("{servers} server(s): {} wait", crew.nodes.len());
         let watching = watching::measure(&plane, &mut crew, &trees, 1, self.publishes).await?;
         drop(crew);

@@ -40,21 +40,25 @@ pub(crate) async fn join(plane: &Plane, names: &[String]) -> Result<Vec<Certifie
 }
 
 impl Crew {
-    /// Everybody comes, and fetches what is published.
-    pub(crate) async fn come(plane: &Plane, known: &[Certified], joined: Duration) -> Result<Self> {
+    /// Everybody comes, and fetches what is published. So many stay connected; the others make room for the next.
+    pub(crate) async fn come(plane: &Plane, known: &[Certified], joined: Duration, room: usize) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(plane.ca().as_bytes())?)?;
         let roots = Arc::new(roots);
         let servers = (0..plane.count()).map(|at| Ok(plane.endpoints(at)?.http)).collect::<Result<Vec<_>>>()?;
         let begun = Instant::now();
-        let comes = stream::iter(known.iter().zip(servers.iter().cycle())).map(|(known, server)| {
-            let roots = &roots;
-            async move {
-                let mut node = Node::new(known, roots, server)?;
-                node.look().await?;
-                Ok::<_, anyhow::Error>(node)
-            }
-        });
+        let comes =
+            stream::iter(known.iter().zip(servers.iter().cycle()).enumerate()).map(|(number, (known, server))| {
+                let roots = &roots;
+                async move {
+                    let mut node = Node::new(known, roots, server)?;
+                    node.look().await?;
+                    if number >= room {
+                        node.leave();
+                    }
+                    Ok::<_, anyhow::Error>(node)
+                }
+            });
         let nodes = comes.buffered(AT_ONCE).try_collect().await?;
         Ok(Self { nodes, joined, fetched: begun.elapsed() })
     }

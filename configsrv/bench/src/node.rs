@@ -76,6 +76,11 @@ impl Node {
         Ok(self.wire.insert(wire))
     }
 
+    /// Gives up its connection.
+    pub(crate) fn leave(&mut self) {
+        self.wire = None;
+    }
+
     /// Asks whether there is something else than it has, and takes it.
     pub(crate) async fn look(&mut self) -> Result<Answer> {
         let request = Request::get(format!("/artifact/{}", self.name)).header(header::IF_NONE_MATCH, &self.etag);
