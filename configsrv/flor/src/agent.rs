@@ -369,8 +369,8 @@ impl Agent {
         match effect {
             Effect::SaveState(state) => self.store.save_state(state)?,
             Effect::SavePending(pending) => {
-                log(world, pending);
                 self.store.save_pending(pending)?;
+                log(world, pending);
             }
             Effect::ClearPending => self.store.clear_pending()?,
             Effect::Point(version) => self.store.point(*version)?,
@@ -507,7 +507,7 @@ fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
     }
 }
 
-/// Transitions, and not every write of what is left of a window.
+/// Transitions that are durable, and not every write of what is left of a window.
 fn log(world: &World, pending: &Pending) {
     let before = world.pending.as_ref().map(|pending| &pending.phase);
     if before == Some(&pending.phase) {

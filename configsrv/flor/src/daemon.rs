@@ -34,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const PENDING: Duration = Duration::from_secs(10);
 /// After a failure to roll back, e.g. because the disk is full.
 const RETRY: Duration = Duration::from_secs(5);
+/// Between two looks, whatever the state says.
+const SOONEST: Duration = Duration::from_millis(50);
 /// A command whose line does not come in this time is dropped.
 const LINE: Duration = Duration::from_secs(5);
 /// Commands that are answered at a time; more wait in the socket's queue.
@@ -210,7 +212,7 @@ async fn watch(agent: &Agent, layout: &Layout, verdict: &Verdict) -> Instant {
 fn due(left: Result<Option<u64>, Error>) -> Instant {
     let wait = match left {
         Ok(None) => IDLE,
-        Ok(Some(left_ms)) => Duration::from_millis(left_ms).min(PENDING),
+        Ok(Some(left_ms)) => Duration::from_millis(left_ms).clamp(SOONEST, PENDING),
         Err(error) => {
             tracing::error!(%error, "the agent's state could not be brought in order");
             RETRY

@@ -130,6 +130,31 @@ async fn what_was_verified_is_what_runs() {
     }
 }
 
+/// Wherever a full disk stops a sync or the way back from it, the look at the deadline ends in the old version.
+#[tokio::test]
+async fn a_disk_that_is_full_for_a_while_keeps_nothing_that_nobody_confirmed() {
+    let fleet = Fleet::new();
+    let settled = fleet.settled().await;
+    let now = fleet.clock.0.lock().unwrap().clone();
+    for operations in 0.. {
+        *fleet.clock.0.lock().unwrap() = now.clone();
+        let full = settled.after(Crash::Kill);
+        full.stop_after(operations);
+        let agent = fleet.agent(&full);
+        let synced = agent.sync(&guarded()).await;
+        fleet.pass(WINDOW_MS);
+        let rolled_back = agent.tick(None).await;
+        let room = full.after(Crash::Kill);
+        let agent = fleet.agent(&room);
+        assert_eq!(agent.tick(None).await, Ok(None), "{operations}");
+        is_old(&room, &format!("{operations} operations"));
+        assert_eq!(agent.status().unwrap().pending, None, "{operations}");
+        if synced.is_ok() && rolled_back.is_ok() {
+            return;
+        }
+    }
+}
+
 /// Without the time nobody could keep the deadline.
 #[tokio::test]
 async fn a_machine_without_a_clock_changes_nothing() {
