@@ -100,9 +100,14 @@ impl Agent {
 
     /// Makes the data plane what the active version says.
     pub(crate) async fn connect(&self) -> Result<(), Error> {
-        let payload = self.active_payload(&self.store.load()?)?;
+        let payload = self.active()?;
         let connected = self.activator.connect(payload.as_ref()).await;
         connected.map_err(|Failure(reason)| Error::Unexpected(reason))
+    }
+
+    /// What the active version says, as the disk has it.
+    pub(crate) fn active(&self) -> Result<Option<Payload>, Error> {
+        self.active_payload(&self.store.load()?)
     }
 
     fn active_payload(&self, world: &World) -> Result<Option<Payload>, Error> {

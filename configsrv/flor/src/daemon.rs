@@ -126,6 +126,9 @@ pub(crate) async fn run(
     settings: Settings,
     stop: Stop,
 ) -> Result<(), Error> {
+    let Some(_place) = OpLock::daemon(&layout).await? else {
+        return Err(Error::State("an agent is running already".into()));
+    };
     let listener = listen(&layout).await?;
     let mut next = {
         let _turn = OpLock::acquire(&layout).await?;
@@ -144,6 +147,7 @@ pub(crate) async fn run(
     let context = Context { agent, plane, layout, settings, verdict: Verdict::default() };
     let mut unattended = context.unattended(&wake, &stop)?;
     let (agent, layout, Policy { sync, confirm }) = (&context.agent, &context.layout, settings.policy);
+    let mut keeper = Keeper { context: context.clone(), trouble: None };
     tracing::info!(socket = %layout.socket().display(), %sync, %confirm, "agent is running");
     let mut commands = JoinSet::new();
     let mut expired = None;
@@ -163,7 +167,7 @@ pub(crate) async fn run(
             Some(_) = commands.join_next() => {}
             _ = woken.recv() => next = Instant::now(),
             () = sleep_until(next) => {
-                next = watch(agent, layout, &context.verdict).await;
+                next = keeper.look().await;
                 alarm(agent, &mut expired);
             }
         }
@@ -196,16 +200,50 @@ fn alarm(agent: &Agent, known: &mut Option<Freshness>) {
     }
 }
 
-/// Rolls back what is overdue, and says when to look again.
-async fn watch(agent: &Agent, layout: &Layout, verdict: &Verdict) -> Instant {
-    match OpLock::try_acquire(layout) {
-        Ok(Some(_turn)) => due(agent.tick(verdict.get()).await),
-        // Whoever is at work writes its own deadline down.
-        Ok(None) => Instant::now() + Duration::from_millis(100),
-        Err(error) => {
-            tracing::error!(%error, "the state cannot be locked");
-            Instant::now() + RETRY
+/// Keeps the deadlines, and the data plane on what is active.
+struct Keeper {
+    context: Context,
+    /// What was said last of the plane: the same trouble is said once.
+    trouble: Option<String>,
+}
+
+impl Keeper {
+    /// Rolls back what is overdue, and says when to look again.
+    async fn look(&mut self) -> Instant {
+        let Context { agent, layout, verdict, .. } = &self.context;
+        match OpLock::try_acquire(layout) {
+            Ok(Some(_turn)) => {
+                let next = due(agent.tick(verdict.get()).await);
+                let agreed = self.agree().await;
+                self.say(agreed);
+                next
+            }
+            // Whoever is at work writes its own deadline down.
+            Ok(None) => Instant::now() + Duration::from_millis(100),
+            Err(error) => {
+                tracing::error!(%error, "the state cannot be locked");
+                Instant::now() + RETRY
+            }
         }
+    }
+
+    /// Somebody may have changed what is active without this daemon.
+    async fn agree(&self) -> Result<(), Error> {
+        let Context { agent, plane, .. } = &self.context;
+        let active = agent.active()?;
+        if plane.wants(active.as_ref()).await {
+            return Ok(());
+        }
+        tracing::warn!("the data plane does not run what is active, and is brought there");
+        agent.connect().await
+    }
+
+    fn say(&mut self, agreed: Result<(), Error>) {
+        let trouble = agreed.err().map(|error| error.to_string());
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            tracing::error!(error, "the data plane is not what the active version says");
+        }
+        self.trouble = trouble;
     }
 }
 

@@ -187,6 +187,23 @@ async fn the_daemon_keeps_the_deadline() {
     assert_eq!(node.text("shop").as_deref(), Some("one"));
 }
 
+/// A daemon whose socket is gone still runs its data plane: nobody changes the state past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_not_reached_is_not_gone_past() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    let mut daemon = node.daemon().await;
+    fs::remove_file(node.socket()).unwrap();
+    for words in [&["sync"][..], &["sync", "--confirm"], &["sync", "--cancel"], &["drift", "--repair"]] {
+        assert!(exits(&node.flor(words).await, 7).contains("restart it"), "{words:?}");
+    }
+    assert_eq!(node.text("shop"), None);
+    daemon.kill().await.unwrap();
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
 /// Who syncs by the clock and lets people confirm.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timer_brings_what_a_person_confirms() {
