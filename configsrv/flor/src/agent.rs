@@ -187,6 +187,12 @@ impl Agent {
         })
     }
 
+    /// Whether this content failed here, and was not let in again since.
+    pub(crate) fn has_failed(&self, artifact: &Sealed) -> bool {
+        let target = Target { version: artifact.version(), digest: artifact.payload_digest() };
+        self.store.load().is_ok_and(|world| world.state.rejection(&target).is_some())
+    }
+
     /// A sync with what was fetched before.
     pub(crate) async fn take(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
         let world = self.recover().await?;

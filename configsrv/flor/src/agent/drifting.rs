@@ -57,11 +57,6 @@ impl Agent {
         )))
     }
 
-    /// Whether nothing newer is taken now.
-    pub(crate) fn is_frozen(&self) -> bool {
-        self.drift().is_ok_and(|drift| drift.freezes())
-    }
-
     /// Writes files again that somebody else changed: `paths`, or all of them.
     pub(crate) async fn repair(&self, paths: Option<&[String]>) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
