@@ -1,6 +1,7 @@
 mod carrying;
 mod drifting;
 mod telling;
+mod viewing;
 
 use std::{
     collections::VecDeque,
@@ -23,7 +24,7 @@ use crate::{
     identities::IdentityStore,
     lane::Lane,
     machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
-    outcome::{Freshness, Outcome, StatusView, SyncRequest},
+    outcome::{Freshness, Outcome, SyncRequest},
     server::{Intent, Offered, Server},
     store::Store,
     verify::{Verified, verify},
@@ -316,20 +317,6 @@ impl Agent {
         let mut world = self.store.load()?;
         self.drive(&mut world, Event::Tick(not_yet)).await?;
         self.left_ms(&world)
-    }
-
-    /// What the disk says, without touching it.
-    pub(crate) fn status(&self) -> Result<StatusView, Error> {
-        let world = self.store.load()?;
-        let mut view = StatusView::of(&self.cluster, &world, self.left_ms(&world)?);
-        let now = self.clock.now()?;
-        view.revocations = Some(self.lane().view()?);
-        view.freshness = self.expiry(&world).map(|until_ms| Freshness::of(until_ms, now.wall_ms));
-        if let Some(held) = self.identities.load(self.store.disk(), now.wall_ms)? {
-            view.certificates = held.certificates();
-            view.faults = held.faults;
-        }
-        Ok(view)
     }
 
     /// When what runs is to have been followed by something newer.

@@ -176,7 +176,7 @@ async fn without_daemon(site: &Site, format: Format, request: Request, exit_code
 async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format) -> Result<u8, Error> {
     loop {
         sleep(LOOK).await;
-        let view = agent.status()?;
+        let view = agent.status();
         match &view.pending {
             Some(pending) if pending.version == version => {
                 if pending.seconds_left == Some(0)
@@ -198,20 +198,33 @@ async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format)
     }
 }
 
+/// What the daemon says, or what the disk shows. A node in trouble is shown as far as it can be.
 async fn status(site: &Site) -> Result<StatusView, Error> {
-    Ok(match ipc::ask(&site.layout, &Request::Status).await? {
-        Some(Answer::Status(view)) => *view,
-        Some(Answer::Failed(error)) => return Err(error),
-        Some(Answer::Done(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
-        None => {
-            let agent = site.agent(Arc::new(NoPlane))?;
-            // Whoever looks also puts in order what a killed agent left, unless somebody is at it.
-            if let Some(_turn) = OpLock::try_acquire(&site.layout)? {
-                agent.recover().await?;
-            }
-            agent.status_with_drift()?
-        }
-    })
+    let failed = match ipc::ask(&site.layout, &Request::Status).await {
+        Ok(Some(Answer::Status(view))) => return Ok(*view),
+        Ok(Some(Answer::Done(_))) => Some(Error::Unexpected("the daemon answered another question".into())),
+        Ok(Some(Answer::Failed(error))) | Err(error) => Some(error),
+        Ok(None) => None,
+    };
+    let agent = site.agent(Arc::new(NoPlane))?;
+    let trouble = match failed {
+        None => tidy(&site.layout, &agent).await.err(),
+        // Nothing is touched past a daemon.
+        failed => failed,
+    };
+    let mut view = agent.status();
+    if let Some(error) = trouble {
+        view.troubles.add(error.to_string());
+    }
+    Ok(view)
+}
+
+/// Whoever looks also puts in order what a killed agent left, unless somebody is at it.
+async fn tidy(layout: &Layout, agent: &Agent) -> Result<(), Error> {
+    if let Some(_turn) = OpLock::try_acquire(layout)? {
+        agent.recover().await?;
+    }
+    Ok(())
 }
 
 impl Site {

@@ -37,6 +37,7 @@ mod retell;
 mod server;
 mod stop_at;
 mod store;
+mod trouble;
 mod trust;
 mod verify;
 

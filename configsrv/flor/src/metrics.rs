@@ -21,6 +21,8 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
     writeln!(out, "flor_pending {}", u8::from(status.pending.is_some()))?;
     head(&mut out, "flor_degraded", "Whether the way back failed.", "gauge")?;
     writeln!(out, "flor_degraded {}", u8::from(status.degraded.is_some()))?;
+    head(&mut out, "flor_troubles", "What keeps the node from being brought in order or seen whole.", "gauge")?;
+    writeln!(out, "flor_troubles {}", status.troubles.count())?;
     head(&mut out, "flor_files_drifted", "Files of the active version that somebody else changed.", "gauge")?;
     writeln!(out, "flor_files_drifted {}", status.drift.files.len())?;
     if let Some(freshness) = &status.freshness {

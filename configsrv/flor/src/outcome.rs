@@ -7,6 +7,7 @@ use configsrv_fleet::{Version, diff::Class};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Error,
     cluster::Cluster,
     drift::Drift,
     identities::CertificateView,
@@ -127,7 +128,14 @@ pub(crate) struct StatusView {
     /// Who is revoked here.
     #[serde(default)]
     pub revocations: Option<LaneView>,
+    #[serde(default)]
+    pub troubles: Troubles,
 }
+
+/// What keeps this node from being brought in order, or from being seen whole. Each is named once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Troubles(Vec<String>);
 
 /// Until when a version is fresh. One that is not any more goes on running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,7 +209,28 @@ impl StatusView {
             drift: Drift::default(),
             repaired: world.state.repaired.clone(),
             revocations: None,
+            troubles: Troubles::default(),
         }
+    }
+}
+
+impl Troubles {
+    pub(crate) fn add(&mut self, trouble: String) {
+        if !self.0.contains(&trouble) {
+            self.0.push(trouble);
+        }
+    }
+
+    /// What was seen, or nothing and why.
+    pub(crate) fn or_none<T: Default>(&mut self, seen: Result<T, Error>) -> T {
+        seen.unwrap_or_else(|error| {
+            self.add(error.to_string());
+            T::default()
+        })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -246,6 +275,9 @@ impl fmt::Display for StatusView {
         writeln!(out, "node      {} of {}", self.node, self.cluster)?;
         writeln!(out, "active    {}", Running(self.active))?;
         writeln!(out, "confirmed {}", Running(self.confirmed))?;
+        for trouble in &self.troubles.0 {
+            writeln!(out, "TROUBLE   {trouble}")?;
+        }
         if let Some(freshness) = &self.freshness {
             writeln!(out, "{freshness}")?;
         }

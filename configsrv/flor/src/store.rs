@@ -39,9 +39,23 @@ impl Store {
     /// The pending change is read first, since it is what a change clears last: whoever looks without a turn while
     /// somebody else confirms sees it pending or confirmed, never neither.
     pub(crate) fn load(&self) -> Result<World, Error> {
-        let pending = self.record(&self.layout.pending(), AGENT_PENDING)?;
-        let state = self.record(&self.layout.state(), AGENT_STATE)?.unwrap_or_default();
-        Ok(World { state, pending, current: self.pointer()? })
+        let (world, faults) = self.glance();
+        faults.into_iter().next().map_or(Ok(world), Err)
+    }
+
+    /// The same, as far as it can be read, and why not all of it can: for a look, and for nothing that changes something.
+    pub(crate) fn glance(&self) -> (World, Vec<Error>) {
+        fn readable<T: Default>(read: Result<T, Error>, faults: &mut Vec<Error>) -> T {
+            read.unwrap_or_else(|fault| {
+                faults.push(fault);
+                T::default()
+            })
+        }
+        let mut faults = Vec::new();
+        let pending = readable(self.record(&self.layout.pending(), AGENT_PENDING), &mut faults);
+        let state: Option<AgentState> = readable(self.record(&self.layout.state(), AGENT_STATE), &mut faults);
+        let current = readable(self.pointer(), &mut faults);
+        (World { state: state.unwrap_or_default(), pending, current }, faults)
     }
 
     pub(crate) fn save_state(&self, state: &AgentState) -> Result<(), Error> {

@@ -199,9 +199,32 @@ async fn a_daemon_that_is_not_reached_is_not_gone_past() {
         assert!(exits(&node.flor(words).await, 7).contains("restart it"), "{words:?}");
     }
     assert_eq!(node.text("shop"), None);
+    let said = exits(&node.flor(&["status"]).await, 0);
+    assert!(said.contains("TROUBLE   a daemon runs here and is not reached"), "{said}");
     daemon.kill().await.unwrap();
     exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
     assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
+/// What cannot be brought in order keeps nobody from seeing how the node is, nor the node from its daemon.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_in_trouble_runs_on_and_shows_it() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let lock = node.cluster().join("state/agent/lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let said = exits(&node.flor(&["status"]).await, 0);
+    assert!(said.contains("active    version 1") && said.contains("TROUBLE"), "{said}");
+    let _daemon = node.daemon().await;
+    let troubled = |status: &Value| status["troubles"].to_string().contains("state/agent/lock");
+    let status = node.until("the trouble", troubled).await;
+    assert_eq!((&status["daemon"], &status["active"]), (&json!(true), &json!(1)));
+    assert!(exits(&node.flor(&["status", "--metrics"]).await, 0).contains("\nflor_troubles 1\n"));
+    fs::remove_dir(&lock).unwrap();
+    node.until("order", |status| status["troubles"] == json!([])).await;
 }
 
 /// Who syncs by the clock and lets people confirm.
