@@ -23,6 +23,7 @@ use configsrv_server::{ACCESS_HTTP, Settings, router};
 use holdfast_service::Stop;
 use iam_client::IamLayer;
 use node::{Node, PATIENCE, exits, fleet_view, listen, serve};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{
     Rules, post, publish, service,
@@ -76,6 +77,24 @@ async fn without_a_daemon_the_command_itself_keeps_watch() {
     exits(&node.flor(&["sync", "--confirm=2"]).await, 0);
     let status = node.status().await;
     assert_eq!((&status["active"], &status["confirmed"], &status["pending"]), (&json!(2), &json!(2), &Value::Null));
+}
+
+/// Who syncs over a line that breaks: the node goes back all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_terminal_takes_no_guard_away() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    let mut waiting = node.spawn(&["sync", "--commit-timeout", "4s"]);
+    drop((waiting.stdout.take(), waiting.stderr.take()));
+    node.until("version 2 to be active", |status| status["pending"]["phase"] == "active").await;
+    let id = Pid::from_raw(i32::try_from(waiting.id().unwrap()).unwrap()).unwrap();
+    kill_process(id, Signal::HUP).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, waiting.wait()).await.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(9), "{ended:?}");
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
