@@ -420,6 +420,25 @@ async fn a_damaged_enrolment_is_said_with_an_exit_code_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_named_and_the_rest_is_shown() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let record = node.cluster().join("state/agent/pending");
+    fs::write(&record, "x").unwrap();
+    for words in [&["agent", "run"][..], &["sync"], &["sync", "--confirm"]] {
+        let said = exits(&node.flor(words).await, 78);
+        assert!(said.contains("state/agent/pending is damaged") && said.contains("move it away"), "{said}");
+    }
+    let said = exits(&node.flor(&["status"]).await, 0);
+    assert!(said.contains("confirmed version 1") && said.contains("state/agent/pending is damaged"), "{said}");
+    fs::remove_file(record).unwrap();
+    exits(&node.flor(&["sync"]).await, 0);
+    assert_eq!(node.status().await["troubles"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn servers_that_do_not_answer_are_worth_another_try() {
     let (address, _) = serve().await;
     let node = Node::new(address);
