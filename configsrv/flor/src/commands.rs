@@ -97,10 +97,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
             let renewal =
                 Renewal::new(Cluster::load(&RealDisk, &layout)?, layout.clone(), server(&layout, Arc::new(NoPlane))?);
-            tokio::spawn(renewal.run(stop.clone()));
             let identities = IdentityStore::new(&layout, Cluster::load(&RealDisk, &layout)?.cluster);
             let plane = Arc::new(LivePlane::new(identities, layout.identities())?);
-            daemon::run(site.agent(Arc::clone(&plane) as _)?, plane, layout, settings, stop).await?;
+            daemon::run(site.agent(Arc::clone(&plane) as _)?, plane, renewal, layout, settings, stop).await?;
             Ok(0)
         }
         Command::Lock(arguments) => {

@@ -24,6 +24,7 @@ use crate::{
     outcome::{Freshness, SyncRequest},
     plane::LivePlane,
     policy::{ConfirmPolicy, Policy, SyncMode},
+    renewal::Renewal,
     retell,
     trouble::Trouble,
 };
@@ -90,6 +91,8 @@ struct Context {
     disorder: Trouble,
     /// Why the data plane is not what the active version says.
     astray: Trouble,
+    /// Why this node's certificate is not renewed.
+    renewal: Trouble,
 }
 
 impl Context {
@@ -127,6 +130,7 @@ impl Context {
 pub(crate) async fn run(
     agent: Agent,
     plane: Arc<LivePlane>,
+    renewal: Renewal,
     layout: Layout,
     settings: Settings,
     stop: Stop,
@@ -150,11 +154,13 @@ pub(crate) async fn run(
         verdict: Verdict::default(),
         disorder: Trouble::default(),
         astray: Trouble::default(),
+        renewal: renewal.trouble(),
     };
     let mut keeper = Keeper { context: context.clone(), recovered: false };
     let mut next = keeper.begin().await?;
     let following = tokio::spawn(follow(Arc::clone(&context.plane)));
     let mut unattended = context.unattended(&wake, &stop)?;
+    unattended.spawn(renewal.run(stop.clone()));
     let (agent, layout, Policy { sync, confirm }) = (&context.agent, &context.layout, settings.policy);
     tracing::info!(socket = %layout.socket().display(), %sync, %confirm, "agent is running");
     let mut commands = JoinSet::new();
@@ -345,10 +351,13 @@ async fn serve(context: Context, mut stream: UnixStream, wake: mpsc::Sender<()>)
 }
 
 async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
-    let Context { agent, plane, layout, settings, verdict, disorder, astray } = context;
+    let Context { agent, plane, layout, settings, verdict, disorder, astray, renewal } = context;
     if let Request::Status = request {
         let mut view = agent.status();
         [disorder, astray].into_iter().filter_map(Trouble::get).for_each(|trouble| view.troubles.add(trouble));
+        if let Some(certificate) = &mut view.node_certificate {
+            certificate.not_renewed = renewal.get();
+        }
         view.daemon = true;
         view.policy = Some(settings.policy);
         view.not_yet = verdict.get();

@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use crate::{
     outcome::StatusView,
     plane::{CountersView, PlaneView},
+    renewal::NodeCertificate,
 };
 
 pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
@@ -38,6 +39,11 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
         writeln!(out, "flor_revocations_refused {}", u8::from(lane.refused.is_some()))?;
     }
     head(&mut out, "flor_certificate_expiry_seconds", "When a certificate ends, Unix time.", "gauge")?;
+    if let Some(NodeCertificate { spiffe_id: id, until_ms, .. }) = &status.node_certificate {
+        // The node has another one of the same name, for its peers.
+        let until = until_ms / 1000;
+        writeln!(out, "flor_certificate_expiry_seconds{{spiffe_id=\"{id}\",for=\"servers\"}} {until}")?;
+    }
     for certificate in &status.certificates {
         let (id, until) = (&certificate.spiffe_id, certificate.until_ms / 1000);
         writeln!(out, "flor_certificate_expiry_seconds{{spiffe_id=\"{id}\"}} {until}")?;

@@ -48,6 +48,10 @@ impl Store {
         self.disk.as_ref()
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The pending change is read first, since it is what a change clears last: whoever looks without a turn while
     /// somebody else confirms sees it pending or confirmed, never neither.
     pub(crate) fn load(&self) -> Result<World, Error> {

@@ -3,6 +3,7 @@ use crate::{
     Error,
     machine::World,
     outcome::{Freshness, StatusView, Troubles},
+    renewal::NodeCertificate,
 };
 
 impl Agent {
@@ -18,7 +19,10 @@ impl Agent {
         view.drift = troubles.or_none(self.drift_in(&world));
         if let Some(now) = troubles.or_none(self.clock.now().map(Some)) {
             view.freshness = self.expiry(&world).map(|until_ms| Freshness::of(until_ms, now.wall_ms));
-            if let Some(held) = troubles.or_none(self.identities.load(self.store.disk(), now.wall_ms)) {
+            let (disk, layout) = (self.store.disk(), self.store.layout());
+            let certificate = NodeCertificate::load(disk, layout, &self.cluster, now.wall_ms);
+            view.node_certificate = troubles.or_none(certificate);
+            if let Some(held) = troubles.or_none(self.identities.load(disk, now.wall_ms)) {
                 view.certificates = held.certificates();
                 view.faults = held.faults;
             }
