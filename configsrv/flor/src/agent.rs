@@ -125,11 +125,11 @@ impl Agent {
         let Err(damage) = self.staged(world, confirmed.version) else { return Ok(()) };
         let mended = async {
             let fetched = self.in_window(world, self.server.exact(confirmed.version)).await?;
-            let sealed = Sealed::parse(&fetched)?;
-            if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
-                return Err(Error::Untrusted("the server has another content under this number".into()));
+            if self.stage_again(world, confirmed, &fetched)? {
+                Ok(())
+            } else {
+                Err(Error::Untrusted("the server has another content under this number".into()))
             }
-            self.store.stage(&sealed)
         };
         mended.await.map_err(|error| {
             let version = confirmed.version;
@@ -143,6 +143,17 @@ impl Agent {
             tracing::error!(%error, "the data plane is not what the active version says");
         }
         Ok(())
+    }
+
+    /// Puts back what was confirmed, if that is what these bytes are: the same content, and signed by whom it was. The rest of
+    /// an artifact than its content, e.g. until when it is fresh, is under the signature alone.
+    fn stage_again(&self, world: &World, confirmed: Target, bytes: &[u8]) -> Result<bool, Error> {
+        let sealed = Sealed::parse(bytes)?;
+        if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
+            return Ok(false);
+        }
+        sealed.verify(self.trusted(world))?;
+        self.store.stage(&sealed).map(|()| true)
     }
 
     /// Fetches, verifies, stages and activates; or only looks.
@@ -238,7 +249,7 @@ impl Agent {
 
     /// Everything that can be said against an artifact before anything is staged.
     fn judge(&self, world: &World, bytes: &[u8], request: &SyncRequest) -> Result<Judged, Error> {
-        let verified = verify(bytes, &self.cluster, self.trusted(world))?;
+        let verified = verify(bytes, &self.cluster, self.trusted(world), request.carried)?;
         let now = self.clock.now()?;
         self.identities.cover(self.store.disk(), &verified.envelope.payload, now.wall_ms)?;
         let change = self.change(world, &verified)?;
