@@ -1,5 +1,5 @@
-mod carrying;
 mod drifting;
+mod mending;
 mod telling;
 mod viewing;
 
@@ -102,6 +102,7 @@ impl Agent {
     /// Makes the data plane what the active version says.
     pub(crate) async fn connect(&self) -> Result<(), Error> {
         let payload = self.active()?;
+        self.server.follow(payload.as_ref());
         let connected = self.activator.connect(payload.as_ref()).await;
         connected.map_err(|Failure(reason)| Error::Unexpected(reason))
     }
@@ -117,43 +118,6 @@ impl Agent {
 
     fn staged(&self, world: &World, version: Version) -> Result<Payload, Error> {
         Ok(self.store.envelope(version, world.digest(version))?.payload)
-    }
-
-    /// Fetches a confirmed set again that is damaged: without it there is no way back.
-    async fn mend(&self, world: &World) -> Result<(), Error> {
-        let Some(confirmed) = world.state.confirmed else { return Ok(()) };
-        let Err(damage) = self.staged(world, confirmed.version) else { return Ok(()) };
-        let mended = async {
-            let fetched = self.in_window(world, self.server.exact(confirmed.version)).await?;
-            if self.stage_again(world, confirmed, &fetched)? {
-                Ok(())
-            } else {
-                Err(Error::Untrusted("the server has another content under this number".into()))
-            }
-        };
-        mended.await.map_err(|error| {
-            let version = confirmed.version;
-            let text = format!(
-                "{damage}, and it cannot be fetched again: {error}; flor sync --from takes version {version} from a file"
-            );
-            if matches!(error, Error::Unreachable(_)) { Error::Unreachable(text) } else { Error::Unexpected(text) }
-        })?;
-        tracing::warn!(%damage, "what is confirmed was damaged, and is fetched again");
-        if let Err(error) = self.connect().await {
-            tracing::error!(%error, "the data plane is not what the active version says");
-        }
-        Ok(())
-    }
-
-    /// Puts back what was confirmed, if that is what these bytes are: the same content, and signed by whom it was. The rest of
-    /// an artifact than its content, e.g. until when it is fresh, is under the signature alone.
-    fn stage_again(&self, world: &World, confirmed: Target, bytes: &[u8]) -> Result<bool, Error> {
-        let sealed = Sealed::parse(bytes)?;
-        if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
-            return Ok(false);
-        }
-        sealed.verify(self.trusted(world))?;
-        self.store.stage(&sealed).map(|()| true)
     }
 
     /// Fetches, verifies, stages and activates; or only looks.

@@ -30,6 +30,6 @@ mod tests {
     #[test]
     fn terminals_obey_nobody_else_s_words() {
         assert_eq!(plain("no\u{1b}]0;root\u{7} \u{9b}2J\r"), "no\u{fffd}]0;root\u{fffd} \u{fffd}2J\u{fffd}");
-        assert_eq!(plain("zwei Zeilen:\n\tgrün"), "zwei Zeilen:\n\tgrün");
+        assert_eq!(plain("two lines:\n\tcafé"), "two lines:\n\tcafé");
     }
 }
