@@ -1,6 +1,7 @@
-mod carrying;
 mod drifting;
+mod mending;
 mod telling;
+mod viewing;
 
 use std::{
     collections::VecDeque,
@@ -23,7 +24,7 @@ use crate::{
     identities::IdentityStore,
     lane::Lane,
     machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
-    outcome::{Freshness, Outcome, StatusView, SyncRequest},
+    outcome::{Freshness, Outcome, SyncRequest},
     server::{Intent, Offered, Server},
     store::Store,
     verify::{Verified, verify},
@@ -100,9 +101,15 @@ impl Agent {
 
     /// Makes the data plane what the active version says.
     pub(crate) async fn connect(&self) -> Result<(), Error> {
-        let payload = self.active_payload(&self.store.load()?)?;
+        let payload = self.active()?;
+        self.server.follow(payload.as_ref());
         let connected = self.activator.connect(payload.as_ref()).await;
         connected.map_err(|Failure(reason)| Error::Unexpected(reason))
+    }
+
+    /// What the active version says, as the disk has it.
+    pub(crate) fn active(&self) -> Result<Option<Payload>, Error> {
+        self.active_payload(&self.store.load()?)
     }
 
     fn active_payload(&self, world: &World) -> Result<Option<Payload>, Error> {
@@ -111,32 +118,6 @@ impl Agent {
 
     fn staged(&self, world: &World, version: Version) -> Result<Payload, Error> {
         Ok(self.store.envelope(version, world.digest(version))?.payload)
-    }
-
-    /// Fetches a confirmed set again that is damaged: without it there is no way back.
-    async fn mend(&self, world: &World) -> Result<(), Error> {
-        let Some(confirmed) = world.state.confirmed else { return Ok(()) };
-        let Err(damage) = self.staged(world, confirmed.version) else { return Ok(()) };
-        let mended = async {
-            let fetched = self.in_window(world, self.server.exact(confirmed.version)).await?;
-            let sealed = Sealed::parse(&fetched)?;
-            if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
-                return Err(Error::Untrusted("the server has another content under this number".into()));
-            }
-            self.store.stage(&sealed)
-        };
-        mended.await.map_err(|error| {
-            let version = confirmed.version;
-            let text = format!(
-                "{damage}, and it cannot be fetched again: {error}; flor sync --from takes version {version} from a file"
-            );
-            if matches!(error, Error::Unreachable(_)) { Error::Unreachable(text) } else { Error::Unexpected(text) }
-        })?;
-        tracing::warn!(%damage, "what is confirmed was damaged, and is fetched again");
-        if let Err(error) = self.connect().await {
-            tracing::error!(%error, "the data plane is not what the active version says");
-        }
-        Ok(())
     }
 
     /// Fetches, verifies, stages and activates; or only looks.
@@ -180,6 +161,12 @@ impl Agent {
             Offered::Nothing => News::Nothing,
             Offered::Artifact(bytes) => News::Artifact(bytes),
         })
+    }
+
+    /// Whether this content failed here, and was not let in again since.
+    pub(crate) fn has_failed(&self, artifact: &Sealed) -> bool {
+        let target = Target { version: artifact.version(), digest: artifact.payload_digest() };
+        self.store.load().is_ok_and(|world| world.state.rejection(&target).is_some())
     }
 
     /// A sync with what was fetched before.
@@ -226,7 +213,7 @@ impl Agent {
 
     /// Everything that can be said against an artifact before anything is staged.
     fn judge(&self, world: &World, bytes: &[u8], request: &SyncRequest) -> Result<Judged, Error> {
-        let verified = verify(bytes, &self.cluster, self.trusted(world))?;
+        let verified = verify(bytes, &self.cluster, self.trusted(world), request.carried)?;
         let now = self.clock.now()?;
         self.identities.cover(self.store.disk(), &verified.envelope.payload, now.wall_ms)?;
         let change = self.change(world, &verified)?;
@@ -307,20 +294,6 @@ impl Agent {
         self.left_ms(&world)
     }
 
-    /// What the disk says, without touching it.
-    pub(crate) fn status(&self) -> Result<StatusView, Error> {
-        let world = self.store.load()?;
-        let mut view = StatusView::of(&self.cluster, &world, self.left_ms(&world)?);
-        let now = self.clock.now()?;
-        view.revocations = Some(self.lane().view()?);
-        view.freshness = self.expiry(&world).map(|until_ms| Freshness::of(until_ms, now.wall_ms));
-        if let Some(held) = self.identities.load(self.store.disk(), now.wall_ms)? {
-            view.certificates = held.certificates();
-            view.faults = held.faults;
-        }
-        Ok(view)
-    }
-
     /// When what runs is to have been followed by something newer.
     fn expiry(&self, world: &World) -> Option<u64> {
         let active = world.active()?;
@@ -369,8 +342,8 @@ impl Agent {
         match effect {
             Effect::SaveState(state) => self.store.save_state(state)?,
             Effect::SavePending(pending) => {
-                log(world, pending);
                 self.store.save_pending(pending)?;
+                log(world, pending);
             }
             Effect::ClearPending => self.store.clear_pending()?,
             Effect::Point(version) => self.store.point(*version)?,
@@ -507,7 +480,7 @@ fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
     }
 }
 
-/// Transitions, and not every write of what is left of a window.
+/// Transitions that are durable, and not every write of what is left of a window.
 fn log(world: &World, pending: &Pending) {
     let before = world.pending.as_ref().map(|pending| &pending.phase);
     if before == Some(&pending.phase) {

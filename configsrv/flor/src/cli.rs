@@ -8,7 +8,7 @@ use crate::policy::{ConfirmPolicy, SyncMode};
 
 /// Exit codes: 0 done, 1 unexpected, 2 usage, 4 an update is available (--dry-run --exit-code), 5 replay refused,
 /// 6 signature, trust or schema, 7 server unreachable (try again), 8 nothing pending or already pending, 9 the new
-/// version failed or was not confirmed and is rolled back, 78 cluster.json cannot be used.
+/// version failed or was not confirmed and is rolled back, 78 cluster.json or a record of this node cannot be used.
 #[derive(Debug, Parser)]
 #[command(name = "flor", version, about = "The node agent", after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -29,7 +29,8 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 unexpected, 2 usage, 4 update available (--dry-run --exit-code), 5 replay \
-    refused, 6 not trusted, 7 unreachable, 8 nothing or something else pending, 9 rolled back, 78 cluster.json is damaged.";
+    refused, 6 not trusted, 7 unreachable, 8 nothing or something else pending, 9 rolled back, 78 cluster.json or a \
+    record of this node is damaged.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

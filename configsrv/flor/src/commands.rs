@@ -3,7 +3,10 @@ use std::{env, path::PathBuf, sync::Arc, time::Duration};
 use configsrv_fleet::Version;
 use holdfast_service::Stop;
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use crate::{
     Error,
@@ -19,19 +22,25 @@ use crate::{
     home::{Home, Layout},
     identities::IdentityStore,
     ipc::{self, Answer, Request},
-    lock, manual, metrics,
+    lock,
+    machine::{Phase, World},
+    manual, metrics,
     op_lock::OpLock,
     outcome::{Outcome, StatusView, SyncRequest},
     plane::{DataPlane, LivePlane, NoPlane},
     renewal::Renewal,
+    screen::{self, plain},
     server::HttpServer,
     stop_at,
     store::Store,
+    trouble::Trouble,
 };
 
 const UPDATE_AVAILABLE: u8 = 4;
 /// How often a waiting command looks whether somebody confirmed.
 const LOOK: Duration = Duration::from_millis(200);
+/// After it could not go back, e.g. because the disk is full.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// One cluster on this machine, and how its agent is to be.
 struct Site {
@@ -70,7 +79,10 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
         Command::Status { json, metrics } => {
             let view = status(&site()?).await?;
             match (metrics, json) {
-                (true, _) => print!("{}", metrics::text(&view).map_err(|error| Error::Unexpected(error.to_string()))?),
+                (true, _) => {
+                    let text = metrics::text(&view).map_err(|error| Error::Unexpected(error.to_string()))?;
+                    screen::print(text.as_bytes())?;
+                }
                 (false, true) => print(Format::Json, &view)?,
                 (false, false) => print(cli.output, &view)?,
             }
@@ -85,10 +97,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
             tokio::spawn(holdfast_service::on_signal(stop.clone()));
             let renewal =
                 Renewal::new(Cluster::load(&RealDisk, &layout)?, layout.clone(), server(&layout, Arc::new(NoPlane))?);
-            tokio::spawn(renewal.run(stop.clone()));
             let identities = IdentityStore::new(&layout, Cluster::load(&RealDisk, &layout)?.cluster);
             let plane = Arc::new(LivePlane::new(identities, layout.identities())?);
-            daemon::run(site.agent(Arc::clone(&plane) as _)?, plane, layout, settings, stop).await?;
+            daemon::run(site.agent(Arc::clone(&plane) as _)?, plane, renewal, layout, settings, stop).await?;
             Ok(0)
         }
         Command::Lock(arguments) => {
@@ -141,77 +152,133 @@ async fn drift(site: &Site, format: Format, arguments: &cli::Drift) -> Result<u8
     let agent = site.agent(Arc::new(NoPlane))?;
     let drift = agent.drift()?;
     match (format, arguments.diff) {
-        (Format::Text, true) => print!("{}", agent.show_drift(&drift)?),
+        (Format::Text, true) => screen::print(agent.show_drift(&drift)?.as_bytes())?,
         _ => print(format, &drift)?,
     }
     Ok(0)
 }
 
-/// Works on the state directly. Nobody else watches the deadline then, so this command does.
+/// Works on the state directly. Nobody else watches the deadline then, so this command does, whatever becomes of its
+/// terminal.
 async fn without_daemon(site: &Site, format: Format, request: Request, exit_code: bool) -> Result<u8, Error> {
+    // From here on a lost line ends nothing. Output that nobody takes does not either: Rust's programs begin with SIGPIPE
+    // ignored.
+    let _hangup = signal(SignalKind::hangup()).map_err(|error| Error::Unexpected(error.to_string()))?;
     let agent = site.agent(Arc::new(NoPlane))?;
     // Nobody else follows the lane then. What does not come through does not keep the versions from it.
     if let Request::Sync(SyncRequest { dry_run: false, .. }) = &request {
         agent.lane().once(&site.layout).await;
     }
-    let outcome = {
+    let looks = matches!(&request, Request::Sync(asked) | Request::Carry { request: asked, .. } if asked.dry_run);
+    let (done, left) = {
         let _turn = OpLock::acquire(&site.layout).await?;
-        match request {
-            Request::Sync(request) => agent.sync(&request).await?,
-            Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
-            Request::Confirm { version, local } => agent.confirm(version, local).await?,
-            Request::Cancel => agent.cancel().await?,
-            Request::Repair => agent.repair(None).await?,
-            Request::Status => return Err(Error::Unexpected("status is another command".into())),
-        }
+        let done = act(&agent, request).await;
+        (done, cut_off(&agent).filter(|_| !looks))
     };
-    print(format, &outcome)?;
-    match outcome {
-        Outcome::Pending { version, .. } => watch(&site.layout, &agent, version, format).await,
-        outcome => Ok(code(&outcome, exit_code)),
+    let (layout, agent) = (&site.layout, &agent);
+    match (done, left) {
+        (Ok(outcome), _) => {
+            if let Err(error) = print(format, &outcome) {
+                tracing::warn!(%error, "nobody is told");
+            }
+            match outcome {
+                Outcome::Pending { version, .. } => watch(layout, agent, version, format).await,
+                outcome => Ok(code(&outcome, exit_code)),
+            }
+        }
+        (Err(error), None) => Err(error),
+        (Err(error), Some(version)) => {
+            tracing::error!(%error, %version, "cut off; this command stays until the node is back");
+            watch(layout, agent, version, format).await
+        }
     }
 }
 
-/// Stays until the version is confirmed elsewhere, replaced, or rolled back here.
+async fn act(agent: &Agent, request: Request) -> Result<Outcome, Error> {
+    match request {
+        Request::Sync(request) => agent.sync(&request).await,
+        Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await,
+        Request::Confirm { version, local } => agent.confirm(version, local).await,
+        Request::Cancel => agent.cancel().await,
+        Request::Repair => agent.repair(None).await,
+        Request::Status => Err(Error::Unexpected("status is another command".into())),
+    }
+}
+
+/// The version that a full disk left half active, or half gone. Who asks has the turn.
+fn cut_off(agent: &Agent) -> Option<Version> {
+    let pending = agent.world().ok()?.pending?;
+    (pending.phase != Phase::Guarded).then_some(pending.to.version)
+}
+
+/// Stays until the version is confirmed elsewhere, replaced, or rolled back here. What fails meanwhile is tried again.
 async fn watch(layout: &Layout, agent: &Agent, version: Version, format: Format) -> Result<u8, Error> {
+    let trouble = Trouble::default();
     loop {
         sleep(LOOK).await;
-        let view = agent.status()?;
-        match &view.pending {
-            Some(pending) if pending.version == version => {
-                if pending.seconds_left == Some(0)
-                    && let Some(_turn) = OpLock::try_acquire(layout)?
-                {
-                    agent.tick(None).await?;
+        let world = match keep_deadline(layout, agent).await {
+            Ok(world) => world,
+            Err(error) => {
+                if trouble.set(Some(error.to_string())) {
+                    tracing::error!(%error, again_in_s = RETRY.as_secs(), "the deadline is not kept yet");
                 }
+                sleep(RETRY).await;
+                continue;
             }
-            _ if view.confirmed >= Some(version) => {
+        };
+        match &world.pending {
+            Some(pending) if pending.to.version == version => {}
+            _ if world.state.confirmed.map(|confirmed| confirmed.version) >= Some(version) => {
                 print(format, &Outcome::Confirmed { version, already: false })?;
                 return Ok(0);
             }
             Some(_) => return Err(Error::State(format!("version {version} was replaced by another sync"))),
             None => {
-                let reason = view.rejected.last().map(|rejected| rejected.reason.clone()).unwrap_or_default();
+                let reason = world.state.rejected.last().map(|rejected| rejected.reason.clone()).unwrap_or_default();
                 return Err(Error::RolledBack(format!("version {version} is rolled back: {reason}")));
             }
         }
     }
 }
 
+/// Rolls back what is overdue, and says how things are. A daemon that was started meanwhile does it itself, since it has a
+/// data plane.
+async fn keep_deadline(layout: &Layout, agent: &Agent) -> Result<World, Error> {
+    if !OpLock::has_daemon(layout)?
+        && let Some(_turn) = OpLock::try_acquire(layout)?
+    {
+        agent.tick(None).await?;
+    }
+    agent.world()
+}
+
+/// What the daemon says, or what the disk shows. A node in trouble is shown as far as it can be.
 async fn status(site: &Site) -> Result<StatusView, Error> {
-    Ok(match ipc::ask(&site.layout, &Request::Status).await? {
-        Some(Answer::Status(view)) => *view,
-        Some(Answer::Failed(error)) => return Err(error),
-        Some(Answer::Done(_)) => return Err(Error::Unexpected("the daemon answered another question".into())),
-        None => {
-            let agent = site.agent(Arc::new(NoPlane))?;
-            // Whoever looks also puts in order what a killed agent left, unless somebody is at it.
-            if let Some(_turn) = OpLock::try_acquire(&site.layout)? {
-                agent.recover().await?;
-            }
-            agent.status_with_drift()?
-        }
-    })
+    let failed = match ipc::ask(&site.layout, &Request::Status).await {
+        Ok(Some(Answer::Status(view))) => return Ok(*view),
+        Ok(Some(Answer::Done(_))) => Some(Error::Unexpected("the daemon answered another question".into())),
+        Ok(Some(Answer::Failed(error))) | Err(error) => Some(error),
+        Ok(None) => None,
+    };
+    let agent = site.agent(Arc::new(NoPlane))?;
+    let trouble = match failed {
+        None => tidy(&site.layout, &agent).await.err(),
+        // Nothing is touched past a daemon.
+        failed => failed,
+    };
+    let mut view = agent.status();
+    if let Some(error) = trouble {
+        view.troubles.add(error.to_string());
+    }
+    Ok(view)
+}
+
+/// Whoever looks also puts in order what a killed agent left, unless somebody is at it.
+async fn tidy(layout: &Layout, agent: &Agent) -> Result<(), Error> {
+    if let Some(_turn) = OpLock::try_acquire(layout)? {
+        agent.recover().await?;
+    }
+    Ok(())
 }
 
 impl Site {
@@ -242,11 +309,10 @@ fn code(outcome: &Outcome, exit_code: bool) -> u8 {
 
 fn print<T: Serialize + std::fmt::Display>(format: Format, value: &T) -> Result<(), Error> {
     match format {
-        Format::Text => println!("{value}"),
+        Format::Text => screen::print(format!("{}\n", plain(&value.to_string())).as_bytes()),
         Format::Json => {
             let text = serde_json::to_string(value).map_err(|error| Error::Unexpected(error.to_string()))?;
-            println!("{text}");
+            screen::print(format!("{text}\n").as_bytes())
         }
     }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use configsrv_fleet::Span;
 use holdfast_service::Stop;
@@ -24,7 +24,9 @@ use crate::{
     outcome::{Freshness, SyncRequest},
     plane::LivePlane,
     policy::{ConfirmPolicy, Policy, SyncMode},
+    renewal::Renewal,
     retell,
+    trouble::Trouble,
 };
 
 /// How often the daemon looks even though nothing is said to be pending: a command that found no daemon may have
@@ -34,6 +36,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const PENDING: Duration = Duration::from_secs(10);
 /// After a failure to roll back, e.g. because the disk is full.
 const RETRY: Duration = Duration::from_secs(5);
+/// Between two looks, whatever the state says.
+const SOONEST: Duration = Duration::from_millis(50);
 /// A command whose line does not come in this time is dropped.
 const LINE: Duration = Duration::from_secs(5);
 /// Commands that are answered at a time; more wait in the socket's queue.
@@ -83,6 +87,12 @@ struct Context {
     layout: Layout,
     settings: Settings,
     verdict: Verdict,
+    /// Why the state is not in order.
+    disorder: Trouble,
+    /// Why the data plane is not what the active version says.
+    astray: Trouble,
+    /// Why this node's certificate is not renewed.
+    renewal: Trouble,
 }
 
 impl Context {
@@ -120,27 +130,37 @@ impl Context {
 pub(crate) async fn run(
     agent: Agent,
     plane: Arc<LivePlane>,
+    renewal: Renewal,
     layout: Layout,
     settings: Settings,
     stop: Stop,
 ) -> Result<(), Error> {
-    let listener = listen(&layout).await?;
-    let mut next = {
-        let _turn = OpLock::acquire(&layout).await?;
-        // Before there is a plane: it starts as narrow as it is to be.
-        agent.lane().narrow().await?;
-        agent.recover().await?;
-        let next = due(agent.tick(None).await);
-        // After what is overdue is rolled back. Without a plane there is still somebody who keeps the deadlines.
-        if let Err(error) = agent.connect().await {
-            tracing::error!(%error, "the data plane is not what the active version says");
+    let _place = match OpLock::daemon(&layout).await {
+        Ok(Some(place)) => Some(place),
+        Ok(None) => return Err(Error::State("an agent is running already".into())),
+        Err(error) => {
+            // Nothing is changed on such a disk; tunnels are needed all the same.
+            tracing::error!(%error, "this daemon has no lock, so that commands may take it for none");
+            None
         }
-        next
     };
-    let following = tokio::spawn(follow(Arc::clone(&plane)));
+    let listener = listen(&layout).await?;
     let (wake, mut woken) = mpsc::channel::<()>(1);
-    let context = Context { agent, plane, layout, settings, verdict: Verdict::default() };
+    let context = Context {
+        agent,
+        plane,
+        layout,
+        settings,
+        verdict: Verdict::default(),
+        disorder: Trouble::default(),
+        astray: Trouble::default(),
+        renewal: renewal.trouble(),
+    };
+    let mut keeper = Keeper { context: context.clone(), recovered: false };
+    let mut next = keeper.begin().await?;
+    let following = tokio::spawn(follow(Arc::clone(&context.plane)));
     let mut unattended = context.unattended(&wake, &stop)?;
+    unattended.spawn(renewal.run(stop.clone()));
     let (agent, layout, Policy { sync, confirm }) = (&context.agent, &context.layout, settings.policy);
     tracing::info!(socket = %layout.socket().display(), %sync, %confirm, "agent is running");
     let mut commands = JoinSet::new();
@@ -161,7 +181,7 @@ pub(crate) async fn run(
             Some(_) = commands.join_next() => {}
             _ = woken.recv() => next = Instant::now(),
             () = sleep_until(next) => {
-                next = watch(agent, layout, &context.verdict).await;
+                next = keeper.look().await;
                 alarm(agent, &mut expired);
             }
         }
@@ -169,7 +189,9 @@ pub(crate) async fn run(
     following.abort();
     unattended.shutdown().await;
     context.plane.stop().await;
-    let _ = fs::remove_file(layout.socket());
+    if let Err(error) = remove(&layout.socket()) {
+        tracing::warn!(%error, "the socket stays behind; the next daemon removes it");
+    }
     Ok(())
 }
 
@@ -194,29 +216,96 @@ fn alarm(agent: &Agent, known: &mut Option<Freshness>) {
     }
 }
 
-/// Rolls back what is overdue, and says when to look again.
-async fn watch(agent: &Agent, layout: &Layout, verdict: &Verdict) -> Instant {
-    match OpLock::try_acquire(layout) {
-        Ok(Some(_turn)) => due(agent.tick(verdict.get()).await),
-        // Whoever is at work writes its own deadline down.
-        Ok(None) => Instant::now() + Duration::from_millis(100),
-        Err(error) => {
-            tracing::error!(%error, "the state cannot be locked");
-            Instant::now() + RETRY
+/// Keeps the deadlines, and the data plane on what is active.
+struct Keeper {
+    context: Context,
+    /// Whether what an earlier run left is in order.
+    recovered: bool,
+}
+
+impl Keeper {
+    /// The first look, and the data plane. A disk that is full or read-only is tried again and keeps no node from its
+    /// tunnels; only what a new start does not help with is an error.
+    async fn begin(&mut self) -> Result<Instant, Error> {
+        let turn = OpLock::acquire(&self.context.layout).await;
+        // Before there is a plane: it starts as narrow as it is to be.
+        self.context.agent.lane().narrow().await?;
+        let kept = match &turn {
+            Ok(_) => self.keep().await,
+            Err(error) => Err(error.clone()),
+        };
+        if let Err(error @ Error::Configuration(_)) = kept {
+            return Err(error);
+        }
+        // After what is overdue is rolled back. Without a plane there is still somebody who keeps the deadlines.
+        let connected = self.context.agent.connect().await;
+        self.note_plane(connected);
+        Ok(self.note_order(kept))
+    }
+
+    /// Rolls back what is overdue, and says when to look again.
+    async fn look(&mut self) -> Instant {
+        match OpLock::try_acquire(&self.context.layout) {
+            Ok(Some(_turn)) => {
+                let kept = self.keep().await;
+                let agreed = self.agree().await;
+                self.note_plane(agreed);
+                self.note_order(kept)
+            }
+            // Whoever is at work writes its own deadline down.
+            Ok(None) => Instant::now() + Duration::from_millis(100),
+            Err(error) => self.note_order(Err(error)),
+        }
+    }
+
+    async fn keep(&mut self) -> Result<Option<u64>, Error> {
+        let Context { agent, verdict, .. } = &self.context;
+        if !self.recovered {
+            agent.recover().await?;
+            self.recovered = true;
+        }
+        agent.tick(verdict.get()).await
+    }
+
+    /// Somebody may have changed what is active without this daemon.
+    async fn agree(&self) -> Result<(), Error> {
+        let Context { agent, plane, .. } = &self.context;
+        let active = agent.active()?;
+        if plane.wants(active.as_ref()).await {
+            return Ok(());
+        }
+        tracing::warn!("the data plane does not run what is active, and is brought there");
+        agent.connect().await
+    }
+
+    fn note_order(&self, kept: Result<Option<u64>, Error>) -> Instant {
+        let wait = due(&kept);
+        let disorder = kept.err().map(|error| error.to_string());
+        if self.context.disorder.set(disorder.clone()) {
+            tracing::error!(
+                error = disorder,
+                again_in_s = wait.as_secs(),
+                "the agent's state could not be brought in order"
+            );
+        }
+        Instant::now() + wait
+    }
+
+    fn note_plane(&self, agreed: Result<(), Error>) {
+        let astray = agreed.err().map(|error| error.to_string());
+        if self.context.astray.set(astray.clone()) {
+            tracing::error!(error = astray, "the data plane is not what the active version says");
         }
     }
 }
 
-fn due(left: Result<Option<u64>, Error>) -> Instant {
-    let wait = match left {
+/// How long until the next look, when so many milliseconds are left of a window, if there is one.
+fn due(left: &Result<Option<u64>, Error>) -> Duration {
+    match left {
         Ok(None) => IDLE,
-        Ok(Some(left_ms)) => Duration::from_millis(left_ms).min(PENDING),
-        Err(error) => {
-            tracing::error!(%error, "the agent's state could not be brought in order");
-            RETRY
-        }
-    };
-    Instant::now() + wait
+        Ok(Some(left_ms)) => Duration::from_millis(*left_ms).clamp(SOONEST, PENDING),
+        Err(_) => RETRY,
+    }
 }
 
 /// Binds the socket, in place of one that a killed daemon left.
@@ -229,10 +318,19 @@ async fn listen(layout: &Layout) -> Result<UnixListener, Error> {
     if let Some(folder) = path.parent() {
         RealDisk.create_folder(folder, PRIVATE_FOLDER).map_err(failed)?;
     }
-    let _ = fs::remove_file(&path);
+    let in_the_way = |error| Error::Unexpected(format!("{} is in the way of the socket: {error}", path.display()));
+    remove(&path).map_err(in_the_way)?;
     let listener = UnixListener::bind(&path).map_err(failed)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
+}
+
+/// Fine if there is none.
+fn remove(socket: &Path) -> io::Result<()> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 async fn serve(context: Context, mut stream: UnixStream, wake: mpsc::Sender<()>) {
@@ -253,9 +351,13 @@ async fn serve(context: Context, mut stream: UnixStream, wake: mpsc::Sender<()>)
 }
 
 async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
-    let Context { agent, plane, layout, settings, verdict } = context;
+    let Context { agent, plane, layout, settings, verdict, disorder, astray, renewal } = context;
     if let Request::Status = request {
-        let mut view = agent.status_with_drift()?;
+        let mut view = agent.status();
+        [disorder, astray].into_iter().filter_map(Trouble::get).for_each(|trouble| view.troubles.add(trouble));
+        if let Some(certificate) = &mut view.node_certificate {
+            certificate.not_renewed = renewal.get();
+        }
         view.daemon = true;
         view.policy = Some(settings.policy);
         view.not_yet = verdict.get();
@@ -272,4 +374,16 @@ async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
         Request::Status => return Err(Error::Unexpected("status is answered without a turn".into())),
     };
     Ok(Answer::Done(outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_come_in_time_and_never_in_a_rush() {
+        assert_eq!((due(&Ok(None)), due(&Ok(Some(600_000)))), (IDLE, PENDING));
+        assert_eq!((due(&Ok(Some(700))), due(&Ok(Some(0)))), (Duration::from_millis(700), SOONEST));
+        assert_eq!(due(&Err(Error::Unexpected("disk full".into()))), RETRY);
+    }
 }

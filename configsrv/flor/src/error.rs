@@ -30,7 +30,7 @@ pub(crate) enum Error {
     State(String),
     #[error("{0}")]
     RolledBack(String),
-    /// What enrolment wrote down cannot be used: to start again does not help.
+    /// What enrolment or the agent itself wrote down cannot be used: to start again does not help.
     #[error("{0}")]
     Configuration(String),
 }

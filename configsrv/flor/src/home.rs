@@ -7,12 +7,14 @@ use configsrv_fleet::{NodeName, Version};
 
 use crate::Error;
 
+/// The home of a machine's own agent, and where its sockets are.
+const SYSTEM: &str = "/var/lib/flor";
+const SYSTEM_SOCKETS: &str = "/run/flor";
+
 /// Where the agent keeps what: one folder a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
     root: PathBuf,
-    /// Set when the user chose the place: then sockets live there too.
-    chosen: bool,
 }
 
 /// The files of one cluster.
@@ -26,14 +28,14 @@ impl Home {
     /// `$FLOR_HOME`, else `/var/lib/flor` if there is one, else `~/.flor`.
     pub(crate) fn find(chosen: Option<PathBuf>) -> Result<Self, Error> {
         if let Some(root) = chosen {
-            return Ok(Self { root, chosen: true });
+            return Ok(Self { root });
         }
-        let system = PathBuf::from("/var/lib/flor");
+        let system = PathBuf::from(SYSTEM);
         if system.is_dir() {
-            return Ok(Self { root: system, chosen: false });
+            return Ok(Self { root: system });
         }
         let user = env::var_os("HOME").ok_or_else(|| Error::Usage("neither FLOR_HOME nor HOME is set".into()))?;
-        Ok(Self { root: PathBuf::from(user).join(".flor"), chosen: false })
+        Ok(Self { root: PathBuf::from(user).join(".flor") })
     }
 
     /// The named cluster, or the only one.
@@ -73,15 +75,17 @@ impl Home {
         Error::State(format!("this machine is not enrolled: nothing in {}; use flor enroll", self.root.display()))
     }
 
+    /// One place for the socket, whoever asks and however the home was named: a command that looked elsewhere would take
+    /// a running daemon for none.
     fn layout(&self, name: &str) -> Layout {
         let folder = self.root.join("clusters").join(name);
-        let runtime = if self.chosen {
-            folder.join("run")
-        } else {
-            let base = env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/run"), PathBuf::from);
-            base.join("flor").join(name)
-        };
+        let runtime = if self.is_system() { Path::new(SYSTEM_SOCKETS).join(name) } else { folder.join("run") };
         Layout { folder, runtime }
+    }
+
+    fn is_system(&self) -> bool {
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        real(&self.root) == real(Path::new(SYSTEM))
     }
 }
 
@@ -172,6 +176,11 @@ impl Layout {
         self.agent().join("lock")
     }
 
+    /// Held by the daemon for as long as it runs.
+    pub(crate) fn daemon_lock(&self) -> PathBuf {
+        self.agent().join("daemon.lock")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.runtime.join("agent.sock")
     }
@@ -197,5 +206,16 @@ mod tests {
         assert_eq!(enrol("quay.test"), home.cluster(None).unwrap());
         enrol("dock.test");
         assert!(matches!(home.cluster(None), Err(Error::Usage(_))));
+    }
+
+    #[test]
+    fn a_home_has_one_socket_whoever_asks() {
+        let socket = |root: &str| Home { root: root.into() }.layout("quay.test").socket();
+        for root in [SYSTEM, "/var/lib/flor/", "/var/lib/./flor"] {
+            assert_eq!(socket(root), Path::new("/run/flor/quay.test/agent.sock"), "{root}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("clusters/quay.test/run/agent.sock");
+        assert_eq!(socket(&folder.path().display().to_string()), inside);
     }
 }

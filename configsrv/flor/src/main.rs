@@ -34,9 +34,11 @@ mod plane;
 mod policy;
 mod renewal;
 mod retell;
+mod screen;
 mod server;
 mod stop_at;
 mod store;
+mod trouble;
 mod trust;
 mod verify;
 
@@ -54,20 +56,22 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let filter = EnvFilter::try_from_env("FLOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn,flor=info"));
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
+    // A log that nobody reads any more is no reason to end.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).log_internal_errors(false);
+    log.with_writer(io::stderr).init();
     // Fails only if it was done before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("flor: {error}");
+            screen::complain(&error);
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(commands::run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("flor: {error}");
+            screen::complain(&error);
             ExitCode::from(error.exit_code())
         }
     }

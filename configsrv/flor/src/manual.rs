@@ -1,15 +1,11 @@
 //! What shells and `man` know of this program.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::{Error, cli::Cli};
+use crate::{Error, cli::Cli, screen::print};
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Error> {
     let mut text = Vec::new();
@@ -27,12 +23,4 @@ pub(crate) fn pages(folder: Option<&Path>) -> Result<(), Error> {
     };
     let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
     written.map_err(|error| Error::file(folder, &error))
-}
-
-fn print(text: &[u8]) -> Result<(), Error> {
-    match io::stdout().write_all(text) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.map_err(|error| Error::Unexpected(error.to_string())),
-    }
 }

@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use crate::{
     outcome::StatusView,
     plane::{CountersView, PlaneView},
+    renewal::NodeCertificate,
 };
 
 pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
@@ -21,6 +22,8 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
     writeln!(out, "flor_pending {}", u8::from(status.pending.is_some()))?;
     head(&mut out, "flor_degraded", "Whether the way back failed.", "gauge")?;
     writeln!(out, "flor_degraded {}", u8::from(status.degraded.is_some()))?;
+    head(&mut out, "flor_troubles", "What keeps the node from being brought in order or seen whole.", "gauge")?;
+    writeln!(out, "flor_troubles {}", status.troubles.count())?;
     head(&mut out, "flor_files_drifted", "Files of the active version that somebody else changed.", "gauge")?;
     writeln!(out, "flor_files_drifted {}", status.drift.files.len())?;
     if let Some(freshness) = &status.freshness {
@@ -36,6 +39,11 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
         writeln!(out, "flor_revocations_refused {}", u8::from(lane.refused.is_some()))?;
     }
     head(&mut out, "flor_certificate_expiry_seconds", "When a certificate ends, Unix time.", "gauge")?;
+    if let Some(NodeCertificate { spiffe_id: id, until_ms, .. }) = &status.node_certificate {
+        // The node has another one of the same name, for its peers.
+        let until = until_ms / 1000;
+        writeln!(out, "flor_certificate_expiry_seconds{{spiffe_id=\"{id}\",for=\"servers\"}} {until}")?;
+    }
     for certificate in &status.certificates {
         let (id, until) = (&certificate.spiffe_id, certificate.until_ms / 1000);
         writeln!(out, "flor_certificate_expiry_seconds{{spiffe_id=\"{id}\"}} {until}")?;

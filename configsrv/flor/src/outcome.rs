@@ -7,6 +7,7 @@ use configsrv_fleet::{Version, diff::Class};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Error,
     cluster::Cluster,
     drift::Drift,
     identities::CertificateView,
@@ -14,6 +15,7 @@ use crate::{
     machine::{Carried, LastChange, Phase, Refused, Rejected, Repaired, World},
     plane::PlaneView,
     policy::Policy,
+    renewal::NodeCertificate,
 };
 
 /// What a sync is asked to do.
@@ -95,6 +97,9 @@ pub(crate) struct StatusView {
     /// What was refused before anything was touched.
     #[serde(default)]
     pub refused: Option<Refused>,
+    /// By which the servers know this node.
+    #[serde(default)]
+    pub node_certificate: Option<NodeCertificate>,
     /// Who this node is in the data plane, and until when.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
@@ -127,7 +132,14 @@ pub(crate) struct StatusView {
     /// Who is revoked here.
     #[serde(default)]
     pub revocations: Option<LaneView>,
+    #[serde(default)]
+    pub troubles: Troubles,
 }
+
+/// What keeps this node from being brought in order, or from being seen whole. Each is named once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Troubles(Vec<String>);
 
 /// Until when a version is fresh. One that is not any more goes on running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +202,7 @@ impl StatusView {
             last: world.state.last.clone(),
             rejected: world.state.rejected.clone(),
             refused: world.state.refused.clone(),
+            node_certificate: None,
             certificates: Vec::new(),
             faults: Vec::new(),
             plane: None,
@@ -201,7 +214,28 @@ impl StatusView {
             drift: Drift::default(),
             repaired: world.state.repaired.clone(),
             revocations: None,
+            troubles: Troubles::default(),
         }
+    }
+}
+
+impl Troubles {
+    pub(crate) fn add(&mut self, trouble: String) {
+        if !self.0.contains(&trouble) {
+            self.0.push(trouble);
+        }
+    }
+
+    /// What was seen, or nothing and why.
+    pub(crate) fn or_none<T: Default>(&mut self, seen: Result<T, Error>) -> T {
+        seen.unwrap_or_else(|error| {
+            self.add(error.to_string());
+            T::default()
+        })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -246,6 +280,9 @@ impl fmt::Display for StatusView {
         writeln!(out, "node      {} of {}", self.node, self.cluster)?;
         writeln!(out, "active    {}", Running(self.active))?;
         writeln!(out, "confirmed {}", Running(self.confirmed))?;
+        for trouble in &self.troubles.0 {
+            writeln!(out, "TROUBLE   {trouble}")?;
+        }
         if let Some(freshness) = &self.freshness {
             writeln!(out, "{freshness}")?;
         }
@@ -286,6 +323,9 @@ impl fmt::Display for StatusView {
         if let Some(revocations) = &self.revocations {
             write!(out, "{revocations}")?;
         }
+        if let Some(certificate) = &self.node_certificate {
+            write!(out, "{certificate}")?;
+        }
         for certificate in &self.certificates {
             writeln!(out, "identity  {} until {}", certificate.spiffe_id, Day(certificate.until_ms))?;
         }
@@ -301,6 +341,25 @@ impl fmt::Display for StatusView {
         match self.policy {
             Some(Policy { sync, confirm }) => write!(out, "daemon    running; sync: {sync}, confirm: {confirm}"),
             None => write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" }),
+        }
+    }
+}
+
+impl fmt::Display for NodeCertificate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = Day(self.until_ms);
+        if self.ended {
+            writeln!(
+                out,
+                "ENDED     this node's own certificate, at {until}: the servers know it no more. Enrol it again with a new \
+                 join token: florctl iam join-token create, flor enroll --join-token-file"
+            )?;
+        } else {
+            writeln!(out, "servers   know this node until {until}")?;
+        }
+        match &self.not_renewed {
+            Some(why) => writeln!(out, "RENEWAL   not yet: {why}"),
+            None => Ok(()),
         }
     }
 }
@@ -359,5 +418,28 @@ impl fmt::Display for Running {
             Some(version) => write!(out, "version {version}"),
             None => out.write_str("no configuration"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_of_an_ended_certificate_knows_what_to_do() {
+        let spiffe_id = "spiffe://quay.test/node/pier2".to_owned();
+        let good = NodeCertificate { spiffe_id, until_ms: 1000, ended: false, not_renewed: None };
+        assert_eq!(good.to_string(), "servers   know this node until 1970-01-01T00:00:01Z\n");
+        let ended = NodeCertificate { ended: true, not_renewed: Some("refused".into()), ..good }.to_string();
+        assert!(ended.contains("ENDED") && ended.contains("flor enroll --join-token-file"), "{ended}");
+        assert!(ended.ends_with("\nRENEWAL   not yet: refused\n"), "{ended}");
+    }
+
+    #[test]
+    fn a_trouble_is_named_once() {
+        let mut troubles = Troubles::default();
+        let failed = || Err::<Option<u64>, _>(Error::Unexpected("disk full".into()));
+        assert_eq!((troubles.or_none(failed()), troubles.or_none(failed())), (None, None));
+        assert_eq!((troubles.or_none(Ok(Some(7))), troubles.count()), (Some(7), 1));
     }
 }

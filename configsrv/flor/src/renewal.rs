@@ -11,14 +11,16 @@ use holdfast_proto::iam::EnrollResponse;
 use holdfast_service::Stop;
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, certificate,
     chance::chance,
     cluster::Cluster,
-    disk::{Attributes, RealDisk, save},
+    disk::{Attributes, Disk, RealDisk, save},
     home::Layout,
     server::{Credentials, HttpServer},
+    trouble::Trouble,
     trust::Trust,
 };
 
@@ -34,11 +36,47 @@ pub(crate) struct Renewal {
     cluster: Cluster,
     layout: Layout,
     server: HttpServer,
+    /// Why it failed, if it failed last.
+    trouble: Trouble,
+}
+
+/// The certificate by which the servers know this node. The data plane has others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeCertificate {
+    pub spiffe_id: String,
+    pub until_ms: u64,
+    /// Nothing renews it any more.
+    pub ended: bool,
+    /// Why the daemon has not renewed it, if it tried.
+    #[serde(default)]
+    pub not_renewed: Option<String>,
+}
+
+impl NodeCertificate {
+    /// The one on disk; `None` on a node that the servers have not given one yet.
+    pub(crate) fn load(
+        disk: &dyn Disk,
+        layout: &Layout,
+        cluster: &Cluster,
+        now_ms: u64,
+    ) -> Result<Option<Self>, Error> {
+        let credentials = Credentials::load(disk, layout, cluster)?;
+        let Some(identity) = credentials.identity() else { return Ok(None) };
+        let leaf = leaf_of(&identity.chain)?;
+        let until_ms = u64::try_from(leaf.not_after.unix_timestamp()).unwrap_or_default().saturating_mul(1000);
+        let spiffe_id = cluster.spiffe_id().to_string();
+        Ok(Some(Self { spiffe_id, until_ms, ended: until_ms <= now_ms, not_renewed: None }))
+    }
 }
 
 impl Renewal {
     pub(crate) fn new(cluster: Cluster, layout: Layout, server: HttpServer) -> Self {
-        Self { cluster, layout, server }
+        Self { cluster, layout, server, trouble: Trouble::default() }
+    }
+
+    /// Why the certificate is not renewed, at any time.
+    pub(crate) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 
     pub(crate) async fn run(self, stop: Stop) {
@@ -47,10 +85,12 @@ impl Renewal {
             let wait = match self.pass().await {
                 Ok(wait) => {
                     failures = 0;
+                    self.trouble.set(None);
                     wait
                 }
                 Err(error) => {
                     failures += 1;
+                    self.trouble.set(Some(error.to_string()));
                     let wait = back_off(failures, chance());
                     tracing::warn!(%error, again_in_s = wait.as_secs(), "this node's certificate is not renewed yet");
                     wait
@@ -67,8 +107,7 @@ impl Renewal {
     async fn pass(&self) -> Result<Duration, Error> {
         let credentials = Credentials::load(&RealDisk, &self.layout, &self.cluster)?;
         let Some(identity) = credentials.identity() else { return Ok(LOOK) };
-        let leaf = identity.chain.first().ok_or_else(|| Error::Unexpected("the node's certificate is empty".into()))?;
-        let leaf = Certificate::from_der(leaf).map_err(|error| Error::Unexpected(error.to_string()))?;
+        let leaf = leaf_of(&identity.chain)?;
         let left = until_due(&leaf, now_s());
         if !left.is_zero() {
             return Ok(min(left, LOOK));
@@ -105,6 +144,11 @@ impl Renewal {
     }
 }
 
+fn leaf_of(chain: &[CertificateDer<'_>]) -> Result<Certificate, Error> {
+    let leaf = chain.first().ok_or_else(|| Error::Unexpected("the node's certificate is empty".into()))?;
+    Certificate::from_der(leaf).map_err(|error| Error::Unexpected(error.to_string()))
+}
+
 fn certificates(list: &[Bytes]) -> Vec<CertificateDer<'static>> {
     list.iter().map(|der| CertificateDer::from(der.to_vec())).collect()
 }
@@ -136,7 +180,10 @@ fn over(certificate: &Certificate, error: Error) -> Error {
     if certificate.not_after.unix_timestamp() > i64::try_from(now_s()).unwrap_or(i64::MAX) {
         return error;
     }
-    Error::State(format!("it ended at {}: enrol this machine again ({error})", certificate.not_after))
+    Error::State(format!(
+        "it ended at {}: enrol this machine again, with a new join token ({error})",
+        certificate.not_after
+    ))
 }
 
 /// How long a certificate is good enough.
@@ -166,6 +213,7 @@ mod tests {
     use time::{OffsetDateTime, macros::datetime};
 
     use super::*;
+    use crate::disk::forgetful::ForgetfulDisk;
 
     const NOW: OffsetDateTime = datetime!(2024-01-05 08:00 UTC);
 
@@ -199,8 +247,30 @@ mod tests {
         let (authority, key) = (authority(), new_key());
         let refused = || Error::Untrusted("refused".to_owned());
         let ended = over(&certify(&authority, &key, "node/pier2", 1), refused());
-        assert!(ended.to_string().contains("enrol this machine again (refused)"), "{ended}");
+        assert!(ended.to_string().contains("enrol this machine again, with a new join token (refused)"), "{ended}");
         assert_eq!(over(&certify(&authority, &key, "node/pier2", 36500), refused()), refused());
+    }
+
+    #[test]
+    fn the_certificate_on_disk_is_shown_with_its_end() {
+        let (disk, layout) = (ForgetfulDisk::default(), Layout::at("/node"));
+        let cluster = Cluster {
+            cluster: "quay.test".parse().unwrap(),
+            node: "pier2".parse().unwrap(),
+            urls: Vec::new(),
+            api: Vec::new(),
+            signers: Vec::new(),
+        };
+        let shown = |now_ms| NodeCertificate::load(&disk, &layout, &cluster, now_ms).unwrap();
+        assert_eq!(shown(0), None);
+        let key = new_key();
+        let leaf = certify(&authority(), &key, "node/pier2", 1);
+        disk.plant("/node/certs/pier2.crt", certificate::pem(leaf.der()).as_bytes());
+        disk.plant("/node/certs/pier2.key", key.serialize_pem().as_bytes());
+        let until_ms = u64::try_from(leaf.not_after.unix_timestamp()).unwrap() * 1000;
+        let good = shown(until_ms - 1).unwrap();
+        assert_eq!((good.spiffe_id.as_str(), good.until_ms), ("spiffe://quay.test/node/pier2", until_ms));
+        assert!(!good.ended && shown(until_ms).unwrap().ended);
     }
 
     #[test]

@@ -1,8 +1,11 @@
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use configsrv_fleet::{Digest, Envelope, NodeName, Sealed, Version};
 use holdfast_format::{
-    from_json,
+    Error as FormatError, from_json,
     kind::{AGENT_ORIGINALS, AGENT_PENDING, AGENT_REVOCATIONS, AGENT_STATE, Kind},
     to_json,
 };
@@ -18,6 +21,15 @@ use crate::{
 };
 
 const FORMAT: u16 = 1;
+
+/// What the agent writes down for itself, a file each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    State,
+    Pending,
+    Originals,
+    Lane,
+}
 
 /// The world on disk, and the artifacts.
 #[derive(Clone)]
@@ -36,20 +48,38 @@ impl Store {
         self.disk.as_ref()
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The pending change is read first, since it is what a change clears last: whoever looks without a turn while
     /// somebody else confirms sees it pending or confirmed, never neither.
     pub(crate) fn load(&self) -> Result<World, Error> {
-        let pending = self.record(&self.layout.pending(), AGENT_PENDING)?;
-        let state = self.record(&self.layout.state(), AGENT_STATE)?.unwrap_or_default();
-        Ok(World { state, pending, current: self.pointer()? })
+        let (world, faults) = self.glance();
+        faults.into_iter().next().map_or(Ok(world), Err)
+    }
+
+    /// The same, as far as it can be read, and why not all of it can: for a look, and for nothing that changes something.
+    pub(crate) fn glance(&self) -> (World, Vec<Error>) {
+        fn readable<T: Default>(read: Result<T, Error>, faults: &mut Vec<Error>) -> T {
+            read.unwrap_or_else(|fault| {
+                faults.push(fault);
+                T::default()
+            })
+        }
+        let mut faults = Vec::new();
+        let pending = readable(self.record(Record::Pending), &mut faults);
+        let state: Option<AgentState> = readable(self.record(Record::State), &mut faults);
+        let current = readable(self.pointer(), &mut faults);
+        (World { state: state.unwrap_or_default(), pending, current }, faults)
     }
 
     pub(crate) fn save_state(&self, state: &AgentState) -> Result<(), Error> {
-        self.put(&self.layout.state(), &encode(AGENT_STATE, state)?)
+        self.put_record(Record::State, state)
     }
 
     pub(crate) fn save_pending(&self, pending: &Pending) -> Result<(), Error> {
-        self.put(&self.layout.pending(), &encode(AGENT_PENDING, pending)?)
+        self.put_record(Record::Pending, pending)
     }
 
     pub(crate) fn clear_pending(&self) -> Result<(), Error> {
@@ -69,7 +99,12 @@ impl Store {
         let path = self.layout.pointer();
         let Some(bytes) = self.read(&path)? else { return Ok(None) };
         let version = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().strip_prefix('v')?.parse().ok());
-        version.map(Some).ok_or_else(|| Error::Unexpected(format!("{} is damaged", path.display())))
+        version.map(Some).ok_or_else(|| {
+            Error::Configuration(format!(
+                "{} is damaged: move it away, and it is written again from what is confirmed",
+                path.display()
+            ))
+        })
     }
 
     /// Puts a verified artifact beside the others; nothing refers to it yet.
@@ -106,11 +141,11 @@ impl Store {
     }
 
     pub(crate) fn originals(&self) -> Result<Originals, Error> {
-        Ok(self.record(&self.layout.originals(), AGENT_ORIGINALS)?.unwrap_or_default())
+        Ok(self.record(Record::Originals)?.unwrap_or_default())
     }
 
     pub(crate) fn save_originals(&self, originals: &Originals) -> Result<(), Error> {
-        self.put(&self.layout.originals(), &encode(AGENT_ORIGINALS, originals)?)
+        self.put_record(Record::Originals, originals)
     }
 
     pub(crate) fn drop_originals(&self) -> Result<(), Error> {
@@ -118,17 +153,22 @@ impl Store {
     }
 
     pub(crate) fn lane(&self) -> Result<LaneRecord, Error> {
-        Ok(self.record(&self.layout.lane(), AGENT_REVOCATIONS)?.unwrap_or_default())
+        Ok(self.record(Record::Lane)?.unwrap_or_default())
     }
 
     pub(crate) fn save_lane(&self, lane: &LaneRecord) -> Result<(), Error> {
-        self.put(&self.layout.lane(), &encode(AGENT_REVOCATIONS, lane)?)
+        self.put_record(Record::Lane, lane)
     }
 
-    fn record<T: DeserializeOwned>(&self, path: &Path, kind: Kind) -> Result<Option<T>, Error> {
-        let Some(bytes) = self.read(path)? else { return Ok(None) };
-        let damaged = |error| Error::Unexpected(format!("{}: {error}", path.display()));
-        from_json(kind, FORMAT, &bytes).map(Some).map_err(damaged)
+    fn record<T: DeserializeOwned>(&self, record: Record) -> Result<Option<T>, Error> {
+        let path = record.path(&self.layout);
+        let Some(bytes) = self.read(&path)? else { return Ok(None) };
+        from_json(record.kind(), FORMAT, &bytes).map(Some).map_err(|error| record.damaged(&path, &error))
+    }
+
+    fn put_record<T: Serialize>(&self, record: Record, value: &T) -> Result<(), Error> {
+        let bytes = to_json(record.kind(), FORMAT, value).map_err(|error| Error::Unexpected(error.to_string()))?;
+        self.put(&record.path(&self.layout), &bytes)
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -144,14 +184,67 @@ impl Store {
     }
 }
 
-fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, Error> {
-    to_json(kind, FORMAT, value).map_err(|error| Error::Unexpected(error.to_string()))
+impl Record {
+    fn path(self, layout: &Layout) -> PathBuf {
+        match self {
+            Self::State => layout.state(),
+            Self::Pending => layout.pending(),
+            Self::Originals => layout.originals(),
+            Self::Lane => layout.lane(),
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::State => AGENT_STATE,
+            Self::Pending => AGENT_PENDING,
+            Self::Originals => AGENT_ORIGINALS,
+            Self::Lane => AGENT_REVOCATIONS,
+        }
+    }
+
+    /// What becomes of a node without the file, for whoever decides about it.
+    fn without(self) -> &'static str {
+        match self {
+            Self::State => {
+                "this node then knows neither what it has confirmed nor whom it trusts by now: it runs nothing until the \
+                 next flor sync, takes any version, also an older one, and tries again what failed here; to enrol it anew \
+                 from an empty folder is as good"
+            }
+            Self::Pending => {
+                "the change under way is forgotten, and what is confirmed counts: its files are written again by flor \
+                 drift --repair, what only the other version wrote stays"
+            }
+            Self::Originals => {
+                "what files were before the change under way is lost: the way back removes those that the confirmed \
+                 version does not have"
+            }
+            Self::Lane => "nobody is revoked on this node until it has reached the servers",
+        }
+    }
+
+    /// To start again does not help, and nobody but a person can say what may be lost.
+    fn damaged(self, path: &Path, error: &FormatError) -> Error {
+        let path = path.display();
+        Error::Configuration(match error {
+            FormatError::Newer { .. } => format!("{path}: {error}: use the newer release of this program again"),
+            FormatError::Short(_)
+            | FormatError::Magic
+            | FormatError::WrongKind { .. }
+            | FormatError::Checksum
+            | FormatError::Trailing(_)
+            | FormatError::Payload(_) => format!(
+                "{path} is damaged ({error}): bring it back from a backup, or move it away; {}; see stuck-node.md",
+                self.without()
+            ),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Phase;
+    use crate::{disk::forgetful::ForgetfulDisk, machine::Phase};
 
     const DIGEST: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -175,5 +268,49 @@ mod tests {
         let frame = holdfast_format::encode(AGENT_STATE, 1, state.as_bytes());
         let state: AgentState = from_json(AGENT_STATE, FORMAT, &frame).unwrap();
         assert_eq!(state.rejected.len(), 1);
+    }
+
+    fn store(disk: &ForgetfulDisk) -> Store {
+        Store::new(Arc::new(disk.clone()), Layout::at("/flor"), "pier2".parse().unwrap())
+    }
+
+    #[test]
+    fn a_damaged_record_says_which_it_is_and_what_is_lost_without_it() {
+        for (name, loss) in [
+            ("state/agent/state", "takes any version"),
+            ("state/agent/pending", "drift --repair"),
+            ("state/agent/originals", "what files were"),
+            ("state/agent/revocations", "nobody is revoked"),
+            ("artifacts/current", "written again"),
+        ] {
+            let disk = ForgetfulDisk::default();
+            let store = store(&disk);
+            store.save_state(&AgentState::default()).unwrap();
+            let path = format!("/flor/{name}");
+            disk.plant(&path, b"damage");
+            let failed = [store.load().map(drop), store.originals().map(drop), store.lane().map(drop)];
+            let errors: Vec<Error> = failed.into_iter().filter_map(Result::err).collect();
+            let [Error::Configuration(text)] = errors.as_slice() else { panic!("{name}: {errors:?}") };
+            assert!(text.contains(&path) && text.contains("move it away") && text.contains(loss), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_release_wrote_is_not_moved_away() {
+        let disk = ForgetfulDisk::default();
+        let newer = holdfast_format::encode(AGENT_STATE, FORMAT + 1, b"{}");
+        disk.plant("/flor/state/agent/state", &newer);
+        let error = store(&disk).load().unwrap_err();
+        assert!(matches!(&error, Error::Configuration(text) if text.contains("newer release")), "{error}");
+    }
+
+    #[test]
+    fn a_glance_shows_what_is_whole() {
+        let disk = ForgetfulDisk::default();
+        let store = store(&disk);
+        store.point(Some(Version::new(7).unwrap())).unwrap();
+        disk.plant("/flor/state/agent/state", b"damage");
+        let (world, faults) = store.glance();
+        assert_eq!((world.current.map(Version::get), faults.len()), (Some(7), 1));
     }
 }

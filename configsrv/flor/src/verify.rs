@@ -14,10 +14,17 @@ pub(crate) struct Verified {
 /// Schema, addressee, signature by a key that is trusted already, trust domain. Nothing is staged before this.
 ///
 /// A node that was enrolled without signers pins those of its first artifact, which comes over a connection to a
-/// server that the enrolment vouched for.
-pub(crate) fn verify(bytes: &[u8], cluster: &Cluster, trusted: &[Signer]) -> Result<Verified, Error> {
+/// server that the enrolment vouched for. Nobody vouches for a file that was `carried` here.
+pub(crate) fn verify(bytes: &[u8], cluster: &Cluster, trusted: &[Signer], carried: bool) -> Result<Verified, Error> {
     let sealed = Sealed::parse(bytes)?;
     let first_contact = trusted.is_empty();
+    if first_contact && carried {
+        return Err(Error::Untrusted(
+            "this node does not know yet whose signature counts, and a file cannot say so: sync it once from the servers, or \
+             enrol it with a bundle of florctl issue-bundle"
+                .into(),
+        ));
+    }
     let announced;
     let signers = if first_contact {
         announced = sealed.announced_signers()?;

@@ -23,6 +23,7 @@ use configsrv_server::{ACCESS_HTTP, Settings, router};
 use holdfast_service::Stop;
 use iam_client::IamLayer;
 use node::{Node, PATIENCE, exits, fleet_view, listen, serve};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{
     Rules, post, publish, service,
@@ -76,6 +77,24 @@ async fn without_a_daemon_the_command_itself_keeps_watch() {
     exits(&node.flor(&["sync", "--confirm=2"]).await, 0);
     let status = node.status().await;
     assert_eq!((&status["active"], &status["confirmed"], &status["pending"]), (&json!(2), &json!(2), &Value::Null));
+}
+
+/// Who syncs over a line that breaks: the node goes back all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_terminal_takes_no_guard_away() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    publish(address, &tree(2, &signer, &node, "two"), 1).await;
+    let mut waiting = node.spawn(&["sync", "--commit-timeout", "4s"]);
+    drop((waiting.stdout.take(), waiting.stderr.take()));
+    node.until("version 2 to be active", |status| status["pending"]["phase"] == "active").await;
+    let id = Pid::from_raw(i32::try_from(waiting.id().unwrap()).unwrap()).unwrap();
+    kill_process(id, Signal::HUP).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, waiting.wait()).await.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(9), "{ended:?}");
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,6 +204,46 @@ async fn the_daemon_keeps_the_deadline() {
     exits(&node.flor(&["sync", "--commit-timeout", "5m"]).await, 0);
     exits(&node.flor(&["sync", "--cancel"]).await, 0);
     assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
+/// A daemon whose socket is gone still runs its data plane: nobody changes the state past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_not_reached_is_not_gone_past() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    let mut daemon = node.daemon().await;
+    fs::remove_file(node.socket()).unwrap();
+    for words in [&["sync"][..], &["sync", "--confirm"], &["sync", "--cancel"], &["drift", "--repair"]] {
+        assert!(exits(&node.flor(words).await, 7).contains("restart it"), "{words:?}");
+    }
+    assert_eq!(node.text("shop"), None);
+    let said = exits(&node.flor(&["status"]).await, 0);
+    assert!(said.contains("TROUBLE   a daemon runs here and is not reached"), "{said}");
+    daemon.kill().await.unwrap();
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    assert_eq!(node.text("shop").as_deref(), Some("one"));
+}
+
+/// What cannot be brought in order keeps nobody from seeing how the node is, nor the node from its daemon.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_in_trouble_runs_on_and_shows_it() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let lock = node.cluster().join("state/agent/lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let said = exits(&node.flor(&["status"]).await, 0);
+    assert!(said.contains("active    version 1") && said.contains("TROUBLE"), "{said}");
+    let _daemon = node.daemon().await;
+    let troubled = |status: &Value| status["troubles"].to_string().contains("state/agent/lock");
+    let status = node.until("the trouble", troubled).await;
+    assert_eq!((&status["daemon"], &status["active"]), (&json!(true), &json!(1)));
+    assert!(exits(&node.flor(&["status", "--metrics"]).await, 0).contains("\nflor_troubles 1\n"));
+    fs::remove_dir(&lock).unwrap();
+    node.until("order", |status| status["troubles"] == json!([])).await;
 }
 
 /// Who syncs by the clock and lets people confirm.
@@ -358,6 +417,25 @@ async fn a_damaged_enrolment_is_said_with_an_exit_code_of_its_own() {
     fs::write(node.cluster().join("cluster.json"), "{").unwrap();
     let said = exits(&node.flor(&["agent", "run"]).await, 78);
     assert!(said.contains("cluster.json"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_named_and_the_rest_is_shown() {
+    let (address, _) = serve().await;
+    let (node, signer) = (Node::new(address), Signer::new("primary"));
+    publish(address, &tree(1, &signer, &node, "one"), 0).await;
+    exits(&node.flor(&["sync", "--commit-timeout", "0"]).await, 0);
+    let record = node.cluster().join("state/agent/pending");
+    fs::write(&record, "x").unwrap();
+    for words in [&["agent", "run"][..], &["sync"], &["sync", "--confirm"]] {
+        let said = exits(&node.flor(words).await, 78);
+        assert!(said.contains("state/agent/pending is damaged") && said.contains("move it away"), "{said}");
+    }
+    let said = exits(&node.flor(&["status"]).await, 0);
+    assert!(said.contains("confirmed version 1") && said.contains("state/agent/pending is damaged"), "{said}");
+    fs::remove_file(record).unwrap();
+    exits(&node.flor(&["sync"]).await, 0);
+    assert_eq!(node.status().await["troubles"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

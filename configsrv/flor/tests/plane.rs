@@ -6,7 +6,7 @@ mod pier;
 #[path = "../../server/tests/support/mod.rs"]
 mod support;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use pier::{Hub, Pier, SUBJECTS, broken, connect, echo, exits, id, ping, port, serve};
 use serde_json::{Value, json};
@@ -72,6 +72,29 @@ async fn a_permission_is_swapped_and_a_structure_restarts() {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     drop(daemon);
+}
+
+/// Whoever changes what is active without the daemon is followed by its data plane all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plane_follows_what_is_active_whoever_made_it_so() {
+    let hub = Hub::start().await;
+    let pier = Pier::new(&hub).await;
+    hub.publish(&pier.tree(1, &["user/mira", "user/tomas"], &json!({}))).await;
+    let _daemon = pier.daemon().await;
+    pier.sync(0).await;
+    let mut tomas = connect(pier.tomas).await.unwrap();
+    ping(&mut tomas).await;
+    // For a while nothing shows that there is a daemon.
+    let cluster = pier.folder.path().join("home/clusters/quay.test");
+    let places = [cluster.join("run/agent.sock"), cluster.join("state/agent/daemon.lock")];
+    places.iter().for_each(|place| fs::rename(place, place.with_extension("hidden")).unwrap());
+    hub.publish(&pier.tree(2, &["user/mira"], &json!({}))).await;
+    assert!(pier.sync(0).await.contains("acl-only"));
+    places.iter().for_each(|place| fs::rename(place.with_extension("hidden"), place).unwrap());
+    // Whoever asks it wakes it.
+    pier.until("version 2", |status| status["daemon"] == true && status["active"] == 2).await;
+    broken(&mut tomas).await;
+    assert_eq!(connect(pier.tomas).await.unwrap_err(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

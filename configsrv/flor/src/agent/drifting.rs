@@ -7,22 +7,13 @@ use crate::{
     Error,
     drift::{Drift, show},
     machine::{Event, Failure, Phase, Told, World},
-    outcome::{Outcome, StatusView, SyncRequest},
+    outcome::{Outcome, SyncRequest},
 };
 
 impl Agent {
     /// Which files of the active version somebody else changed.
     pub(crate) fn drift(&self) -> Result<Drift, Error> {
         self.drift_in(&self.store.load()?)
-    }
-
-    /// What cannot be said about files keeps nobody from the rest.
-    pub(crate) fn status_with_drift(&self) -> Result<StatusView, Error> {
-        let drift = self.drift().unwrap_or_else(|error| {
-            tracing::warn!(%error, "it is not known whether files were changed");
-            Drift::default()
-        });
-        Ok(StatusView { drift, ..self.status()? })
     }
 
     /// While files are being written there is nothing to say about them.
@@ -55,11 +46,6 @@ impl Agent {
              how, flor drift --repair writes them again, flor sync --overwrite-drift goes over them",
             files.join("; ")
         )))
-    }
-
-    /// Whether nothing newer is taken now.
-    pub(crate) fn is_frozen(&self) -> bool {
-        self.drift().is_ok_and(|drift| drift.freezes())
     }
 
     /// Writes files again that somebody else changed: `paths`, or all of them.

@@ -50,6 +50,18 @@ impl Agent {
         Report { drift: drift.as_ref().map(ReportedDrift::of), ..Report::of(world, told) }
     }
 
+    /// A confirmation that the servers refuse, since they have another content under its number, says no more than how
+    /// things are: from that they see that they are behind, and everybody who asks them.
+    async fn say(&self, world: &World, told: &Told) -> Result<(), Error> {
+        match (self.server.report(&self.report(world, told)).await, told) {
+            (Err(error @ Error::Unexpected(_)), Told::Confirmed { .. }) => {
+                tracing::warn!(%error, "the servers do not know what was confirmed here; they are told what runs");
+                self.server.report(&self.report(world, &Told::Unchanged)).await
+            }
+            (said, _) => said,
+        }
+    }
+
     /// Waits for an answer, but not past the end of the window of what is pending.
     pub(super) async fn in_window<T>(
         &self,
@@ -84,7 +96,7 @@ impl Agent {
         let left = self.left_ms(world).ok().flatten().map(Duration::from_millis);
         let said = async {
             let _order = self.reports.order.lock().await;
-            self.server.report(&self.report(world, told)).await
+            self.say(world, told).await
         };
         let heard = match timeout(patience(left), said).await {
             Ok(Ok(())) => true,
@@ -122,7 +134,7 @@ impl Agent {
     async fn say_how_it_is(&self) -> Result<Vec<Carried>, Error> {
         let world = self.store.load()?;
         if let Some(told) = Told::now(&world) {
-            let said = timeout(LONGEST, self.server.report(&self.report(&world, &told))).await;
+            let said = timeout(LONGEST, self.say(&world, &told)).await;
             said.unwrap_or_else(|_| Err(Error::Unreachable("no server listened in time".into())))?;
         }
         Ok(world.state.carried)

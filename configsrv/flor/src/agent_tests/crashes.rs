@@ -171,7 +171,7 @@ impl Start {
         clock.pass(WINDOW_MS);
         agent.recover().await.unwrap_or_else(|error| panic!("{context}: {error}"));
         assert!(!self.is_whole(&agent, disk, context).await, "{context}: it waits for ever");
-        let confirmed = agent.status().unwrap().confirmed.map(Version::get);
+        let confirmed = agent.status().confirmed.map(Version::get);
         let may_be_kept = matches!(self.operation, Operation::Keep | Operation::Adopt | Operation::Confirm);
         match confirmed {
             Some(2) => assert!(may_be_kept, "{context}: nobody confirmed"),
@@ -186,7 +186,7 @@ impl Start {
         }
         self.fleet.server.bytes.lock().unwrap().clone_from(&self.next);
         agent.sync(&SyncRequest::default()).await.unwrap_or_else(|error| panic!("{context}: {error}"));
-        assert_eq!(agent.status().unwrap().confirmed.map(Version::get), Some(9), "{context}");
+        assert_eq!(agent.status().confirmed.map(Version::get), Some(9), "{context}");
         let mut expected = content(Some(4));
         if confirmed == Some(2) && self.operation != Operation::Adopt {
             // A confirmed version's file goes with it: what was there before is forgotten.
@@ -197,7 +197,7 @@ impl Start {
 
     /// One version, all of it, that is readable; whether it waits for its confirmation.
     async fn is_whole(&self, agent: &Agent, disk: &ForgetfulDisk, context: &str) -> bool {
-        let status = agent.status().unwrap();
+        let status = agent.status();
         let active = status.active.map(Version::get);
         let pending = status.pending.as_ref().map(|pending| pending.version.get());
         match pending {

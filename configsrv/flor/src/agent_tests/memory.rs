@@ -1,6 +1,9 @@
 //! What node and servers remember of each other, and what they do where that differs.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use configsrv_fleet::Version;
+use tokio::time::timeout;
 
 use super::{Fleet, guarded, is_new};
 use crate::{
@@ -42,6 +45,27 @@ async fn a_node_is_never_taken_back_by_servers_that_forgot() {
     fleet.publish(3, &[("/etc/shop", "three", None)]);
     agent.sync(&SyncRequest::default()).await.unwrap();
     assert_eq!(disk.text("/etc/shop").as_deref(), Some("three"));
+}
+
+/// Servers that were restored have another content under the number that is confirmed here: they are told the number and the
+/// digest all the same, once, and can say that the node is paused.
+#[tokio::test]
+async fn servers_that_do_not_believe_a_confirmation_are_told_what_runs() {
+    let fleet = Fleet::new();
+    let disk = fleet.settled().await;
+    fleet.server.forked.store(true, Ordering::Relaxed);
+    // A daemon that starts says how its node is.
+    let agent = fleet.agent(&disk);
+    let before = fleet.last_report();
+    assert_eq!(agent.retell().await, Ok(Vec::new()));
+    let told = fleet.last_report();
+    assert_eq!((before.result, told.result), (Some("confirmed"), None));
+    assert_eq!((told.active, told.confirmed, told.digest), (before.active, before.confirmed, before.digest));
+    assert!(told.digest.is_some());
+    // Nothing is owed after that.
+    assert!(timeout(Duration::from_millis(10), agent.owes_a_report()).await.is_err());
+    agent.sync(&SyncRequest::default()).await.unwrap();
+    assert_eq!((fleet.last_report().result, fleet.last_report().confirmed.map(Version::get)), (None, Some(2)));
 }
 
 /// What failed is let in again by somebody who says so, and the servers are told of it with the first report.

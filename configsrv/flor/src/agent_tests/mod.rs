@@ -52,6 +52,8 @@ struct Published {
     revoked: Mutex<Sequence>,
     /// It takes what it is sent, and never answers.
     silent: AtomicBool,
+    /// It has another content under every number.
+    forked: AtomicBool,
 }
 
 impl Published {
@@ -81,6 +83,9 @@ impl Server for Published {
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
         self.answers().await;
+        if report.result == Some("confirmed") && self.forked.load(Ordering::Relaxed) {
+            return Err(Error::Unexpected("the version was published with another digest".into()));
+        }
         self.reports.lock().unwrap().push(report.clone());
         Ok(())
     }

@@ -88,23 +88,57 @@ impl Looks for AgentLooks {
             }
             Err(error) => {
                 self.say(&error);
-                match error {
-                    // It is not the version's fault: it is taken once somebody has decided.
-                    Error::State(_) if self.agent.is_frozen() => Ended::Waiting,
-                    Error::Unexpected(_) | Error::Unreachable(_) | Error::Configuration(_) => Ended::Failed,
-                    Error::Usage(_)
-                    | Error::Replay(_)
-                    | Error::Untrusted(_)
-                    | Error::State(_)
-                    | Error::RolledBack(_) => {
-                        Ended::Refused { version: Sealed::parse(&bytes).ok().map(|sealed| sealed.version()) }
-                    }
-                }
+                let sealed = Sealed::parse(&bytes).ok();
+                let failed_before = sealed.as_ref().is_some_and(|sealed| self.agent.has_failed(sealed));
+                ended(&error, sealed.map(|sealed| sealed.version()), failed_before)
             }
         }
     }
 
     fn interval(&self) -> Option<Duration> {
         self.interval.or_else(|| self.agent.poll_interval())
+    }
+}
+
+/// What an error means for the `version` that was looked at, whose content may have failed here before. Only what is said
+/// against the version itself makes the node skip it: whatever keeps it from being taken now passes.
+fn ended(error: &Error, version: Option<Version>, failed_before: bool) -> Ended {
+    match error {
+        Error::Usage(_) | Error::Replay(_) | Error::Untrusted(_) | Error::RolledBack(_) => Ended::Refused { version },
+        Error::State(_) if failed_before => Ended::Refused { version },
+        Error::State(_) => Ended::Waiting,
+        Error::Unexpected(_) | Error::Unreachable(_) | Error::Configuration(_) => Ended::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Refusal;
+
+    #[test]
+    fn a_version_is_skipped_for_what_it_is_and_not_for_what_is_in_its_way() {
+        let two = Version::new(2).unwrap();
+        let after = |error: Error, failed_before| ended(&error, Some(two), failed_before);
+        for waits in [
+            Error::State("another flor command has been at work for too long".into()),
+            Refusal::AlreadyPending { version: two }.into(),
+            Error::State("files were changed here".into()),
+        ] {
+            assert_eq!(after(waits.clone(), false), Ended::Waiting, "{waits}");
+        }
+        let rejected = Error::from(Refusal::Rejected { version: two, reason: "it failed".into() });
+        assert_eq!(after(rejected, true), Ended::Refused { version: Some(two) });
+        for against in [
+            Error::Untrusted("not signed".into()),
+            Refusal::SameNumber(two).into(),
+            Error::Usage("nothing could confirm this version".into()),
+            Error::RolledBack("the hook said no".into()),
+        ] {
+            assert_eq!(after(against.clone(), false), Ended::Refused { version: Some(two) }, "{against}");
+        }
+        for trouble in [Error::Unexpected("disk full".into()), Error::Unreachable("no answer".into())] {
+            assert_eq!(after(trouble.clone(), false), Ended::Failed, "{trouble}");
+        }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum Ended {
     Same,
     /// Something new was activated or adopted.
     Done,
-    /// A version waits for its confirmation, or somebody has to decide about changed files.
+    /// A version waits for its confirmation, somebody has to decide about changed files, or somebody else is at work.
     Waiting,
     /// Something new came that is not for here, or that failed.
     Refused { version: Option<Version> },

@@ -14,7 +14,8 @@ fn repoint(world: &World) -> Vec<Effect> {
     if world.current == confirmed { Vec::new() } else { vec![Effect::Point(confirmed)] }
 }
 
-fn finish(world: &World, pending: &Pending, now: &Now) -> Vec<Effect> {
+/// Brings a change to its end that was cut off, or lets it go on within its window.
+pub(super) fn finish(world: &World, pending: &Pending, now: &Now) -> Vec<Effect> {
     let to = pending.to.version;
     let from = pending.from.map(|from| from.version);
     if world.state.confirmed == Some(pending.to) {

@@ -266,16 +266,28 @@ fn cancel(world: &World) -> Result<Vec<Effect>, Refusal> {
     }
 }
 
+/// Whoever lets time pass has the turn, so nobody else is at work. A change that is neither active nor within its window
+/// was cut off, e.g. by a full disk, and ends as a start would end it: nothing stays for ever that nobody confirmed.
 fn tick(world: &World, not_yet: Option<String>, now: &Now) -> Vec<Effect> {
     let Some(pending) = &world.pending else { return Vec::new() };
-    let (Phase::Guarded, Some(guard)) = (&pending.phase, &pending.guard) else { return Vec::new() };
-    let left = guard.left_ms(now);
-    if left == 0 {
-        let late = "not confirmed in time";
-        let reason = not_yet.map_or_else(|| late.to_owned(), |not_yet| format!("{late}: {not_yet}"));
-        return roll_back(pending, reason, true);
+    let kept = world.state.confirmed == Some(pending.to);
+    let left = pending.guard.as_ref().map(|guard| (guard, guard.left_ms(now)));
+    match (&pending.phase, left) {
+        (Phase::Guarded, Some((_, 0))) if !kept => {
+            let late = "not confirmed in time";
+            let reason = not_yet.map_or_else(|| late.to_owned(), |not_yet| format!("{late}: {not_yet}"));
+            roll_back(pending, reason, true)
+        }
+        (Phase::Activating | Phase::Guarded, Some((guard, left))) if !kept && left > 0 => {
+            write_down(pending, guard, left, now)
+        }
+        _ => boot::finish(world, pending, now),
     }
-    if guard.remaining_ms.saturating_sub(left) < WRITE_DOWN_MS {
+}
+
+/// What is left of a window, now and then.
+fn write_down(pending: &Pending, guard: &Guard, left_ms: u64, now: &Now) -> Vec<Effect> {
+    if guard.remaining_ms.saturating_sub(left_ms) < WRITE_DOWN_MS {
         return Vec::new();
     }
     vec![Effect::SavePending(Pending { guard: Some(guard.written_down(now)), ..pending.clone() })]

@@ -309,6 +309,66 @@ fn what_is_left_is_written_down_now_and_then() {
     assert_eq!(guard.left_ms(&at(10)), 290_000);
 }
 
+/// Version 2 in this phase, as a disk leaves it that did not take what followed.
+fn cut_off(phase: Phase) -> World {
+    let mut world = guarded().world;
+    world.pending.as_mut().unwrap().phase = phase;
+    world
+}
+
+/// The record of an activation that ended well could not be written.
+#[test]
+fn an_activation_whose_end_was_not_written_goes_back_at_the_deadline() {
+    let mut run = Run::new(cut_off(Phase::Activating));
+    run.feed(Event::Tick(None), &at(9)).unwrap();
+    assert_eq!(run.done, [], "there is time left");
+    run.feed(Event::Tick(None), &at(10)).unwrap();
+    assert!(matches!(run.done.as_slice(), [Effect::SavePending(_)]), "and it is written down");
+    run.feed(Event::Tick(None), &at(300)).unwrap();
+    run.is_committed(1);
+    assert_eq!(run.world.state.rejection(&target(2)).unwrap().reason, "not confirmed in time");
+}
+
+#[test]
+fn a_way_back_that_was_cut_off_is_taken_up_by_the_next_look() {
+    for current in [version(1), version(2)] {
+        let world = cut_off(Phase::RollingBack { reason: "r".into(), reject: true });
+        let mut run = Run::new(World { current: Some(current), ..world });
+        run.feed(Event::Tick(None), &at(1)).unwrap();
+        run.is_committed(1);
+        assert!(run.done.contains(&Effect::Restore { from: version(2), to: Some(version(1)) }));
+        assert_eq!(run.world.state.rejection(&target(2)).unwrap().reason, "r");
+    }
+}
+
+#[test]
+fn what_was_cut_off_without_a_window_does_not_wait_for_one() {
+    let mut world = cut_off(Phase::Activating);
+    world.pending.as_mut().unwrap().guard = None;
+    let mut run = Run::new(world);
+    run.feed(Event::Tick(None), &at(1)).unwrap();
+    run.is_committed(1);
+    assert_eq!(run.world.state.rejected, [], "nobody can say that it failed");
+}
+
+#[test]
+fn time_takes_nothing_back_that_was_confirmed() {
+    let mut world = guarded().world;
+    world.state.confirmed = Some(target(2));
+    let mut run = Run::new(world);
+    run.feed(Event::Tick(None), &at(1000)).unwrap();
+    run.is_committed(2);
+    assert_eq!(run.done, [Effect::Point(Some(version(2))), Effect::ClearPending, Effect::DropOriginals]);
+}
+
+#[test]
+fn what_was_never_pointed_at_is_discarded_at_the_deadline() {
+    let mut run = Run::new(World { current: Some(version(1)), ..cut_off(Phase::Activating) });
+    run.feed(Event::Tick(None), &at(300)).unwrap();
+    run.is_committed(1);
+    assert_eq!(run.world.state.rejected, []);
+}
+
 mod boot {
     use super::*;
 

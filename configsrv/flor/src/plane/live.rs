@@ -83,6 +83,11 @@ impl LivePlane {
         }
     }
 
+    /// Whether this is what it runs, or tries to.
+    pub(crate) async fn wants(&self, payload: Option<&Payload>) -> bool {
+        self.state.lock().await.wanted.as_ref() == payload
+    }
+
     pub(crate) async fn view(&self) -> PlaneView {
         let state = self.state.lock().await;
         let status = state.running.as_ref().map(|running| running.plane.status());
