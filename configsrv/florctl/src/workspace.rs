@@ -5,8 +5,8 @@ use std::{
 };
 
 use configsrv_fleet::{
-    Compiled, Finding, Fleet, Payload, Repo, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp, Tree,
-    compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, revoked,
+    Compiled, Finding, Fleet, Payload, Repo, Sealed, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp,
+    Tree, compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, revoked,
     validate,
 };
 use time::OffsetDateTime;
@@ -137,6 +137,20 @@ impl Workspace {
             Some(Signer { spiffe_id, pubkey: signer.certificate.as_ref()?.public_key? })
         });
         Ok(known.collect())
+    }
+
+    /// Whose artifacts are believed: the signers of cluster.yaml, and those whom the tree that was compiled last announces,
+    /// since one who is being retired may have signed what is published.
+    pub(crate) fn trusted(&self) -> Result<Vec<Signer>, Failure> {
+        let mut trusted = self.signers()?;
+        let compiled = self.compiled().ok().flatten();
+        let first = compiled.as_ref().and_then(|tree| tree.artifacts().values().next());
+        for signer in first.map(Sealed::announced_signers).transpose()?.into_iter().flatten() {
+            if !trusted.contains(&signer) {
+                trusted.push(signer);
+            }
+        }
+        Ok(trusted)
     }
 
     /// Keeps the revocations that were posted, for the next compile and the next operator.

@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// Show what publishing the repository would do, in groups, and the order in which nodes should take it.
     Plan(Plan),
     /// Compile again on top of what the servers have, when somebody else published first.
-    Rebase(Compile),
+    Rebase(Rebase),
     /// Give the compiled tree to the servers.
     Publish(Publish),
     /// List what was published.
@@ -171,6 +171,28 @@ pub(crate) struct Compile {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Rebase {
+    #[command(flatten)]
+    pub(crate) compile: Compile,
+    #[command(flatten)]
+    pub(crate) ignored: Ignored,
+}
+
+/// Nodes whose word does not count.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Ignored {
+    /// Do as if this node had reported nothing: it is gone for good, or it lies; may be repeated.
+    #[arg(long = "ignore-reports-of", value_name = "NODE", value_delimiter = ',')]
+    pub(crate) nodes: Vec<NodeName>,
+}
+
+impl Ignored {
+    pub(crate) fn has(&self, node: &str) -> bool {
+        self.nodes.iter().any(|ignored| ignored.as_str() == node)
+    }
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Diff {
     #[command(flatten)]
     pub(crate) repository: Repository,
@@ -197,6 +219,8 @@ pub(crate) struct Publish {
     pub(crate) target: Option<String>,
     #[command(flatten)]
     pub(crate) tunnel: Tunnel,
+    #[command(flatten)]
+    pub(crate) ignored: Ignored,
     /// A note for the history.
     #[arg(long)]
     pub(crate) note: Option<String>,

@@ -5,7 +5,7 @@ use configsrv_fleet::{ClusterName, SpiffeId, Subject};
 
 use crate::failure::Failure;
 
-use super::Repository;
+use super::{Ignored, Repository};
 
 /// `florctl revoke`.
 #[derive(Args, Debug)]
@@ -16,7 +16,8 @@ pub(crate) struct Revoke {
     /// Why; everybody who reads the revocations sees it.
     #[arg(long)]
     pub(crate) reason: String,
-    /// Let versions name those again who are revoked and whom the published version does not name any more.
+    /// Let versions name those again who are revoked and whom the published version, as it was compiled in this
+    /// repository, does not name any more.
     #[arg(long)]
     pub(crate) settle: bool,
     /// Private key of a signer whom the nodes trust, PEM.
@@ -25,6 +26,8 @@ pub(crate) struct Revoke {
     /// Revoke also whom neither the published version, nor the YAML, nor enrollment.log names.
     #[arg(long)]
     pub(crate) unknown: bool,
+    #[command(flatten)]
+    pub(crate) ignored: Ignored,
     /// Revoke although operators or nodes lose their way to the servers.
     #[arg(long)]
     pub(crate) allow_lockout: bool,

@@ -7,10 +7,11 @@ use configsrv_fleet::{Compiled, NodeName, Outcome, Payload, Stamp, Tree, TreeDif
 use serde_json::json;
 
 use crate::{
-    cli::Compile,
+    cli::{Compile, Rebase},
     failure::{Code, Failure},
     output::{self, Format},
     progress,
+    remote::highest,
     settings::Settings,
     workspace::{Workspace, check_lockout, generated_at},
 };
@@ -32,15 +33,17 @@ pub(super) fn run(options: &Compile, output: Format) -> Result<Code, Failure> {
 /// The same, with a number above what the servers have, and above what nodes have: after a restore of the servers that may
 /// be more, and they take nothing that is not newer still. What is compiled already is only worth its number, so that it
 /// need not be readable: two operators who compiled leave a conflict in every file.
-pub(super) async fn rebase(options: &Compile, settings: &Settings, output: Format) -> Result<Code, Failure> {
+pub(super) async fn rebase(options: &Rebase, settings: &Settings, output: Format) -> Result<Code, Failure> {
+    let Rebase { compile: options, ignored } = options;
     let workspace = Workspace::open(&options.repository)?;
     let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
     let http = workspace.servers(settings, None)?;
     workspace.check_cluster(&http).await?;
     let (current, nodes) = http.nodes(None).await?;
-    let newest = nodes.iter().filter_map(|node| node.reported.as_ref()?.newest()).max();
-    let above = newest.map_or(current, |newest| newest.max(current));
-    let served = http.published(&new).await?.payloads;
+    let heard = nodes.iter().filter(|node| !ignored.has(&node.name));
+    let reports = heard.filter_map(|node| Some((node.name.as_str(), node.reported.as_ref()?.newest()?.get())));
+    let above = highest(current.get(), reports)?.map_or(Ok(current), Version::new).map_err(Failure::unexpected)?;
+    let served = http.published(&new, &workspace.trusted()?).await?.payloads;
     let ground = Ground { previous: workspace.compiled_if_readable(), above, served: Some(served) };
     compile_on(options, &workspace, &ground, output)
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(options: &Diff, settings: Option<&Settings>, output: For
         Some(settings) => {
             let http = workspace.servers(settings, None)?;
             workspace.check_cluster(&http).await?;
-            let published = http.published(&new).await?;
+            let published = http.published(&new, &workspace.trusted()?).await?;
             (format!("published version {}", published.version), published.payloads)
         }
         None => match workspace.compiled()? {

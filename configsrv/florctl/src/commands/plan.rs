@@ -16,7 +16,7 @@ pub(super) async fn run(options: &cli::Plan, settings: &Settings, output: Format
     let new: Vec<Payload> = payloads(&workspace.fleet()?)?.into_values().collect();
     let http = workspace.servers(settings, None)?;
     workspace.check_cluster(&http).await?;
-    let published = http.published(&new).await?;
+    let published = http.published(&new, &workspace.trusted()?).await?;
     let plan = Plan::between(&published.payloads, &new);
     // Who signs is known when it is compiled.
     let lockouts = lockout(&published.payloads, &new, None);

@@ -12,6 +12,7 @@ use crate::{
     cli::Publish,
     failure::{Code, Failure, REBASE, REVOKED_ELSEWHERE},
     output::Format,
+    remote::About,
     settings::Settings,
     workspace::{Workspace, check_lockout},
 };
@@ -33,7 +34,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
     if tree.version() > served {
         refuse_revoked(&workspace.revoked(&http).await?)?;
-        let before = http.published(&new).await?.payloads;
+        let before = http.published(&new, &workspace.trusted()?).await?.payloads;
         check_lockout(&before, &tree, options.allow_lockout)?;
         let found = TreeDiff::between(&before, &new);
         eprint!("version {} on top of {served}:\n{}", tree.version(), diff::to_text(&found));
@@ -46,7 +47,8 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
         }
         confirm(options.yes, "publish")?;
     }
-    let admitted = http.publish(&tree, base, options.note.as_deref(), commit.as_deref()).await?;
+    let about = About { note: options.note.as_deref(), git_commit: commit.as_deref(), ignored: &options.ignored.nodes };
+    let admitted = http.publish(&tree, base, &about).await?;
     let value = json!({
         "published": admitted,
         "base_version": base,

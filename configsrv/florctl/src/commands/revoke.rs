@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use configsrv_fleet::{
-    AccessDelta, ClusterName, Payload, Revocations, SealedRevocations, SpiffeId,
+    AccessDelta, ClusterName, Payload, Revocations, SealedRevocations, Sequence, SpiffeId, Version,
     enrollment::Log,
     nearest,
     revocation::{FILE, Named, RevocationError, RevocationErrorKind, narrow},
@@ -12,10 +12,10 @@ use time::OffsetDateTime;
 
 use super::{ca, publish::confirm};
 use crate::{
-    cli::Revoke,
+    cli::{Ignored, Revoke},
     failure::{Code, Failure},
     output::Format,
-    remote::Http,
+    remote::{Http, Node, highest},
     settings::Settings,
     workspace::Workspace,
 };
@@ -27,32 +27,37 @@ pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -
     // Before the servers are asked: without a key nothing comes of it.
     let key = workspace.signing_key(&options.sign_key)?;
     let http = Http::new(settings)?;
-    let previous = previous(&workspace, &http).await?;
-    let previous = previous.as_ref().map(SealedRevocations::revocations);
-    let payloads = http.published(&compiled(&workspace)).await?;
-    let named = named(&payloads.payloads)?;
+    let known_last = previous(&workspace, &http).await?;
+    let previous = known_last.as_ref().map(SealedRevocations::revocations);
+    let served = http.published(&compiled(&workspace), &workspace.trusted()?).await?;
+    let named = named(&served.payloads)?;
     if !options.unknown {
         refuse_unknown(&ids, &known(&workspace, &cluster, &named, previous))?;
     }
     let now = OffsetDateTime::now_utc();
-    let next = Revocations::following(previous, &cluster, payloads.version, now, options.reason.clone());
-    let mut next = next.ok_or_else(|| Failure::new(Code::State, "the sequences are used up"))?;
+    let next = Revocations::following(previous, &cluster, served.version, now, options.reason.clone());
+    let mut next = next.ok_or_else(used_up)?;
     for id in &ids {
         next.revoke(id.clone());
         if options.allow_lockout {
             next.allow_lockout.insert(id.clone());
         }
     }
-    let settled = if options.settle { settle(&mut next, &named) } else { BTreeSet::new() };
+    let settled =
+        if options.settle { settle(&mut next, &committed(&workspace, served.version)?) } else { BTreeSet::new() };
     if previous.is_some_and(|previous| (&previous.revoked, &previous.settled) == (&next.revoked, &next.settled)) {
+        // The command that sent them may not have come to this.
+        known_last.as_ref().map(|sealed| workspace.write_revocations(sealed)).transpose()?;
+        ca::revoke_all(&workspace, &ids, &options.reason, &options.operator)?;
         let value = json!({ "sequence": previous.map(|previous| previous.sequence), "unchanged": true });
         output.print(&value, || "nothing to do: they are revoked already, and nobody can be settled".to_owned())?;
         return Ok(Code::Done);
     }
+    next.sequence = beyond_reports(&next, &served.nodes, &options.ignored)?;
     if let Err(error) = named.keeps_an_operator(&next) {
         return Err(locked_out(error.into()));
     }
-    let delta = delta(&payloads.payloads, previous, &next);
+    let delta = delta(&served.payloads, previous, &next);
     let sealed = next.seal(&key).map_err(|error| match error.kind() {
         RevocationErrorKind::Lockout => locked_out(error.into()),
         _ => error.into(),
@@ -63,7 +68,7 @@ pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -
         eprintln!("  {} may be named again from version {} on", id.subject(), next.base_version);
     }
     confirm(options.yes, "revoke")?;
-    let taken = http.revoke(&sealed).await?;
+    let taken = http.revoke(&sealed, &options.ignored.nodes).await?;
     workspace.write_revocations(&sealed)?;
     let logged = ca::revoke_all(&workspace, &ids, &options.reason, &options.operator)?;
     let value = json!({
@@ -138,6 +143,41 @@ fn named(payloads: &[Payload]) -> Result<Named, Failure> {
         named.note(&serde_json::to_vec(payload)?)?;
     }
     Ok(named)
+}
+
+/// What the published version names, by the tree that was compiled here and that signers vouch for: by what servers say alone
+/// they could bring somebody back.
+fn committed(workspace: &Workspace, published: Version) -> Result<Named, Failure> {
+    let bring = "git pull brings the tree that is published; it shows whom that does not name any more";
+    let tree = workspace.compiled()?.filter(|tree| tree.version() == published);
+    let tree = tree.ok_or_else(|| {
+        Failure::new(Code::State, format!("version {published} is published, and is not what is compiled here"))
+            .hint(bring)
+    })?;
+    let signers = workspace.signers()?;
+    for artifact in tree.artifacts().values() {
+        artifact.verify(&signers)?;
+    }
+    named(&tree.payloads()?)
+}
+
+/// A sequence above what the servers have, and above what nodes have: after a restore of the servers that may be more.
+fn beyond_reports(next: &Revocations, nodes: &[Node], ignored: &Ignored) -> Result<Sequence, Failure> {
+    // Whoever is cut off has no say in it.
+    let is_revoked = |node: &Node| {
+        let name = node.name.parse().ok();
+        name.is_some_and(|name| next.revoked.contains(&SpiffeId::node(&next.cluster, &name)))
+    };
+    let heard = nodes.iter().filter(|node| node.published && !ignored.has(&node.name) && !is_revoked(node));
+    let reports = heard.filter_map(|node| Some((node.name.as_str(), node.revocations.as_ref()?.sequence.get())));
+    match highest(next.sequence.get().saturating_sub(1), reports)? {
+        Some(number) => Sequence::new(number).ok().and_then(Sequence::next).ok_or_else(used_up),
+        None => Ok(next.sequence),
+    }
+}
+
+fn used_up() -> Failure {
+    Failure::new(Code::State, "the sequences are used up")
 }
 
 /// Settles everybody whom the published version does not name, and says whom.

@@ -1,8 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use configsrv_fleet::{
-    ClusterName, Digest, Envelope, NodeName, Payload, Sealed, Tree, Version, address::HostPort, artifact::MAX_ARTIFACT,
-    hosts,
+    ClusterName, Digest, Envelope, NodeName, Payload, Sealed, Signer, Tree, Version, address::HostPort,
+    artifact::MAX_ARTIFACT, hosts,
 };
 use http::Uri;
 use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, header, redirect};
@@ -37,10 +37,19 @@ pub(crate) struct Http {
     authorization: header::HeaderValue,
 }
 
+/// What a publish says beside the tree.
+pub(crate) struct About<'a> {
+    pub(crate) note: Option<&'a str>,
+    pub(crate) git_commit: Option<&'a str>,
+    /// Nodes whose reports of newer versions do not stop it.
+    pub(crate) ignored: &'a [NodeName],
+}
+
 /// What the servers serve now.
 pub(crate) struct Served {
     pub(crate) version: Version,
     pub(crate) payloads: Vec<Payload>,
+    pub(crate) nodes: Vec<Node>,
 }
 
 impl Http {
@@ -152,23 +161,24 @@ impl Http {
     pub(crate) async fn cluster(&self) -> Result<Option<ClusterName>, Failure> {
         let page: NodePage = self.get(&format!("/nodes?limit={PAGE}")).await?;
         let Some(node) = page.nodes.into_iter().find(|node| node.published) else { return Ok(None) };
-        let artifact = self.artifact(&node.name, None).await?;
+        let artifact = self.artifact(&node.name, None).await?.map(Sealed::open).transpose()?;
         Ok(artifact.map(|artifact| artifact.payload.local_node.spiffe_id.cluster().clone()))
     }
 
     /// What is published, compared with `ours`: payloads that are the same are not fetched.
-    pub(crate) async fn published(&self, ours: &[Payload]) -> Result<Served, Failure> {
+    /// What `trusted` have not signed counts for nothing: servers distribute, they do not author.
+    pub(crate) async fn published(&self, ours: &[Payload], trusted: &[Signer]) -> Result<Served, Failure> {
         let (_, nodes) = self.nodes(None).await?;
+        let trusted: Arc<[Signer]> = trusted.into();
         let version = self.versions(1).await?.current;
         let known: BTreeMap<&str, (&Payload, Digest)> = ours
             .iter()
             .map(|payload| Ok((payload.node.as_str(), (payload, payload.digest()?))))
             .collect::<Result<_, Failure>>()?;
         let mut wanted: Vec<(String, Option<Digest>)> = nodes
-            .into_iter()
+            .iter()
             .filter(|node| node.published)
-            .map(|node| (known.get(node.name.as_str()).map(|(_, digest)| *digest), node.name))
-            .map(|(digest, name)| (name, digest))
+            .map(|node| (node.name.clone(), known.get(node.name.as_str()).map(|(_, digest)| *digest)))
             .collect();
         let bar = progress::bar(wanted.len(), "comparing");
         let mut payloads = Vec::with_capacity(wanted.len());
@@ -177,9 +187,10 @@ impl Http {
             while running.len() < PARALLEL
                 && let Some((name, digest)) = wanted.pop()
             {
-                let http = self.clone();
+                let (http, trusted) = (self.clone(), Arc::clone(&trusted));
                 running.spawn(async move {
                     let artifact = http.artifact(&name, digest).await?;
+                    let artifact = artifact.map(|artifact| believed(&name, artifact, &trusted)).transpose()?;
                     Ok((name, artifact))
                 });
             }
@@ -193,11 +204,11 @@ impl Http {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        Ok(Served { version, payloads })
+        Ok(Served { version, payloads, nodes })
     }
 
     /// One node's current artifact; `None` if its payload has `digest`. A look, not a sync.
-    async fn artifact(&self, node: &str, digest: Option<Digest>) -> Result<Option<Envelope>, Failure> {
+    async fn artifact(&self, node: &str, digest: Option<Digest>) -> Result<Option<Sealed>, Failure> {
         let mut request =
             self.client.get(format!("{}/artifact/{node}", self.base)).header("flor-sync-intent", "dry-run");
         if let Some(digest) = digest {
@@ -208,19 +219,15 @@ impl Http {
             return Ok(None);
         }
         let bytes = limited(response, MAX_ARTIFACT).await?;
-        Ok(Some(Sealed::parse(&bytes)?.open()?))
+        Ok(Some(Sealed::parse(&bytes)?))
     }
 
     /// Gives a tree to the servers. Its artifacts go as the exact bytes that were signed.
-    pub(crate) async fn publish(
-        &self,
-        tree: &Tree,
-        base: Version,
-        note: Option<&str>,
-        git_commit: Option<&str>,
-    ) -> Result<Admitted, Failure> {
+    pub(crate) async fn publish(&self, tree: &Tree, base: Version, about: &About<'_>) -> Result<Admitted, Failure> {
         let mut body = format!("{{\"base_version\":{base}").into_bytes();
-        for (name, value) in [("note", note), ("git_commit", git_commit)] {
+        let ignored = serde_json::to_string(about.ignored)?;
+        body.extend_from_slice(format!(",\"ignore_reports_of\":{ignored}").as_bytes());
+        for (name, value) in [("note", about.note), ("git_commit", about.git_commit)] {
             if let Some(value) = value {
                 body.extend_from_slice(format!(",\"{name}\":{}", Value::from(value)).as_bytes());
             }
@@ -240,9 +247,9 @@ impl Http {
             .timeout(UPLOAD)
             .body(body);
         let working = progress::spinner("publishing");
-        let response = self.send(request).await;
+        let answer = async { decode(self.send(request).await?).await }.await;
         working.finish_and_clear();
-        decode(response?).await
+        answer.map_err(perhaps_done)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -267,6 +274,30 @@ impl Http {
         let bytes = limited(response, 64 * 1024).await.unwrap_or_default();
         let refusal: Option<Refusal> = serde_json::from_slice(&bytes).ok();
         Err(refused(status, refusal))
+    }
+}
+
+/// An artifact as it was signed for `node`, by one of `trusted`.
+fn believed(node: &str, artifact: Sealed, trusted: &[Signer]) -> Result<Envelope, Failure> {
+    let doubt = |why: String| {
+        Failure::new(Code::NotTrusted, format!("what the servers have for {node} is not believed: {why}"))
+            .hint("only what signers of cluster.yaml, or of the tree compiled here last, have signed is compared with")
+    };
+    if artifact.node().as_str() != node {
+        return Err(doubt(format!("it is for {}", artifact.node())));
+    }
+    artifact.verify(trusted).map_err(|error| doubt(error.to_string()))?;
+    Ok(artifact.open()?)
+}
+
+/// Whoever gets no answer does not know what was done.
+pub(super) fn perhaps_done(failure: Failure) -> Failure {
+    match failure.code() {
+        Code::Unreachable => failure.hint(
+            "if a server was reached, it may have been done: run the same command again, a repetition changes nothing; --http \
+             (or HOLDFAST_HTTP) says where the servers are",
+        ),
+        _ => failure,
     }
 }
 

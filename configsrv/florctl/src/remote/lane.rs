@@ -1,8 +1,8 @@
-use configsrv_fleet::{SealedRevocations, Sequence, revocation::MAX_REVOCATIONS};
+use configsrv_fleet::{NodeName, SealedRevocations, Sequence, revocation::MAX_REVOCATIONS};
 use reqwest::{StatusCode, header};
 
 use super::{
-    http::{Http, decode, limited},
+    http::{Http, decode, limited, perhaps_done},
     wire::Taken,
 };
 use crate::failure::Failure;
@@ -27,9 +27,14 @@ impl Http {
         Ok(Some(Lane { sealed, published_ms }))
     }
 
-    /// Gives revocations to the servers, as the exact bytes that were signed.
-    pub(crate) async fn revoke(&self, sealed: &SealedRevocations) -> Result<Taken, Failure> {
-        let request = self.request_post("/revocations").header(header::CONTENT_TYPE, "application/json");
-        decode(self.send(request.body(sealed.bytes().to_vec())).await?).await
+    /// Gives revocations to the servers, as the exact bytes that were signed. What `ignored` nodes have reported does not
+    /// stop it.
+    pub(crate) async fn revoke(&self, sealed: &SealedRevocations, ignored: &[NodeName]) -> Result<Taken, Failure> {
+        let names: Vec<&str> = ignored.iter().map(NodeName::as_str).collect();
+        let query = if names.is_empty() { String::new() } else { format!("?ignore_reports_of={}", names.join(",")) };
+        let request =
+            self.request_post(&format!("/revocations{query}")).header(header::CONTENT_TYPE, "application/json");
+        let answer = async { decode(self.send(request.body(sealed.bytes().to_vec())).await?).await };
+        answer.await.map_err(perhaps_done)
     }
 }

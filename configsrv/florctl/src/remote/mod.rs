@@ -1,5 +1,6 @@
 //! The servers, as this program sees them.
 
+mod ahead;
 mod fault;
 mod grpc;
 mod http;
@@ -7,6 +8,7 @@ mod lane;
 pub(crate) mod tunnel;
 mod wire;
 
+pub(crate) use ahead::highest;
 pub(crate) use grpc::{Channel, connect, connect_if_known, refused};
-pub(crate) use http::Http;
+pub(crate) use http::{About, Http};
 pub(crate) use wire::{Carried, Changes, Drift, LockGroup, Node, Published, Released, Status};
