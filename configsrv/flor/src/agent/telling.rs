@@ -47,7 +47,8 @@ impl Reports {
 impl Agent {
     fn report(&self, world: &World, told: &Told) -> Report {
         let drift = self.drift_in(world).ok().filter(|drift| !drift.files.is_empty());
-        Report { drift: drift.as_ref().map(ReportedDrift::of), ..Report::of(world, told) }
+        let left_ms = self.left_ms(world).ok().flatten();
+        Report { drift: drift.as_ref().map(ReportedDrift::of), left_ms, ..Report::of(world, told) }
     }
 
     /// A confirmation that the servers refuse, since they have another content under its number, says no more than how

@@ -35,6 +35,9 @@ pub(crate) struct Report {
     pub digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+    /// The same moment, in a form that a clock which is wrong does not spoil.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,7 @@ impl Report {
             rolled_back: world.state.rejected.last().map(|rejected| rejected.target.version),
             digest: pending.map(|pending| pending.to.digest).or(world.active().map(|active| active.digest)),
             deadline_ms: pending.and_then(|pending| pending.guard.as_ref()).map(|guard| guard.deadline_wall_ms),
+            left_ms: None,
             result,
             reason: reason.map(|reason| reason.chars().take(LONGEST_REASON).collect()),
             nonce: None,
