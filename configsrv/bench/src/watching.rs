@@ -14,6 +14,8 @@ use crate::{
 
 /// How long requests are held.
 const HELD_S: u64 = 55;
+/// For so long they come, one after the other: servers have few places for whom they do not know yet.
+const COMING: Duration = Duration::from_secs(10);
 /// Until the last request has come to where it is held.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -47,10 +49,10 @@ pub(crate) async fn measure(
     for version in (newest + 1..).take(times) {
         let body = trees.publish(version)?;
         let mut tasks = JoinSet::new();
-        for node in crew.nodes.drain(..) {
-            tasks.spawn(wait(node, version));
+        for (number, node) in crew.nodes.drain(..).enumerate() {
+            tasks.spawn(wait(node, version, COMING.mul_f64(number as f64 / nodes as f64)));
         }
-        sleep(SETTLED).await;
+        sleep(COMING + SETTLED).await;
         largest = ids.iter().map(|id| memory(*id)).collect::<Result<_>>()?;
         let before = computed()?;
         let begun = Instant::now();
@@ -78,8 +80,9 @@ pub(crate) async fn measure(
     })
 }
 
-/// Until the node has `version`.
-async fn wait(mut node: Node, version: u64) -> Result<(Node, Instant)> {
+/// Comes after `first`, and stays until the node has `version`.
+async fn wait(mut node: Node, version: u64, first: Duration) -> Result<(Node, Instant)> {
+    sleep(first).await;
     loop {
         if node.wait(HELD_S).await? == Answer::New {
             ensure!(node.version == version, "{version} was published, and {} came", node.version);
