@@ -60,17 +60,18 @@ impl<C: Guest> Sessions<C> {
         let place = standing.place();
         let mut table = self.0.lock();
         table.make_room();
-        let session = table.open.entry(Arc::as_ptr(place).addr());
-        let session = session.or_insert_with(|| Session { place: Arc::downgrade(place), callers: Vec::new() });
-        if session.callers.last() == Some(&caller) {
+        let address = Arc::as_ptr(place).addr();
+        if table.open.get(&address).is_some_and(|session| session.callers.last() == Some(&caller)) {
             return;
         }
+        let excess = table.hold(place, &caller);
+        let session = table.open.entry(address);
+        let session = session.or_insert_with(|| Session { place: Arc::downgrade(place), callers: Vec::new() });
         session.callers.retain(|known| *known != caller);
         if session.callers.len() == MOST_CALLERS {
             session.callers.remove(0);
         }
-        session.callers.push(caller.clone());
-        let excess = table.hold(place, &caller);
+        session.callers.push(caller);
         drop(table);
         if let Some(excess) = excess {
             excess.cut();
@@ -233,7 +234,7 @@ mod tests {
         let (strangers, sessions) = (Strangers::new(8), Sessions::default());
         let stays = strangers.enter(SOURCE);
         sessions.enter(&stays, 0);
-        for caller in 1..10 * ENDED {
+        for caller in 1..10 * i32::try_from(ENDED).unwrap() {
             sessions.enter(&strangers.enter(SOURCE), caller);
         }
         assert_eq!((sessions.count(), sessions.cut(|_| true)), (1, 1));

@@ -303,7 +303,7 @@ fn a_tree_survives_its_folder_and_notices_tampering() {
         assert!(listing.contains(from), "{listing}");
         std::fs::write(&manifest, listing.replacen(from, to, 1)).unwrap();
         let error = Tree::read(&folder).unwrap_err();
-        assert!(matches!(error, configsrv_fleet::compile::TreeError::Mismatch { .. }), "{error:?}");
+        assert!(matches!(error, compile::TreeError::Mismatch { .. }), "{error:?}");
         assert!(error.to_string().contains(said), "{error}");
     }
     std::fs::write(&manifest, listing).unwrap();

@@ -33,6 +33,7 @@ mod metrics;
 mod nodes;
 mod notes;
 mod offers;
+mod parallel;
 mod publish;
 mod readers;
 mod record;

@@ -1,8 +1,9 @@
-use std::time::Instant;
+use std::{future::ready, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use chainfire_core::system::Expect;
 use configsrv_fleet::{Digest, Sealed, Version};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iam_client::Identity;
 
 use crate::{
@@ -18,6 +19,8 @@ pub(crate) const CHUNK: usize = 384 * 1024;
 /// Staged records are collected into commands of about this many bytes and operations.
 const BATCH_BYTES: usize = 256 * 1024;
 const BATCH_OPERATIONS: usize = 256;
+/// Such commands under way at a time.
+const AT_ONCE: usize = 4;
 
 /// The answer to a publish.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -27,6 +30,28 @@ pub(crate) struct Published {
     pub nodes: usize,
     /// The same tree was published before; nothing changed.
     pub unchanged: bool,
+}
+
+/// What is written before a version is admitted, in this order.
+struct Staged {
+    parts: Vec<Txn>,
+    payloads: Vec<Txn>,
+}
+
+/// Records in commands of a moderate size.
+#[derive(Default)]
+struct Batches(Vec<Txn>);
+
+impl Batches {
+    /// The one that still has room.
+    fn last(&mut self) -> &mut Txn {
+        let has_room = |batch: &Txn| batch.bytes() < BATCH_BYTES && batch.operations() < BATCH_OPERATIONS;
+        if !self.0.last().is_some_and(has_room) {
+            self.0.push(Txn::default());
+        }
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
 }
 
 /// What the server had when it judged a submission; the last transaction demands that it is still so.
@@ -73,7 +98,7 @@ impl ConfigService {
         let submission = blocking(move || {
             service.outruns_reports(&submission, current)?;
             submission.verify(&trusted)?;
-            Ok(submission)
+            Ok(Arc::new(submission))
         })
         .await?;
         let staging = self.begin(identity, &submission).await?;
@@ -120,39 +145,36 @@ impl ConfigService {
     }
 
     /// Stores heads and payloads that are not there yet. Until [`ConfigService::admit`] nothing refers to them.
-    async fn stage(&self, identity: &Identity, submission: &Submission) -> Result<(), Error> {
-        let mut batch = Txn::default();
-        for artifact in &submission.artifacts {
-            batch.put(keys::head(&submission.set, artifact.node()), &head(artifact)?)?;
-            batch = self.flush(identity, submission.version, batch, false).await?;
+    async fn stage(&self, identity: &Identity, submission: &Arc<Submission>) -> Result<(), Error> {
+        let (service, staged) = (self.clone(), Arc::clone(submission));
+        let Staged { parts, payloads } = blocking(move || service.staged(&staged)).await?;
+        // A payload that is there has all of its parts.
+        for batches in [parts, payloads] {
+            let commits = batches.into_iter().map(|batch| {
+                self.records().commit(identity.origin(), "config.Stage", resource(submission.version), batch)
+            });
+            stream::iter(commits).buffer_unordered(AT_ONCE).try_for_each(|_| ready(Ok(()))).await?;
         }
+        Ok(())
+    }
+
+    fn staged(&self, submission: &Submission) -> Result<Staged, Error> {
+        let (mut parts, mut payloads) = (Batches::default(), Batches::default());
         for artifact in &submission.artifacts {
+            parts.last().put(keys::head(&submission.set, artifact.node()), &head(artifact)?)?;
             let digest = artifact.payload_digest();
             if self.records().exists(&keys::payload(&digest))? {
                 continue;
             }
             let mut chunks = 0;
             for (index, part) in (0_u32..).zip(artifact.payload().chunks(CHUNK)) {
-                batch.put_bytes(keys::chunk(&digest, index), record::encode_chunk(part));
-                batch = self.flush(identity, submission.version, batch, false).await?;
+                parts.last().put_bytes(keys::chunk(&digest, index), record::encode_chunk(part));
                 chunks = index + 1;
             }
             let payload = Payload { size: size(artifact.payload()), chunks, stored_ms: now_ms() };
-            batch.put(keys::payload(&digest), &payload)?;
+            payloads.last().put(keys::payload(&digest), &payload)?;
         }
-        self.flush(identity, submission.version, batch, true).await?;
-        Ok(())
-    }
-
-    /// Commits `batch` once it is large enough, and returns the one to go on with.
-    async fn flush(&self, identity: &Identity, version: Version, batch: Txn, last: bool) -> Result<Txn, Error> {
-        let full = batch.bytes() >= BATCH_BYTES || batch.operations() >= BATCH_OPERATIONS;
-        let due = full || (last && batch.operations() > 0);
-        if !due {
-            return Ok(batch);
-        }
-        self.records().commit(identity.origin(), "config.Stage", resource(version), batch).await?;
-        Ok(Txn::default())
+        Ok(Staged { parts: parts.0, payloads: payloads.0 })
     }
 
     /// Moves history, `current` and the trusted signers in one step.

@@ -4,7 +4,7 @@ use configsrv_fleet::{Digest, NodeName, Sealed, Signer, Version, to_canonical};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{Error, settings::Limits};
+use crate::{Error, parallel, settings::Limits};
 
 /// A tree that somebody wants to publish, structurally sound: what it says and by whom is not judged here.
 #[derive(Debug)]
@@ -59,13 +59,12 @@ impl Submission {
                 return Err(malformed(format!("note and git_commit are limited to {LONGEST_NOTE} bytes")));
             }
         }
-        let mut artifacts = Vec::with_capacity(body.artifacts.len());
-        for (at, raw) in body.artifacts.iter().enumerate() {
-            artifacts.push(artifact(raw.get().as_bytes(), limits).map_err(|reason| match reason {
+        let mut artifacts = parallel::each(&body.artifacts, |at, raw| {
+            artifact(raw.get().as_bytes(), limits).map_err(|reason| match reason {
                 Error::MalformedTree(reason) => malformed(format!("artifacts[{at}]: {reason}")),
                 other => other,
-            })?);
-        }
+            })
+        })?;
         artifacts.sort_by(|a, b| a.node().cmp(b.node()));
         let version = uniform_version(&artifacts)?;
         let announced = uniform_signers(&artifacts)?;
@@ -84,12 +83,11 @@ impl Submission {
 
     /// That every artifact is signed by one of `trusted`.
     pub(crate) fn verify(&self, trusted: &[Signer]) -> Result<(), Error> {
-        for artifact in &self.artifacts {
-            artifact
-                .verify(trusted)
-                .map_err(|error| Error::UntrustedSignature(format!("{}: {error}", artifact.node())))?;
-        }
-        Ok(())
+        parallel::each(&self.artifacts, |_, artifact| {
+            let verified = artifact.verify(trusted).map(|_| ());
+            verified.map_err(|error| Error::UntrustedSignature(format!("{}: {error}", artifact.node())))
+        })
+        .map(|_| ())
     }
 }
 

@@ -29,7 +29,7 @@ fn said(why: &CertificateError) -> String {
 }
 
 /// The cause says what a person can act on; what is around it repeats the URL.
-fn innermost(error: &(dyn Error + 'static)) -> &(dyn Error + 'static) {
+fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -37,7 +37,7 @@ fn innermost(error: &(dyn Error + 'static)) -> &(dyn Error + 'static) {
     cause
 }
 
-fn tls(error: &(dyn Error + 'static)) -> Option<&rustls::Error> {
+fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {

@@ -161,7 +161,7 @@ impl Http {
     pub(crate) async fn cluster(&self) -> Result<Option<ClusterName>, Failure> {
         let page: NodePage = self.get(&format!("/nodes?limit={PAGE}")).await?;
         let Some(node) = page.nodes.into_iter().find(|node| node.published) else { return Ok(None) };
-        let artifact = self.artifact(&node.name, None).await?.map(Sealed::open).transpose()?;
+        let artifact = self.artifact(&node.name, None).await?.map(|artifact| artifact.open()).transpose()?;
         Ok(artifact.map(|artifact| artifact.payload.local_node.spiffe_id.cluster().clone()))
     }
 
@@ -190,7 +190,7 @@ impl Http {
                 let (http, trusted) = (self.clone(), Arc::clone(&trusted));
                 running.spawn(async move {
                     let artifact = http.artifact(&name, digest).await?;
-                    let artifact = artifact.map(|artifact| believed(&name, artifact, &trusted)).transpose()?;
+                    let artifact = artifact.map(|artifact| believed(&name, &artifact, &trusted)).transpose()?;
                     Ok((name, artifact))
                 });
             }
@@ -278,7 +278,7 @@ impl Http {
 }
 
 /// An artifact as it was signed for `node`, by one of `trusted`.
-fn believed(node: &str, artifact: Sealed, trusted: &[Signer]) -> Result<Envelope, Failure> {
+fn believed(node: &str, artifact: &Sealed, trusted: &[Signer]) -> Result<Envelope, Failure> {
     let doubt = |why: String| {
         Failure::new(Code::NotTrusted, format!("what the servers have for {node} is not believed: {why}"))
             .hint("only what signers of cluster.yaml, or of the tree compiled here last, have signed is compared with")
