@@ -129,7 +129,7 @@ async fn a_file_is_believed_no_more_than_a_server() {
     let foreign = Tree::new(2, &pier.signer).nodes(vec![("pier3", json!([]))]);
     for (what, text, expected, why) in [
         ("tampered", whole.replace("\"text\":\"two\"", "\"text\":\"too\""), 6, "payload_digest says"),
-        ("foreign", of(&foreign), 6, "not for pier2"),
+        ("foreign", of(&foreign), 6, "it is for node pier3, this is pier2"),
         ("wrongly signed", of(&Tree::new(2, &other)), 6, "not a trusted signer"),
         ("the same number", of(&pier.tree(1, "1")), 5, "other content"),
         ("not JSON", "two".to_owned(), 6, "not JSON"),

@@ -165,7 +165,7 @@ impl HttpServer {
     async fn grant(&self, door: &Door, route: &Route) -> Result<Grant, Error> {
         let (client, url) = (door.client(route)?, route.url.as_str());
         let Some(identity) = door.credentials.identity() else {
-            return Err(Error::State("the servers do not know this node yet: hand in a join token of theirs (florctl iam join-token create; flor \
+            return Err(Error::State("this node has no certificate of the servers yet: hand in a join token of theirs (florctl iam join-token create; flor \
                  enroll --join-token-file)"
                     .into()));
         };
