@@ -4,8 +4,8 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
 use parking_lot::Mutex;
 
-/// Answers that are remembered.
-const MOST: usize = 10_000;
+/// Answers that are remembered: about three for each node of the largest fleet.
+const MOST: usize = 32_768;
 
 /// Answers by question, each with the revision of the records that it is at least as new as. Whoever asks takes the
 /// revision before reading anything: what is read then may only be newer.
