@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     agent::{self, Idle},
     crew::{self, Crew},
-    polling::{self, Polling},
+    polling::{self, Polling, Way},
     tree::Trees,
     watching::{self, Watching},
 };
@@ -39,7 +39,10 @@ pub(crate) struct Run {
     pub(crate) first_fetches_per_second: f64,
     /// Bytes of the first server, after everybody has joined and before anybody has come.
     pub(crate) memory_before: u64,
+    /// As programs that a timer starts.
     pub(crate) polling: Polling,
+    /// As agents, as many as have room, and as many looks a second.
+    pub(crate) staying: Polling,
     pub(crate) watching: Watching,
     pub(crate) agent: Idle,
 }
@@ -61,13 +64,28 @@ impl Course {
         let per_second = |took: Duration| self.nodes as f64 / took.as_secs_f64();
         let (joins_per_second, first_fetches_per_second) = (per_second(crew.joined), per_second(crew.fetched));
         eprintln!("{servers} server(s): they poll");
-        let polling = polling::measure(&plane, &mut crew, self.interval, self.polled).await?;
+        let all = (crew.nodes.len(), Way::Anew);
+        let polling = polling::measure(&plane, &mut crew, all, self.interval, self.polled).await?;
+        let fleet = crew.nodes.len();
         crew.nodes.truncate(room);
+        let stay = crew.nodes.len();
+        eprintln!("{servers} server(s): {stay} stay");
+        let interval = self.interval.mul_f64(stay as f64 / fleet as f64);
+        let staying = polling::measure(&plane, &mut crew, (stay, Way::Staying), interval, self.polled).await?;
         eprintln!("{servers} server(s): {} wait", crew.nodes.len());
         let watching = watching::measure(&plane, &mut crew, &trees, 1, self.publishes).await?;
         drop(crew);
         let first = names.first().context("a fleet has nodes")?;
         let agent = agent::measure(&plane, first, &self.folder).await?;
-        Ok(Run { servers, joins_per_second, first_fetches_per_second, memory_before, polling, watching, agent })
+        Ok(Run {
+            servers,
+            joins_per_second,
+            first_fetches_per_second,
+            memory_before,
+            polling,
+            staying,
+            watching,
+            agent,
+        })
     }
 }

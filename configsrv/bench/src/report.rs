@@ -7,7 +7,7 @@ use anyhow::Result;
 use holdfast_bench::{Bar, Machine, bars};
 use serde::Serialize;
 
-use crate::course::Run;
+use crate::{course::Run, polling::Polling};
 
 /// Everything that was measured in one run of the program.
 #[derive(Debug, Serialize)]
@@ -63,16 +63,25 @@ fn lines(run: &Run) -> Vec<Line> {
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let most = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
     let line = |what, figure: String, aim| Line { what, figure, aim };
-    let (polling, watching, agent) = (&run.polling, &run.watching, &run.agent);
+    let (watching, agent) = (&run.watching, &run.agent);
     let most_bytes = |all: &[u64]| all.iter().copied().max().unwrap_or_default();
-    vec![
+    let looks = |way: &'static str, polling: &Polling| {
+        [
+            line(way, format!("{:.0}", polling.per_second), ""),
+            line("  of so many nodes", polling.nodes.to_string(), ""),
+            line("  p50 / p99 ms", format!("{:.2} / {:.2}", polling.looks.p50, polling.looks.p99), ""),
+            line("  percent of a processor, busiest server", format!("{:.1}", most(&polling.processor)), "< 15"),
+            line("  MB, largest server", format!("{:.0}", megabytes(most_bytes(&polling.memory))), "< 200"),
+        ]
+    };
+    let mut lines = vec![
         line("joins a second", format!("{:.0}", run.joins_per_second), ""),
+        line("  MB, everybody has joined", format!("{:.0}", megabytes(run.memory_before)), ""),
         line("first fetches a second, with handshakes", format!("{:.0}", run.first_fetches_per_second), ""),
-        line("looks a second, nothing new", format!("{:.0}", polling.per_second), ""),
-        line("  p50 / p99 ms", format!("{:.2} / {:.2}", polling.looks.p50, polling.looks.p99), ""),
-        line("  percent of a processor, busiest server", format!("{:.1}", most(&polling.processor)), "< 15"),
-        line("  MB, largest server", format!("{:.0}", megabytes(most_bytes(&polling.memory))), "< 200"),
-        line("  MB without connections", format!("{:.0}", megabytes(run.memory_before)), ""),
+    ];
+    lines.extend(looks("looks a second, each with a handshake", &run.polling));
+    lines.extend(looks("looks a second, as agents that stay", &run.staying));
+    lines.extend([
         line(
             "publish ms, median / worst",
             format!("{:.0} / {:.0}", watching.publish.p50, watching.publish.worst),
@@ -85,7 +94,8 @@ fn lines(run: &Run) -> Vec<Line> {
         line("  processor seconds for all of it", format!("{:.2}", watching.computed), ""),
         line("idle agent MB", format!("{:.1}", megabytes(agent.memory)), "< 20"),
         line("  percent of a processor", format!("{:.2}", agent.processor), "0"),
-    ]
+    ]);
+    lines
 }
 
 impl fmt::Display for Report {
@@ -106,7 +116,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{agent::Idle, polling::Polling, took::Took, watching::Watching};
+    use crate::{agent::Idle, took::Took, watching::Watching};
 
     #[test]
     fn figures_stand_beside_their_aims() {
@@ -117,7 +127,14 @@ mod tests {
             joins_per_second: 1.0,
             first_fetches_per_second: 1.0,
             memory_before: 50_000_000,
-            polling: Polling { looks: took, per_second: 0.3, processor: vec![3.0, 7.5], memory: vec![1, 150_000_000] },
+            polling: Polling {
+                nodes: 10,
+                looks: took,
+                per_second: 0.3,
+                processor: vec![3.0, 7.5],
+                memory: vec![1, 150_000_000],
+            },
+            staying: Polling { nodes: 9, looks: took, per_second: 0.3, processor: vec![2.5], memory: vec![2] },
             watching: Watching { nodes: 10, memory: vec![1, 2], publish: took, told: took, computed: 0.5 },
             agent: Idle { memory: 12_000_000, processor: 0.0 },
         });

@@ -12,8 +12,6 @@ use crate::{
     tree::Trees,
 };
 
-/// How long requests are held.
-const HELD_S: u64 = 55;
 /// For so long they come, one after the other: servers have few places for whom they do not know yet.
 const COMING: Duration = Duration::from_secs(10);
 /// Until the last request has come to where it is held.
@@ -84,7 +82,8 @@ pub(crate) async fn measure(
 async fn wait(mut node: Node, version: u64, first: Duration) -> Result<(Node, Instant)> {
     sleep(first).await;
     loop {
-        if node.wait(HELD_S).await? == Answer::New {
+        node.follow_revocations().await?;
+        if node.wait().await? == Answer::New {
             ensure!(node.version == version, "{version} was published, and {} came", node.version);
             return Ok((node, Instant::now()));
         }

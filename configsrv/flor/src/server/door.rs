@@ -11,6 +11,8 @@ use super::{Credentials, route::Route};
 use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// A connection on which something is awaited and nothing has come for so long is pinged.
+const ALIVE: Duration = Duration::from_secs(60);
 /// An answer that nobody waits for on purpose comes in this time.
 pub(super) const REQUEST: Duration = Duration::from_secs(30);
 
@@ -70,6 +72,9 @@ fn client(credentials: &Credentials, socks5: Option<&HostPort>) -> Result<Client
     };
     builder
         .redirect(reqwest::redirect::Policy::none())
+        // A server that vanished without a word must not keep the requests that come after.
+        .http2_keep_alive_interval(ALIVE)
+        .http2_keep_alive_timeout(CONNECT)
         .connect_timeout(CONNECT)
         .timeout(REQUEST)
         .build()

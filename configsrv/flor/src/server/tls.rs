@@ -71,12 +71,15 @@ impl Credentials {
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::Unexpected(error.to_string()))?
             .with_root_certificates(roots);
-        match &self.identity {
-            None => Ok(builder.with_no_client_auth()),
+        let mut tls = match &self.identity {
+            None => builder.with_no_client_auth(),
             Some(identity) => builder
                 .with_client_auth_cert(identity.chain.clone(), PrivateKeyDer::Pkcs8(identity.key.clone_key()))
-                .map_err(|error| Error::Unexpected(format!("this node's certificate: {error}"))),
-        }
+                .map_err(|error| Error::Unexpected(format!("this node's certificate: {error}")))?,
+        };
+        // Whatever waits for news and whatever is asked meanwhile share one connection.
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(tls)
     }
 }
 
