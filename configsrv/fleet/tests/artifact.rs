@@ -171,6 +171,22 @@ fn lockouts_are_seen_before_they_happen() {
     let found = lockout(&old, &old, Some(&stranger));
     assert!(found[0].message.contains("do not trust"), "{found:?}");
 
+    // Another key under the same name, beside the one that is trusted or in its place.
+    let id = case.quay.key.id();
+    let mut other = old.clone();
+    let key = Case::new().signers[0].pubkey;
+    for payload in &mut other {
+        payload.trust.authorized_mgmt_signers[0].pubkey = key;
+    }
+    let found = lockout(&old, &other, Some(id));
+    assert!(found.len() == 1 && found[0].message.contains("by another key"), "{found:?}");
+    let mut added = old.clone();
+    for payload in &mut added {
+        payload.trust.authorized_mgmt_signers.push(Signer { spiffe_id: stranger.clone(), ..case.signers[0] });
+    }
+    assert_eq!(lockout(&old, &added, Some(id)), [], "a signer more locks nobody out");
+    assert_eq!(lockout(&added, &old, Some(id)), []);
+
     let mut cut = old.clone();
     for payload in &mut cut {
         payload.egress.retain(|row| {

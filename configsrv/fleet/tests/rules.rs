@@ -248,7 +248,7 @@ fn what_has_ended_is_missing_and_who_is_revoked_gets_nothing() {
     let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), NOW, 3650).unwrap();
     files = files.with("ca.crt", root.certificate_pem);
     let issue = |files: &Memory, now| {
-        let made = issue_missing(&quay::repo(files), &authority, now, "mira").unwrap();
+        let made = issue_missing(&quay::repo(files), &authority, now, "mira", |_| Ok(None)).unwrap();
         let of: Vec<String> = made.holders.iter().map(|holder| holder.subject.to_string()).collect();
         (made, of)
     };
@@ -288,9 +288,35 @@ fn signers_are_certified_by_the_authority() {
     expect(&quay.edited("cluster.yaml", path, "ca.crt"), "V12 cluster.yaml: ca.crt");
     let line = format!("- {{ name: primary, cert: {path} }}");
     expect(&quay.edited("cluster.yaml", &line, "[]"), "V12 cluster.yaml: name: quay.test");
-    // Expired.
-    let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(400));
-    assert!(places(&quay.files, &later).iter().any(|place| place.starts_with(at)), "{later:#?}");
+}
+
+/// Nodes and servers go by the key, so that nobody is kept from publishing by the end of a certificate.
+#[test]
+fn an_end_of_a_signer_or_of_the_authority_is_a_warning() {
+    let quay = Quay::new();
+    let signer = "V22? cluster.yaml: certs/management-planes/primary.crt";
+    let authority = "V22? cluster.yaml: ca.crt";
+    let after = |days| {
+        let found = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(days));
+        assert!(found.iter().all(|finding| !finding.is_error()), "{found:#?}");
+        let said = |at: &str, words: &str| {
+            let places = places(&quay.files, &found);
+            let mut all = places.iter().zip(&found);
+            all.any(|(place, finding)| place.starts_with(at) && finding.message.contains(words))
+        };
+        let signer_says = |words: &str| said(signer, words);
+        let authority_says = |words: &str| said(authority, words);
+        (
+            [signer_says(""), signer_says("ends in 13 days"), signer_says("has expired")],
+            [authority_says(""), authority_says("ends in 179 days"), authority_says("has expired")],
+            signer_says("`florctl ca issue --kind signer --name primary` renews it for the same key"),
+        )
+    };
+    assert_eq!(after(300), ([false; 3], [false; 3], false));
+    assert_eq!(after(365 - 13), ([true, true, false], [false; 3], true));
+    assert_eq!(after(365), ([true, false, true], [false; 3], true));
+    assert_eq!(after(3650 - 179), ([true, false, true], [true, true, false], true));
+    assert_eq!(after(3650), ([true, false, true], [true, false, true], true));
 }
 
 /// Nobody is left out because a link was skipped.

@@ -58,7 +58,7 @@ pub(crate) fn example() -> Memory {
 }
 
 fn issue(files: &mut Memory, authority: &Authority) -> SigningKey {
-    let made = provision::issue_missing(&repo(files), authority, NOW, "mira").unwrap();
+    let made = provision::issue_missing(&repo(files), authority, NOW, "mira", |_| Ok(None)).unwrap();
     files.files.insert("enrollment.log".into(), made.log_lines.into_bytes());
     let mut key = None;
     for holder in made.holders {
