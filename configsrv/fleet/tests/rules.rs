@@ -4,7 +4,7 @@
 mod quay;
 
 use configsrv_fleet::{
-    Finding, Revocations, SigningKey, Version, ca::Authority, provision::issue_missing, repo::Memory,
+    Finding, Revocations, SigningKey, Version, ca::Authority, compile, provision::issue_missing, repo::Memory,
 };
 use quay::{NOW, Quay, example, findings};
 use time::Duration;
@@ -91,6 +91,7 @@ fn every_rule_has_its_place() {
         // V9, V20: reachability
         ("nodes.yaml", "203.0.113.33:4500", "10.0.0.3:4500", "V9 services.yaml: pier3"),
         ("services.yaml", "at: pier3", "at: mira-pad", "V9 services.yaml: mira-pad"),
+        ("services.yaml", "at: hub", "at: [hub, mira-pad]", "V9 services.yaml: mira-pad]"),
         ("nodes.yaml", "203.0.113.33:4500", "0.0.0.0:4500", "V20 nodes.yaml: \"0.0.0.0:4500\""),
         ("nodes.yaml", "\"10.8.0.2:4500\"", "\"10.8.0.2:4500\", public: true", "V20? nodes.yaml: \"10.8.0.2"),
         // V11: initiating
@@ -175,6 +176,21 @@ fn every_rule_has_its_place() {
         eprintln!("{file}: {from} -> {to}");
         expect(&quay.edited(file, from, to), expected);
     }
+}
+
+/// What validate lets through can be compiled: peers dial every host of a service.
+#[test]
+fn every_host_has_an_address() {
+    let quay = Quay::new();
+    let quay = Quay { files: quay.edited("services.yaml", "at: hub", "at: [hub, mira-pad]"), key: quay.key };
+    let errors = |files: &Memory| findings(files).into_iter().filter(Finding::is_error).collect::<Vec<_>>();
+    let found = errors(&quay.files);
+    assert!(found.len() == 1 && found[0].to_string().starts_with("services.yaml:4:15: error[V9]"), "{found:#?}");
+    // One host that the Internet reaches is enough for the distribution.
+    let lan =
+        quay.edited("nodes.yaml", "  mira-pad:", "  mira-pad: { addresses: [{ name: lan, udp: \"10.8.0.9:4500\" }] }");
+    assert_eq!(errors(&lan), []);
+    compile(&quay::fleet(&lan), None, &quay.stamp()).unwrap();
 }
 
 #[test]
