@@ -92,6 +92,8 @@ fn every_rule_has_its_place() {
         ("nodes.yaml", "203.0.113.33:4500", "10.0.0.3:4500", "V9 services.yaml: pier3"),
         ("services.yaml", "at: pier3", "at: mira-pad", "V9 services.yaml: mira-pad"),
         ("services.yaml", "at: hub", "at: [hub, mira-pad]", "V9 services.yaml: mira-pad]"),
+        ("nodes.yaml", "203.0.113.33:4500", "[::ffff:10.0.0.3]:4500", "V9 services.yaml: pier3"),
+        ("nodes.yaml", "203.0.113.33:4500", "240.0.0.1:4500", "V9 services.yaml: pier3"),
         ("nodes.yaml", "203.0.113.33:4500", "0.0.0.0:4500", "V20 nodes.yaml: \"0.0.0.0:4500\""),
         ("nodes.yaml", "\"10.8.0.2:4500\"", "\"10.8.0.2:4500\", public: true", "V20? nodes.yaml: \"10.8.0.2"),
         // V11: initiating
@@ -125,6 +127,7 @@ fn every_rule_has_its_place() {
         ("nodes.yaml", "path: /etc/motd", "path: /var/lib/flor/x", "V18 nodes.yaml: path: /var/lib/flor/x"),
         // V18, V19: listeners
         ("services.yaml", "127.0.0.1:17100", "127.0.0.1:22", "V18 services.yaml: \"0.0.0.0:22\""),
+        ("services.yaml", "127.0.0.1:17100", "localhost:7100", "V18 services.yaml: \"localhost:7100\""),
         ("services.yaml", "127.0.0.1:9001", "127.0.0.1:9000", "V18? services.yaml: \"127.0.0.1:9000\""),
         ("nodes.yaml", "203.0.113.33:4500", "203.0.113.22:4500", "V18 nodes.yaml: \"203.0.113.22:4500\" }]"),
         ("services.yaml", "127.0.0.1:17100", "10.8.0.2:17100", "V19 services.yaml: \"10.8.0.2:17100\""),
