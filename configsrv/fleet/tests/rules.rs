@@ -132,10 +132,30 @@ fn every_rule_has_its_place() {
         ("nodes.yaml", "203.0.113.33:4500", "203.0.113.22:4500", "V18 nodes.yaml: \"203.0.113.22:4500\" }]"),
         ("services.yaml", "127.0.0.1:17100", "10.8.0.2:17100", "V19 services.yaml: \"10.8.0.2:17100\""),
         ("services.yaml", "127.0.0.1:5432", "10.8.0.3:5432", "V19 services.yaml: \"10.8.0.3:5432\""),
+        (
+            "users.yaml",
+            "[tomas-pad]",
+            "[tomas-pad, { at: pier2, socks5: \"127.0.0.1:7100\" }]",
+            "V18 users.yaml: \"127.0.0.1:7100\"",
+        ),
+        (
+            "users.yaml",
+            "[tomas-pad]",
+            "[{ at: tomas-pad, socks5: \"10.8.0.9:1080\" }]",
+            "V19 users.yaml: \"10.8.0.9:1080\"",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: data }",
+            "socks5: \"127.0.0.1:5432\"",
+            "V18 nodes.yaml: \"127.0.0.1:5432\"",
+        ),
+        ("nodes.yaml", "  tomas-pad:", "  tomas-pad: { socks5: \"0.0.0.0:1070\" }", "V19 nodes.yaml: \"0.0.0.0:1070\""),
         // V21: unused
         ("users.yaml", "[clerk]", "[harbourmaster]", "V21? roles.yaml: clerk"),
         ("groups.yaml", "  ops:", "  ops:\n  spare:", "V21? groups.yaml: spare"),
         ("users.yaml", "[tomas-pad]", "[]", "V21? users.yaml: tomas"),
+        ("roles.yaml", "[shop, data, ops]", "[shop, data]", "V21? groups.yaml: ops"),
         // V24: probes that could never hold
         (
             "nodes.yaml",
@@ -384,6 +404,18 @@ fn discovery_can_be_narrowed() {
     let quay = Quay { files: files.clone(), key: quay.key };
     let narrowed = quay.edited("cluster.yaml", "\ncluster:", "\nsource: { exclude: [\"drafts/**\"] }\ncluster:");
     assert!(findings(&narrowed).iter().all(|finding| !finding.is_error()));
+    // What is included takes the place of the default set, from which certs/ is left out.
+    let quay = Quay { files: narrowed, key: quay.key };
+    let certs = quay.files.clone().with("certs/users.yaml", "users: { tomas: { roles: [], nodes: [] } }\n");
+    assert!(findings(&certs).iter().all(|finding| !finding.is_error()));
+    let including = |globs: &str| {
+        let source = format!("source: {{ include: [{globs}] }}");
+        let narrowed = quay.edited("cluster.yaml", "source: { exclude: [\"drafts/**\"] }", &source);
+        narrowed.with("certs/users.yaml", certs.files["certs/users.yaml"].clone())
+    };
+    assert!(findings(&including("\"*.yaml\"")).iter().all(|finding| !finding.is_error()));
+    expect(&including("\"*.yaml\", \"certs/*.yaml\""), "V16 users.yaml: tomas");
+    expect(&including("nodes.yaml, groups.yaml"), "V6 cluster.yaml: name: quay.test");
     let selected = |globs: &[&str]| {
         let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
         let repo = configsrv_fleet::load_from(&files, &configsrv_fleet::Selection::Only(globs)).unwrap();
