@@ -97,7 +97,7 @@ impl Authority {
         Ok(Issued { certificate_pem, certificate, key_pem: key.pem() })
     }
 
-    /// Another certificate for a key (PKCS #8 PEM) that `subject` has already, so that whoever knows the key goes on to.
+    /// Another certificate for a key (PKCS #8 PEM) that `subject` has already, for whoever knows the key.
     pub fn renew(
         &self,
         key_pem: &Zeroizing<String>,

@@ -72,9 +72,9 @@ pub fn entry(issued: &crate::pki::Certificate, id: SpiffeId, now: OffsetDateTime
     }
 }
 
-/// Issues certificates to every signer whose file is missing, to every principal of `repo` without a valid one, and to every
-/// principal whose last one has ended: for the key (PKCS #8 PEM) that `known` finds, else for a new one. A key whose
-/// certificates are revoked is not used again, and a signer whose are gets nothing: its name stands for that key.
+/// Issues certificates to every signer whose file is missing, to every principal of `repo` without a valid one, and to
+/// every principal whose last one has ended: for the key (PKCS #8 PEM) that `known` finds, else for a new one. A
+/// key whose certificates are revoked is not used again, and such a signer gets nothing: its name stands for that key.
 pub fn issue_missing(
     repo: &Repo,
     authority: &Authority,

@@ -11,16 +11,16 @@ use super::enrollment::{NEAR, holder};
 /// The same for the authority: another one means that every node is enrolled again.
 const AUTHORITY_NEAR: Duration = Duration::days(180);
 
-/// V22 for the authority and the signers, whose certificates are in the repository. An end is no error: nodes and servers
-/// know a signer by its key, and whoever has that key may not have the authority's, which renews the certificate.
+/// V22 for the authority and the signers, whose certificates are in the repository. An end is no error: nodes and
+/// servers know a signer by its key, and whoever has that key may not have the authority's, which renews.
 pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
     let Some(cluster) = &repo.cluster else { return };
     if let (Some(ca), Some(path)) = (&repo.ca, &cluster.ca_cert)
         && let Some(when) = end(ca.not_after - now, AUTHORITY_NEAR)
     {
         let message = format!(
-            "{} {when}, and with it every certificate between nodes; `florctl ca init` makes another authority once this \
-             one and its key are moved away, see deploy/runbooks/signer-rotation.md",
+            "{} {when}, and with it every certificate between nodes; `florctl ca init` makes another authority once \
+             this one and its key are moved away, see deploy/runbooks/signer-rotation.md",
             path.value
         );
         findings.warning(Rule::V22, &path.at, message);

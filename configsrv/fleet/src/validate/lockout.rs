@@ -49,8 +49,8 @@ fn untrusted(old: &[Payload], new: &[Payload], signer: &SpiffeId) -> Option<Stri
         return None;
     }
     Some(format!(
-        "the nodes know {signer} by another key, and would refuse what this one signs: bring the key back, or give the new \
-         one a name of its own and add it with a key that they trust"
+        "the nodes know {signer} by another key, and would refuse what this one signs: bring the key back, or give \
+         the new one a name of its own and add it with a key that they trust"
     ))
 }
 

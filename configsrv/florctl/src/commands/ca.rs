@@ -66,8 +66,8 @@ fn init(keys: &Keys, days: u32, output: Format) -> Result<(), Failure> {
     let encrypted = password.is_some();
     if !encrypted {
         eprintln!(
-            "warning: {} is not encrypted, and whoever reads it is the cluster: `florctl ca password --new-password-file \
-             FILE` encrypts it",
+            "warning: {} is not encrypted, and whoever reads it is the cluster: `florctl ca password \
+             --new-password-file FILE` encrypts it",
             key.display()
         );
     }

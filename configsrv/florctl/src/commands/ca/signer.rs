@@ -10,9 +10,9 @@ use crate::{
     workspace::Workspace,
 };
 
-const ANOTHER: &str = "a new key needs a new name: add a signer of that name to cluster.yaml, `florctl ca issue --missing`, \
-     publish that signed by the key before, see that every node has confirmed it, sign with the new key, and only then \
-     take the name before out; deploy/runbooks/signer-rotation.md has the commands";
+const ANOTHER: &str = "a new key needs a new name: add a signer of that name to cluster.yaml, `florctl ca issue \
+     --missing`, publish that signed by the key before, see that every node has confirmed it, sign with the new key, \
+     and only then take the name before out; deploy/runbooks/signer-rotation.md has the commands";
 
 /// What cluster.yaml says of `subject`, if it is a signer there.
 pub(super) fn spec<'w>(workspace: &'w Workspace, subject: &Subject) -> Option<&'w SignerSpec> {
@@ -21,8 +21,8 @@ pub(super) fn spec<'w>(workspace: &'w Workspace, subject: &Subject) -> Option<&'
     signers.find(|signer| signer.name.value == name.as_str())
 }
 
-/// Refuses to certify the key in the file `key` (`known` is its PEM, `None` if there is none yet) if nodes know the signer
-/// by another one, and to replace it.
+/// Refuses to certify the key in the file `key` (`known` is its PEM, `None` if there is none yet) if nodes know the
+/// signer by another one, and to replace it.
 pub(super) fn may_have(
     workspace: &Workspace,
     name: &SignerName,
