@@ -42,33 +42,26 @@ impl HostPort {
     }
 
     pub fn is_loopback(&self) -> bool {
-        match &self.host {
-            Host::Ip(ip) => ip.is_loopback(),
-            Host::Dns(name) => name == "localhost",
-        }
+        self.ip().map_or_else(|| self.is_localhost(), |ip| ip.is_loopback())
     }
 
     pub fn is_unspecified(&self) -> bool {
-        matches!(&self.host, Host::Ip(ip) if ip.is_unspecified())
+        self.ip().is_some_and(|ip| ip.is_unspecified())
     }
 
     /// Whether the Internet can be expected to reach this address (rule V20): a DNS name, or a literal outside of the
-    /// ranges that are private, local to a link or a host, shared by carriers, or multicast.
+    /// ranges that are private, local to a link or a host, shared by carriers, multicast, or nobody's.
     pub fn is_internet(&self) -> bool {
-        match &self.host {
-            Host::Dns(name) => name != "localhost",
-            Host::Ip(IpAddr::V4(ip)) => {
+        match self.ip() {
+            None => !self.is_localhost(),
+            Some(IpAddr::V4(ip)) => {
                 let [a, b, ..] = ip.octets();
                 let shared = a == 100 && (64..128).contains(&b);
-                !(ip.is_private()
-                    || ip.is_loopback()
-                    || ip.is_link_local()
-                    || ip.is_unspecified()
-                    || ip.is_multicast()
-                    || ip.is_broadcast()
-                    || shared)
+                // 0.0.0.0/8 is this network, 240.0.0.0/4 reserved (RFC 6890 section 2.2.2).
+                let assigned = (1..240).contains(&a);
+                assigned && !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || shared)
             }
-            Host::Ip(IpAddr::V6(ip)) => {
+            Some(IpAddr::V6(ip)) => {
                 !(ip.is_loopback()
                     || ip.is_unspecified()
                     || ip.is_multicast()
@@ -80,8 +73,31 @@ impl HostPort {
 
     /// Whether sockets on both addresses cannot exist on one host: same port, and the same host or a wildcard.
     pub fn collides(&self, other: &Self) -> bool {
-        self.port == other.port && (self.host == other.host || self.is_unspecified() || other.is_unspecified())
+        let same = match (&self.host, &other.host) {
+            (Host::Ip(one), Host::Ip(two)) => one.to_canonical() == two.to_canonical(),
+            (Host::Dns(one), Host::Dns(two)) => one.eq_ignore_ascii_case(two),
+            (Host::Ip(ip), Host::Dns(name)) | (Host::Dns(name), Host::Ip(ip)) => is_localhost(name, *ip),
+        };
+        self.port == other.port && (same || self.is_unspecified() || other.is_unspecified())
     }
+
+    /// The address that a literal stands for: an IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) is itself.
+    fn ip(&self) -> Option<IpAddr> {
+        match &self.host {
+            Host::Ip(ip) => Some(ip.to_canonical()),
+            Host::Dns(_) => None,
+        }
+    }
+
+    fn is_localhost(&self) -> bool {
+        matches!(&self.host, Host::Dns(name) if name.eq_ignore_ascii_case("localhost"))
+    }
+}
+
+/// Whether `name` is the name of the loopback, and `ip` what it stands for, in either family.
+fn is_localhost(name: &str, ip: IpAddr) -> bool {
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    name.eq_ignore_ascii_case("localhost") && loopback.contains(&ip.to_canonical())
 }
 
 impl FromStr for HostPort {
@@ -175,12 +191,26 @@ mod tests {
 
     #[test]
     fn what_the_internet_reaches() {
-        for text in ["203.0.113.10:1", "hub.quay.test:1", "[2001:db8::1]:1"] {
+        for text in ["203.0.113.10:1", "hub.quay.test:1", "[2001:db8::1]:1", "[::ffff:203.0.113.10]:1"] {
             assert!(address(text).is_internet(), "{text}");
         }
-        for text in
-            ["10.8.0.2:1", "127.0.0.1:1", "169.254.1.1:1", "100.64.0.1:1", "[fd00::1]:1", "[fe80::1]:1", "0.0.0.0:1"]
-        {
+        for text in [
+            "10.8.0.2:1",
+            "127.0.0.1:1",
+            "169.254.1.1:1",
+            "100.64.0.1:1",
+            "[fd00::1]:1",
+            "[fe80::1]:1",
+            "0.0.0.0:1",
+            "0.1.2.3:1",
+            "224.0.0.1:1",
+            "240.0.0.1:1",
+            "255.255.255.255:1",
+            "[::ffff:10.0.0.1]:1",
+            "[::ffff:127.0.0.1]:1",
+            "localhost:1",
+            "LocalHost:1",
+        ] {
             assert!(!address(text).is_internet(), "{text}");
         }
     }
@@ -191,5 +221,24 @@ mod tests {
         assert!(address("127.0.0.1:22").collides(&address("127.0.0.1:22")));
         assert!(!address("127.0.0.1:22").collides(&address("127.0.0.2:22")));
         assert!(!address("0.0.0.0:22").collides(&address("127.0.0.1:23")));
+        assert!(address("[::ffff:0.0.0.0]:22").collides(&address("127.0.0.2:22")));
+    }
+
+    #[test]
+    fn one_host_by_two_names_collides() {
+        for (one, two) in [
+            ("localhost:17100", "127.0.0.1:17100"),
+            ("localhost:17100", "[::1]:17100"),
+            ("localhost:17100", "LOCALHOST:17100"),
+            ("localhost:17100", "[::ffff:127.0.0.1]:17100"),
+            ("[::ffff:127.0.0.1]:17100", "127.0.0.1:17100"),
+        ] {
+            let (one, two) = (address(one), address(two));
+            assert!(one.collides(&two) && two.collides(&one), "{one} {two}");
+            assert!(one.is_loopback() && two.is_loopback(), "{one} {two}");
+        }
+        assert!(!address("localhost:17100").collides(&address("127.0.0.1:17101")));
+        assert!(!address("localhost:17100").collides(&address("127.0.0.2:17100")));
+        assert!(!address("db.quay.test:1").collides(&address("127.0.0.1:1")));
     }
 }

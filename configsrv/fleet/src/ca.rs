@@ -26,7 +26,7 @@ pub struct Authority {
     cluster: ClusterName,
 }
 
-/// A new key and its certificate.
+/// A key, new or renewed, and its new certificate.
 pub struct Issued {
     pub certificate_pem: String,
     pub certificate: Certificate,
@@ -46,6 +46,11 @@ pub enum AuthorityError {
     Authority(#[from] iam_ca::AuthorityError),
     #[error("no random bytes")]
     Entropy,
+    #[error("the key of {0} is no private key in PKCS #8 PEM")]
+    HolderKey(Subject),
+    /// What it certified would have ended already.
+    #[error("the authority ended at {0}, so that nothing it certifies counts; see deploy/runbooks/signer-rotation.md")]
+    Ended(OffsetDateTime),
 }
 
 impl Authority {
@@ -92,6 +97,20 @@ impl Authority {
         Ok(Issued { certificate_pem, certificate, key_pem: key.pem() })
     }
 
+    /// Another certificate for a key (PKCS #8 PEM) that `subject` has already, for whoever knows the key.
+    pub fn renew(
+        &self,
+        key_pem: &Zeroizing<String>,
+        subject: &Subject,
+        now: OffsetDateTime,
+        days: u32,
+    ) -> Result<Issued, AuthorityError> {
+        let key = PrivateKey::from_pem(key_pem).map_err(|_| AuthorityError::HolderKey(subject.clone()))?;
+        let public_key = key.public_key_info();
+        let (certificate_pem, certificate) = self.certify(&public_key, subject, now, days)?;
+        Ok(Issued { certificate_pem, certificate, key_pem: key_pem.clone() })
+    }
+
     /// A certificate for the key of a PKCS #10 request. Only the key is taken from it: what it asks to be called does
     /// not matter. Returns the PEM.
     pub fn sign(
@@ -107,10 +126,16 @@ impl Authority {
     /// The certificate of an authority below this one for the key of a PKCS #10 request: the servers', which may vouch
     /// for names of this cluster and for no further authority. Returns the PEM.
     pub fn intermediate(&self, request_pem: &str, now: OffsetDateTime, days: u32) -> Result<String, AuthorityError> {
+        self.check_counts(now)?;
         let request = CertificateRequest::from_pem(request_pem)?;
         let (name, host) = (format!("{} identity", self.cluster), self.cluster.to_string());
         let made = self.signer.intermediate(&name, &host, &request.public_key, validity(now, days)?)?;
         Ok(certificates_pem([made.der.as_slice()]))
+    }
+
+    fn check_counts(&self, now: OffsetDateTime) -> Result<(), AuthorityError> {
+        let end = self.certificate.not_after;
+        if now < end { Ok(()) } else { Err(AuthorityError::Ended(end)) }
     }
 
     fn certify(
@@ -120,6 +145,7 @@ impl Authority {
         now: OffsetDateTime,
         days: u32,
     ) -> Result<(String, Certificate), AuthorityError> {
+        self.check_counts(now)?;
         let id = SpiffeId::new(&self.cluster, subject.clone());
         let usage = match subject {
             // A signer's key must not open a connection.
@@ -173,6 +199,38 @@ mod tests {
         assert!(!certificate.is_ca);
         assert_eq!(certificate.not_after, authority.certificate().not_after, "not beyond the authority's end");
         assert_eq!(certificate.public_key.unwrap().as_bytes(), key.public_key_raw());
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_for_the_same_key() {
+        let now = datetime!(2026-01-05 08:00 UTC);
+        let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), now, 3650).unwrap();
+        let subject: Subject = "management-plane/primary".parse().unwrap();
+        let first = authority.issue(&subject, now, 365).unwrap();
+        let later = now + Duration::days(400);
+        let second = authority.renew(&first.key_pem, &subject, later, 365).unwrap();
+        assert_eq!(second.certificate.public_key, first.certificate.public_key);
+        assert_eq!(*second.key_pem, *first.key_pem);
+        assert_eq!(second.certificate.not_after, later + Duration::days(365));
+        assert!(second.certificate.is_signed_by(&root.certificate));
+        let garbage = Zeroizing::new("x".to_owned());
+        let refused = authority.renew(&garbage, &subject, later, 365);
+        assert!(matches!(refused, Err(AuthorityError::HolderKey(of)) if of == subject));
+    }
+
+    #[test]
+    fn an_authority_that_has_ended_certifies_nobody() {
+        let now = datetime!(2026-01-05 08:00 UTC);
+        let (authority, _) = Authority::create(&"quay.test".parse().unwrap(), now, 10).unwrap();
+        let subject = "node/pier2".parse().unwrap();
+        assert!(authority.issue(&subject, now + Duration::days(9), 90).is_ok());
+        let late = authority.issue(&subject, now + Duration::days(10), 90);
+        assert!(matches!(late, Err(AuthorityError::Ended(_))));
+        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let request = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        assert!(authority.intermediate(&request, now + Duration::days(9), 90).is_ok());
+        let late = authority.intermediate(&request, now + Duration::days(10), 90);
+        assert!(matches!(late, Err(AuthorityError::Ended(_))));
     }
 
     #[test]

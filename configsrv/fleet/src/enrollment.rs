@@ -164,6 +164,11 @@ impl Log {
         valid
     }
 
+    /// Whether `id` had certificates and none of them counts any more: somebody else may have the key.
+    pub fn is_revoked(&self, id: &SpiffeId) -> bool {
+        self.events.iter().any(|event| event.spiffe_id == *id) && self.valid(id).is_none()
+    }
+
     /// What was said last about this certificate.
     pub fn last(&self, fingerprint: &Digest) -> Option<&Event> {
         self.events.iter().rfind(|event| event.fingerprint_sha256 == *fingerprint)
@@ -218,8 +223,11 @@ mod tests {
         assert_eq!(broken, []);
         let mira = "spiffe://quay.test/user/mira".parse().unwrap();
         assert_eq!(log.valid(&mira).unwrap().fingerprint_sha256, Digest::of(b"1"));
+        assert!(!log.is_revoked(&mira), "one counts");
         log.append(entry(Kind::Revoke, "spiffe://quay.test/user/mira", b"1")).unwrap();
         assert_eq!(log.valid(&mira), None);
+        assert!(log.is_revoked(&mira));
+        assert!(!log.is_revoked(&"spiffe://quay.test/user/tomas".parse().unwrap()), "who never had one");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Rule {
     V7,
     /// Somebody can publish.
     V8,
-    /// Nodes with workload services are reachable from the Internet.
+    /// Hosts of services have an address; those of workload services one that the Internet reaches.
     V9,
     /// Groups and roles that are named are defined.
     V10,

@@ -2,6 +2,7 @@
 //! each new name.
 
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::{
     ca::{Authority, AuthorityError, Issued},
@@ -23,7 +24,7 @@ pub struct Provision {
     pub log_lines: String,
 }
 
-/// Somebody with a new key.
+/// Somebody with a new certificate.
 pub struct Holder {
     pub subject: Subject,
     pub issued: Issued,
@@ -39,6 +40,8 @@ pub enum ProvisionError {
     OtherCluster { repository: String, authority: String },
     #[error("writing a line of the log: {0}")]
     Log(#[from] serde_json::Error),
+    #[error("the key of {subject}: {source}")]
+    Key { subject: Subject, source: std::io::Error },
 }
 
 impl Holder {
@@ -69,13 +72,15 @@ pub fn entry(issued: &crate::pki::Certificate, id: SpiffeId, now: OffsetDateTime
     }
 }
 
-/// Issues a key and a certificate to every signer and principal of `repo` that has no valid one, and to every principal
-/// whose last one has ended. A signer's is never renewed by the way: no node trusts its new key yet.
+/// Issues certificates to every signer whose file is missing, to every principal of `repo` without a valid one, and to
+/// every principal whose last one has ended: for the key (PKCS #8 PEM) that `known` finds, else for a new one. A
+/// key whose certificates are revoked is not used again, and such a signer gets nothing: its name stands for that key.
 pub fn issue_missing(
     repo: &Repo,
     authority: &Authority,
     now: OffsetDateTime,
     operator: &str,
+    known: impl Fn(&Subject) -> std::io::Result<Option<Zeroizing<String>>>,
 ) -> Result<Provision, ProvisionError> {
     let cluster = authority.cluster();
     let named = repo.cluster.as_ref().and_then(|cluster| cluster.name.as_ref()).map_or("", |name| &name.value);
@@ -86,28 +91,34 @@ pub fn issue_missing(
     let mut log = repo.log.clone().unwrap_or_default();
     let mut provision = Provision { holders: Vec::new(), revoked: Vec::new(), log_lines: String::new() };
     let mut issue = |subject: Subject, days, repository_path| -> Result<(), ProvisionError> {
-        let issued = authority.issue(&subject, now, days)?;
         let id = SpiffeId::new(cluster, subject.clone());
+        let kept = if log.is_revoked(&id) { Ok(None) } else { known(&subject) };
+        let issued = match kept {
+            Ok(Some(key)) => authority.renew(&key, &subject, now, days)?,
+            Ok(None) => authority.issue(&subject, now, days)?,
+            Err(source) => return Err(ProvisionError::Key { subject, source }),
+        };
         provision.log_lines += &log.append(entry(&issued.certificate, id, now, operator))?;
         provision.holders.push(Holder { subject, issued, repository_path });
         Ok(())
     };
-    let known = repo.log.as_ref();
     let spec = repo.cluster.as_ref();
+    let mut revoked = Vec::new();
     for signer in spec.iter().flat_map(|spec| &spec.signers) {
         let (Ok(name), Some(path)) = (signer.name.value.parse(), &signer.cert) else { continue };
         let id = SpiffeId::signer(cluster, &name);
-        if signer.certificate.is_none() || known.and_then(|log| log.valid(&id)).is_none() {
+        if repo.log.as_ref().is_some_and(|log| log.is_revoked(&id)) {
+            revoked.push(Subject::Signer(name));
+        } else if signer.certificate.is_none() {
             issue(Subject::Signer(name), SIGNER_DAYS, Some(path.value.clone()))?;
         }
     }
     let days = spec.map_or(1, |spec| spec.cert_validity_days);
-    let mut revoked = Vec::new();
     for (subject, _) in principals(repo) {
         let id = SpiffeId::new(cluster, subject.clone());
         if repo.is_revoked(&id) {
             revoked.push(subject);
-        } else if known.and_then(|log| log.lasting(&id)).is_none_or(|last| last.not_after <= now) {
+        } else if repo.log.as_ref().and_then(|log| log.lasting(&id)).is_none_or(|last| last.not_after <= now) {
             issue(subject, days, None)?;
         }
     }

@@ -117,17 +117,36 @@ fn what_a_newer_release_writes_is_relayed_but_not_read() {
     newer["payload"]["schema_version"] = json!("1.9");
     newer["payload"]["new_field"] = json!([1]);
     newer["from_the_future"] = json!("2027-01-01T00:00:00Z");
+    // What signers and signatures are like is the addressee's business, too.
+    newer["payload"]["trust"]["authorized_mgmt_signers"][0]["valid_until"] = json!("2027-01-01T00:00:00Z");
+    newer["signature"]["chain"] = json!([]);
     let sealed = with_digest(newer);
+    assert_eq!(sealed.announced_signers().unwrap(), case.signers);
+    assert_eq!(sealed.key_id(), Some(case.quay.key.id()));
     assert_eq!(sealed.node().as_str(), "pier2", "a relay reads the routing fields");
     assert_eq!(assemble(sealed.before(), sealed.payload(), sealed.after()), sealed.bytes());
-    assert!(!sealed.announced_signers().unwrap().is_empty());
     let error = sealed.open().unwrap_err();
     assert!(matches!(error, ArtifactError::Schema { part: "payload", .. }), "{error}");
     assert!(error.to_string().contains("upgrade"));
 
-    let mut unknown = case.value();
-    unknown["payload"]["new_field"] = json!(1);
-    assert!(matches!(with_digest(unknown).open(), Err(ArtifactError::Malformed(_))));
+    for (place, field) in [
+        ("/payload", "new_field"),
+        ("/payload/trust/authorized_mgmt_signers/0", "valid_until"),
+        ("/signature", "chain"),
+    ] {
+        let mut unknown = case.value();
+        unknown.pointer_mut(place).unwrap()[field] = json!(1);
+        let unknown = with_digest(unknown);
+        assert!(matches!(unknown.open(), Err(ArtifactError::Malformed(_))), "{place}/{field}");
+    }
+    let mut signed = case.value();
+    signed["signature"]["chain"] = json!([]);
+    let more = with_digest(signed.clone());
+    assert!(more.verify(&case.signers).is_ok(), "whose it is can be seen");
+    assert!(matches!(case.admit(&more, "pier2", "quay.test"), Err(ArtifactError::Malformed(_))));
+    signed["signature"]["alg"] = json!("from-the-future");
+    let other = with_digest(signed);
+    assert!(matches!(other.verify(&case.signers), Err(ArtifactError::BadSignature(_))), "carried, not believed");
     assert_eq!(case.sealed.schema_version(), SchemaVersion::V1_0);
 
     // What a field needs is stamped; who stamps less is not believed.
@@ -170,6 +189,22 @@ fn lockouts_are_seen_before_they_happen() {
     let stranger = "spiffe://quay.test/management-plane/second".parse().unwrap();
     let found = lockout(&old, &old, Some(&stranger));
     assert!(found[0].message.contains("do not trust"), "{found:?}");
+
+    // Another key under the same name, beside the one that is trusted or in its place.
+    let id = case.quay.key.id();
+    let mut other = old.clone();
+    let key = Case::new().signers[0].pubkey;
+    for payload in &mut other {
+        payload.trust.authorized_mgmt_signers[0].pubkey = key;
+    }
+    let found = lockout(&old, &other, Some(id));
+    assert!(found.len() == 1 && found[0].message.contains("by another key"), "{found:?}");
+    let mut added = old.clone();
+    for payload in &mut added {
+        payload.trust.authorized_mgmt_signers.push(Signer { spiffe_id: stranger.clone(), ..case.signers[0] });
+    }
+    assert_eq!(lockout(&old, &added, Some(id)), [], "a signer more locks nobody out");
+    assert_eq!(lockout(&added, &old, Some(id)), []);
 
     let mut cut = old.clone();
     for payload in &mut cut {

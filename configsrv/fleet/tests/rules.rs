@@ -4,7 +4,7 @@
 mod quay;
 
 use configsrv_fleet::{
-    Finding, Revocations, SigningKey, Version, ca::Authority, provision::issue_missing, repo::Memory,
+    Finding, Revocations, SigningKey, Version, ca::Authority, compile, provision::issue_missing, repo::Memory,
 };
 use quay::{NOW, Quay, example, findings};
 use time::Duration;
@@ -91,6 +91,9 @@ fn every_rule_has_its_place() {
         // V9, V20: reachability
         ("nodes.yaml", "203.0.113.33:4500", "10.0.0.3:4500", "V9 services.yaml: pier3"),
         ("services.yaml", "at: pier3", "at: mira-pad", "V9 services.yaml: mira-pad"),
+        ("services.yaml", "at: hub", "at: [hub, mira-pad]", "V9 services.yaml: mira-pad]"),
+        ("nodes.yaml", "203.0.113.33:4500", "[::ffff:10.0.0.3]:4500", "V9 services.yaml: pier3"),
+        ("nodes.yaml", "203.0.113.33:4500", "240.0.0.1:4500", "V9 services.yaml: pier3"),
         ("nodes.yaml", "203.0.113.33:4500", "0.0.0.0:4500", "V20 nodes.yaml: \"0.0.0.0:4500\""),
         ("nodes.yaml", "\"10.8.0.2:4500\"", "\"10.8.0.2:4500\", public: true", "V20? nodes.yaml: \"10.8.0.2"),
         // V11: initiating
@@ -124,14 +127,35 @@ fn every_rule_has_its_place() {
         ("nodes.yaml", "path: /etc/motd", "path: /var/lib/flor/x", "V18 nodes.yaml: path: /var/lib/flor/x"),
         // V18, V19: listeners
         ("services.yaml", "127.0.0.1:17100", "127.0.0.1:22", "V18 services.yaml: \"0.0.0.0:22\""),
+        ("services.yaml", "127.0.0.1:17100", "localhost:7100", "V18 services.yaml: \"localhost:7100\""),
         ("services.yaml", "127.0.0.1:9001", "127.0.0.1:9000", "V18? services.yaml: \"127.0.0.1:9000\""),
         ("nodes.yaml", "203.0.113.33:4500", "203.0.113.22:4500", "V18 nodes.yaml: \"203.0.113.22:4500\" }]"),
         ("services.yaml", "127.0.0.1:17100", "10.8.0.2:17100", "V19 services.yaml: \"10.8.0.2:17100\""),
         ("services.yaml", "127.0.0.1:5432", "10.8.0.3:5432", "V19 services.yaml: \"10.8.0.3:5432\""),
+        (
+            "users.yaml",
+            "[tomas-pad]",
+            "[tomas-pad, { at: pier2, socks5: \"127.0.0.1:7100\" }]",
+            "V18 users.yaml: \"127.0.0.1:7100\"",
+        ),
+        (
+            "users.yaml",
+            "[tomas-pad]",
+            "[{ at: tomas-pad, socks5: \"10.8.0.9:1080\" }]",
+            "V19 users.yaml: \"10.8.0.9:1080\"",
+        ),
+        (
+            "nodes.yaml",
+            "labels: { site: quay, tier: data }",
+            "socks5: \"127.0.0.1:5432\"",
+            "V18 nodes.yaml: \"127.0.0.1:5432\"",
+        ),
+        ("nodes.yaml", "  tomas-pad:", "  tomas-pad: { socks5: \"0.0.0.0:1070\" }", "V19 nodes.yaml: \"0.0.0.0:1070\""),
         // V21: unused
         ("users.yaml", "[clerk]", "[harbourmaster]", "V21? roles.yaml: clerk"),
         ("groups.yaml", "  ops:", "  ops:\n  spare:", "V21? groups.yaml: spare"),
         ("users.yaml", "[tomas-pad]", "[]", "V21? users.yaml: tomas"),
+        ("roles.yaml", "[shop, data, ops]", "[shop, data]", "V21? groups.yaml: ops"),
         // V24: probes that could never hold
         (
             "nodes.yaml",
@@ -175,6 +199,21 @@ fn every_rule_has_its_place() {
         eprintln!("{file}: {from} -> {to}");
         expect(&quay.edited(file, from, to), expected);
     }
+}
+
+/// What validate lets through can be compiled: peers dial every host of a service.
+#[test]
+fn every_host_has_an_address() {
+    let quay = Quay::new();
+    let quay = Quay { files: quay.edited("services.yaml", "at: hub", "at: [hub, mira-pad]"), key: quay.key };
+    let errors = |files: &Memory| findings(files).into_iter().filter(Finding::is_error).collect::<Vec<_>>();
+    let found = errors(&quay.files);
+    assert!(found.len() == 1 && found[0].to_string().starts_with("services.yaml:4:15: error[V9]"), "{found:#?}");
+    // One host that the Internet reaches is enough for the distribution.
+    let lan =
+        quay.edited("nodes.yaml", "  mira-pad:", "  mira-pad: { addresses: [{ name: lan, udp: \"10.8.0.9:4500\" }] }");
+    assert_eq!(errors(&lan), []);
+    compile(&quay::fleet(&lan), None, &quay.stamp()).unwrap();
 }
 
 #[test]
@@ -248,7 +287,7 @@ fn what_has_ended_is_missing_and_who_is_revoked_gets_nothing() {
     let (authority, root) = Authority::create(&"quay.test".parse().unwrap(), NOW, 3650).unwrap();
     files = files.with("ca.crt", root.certificate_pem);
     let issue = |files: &Memory, now| {
-        let made = issue_missing(&quay::repo(files), &authority, now, "mira").unwrap();
+        let made = issue_missing(&quay::repo(files), &authority, now, "mira", |_| Ok(None)).unwrap();
         let of: Vec<String> = made.holders.iter().map(|holder| holder.subject.to_string()).collect();
         (made, of)
     };
@@ -288,9 +327,35 @@ fn signers_are_certified_by_the_authority() {
     expect(&quay.edited("cluster.yaml", path, "ca.crt"), "V12 cluster.yaml: ca.crt");
     let line = format!("- {{ name: primary, cert: {path} }}");
     expect(&quay.edited("cluster.yaml", &line, "[]"), "V12 cluster.yaml: name: quay.test");
-    // Expired.
-    let later = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(400));
-    assert!(places(&quay.files, &later).iter().any(|place| place.starts_with(at)), "{later:#?}");
+}
+
+/// Nodes and servers go by the key, so that nobody is kept from publishing by the end of a certificate.
+#[test]
+fn an_end_of_a_signer_or_of_the_authority_is_a_warning() {
+    let quay = Quay::new();
+    let signer = "V22? cluster.yaml: certs/management-planes/primary.crt";
+    let authority = "V22? cluster.yaml: ca.crt";
+    let after = |days| {
+        let found = configsrv_fleet::validate(&quay::repo(&quay.files), NOW + Duration::days(days));
+        assert!(found.iter().all(|finding| !finding.is_error()), "{found:#?}");
+        let said = |at: &str, words: &str| {
+            let places = places(&quay.files, &found);
+            let mut all = places.iter().zip(&found);
+            all.any(|(place, finding)| place.starts_with(at) && finding.message.contains(words))
+        };
+        let signer_says = |words: &str| said(signer, words);
+        let authority_says = |words: &str| said(authority, words);
+        (
+            [signer_says(""), signer_says("ends in 13 days"), signer_says("has expired")],
+            [authority_says(""), authority_says("ends in 179 days"), authority_says("has expired")],
+            signer_says("`florctl ca issue --kind signer --name primary` renews it for the same key"),
+        )
+    };
+    assert_eq!(after(300), ([false; 3], [false; 3], false));
+    assert_eq!(after(365 - 13), ([true, true, false], [false; 3], true));
+    assert_eq!(after(365), ([true, false, true], [false; 3], true));
+    assert_eq!(after(3650 - 179), ([true, false, true], [true, true, false], true));
+    assert_eq!(after(3650), ([true, false, true], [true, false, true], true));
 }
 
 /// Nobody is left out because a link was skipped.
@@ -339,6 +404,18 @@ fn discovery_can_be_narrowed() {
     let quay = Quay { files: files.clone(), key: quay.key };
     let narrowed = quay.edited("cluster.yaml", "\ncluster:", "\nsource: { exclude: [\"drafts/**\"] }\ncluster:");
     assert!(findings(&narrowed).iter().all(|finding| !finding.is_error()));
+    // What is included takes the place of the default set, from which certs/ is left out.
+    let quay = Quay { files: narrowed, key: quay.key };
+    let certs = quay.files.clone().with("certs/users.yaml", "users: { tomas: { roles: [], nodes: [] } }\n");
+    assert!(findings(&certs).iter().all(|finding| !finding.is_error()));
+    let including = |globs: &str| {
+        let source = format!("source: {{ include: [{globs}] }}");
+        let narrowed = quay.edited("cluster.yaml", "source: { exclude: [\"drafts/**\"] }", &source);
+        narrowed.with("certs/users.yaml", certs.files["certs/users.yaml"].clone())
+    };
+    assert!(findings(&including("\"*.yaml\"")).iter().all(|finding| !finding.is_error()));
+    expect(&including("\"*.yaml\", \"certs/*.yaml\""), "V16 users.yaml: tomas");
+    expect(&including("nodes.yaml, groups.yaml"), "V6 cluster.yaml: name: quay.test");
     let selected = |globs: &[&str]| {
         let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
         let repo = configsrv_fleet::load_from(&files, &configsrv_fleet::Selection::Only(globs)).unwrap();

@@ -42,6 +42,13 @@ fn the_examples_in_the_comments_are_right() {
     desk.run("ca init").expect(0);
     desk.run("ca issue --missing").expect(0);
     assert_eq!(desk.run("validate").expect(0).out, "no findings\n");
+    // Syncing directly, a node keeps nothing by itself without a probe through the data plane.
+    let shop = desk.run("compile --node shop-1").expect(0).json();
+    assert_eq!(shop["payload"]["sync"]["via"], "direct");
+    assert_eq!(
+        shop["payload"]["probes"][0]["check"]["tunnel"]["target"], "spiffe://harbour.test/service/config-server",
+        "{shop}"
+    );
 }
 
 #[test]

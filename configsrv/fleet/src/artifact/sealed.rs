@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    ArtifactError, Envelope, SchemaVersion, Signature, Signer,
+    Algorithm, ArtifactError, Envelope, PublicKey, SchemaVersion, Signature, Signer,
     canonical::{check_value, to_canonical},
 };
 
@@ -33,7 +33,15 @@ pub struct Sealed {
     node: NodeName,
     schema_version: SchemaVersion,
     payload_digest: Digest,
-    signature: Option<Signature>,
+    signature: Option<Claimed>,
+}
+
+/// A signature as a relay reads it: what a later release adds to it, and by what means it signs, is for the addressee.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+struct Claimed {
+    alg: String,
+    key_id: SpiffeId,
+    value: String,
 }
 
 /// What an addressee demands before it looks at an artifact.
@@ -150,27 +158,34 @@ impl Sealed {
         }
         #[derive(serde::Deserialize)]
         struct Announced {
-            authorized_mgmt_signers: Vec<Signer>,
+            authorized_mgmt_signers: Vec<Known>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Known {
+            spiffe_id: SpiffeId,
+            pubkey: PublicKey,
         }
         let payload: Announcing = serde_json::from_slice(self.payload())
             .map_err(|error| ArtifactError::Malformed(format!("payload.trust: {error}")))?;
-        Ok(payload.trust.authorized_mgmt_signers)
+        let known = payload.trust.authorized_mgmt_signers.into_iter();
+        Ok(known.map(|Known { spiffe_id, pubkey }| Signer { spiffe_id, pubkey }).collect())
     }
 
     /// Checks the signature against `signers` and returns whose it is.
     pub fn verify<'a>(&self, signers: &'a [Signer]) -> Result<&'a Signer, ArtifactError> {
-        let signature = self.signature.as_ref().ok_or(ArtifactError::Unsigned)?;
+        let Claimed { alg, key_id, value } = self.signature.as_ref().ok_or(ArtifactError::Unsigned)?;
         let signer = signers
             .iter()
-            .find(|signer| signer.spiffe_id == signature.key_id)
-            .ok_or_else(|| ArtifactError::UnknownSigner(signature.key_id.clone()))?;
+            .find(|signer| signer.spiffe_id == *key_id)
+            .ok_or_else(|| ArtifactError::UnknownSigner(key_id.clone()))?;
         let mut fields: Map<String, Value> =
             serde_json::from_slice(&self.bytes).map_err(|error| ArtifactError::NotJson(error.to_string()))?;
         fields.remove("signature");
-        if signer.pubkey.verify(&to_canonical(&fields)?, signature) {
+        let signature = Signature { alg: Algorithm::Ed25519, key_id: key_id.clone(), value: value.clone() };
+        if alg == Algorithm::ED25519 && signer.pubkey.verify(&to_canonical(&fields)?, &signature) {
             Ok(signer)
         } else {
-            Err(ArtifactError::BadSignature(signature.key_id.clone()))
+            Err(ArtifactError::BadSignature(key_id.clone()))
         }
     }
 

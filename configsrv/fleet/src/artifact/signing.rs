@@ -24,6 +24,11 @@ pub enum Algorithm {
     Ed25519,
 }
 
+impl Algorithm {
+    /// How it is spelled.
+    pub(super) const ED25519: &str = "ed25519";
+}
+
 /// An Ed25519 public key; standard base64 of its 32 bytes in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

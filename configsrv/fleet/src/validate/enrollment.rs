@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// How long before its end a certificate is mentioned.
-const NEAR: Duration = Duration::days(14);
+pub(super) const NEAR: Duration = Duration::days(14);
 
-/// V4, V22.
+/// V4, and V22 for principals.
 pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
     let Some(cluster) = cluster_name(repo) else { return };
     let expected = principals(repo);
@@ -50,7 +50,7 @@ pub(super) fn check(repo: &Repo, now: OffsetDateTime, findings: &mut Findings) {
 }
 
 /// Whose certificate, in the words of `florctl ca issue`.
-fn holder(subject: &Subject) -> String {
+pub(super) fn holder(subject: &Subject) -> String {
     match subject {
         Subject::User(name) => format!("--kind user --name {name}"),
         Subject::Service { node: None, service } => format!("--kind service --name {service}"),

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    artifact::Payload,
+    artifact::{Payload, Signer},
     compile::COMPILED,
     finding::{Finding, Findings, Place, Rule},
     names::NodeName,
@@ -28,16 +28,34 @@ pub fn lockout(old: &[Payload], new: &[Payload], signer: Option<&SpiffeId>) -> V
         let message = format!("these nodes would not reach {CONFIG_SERVER} any more: {}", cut.join(", "));
         findings.error(Rule::V23, &at, message);
     }
-    if let Some(signer) = signer {
-        let trusted: Vec<_> = old.iter().flat_map(|payload| &payload.trust.authorized_mgmt_signers).collect();
-        if !trusted.is_empty() && trusted.iter().all(|trusted| trusted.spiffe_id != *signer) {
-            let message = format!(
-                "the nodes do not trust {signer} yet: sign a version that adds it with a key that they trust, then switch"
-            );
-            findings.error(Rule::V23, &at, message);
-        }
+    if let Some(message) = signer.and_then(|signer| untrusted(old, new, signer)) {
+        findings.error(Rule::V23, &at, message);
     }
     findings.into_sorted()
+}
+
+/// Why nodes that have `old` would refuse `new` from `signer`. Its key is the one that `new` announces for it.
+fn untrusted(old: &[Payload], new: &[Payload], signer: &SpiffeId) -> Option<String> {
+    let mut trusted = signers(old).peekable();
+    trusted.peek()?;
+    let mut keys = trusted.filter(|trusted| trusted.spiffe_id == *signer).map(|trusted| trusted.pubkey).peekable();
+    if keys.peek().is_none() {
+        return Some(format!(
+            "the nodes do not trust {signer} yet: sign a version that adds it with a key that they trust, then switch"
+        ));
+    }
+    let key = signers(new).find(|announced| announced.spiffe_id == *signer)?.pubkey;
+    if keys.any(|trusted| trusted == key) {
+        return None;
+    }
+    Some(format!(
+        "the nodes know {signer} by another key, and would refuse what this one signs: bring the key back, or give \
+         the new one a name of its own and add it with a key that they trust"
+    ))
+}
+
+fn signers(payloads: &[Payload]) -> impl Iterator<Item = &Signer> {
+    payloads.iter().flat_map(|payload| &payload.trust.authorized_mgmt_signers)
 }
 
 /// Users that may reach the publisher, and have a way to it.

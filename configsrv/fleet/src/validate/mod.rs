@@ -1,6 +1,7 @@
 //! The rules of a repository. All of them run, and each reports everything that it finds; only where a file cannot be read,
 //! nobody looks up the names that it may define.
 
+mod endings;
 mod enrollment;
 mod files;
 mod listeners;
@@ -52,7 +53,8 @@ pub fn validate(repo: &Repo, now: OffsetDateTime) -> Vec<Finding> {
     reachability::check(repo, &mut findings);
     listeners::check(repo, &mut findings);
     files::check(repo, &mut findings);
-    signers::check(repo, now, &mut findings);
+    signers::check(repo, &mut findings);
+    endings::check(repo, now, &mut findings);
     enrollment::check(repo, now, &mut findings);
     revoked::check(repo, &mut findings);
     findings.into_sorted()

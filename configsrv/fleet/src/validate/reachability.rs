@@ -7,14 +7,13 @@ use crate::{
 /// V9, V17, V20.
 pub(super) fn check(repo: &Repo, findings: &mut Findings) {
     for service in &repo.services {
-        // Rule V6 has its own demand on these.
-        if [CONFIG_SERVER, CONFIG_PUBLISHER].contains(&service.name.value.as_str()) {
-            continue;
-        }
+        // Of these rule V6 wants one reachable host; but peers dial every one.
+        let distribution = [CONFIG_SERVER, CONFIG_PUBLISHER].contains(&service.name.value.as_str());
         for host in &service.spec.at {
             let Some(node) = repo.node(&host.value) else { continue };
-            if !node.spec.addresses.iter().any(Address::is_reachable) {
-                let what = if node.spec.addresses.is_empty() { "has no address" } else { "has only private addresses" };
+            let addresses = &node.spec.addresses;
+            if addresses.is_empty() || (!distribution && !addresses.iter().any(Address::is_reachable)) {
+                let what = if addresses.is_empty() { "has no address" } else { "has only private addresses" };
                 let message = format!(
                     "node \"{}\" {what}, so nobody can reach \"{}\" there; add one, or say public: true",
                     host.value, service.name.value

@@ -18,13 +18,16 @@ pub(crate) enum Ca {
         #[arg(long, default_value_t = 3650)]
         days: u32,
     },
-    /// Make keys and certificates, and record them in enrollment.log.
+    /// Make certificates, for the keys in --keys or for new ones, and record them in enrollment.log.
     Issue {
         #[command(flatten)]
         keys: Keys,
         /// For every signer and principal of the repository that has none, and every principal whose last one has ended.
         #[arg(long, conflicts_with_all = ["kind", "name"])]
         missing: bool,
+        /// Make a new key, and write it over the one in --keys. A signer's stays: nodes know the signer by it.
+        #[arg(long, conflicts_with = "missing")]
+        new_key: bool,
         #[command(flatten)]
         holder: Holder,
     },

@@ -1,10 +1,12 @@
+mod signer;
+
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use configsrv_fleet::{
-    Digest, SpiffeId, Subject,
+    ClusterName, Digest, SpiffeId, Subject,
     ca::Authority,
     enrollment::{Entry, Kind},
     provision::{entry, file_stem, issue_missing},
@@ -17,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     cli::{Ca, Holder, Keys},
     failure::{Code, Failure},
-    output::{self, Format},
+    output::Format,
     progress,
     workspace::{Workspace, write_private},
 };
@@ -32,7 +34,7 @@ pub(super) fn run(command: &Ca, output: Format) -> Result<Code, Failure> {
     match command {
         Ca::Init { keys, days } => init(keys, *days, output)?,
         Ca::Issue { keys, missing: true, .. } => missing(keys, output)?,
-        Ca::Issue { keys, missing: false, holder } => issue(keys, holder, output)?,
+        Ca::Issue { keys, missing: false, new_key, holder } => issue(keys, holder, *new_key, output)?,
         Ca::Sign { csr, keys, holder, out } => sign(csr, keys, holder, out.as_deref(), output)?,
         Ca::Intermediate { csr, keys, days, out } => intermediate(csr, keys, *days, out.as_deref(), output)?,
         Ca::Password { keys, new_password_file } => password(keys, new_password_file, output)?,
@@ -62,6 +64,13 @@ fn init(keys: &Keys, days: u32, output: Format) -> Result<(), Failure> {
     }
     write_public(&certificate, &issued.certificate_pem)?;
     let encrypted = password.is_some();
+    if !encrypted {
+        eprintln!(
+            "warning: {} is not encrypted, and whoever reads it is the cluster: `florctl ca password \
+             --new-password-file FILE` encrypts it",
+            key.display()
+        );
+    }
     let value = json!({ "cluster": cluster, "certificate": certificate, "key": key, "encrypted": encrypted });
     output.print(&value, || {
         let care = match encrypted {
@@ -85,7 +94,8 @@ fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
     let authority = authority(&workspace, &folder, keys)?;
-    let made = issue_missing(&workspace.repo, &authority, OffsetDateTime::now_utc(), &keys.operator)?;
+    let known = |subject: &Subject| key_in(&folder, subject);
+    let made = issue_missing(&workspace.repo, &authority, OffsetDateTime::now_utc(), &keys.operator, known)?;
     // The log first: a certificate that nobody knows of is worse than a line without its file.
     workspace.append_log(&made.log_lines)?;
     let bar = progress::bar(made.holders.len(), "writing");
@@ -119,23 +129,48 @@ fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
     })
 }
 
-fn issue(keys: &Keys, holder: &Holder, output: Format) -> Result<(), Failure> {
+fn issue(keys: &Keys, holder: &Holder, new_key: bool, output: Format) -> Result<(), Failure> {
     let subject = holder.subject()?;
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
     let authority = authority(&workspace, &folder, keys)?;
-    let now = OffsetDateTime::now_utc();
-    let issued = authority.issue(&subject, now, days(&workspace, holder, &subject))?;
-    record(&workspace, &authority, &subject, &issued.certificate, now, &keys.operator)?;
     let stem = file_stem(&subject);
     let (key, certificate) = (folder.join(format!("{stem}.key")), folder.join(format!("{stem}.crt")));
-    replace_private(&key, &issued.key_pem)?;
-    write_public(&certificate, &issued.certificate_pem)?;
-    if let Some(path) = signer_path(&workspace, &subject) {
-        write_public(&workspace.inside(&path)?, &issued.certificate_pem)?;
+    let known = key_in(&folder, &subject).map_err(|error| Failure::file(&key, &error))?;
+    if let Subject::Signer(name) = &subject {
+        signer::may_have(&workspace, name, &key, known.as_deref(), new_key)?;
     }
-    let value = json!({ "subject": subject.to_string(), "key": key, "certificate": certificate });
-    output.print(&value, || format!("{subject}: {} and {}", key.display(), certificate.display()))
+    let (now, days) = (OffsetDateTime::now_utc(), days(&workspace, holder, &subject));
+    let kept = known.filter(|_| !new_key && !is_revoked(&workspace, authority.cluster(), &subject));
+    let issued = match &kept {
+        Some(key) => authority.renew(key, &subject, now, days)?,
+        None => authority.issue(&subject, now, days)?,
+    };
+    record(&workspace, &authority, &subject, &issued.certificate, now, &keys.operator)?;
+    if kept.is_none() {
+        replace_private(&key, &issued.key_pem)?;
+    }
+    write_public(&certificate, &issued.certificate_pem)?;
+    if let Some(spec) = signer::spec(&workspace, &subject)
+        && let Some(path) = &spec.cert
+    {
+        write_public(&workspace.inside(&path.value)?, &issued.certificate_pem)?;
+    }
+    let new = kept.is_none();
+    let value = json!({ "subject": subject.to_string(), "key": key, "new_key": new, "certificate": certificate });
+    output.print(&value, || {
+        let what = if new { "a new key" } else { "the same key" };
+        format!("{subject}: {} for {what}, {}", certificate.display(), key.display())
+    })
+}
+
+/// The holder's key in the folder, PEM, if there is one.
+fn key_in(folder: &Path, subject: &Subject) -> io::Result<Option<Zeroizing<String>>> {
+    match fs::read_to_string(folder.join(format!("{}.key", file_stem(subject)))) {
+        Ok(pem) => Ok(Some(Zeroizing::new(pem))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn sign(csr: &Path, keys: &Keys, holder: &Holder, out: Option<&Path>, output: Format) -> Result<(), Failure> {
@@ -146,12 +181,17 @@ fn sign(csr: &Path, keys: &Keys, holder: &Holder, out: Option<&Path>, output: Fo
     let request = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
     let now = OffsetDateTime::now_utc();
     let (pem, certificate) = authority.sign(&request, &subject, now, days(&workspace, holder, &subject))?;
+    if let Subject::Signer(name) = &subject {
+        signer::may_be(&workspace, name, &certificate)?;
+    }
     record(&workspace, &authority, &subject, &certificate, now, &keys.operator)?;
-    if let Some(path) = signer_path(&workspace, &subject) {
-        write_public(&workspace.inside(&path)?, &pem)?;
+    if let Some(spec) = signer::spec(&workspace, &subject)
+        && let Some(path) = &spec.cert
+    {
+        write_public(&workspace.inside(&path.value)?, &pem)?;
     }
     match out {
-        None => output::write(pem.as_bytes()),
+        None => output.print(&json!({ "subject": subject.to_string(), "certificate": pem }), || pem.clone()),
         Some(path) => {
             write_public(path, &pem)?;
             let value = json!({ "subject": subject.to_string(), "certificate": path });
@@ -166,7 +206,10 @@ fn intermediate(csr: &Path, keys: &Keys, days: u32, out: Option<&Path>, output: 
     let authority = authority(&workspace, &folder, keys)?;
     let request = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
     let pem = authority.intermediate(&request, OffsetDateTime::now_utc(), days)?;
-    let Some(path) = out else { return output::write(pem.as_bytes()) };
+    let Some(path) = out else {
+        let value = json!({ "cluster": authority.cluster(), "certificate": pem });
+        return output.print(&value, || pem.clone());
+    };
     write_public(path, &pem)?;
     let value = json!({ "cluster": authority.cluster(), "certificate": path });
     output.print(&value, || format!("an authority below {}'s: {}", authority.cluster(), path.display()))
@@ -230,6 +273,12 @@ fn record(
     workspace.append_log(&log.append(entry(certificate, id, now, operator))?)
 }
 
+/// Whether the log says that nothing which the holder had counts any more: then the key is nobody's.
+fn is_revoked(workspace: &Workspace, cluster: &ClusterName, subject: &Subject) -> bool {
+    let id = SpiffeId::new(cluster, subject.clone());
+    workspace.repo.log.as_ref().is_some_and(|log| log.is_revoked(&id))
+}
+
 fn days(workspace: &Workspace, holder: &Holder, subject: &Subject) -> u32 {
     holder.days.unwrap_or_else(|| match subject {
         Subject::Signer(_) => SIGNER_DAYS,
@@ -240,14 +289,6 @@ fn days(workspace: &Workspace, holder: &Holder, subject: &Subject) -> u32 {
 /// How long the repository wants certificates of principals to last.
 pub(super) fn principal_days(workspace: &Workspace) -> u32 {
     workspace.repo.cluster.as_ref().map_or(90, |cluster| cluster.cert_validity_days)
-}
-
-/// Where cluster.yaml wants the certificate of a signer.
-fn signer_path(workspace: &Workspace, subject: &Subject) -> Option<String> {
-    let Subject::Signer(name) = subject else { return None };
-    let signers = workspace.repo.cluster.iter().flat_map(|cluster| &cluster.signers);
-    let signer = signers.into_iter().find(|signer| signer.name.value == name.as_str())?;
-    signer.cert.as_ref().map(|path| path.value.clone())
 }
 
 fn ca_path(workspace: &Workspace) -> Result<String, Failure> {
