@@ -1,10 +1,10 @@
 //! What a node's report makes of what is known about it, and what the history calls it.
 
-use configsrv_fleet::{Digest, Version};
+use configsrv_fleet::{Digest, Version, artifact::DriftPolicy};
 
 use crate::{
     Error,
-    record::{Status, SyncResult},
+    record::{Drift, Status, SyncResult},
 };
 
 /// A node went back to an earlier version, or could not.
@@ -69,6 +69,13 @@ impl Status {
     /// The transition that the report tells of, and the numbers that came of it.
     fn what_happened(&self) -> (Option<SyncResult>, [Option<Version>; 5]) {
         (self.result, [self.active, self.pending, self.confirmed, self.rolled_back, self.rejected])
+    }
+}
+
+impl Drift {
+    /// Whether the node takes nothing newer until somebody has decided.
+    pub(crate) fn freezes(&self) -> bool {
+        self.files > 0 && self.policy == DriftPolicy::Freeze.as_str()
     }
 }
 
@@ -148,7 +155,7 @@ fn numbers(status: &Status) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Carried, Drift, Released};
+    use crate::record::{Carried, Released};
 
     fn numbered(number: u64) -> Version {
         Version::new(number).unwrap()
