@@ -27,6 +27,7 @@ mod collect;
 mod error;
 pub mod fleetlock;
 mod grpc;
+mod history;
 mod http;
 mod keys;
 mod metrics;
