@@ -18,16 +18,16 @@ use crate::{
 const LONGEST_COMMIT: usize = 100;
 const LONGEST_NOTE: usize = 500;
 
-/// The journal, with a reason at every publish. The log has no place for it; but the version's line of history comes into
-/// being in the same transaction and stays as it is, so whoever reads the journal finds the same there whenever it looks.
+/// The journal, with a reason at every publish. The log has no place for it; but the version's line of history comes
+/// into being in the same transaction and stays as it is, so whoever reads the journal finds the same at any time.
 struct Explained {
     journal: Arc<dyn JournalSource>,
     records: Records,
 }
 
 impl ConfigService {
-    /// `journal` with a reason at every publish that was done: the digest of the tree, the version that it was made from,
-    /// and the git commit and the note where the operator gave them.
+    /// `journal` with a reason at every publish that was done: the digest of the tree, the version that it was made
+    /// from, and the git commit and the note where the operator gave them.
     pub fn explain(&self, journal: Arc<dyn JournalSource>) -> Arc<dyn JournalSource> {
         Arc::new(Explained { journal, records: self.records().clone() })
     }

@@ -55,6 +55,6 @@ pub use error::Error;
 pub use grpc::{Server as GrpcServer, grpc};
 pub use http::router;
 pub use metrics::Metrics;
-pub use record::{Carried, Drift, Fetch, Fetched, Reached, Released, Status, SyncResult, Tree};
+pub use record::{Carried, Drift, Failed, Fetch, Fetched, Reached, Released, Status, SyncResult, Tree};
 pub use service::ConfigService;
 pub use settings::{ClientAuth, Limits, LockSettings, Settings, Waits};

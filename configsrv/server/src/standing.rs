@@ -25,7 +25,8 @@ pub(crate) struct Known<'a> {
     pub offered_ms: u64,
     pub fetched: &'a Fetched,
     pub reported: Option<&'a Status>,
-    /// The content that the node went back from last, as far as it is kept.
+    /// The content that the node went back from last, as far as it is kept: reports that earlier releases stored do not
+    /// name it.
     pub failed: Option<Digest>,
 }
 
@@ -205,13 +206,12 @@ fn failure(known: &Known<'_>, published: Digest, status: &Status) -> Option<Stan
     if status.rejected == Some(version) || unnamed {
         return failed(Phase::Refused, because(SyncResult::Rejected, "it was refused before anything was touched"));
     }
-    match status.rolled_back {
-        Some(before) if known.failed == Some(published) => failed(
-            Phase::Rejected,
-            format!("version {version} has the content that failed here as version {before}; it is not tried again"),
-        ),
-        Some(_) | None => None,
-    }
+    let remembered = status.failed.iter().find(|failed| failed.digest == published).map(|failed| failed.version);
+    let before = remembered.or(status.rolled_back.filter(|_| known.failed == Some(published)))?;
+    failed(
+        Phase::Rejected,
+        format!("version {version} has the content that failed here as version {before}; it is not tried again"),
+    )
 }
 
 /// The node has said nothing about the current version.

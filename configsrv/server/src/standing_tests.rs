@@ -1,7 +1,7 @@
 //! Every row, and every combination of records.
 
 use super::*;
-use crate::record::{Carried, Drift, Fetch, Released};
+use crate::record::{Carried, Drift, Failed, Fetch, Released};
 
 const PUBLISHED_MS: u64 = 1_000_000;
 const SOON: u64 = PUBLISHED_MS + 1_000;
@@ -136,6 +136,10 @@ fn what_the_node_has_against_it() {
     is(&again, Phase::Rejected, SOON, None, "the content that failed here as version 8");
     let other = Case { failed: Some(content(0)), ..again };
     is(&other, Phase::Fetched, SOON, Some(SOON + 10_000), "version 9");
+    // It failed before the last failure, and the node has confirmed something since.
+    let earlier = vec![Failed { version: version(5), digest: content(8) }];
+    let forgotten = Case::reported(Status { failed: earlier, ..confirmed(7) }).fetched(8, SOON);
+    is(&forgotten, Phase::Rejected, SOON, None, "the content that failed here as version 5");
     // Let in again, and about to be tried.
     let released = Some(Released { version: version(8), at_ms: 1 });
     let retried = Status { rolled_back: None, released, ..under_way(SyncResult::Acknowledged, Some(SOON + 300)) };

@@ -237,6 +237,41 @@ async fn what_failed_is_remembered_until_it_is_released() {
     );
 }
 
+/// Nobody lets a content in again by confirming another one, or by wiping the node.
+#[tokio::test]
+async fn what_failed_before_something_else_held_is_not_forgotten() {
+    let plane = Plane::new(Settings::default());
+    let trees: Vec<_> =
+        [(1, "one"), (2, "bad"), (3, "three"), (4, "bad")].map(|(at, text)| plane.tree(at, text)).into();
+    let on = |version: usize, more: Value| {
+        let mut report = json!({ "active": version, "confirmed": version, "digest": digest(&trees[version - 1]) });
+        report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        report
+    };
+    plane.publish(&trees[0]).await;
+    plane.report(on(1, json!({ "result": "confirmed" }))).await;
+    plane.publish(&trees[1]).await;
+    plane.report(on(1, json!({ "rolled_back": 2, "result": "rolled_back" }))).await;
+    plane.publish(&trees[2]).await;
+    plane.report(on(3, json!({ "result": "confirmed", "failed": [] }))).await;
+    plane.stands("confirmed").await;
+    plane.publish(&trees[3]).await;
+    let view = plane.stands("rejected").await;
+    assert!(view["reason"].as_str().unwrap().contains("failed here as version 2"), "{view}");
+
+    // It does not know that it lets something in again; the history does.
+    let soon = json!({ "pending": 4, "digest": digest(&trees[3]), "left_ms": 300_000, "result": "acknowledged" });
+    plane.report(on(3, soon)).await;
+    assert_eq!(plane.stands("activating").await["reported"]["failed"], Value::Null);
+    plane.report(on(4, json!({ "result": "confirmed" }))).await;
+    plane.stands("confirmed").await;
+    let words = plane.words();
+    assert_eq!(
+        words,
+        ["config.Confirm", "config.Rollback", "config.Confirm", "config.ReleaseRejected", "config.Confirm"]
+    );
+}
+
 /// Releases that follow one another do not begin a node's time anew.
 #[tokio::test]
 async fn who_lags_behind_lags_since_the_first_version_that_it_lacks() {
