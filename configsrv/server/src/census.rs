@@ -17,6 +17,8 @@ pub(crate) struct Census {
     /// know.
     pub stale: u64,
     pub pending: u64,
+    /// Files of what they run were changed by somebody else.
+    pub drifted: u64,
     pub phases: HashMap<Phase, u64>,
     /// When the next of them is overdue, though nothing changes.
     pub until_ms: Option<u64>,
@@ -39,6 +41,8 @@ impl ConfigService {
                 census.published += u64::from(node.published);
                 census.stale += u64::from(node.published && node.stale);
                 census.pending += u64::from(node.reported.as_ref().is_some_and(|report| report.pending.is_some()));
+                let drift = node.reported.as_ref().and_then(|report| report.drift.as_ref());
+                census.drifted += u64::from(drift.is_some_and(|drift| drift.files > 0));
                 let standing = &node.standing;
                 *census.phases.entry(standing.phase).or_default() += 1;
                 let deadline_ms = standing.deadline_ms.filter(|_| standing.phase.is_waiting());

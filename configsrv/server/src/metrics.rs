@@ -23,6 +23,7 @@ pub struct Metrics {
     published: Gauge,
     stale: Gauge,
     pending: Gauge,
+    drifted: Gauge,
     phases: Family<Standing, Gauge>,
     payload_bytes: Gauge,
 }
@@ -67,6 +68,7 @@ impl Default for Metrics {
             published: Gauge::default(),
             stale: Gauge::default(),
             pending: Gauge::default(),
+            drifted: Gauge::default(),
             phases: Family::default(),
             payload_bytes: Gauge::default(),
         }
@@ -105,6 +107,11 @@ impl Metrics {
             "holdfast_configsrv_nodes_pending",
             "Nodes that run a version which waits for its confirmation",
             self.pending.clone(),
+        );
+        registry.register(
+            "holdfast_configsrv_nodes_drifted",
+            "Nodes with files that somebody else changed",
+            self.drifted.clone(),
         );
         registry.register("holdfast_configsrv_nodes", "Nodes by the phase that they are in", self.phases.clone());
         registry.register(
@@ -149,6 +156,7 @@ impl Metrics {
         self.published.set(whole(census.published));
         self.stale.set(whole(census.stale));
         self.pending.set(whole(census.pending));
+        self.drifted.set(whole(census.drifted));
         for phase in Phase::ALL {
             let count = census.phases.get(&phase).copied().unwrap_or_default();
             self.phases.get_or_create(&Standing { phase: phase.as_str() }).set(whole(count));
@@ -195,7 +203,16 @@ mod tests {
         metrics.stored(ROLLBACK);
         metrics.stored("config.Confirm");
         let phases = [(Phase::Confirmed, 1), (Phase::RolledBack, 2)].into();
-        metrics.show(&Census { version, published: 3, stale: 2, pending: 1, phases, until_ms: None, payload_bytes: 9 });
+        metrics.show(&Census {
+            version,
+            published: 3,
+            stale: 2,
+            pending: 1,
+            drifted: 2,
+            phases,
+            until_ms: None,
+            payload_bytes: 9,
+        });
 
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -207,6 +224,7 @@ mod tests {
             "holdfast_configsrv_rollbacks_total 1",
             "holdfast_configsrv_published_version 7",
             "holdfast_configsrv_nodes_stale 2",
+            "holdfast_configsrv_nodes_drifted 2",
             r#"holdfast_configsrv_nodes{phase="rolled_back"} 2"#,
             r#"holdfast_configsrv_nodes{phase="paused"} 0"#,
             "holdfast_configsrv_payload_bytes 9",

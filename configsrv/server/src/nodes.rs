@@ -8,7 +8,7 @@ use crate::{
     ConfigService, Error, keys,
     offers::Offers,
     readers::{Errand, calling_node},
-    record::{Fetch, Fetched, Head, Reached, Status, SyncResult},
+    record::{Failed, Fetch, Fetched, Head, Reached, Status, SyncResult},
     reports,
     service::{blocking, now_ms},
     standing::{Known, Standing},
@@ -110,7 +110,7 @@ impl ConfigService {
         };
         let now_ms = now_ms();
         let deadline_ms = left_ms.map(|left_ms| now_ms.saturating_add(left_ms)).or(status.deadline_ms);
-        let status = Status { deadline_ms, reported_ms: now_ms, since_ms: now_ms, ..status };
+        let status = Status { deadline_ms, failed: Vec::new(), reported_ms: now_ms, since_ms: now_ms, ..status };
         self.store_report(identity, &node, &status).await?;
         // Three numbers and one truth: a node cannot confirm what was not published for it. That it has something else is
         // known all the same, or nobody would learn that the servers were restored.
@@ -129,10 +129,15 @@ impl ConfigService {
     /// Stores a report that says something new, under the word for what it tells of.
     async fn store_report(&self, identity: &Identity, node: &NodeName, said: &Status) -> Result<(), Error> {
         let key = keys::status(node);
+        let failed = match said.rolled_back {
+            Some(version) => self.published_digest(node, version)?.map(|digest| Failed { version, digest }),
+            None => None,
+        };
         for _ in 0..ATTEMPTS {
             let loaded: Option<Loaded<Status>> = self.records().load(&key)?;
             let known = loaded.as_ref().map(|loaded| &loaded.value);
-            let status = reports::remember(known, said.clone());
+            let mut status = reports::remember(known, said.clone());
+            status.remember_failures(known, failed);
             if known.is_some_and(|known| reports::is_known(known, &status)) {
                 return Ok(());
             }

@@ -14,6 +14,10 @@ use crate::{
     submission::Submission,
 };
 
+/// What the history calls a publish, and where its resource begins.
+pub(crate) const PUBLISH: &str = "config.Publish";
+pub(crate) const VERSIONS: &str = "versions/";
+
 /// A payload that is larger goes in parts, so that every command stays small.
 pub(crate) const CHUNK: usize = 384 * 1024;
 /// Staged records are collected into commands of about this many bytes and operations.
@@ -210,11 +214,7 @@ impl ConfigService {
         }
         txn.delete(keys::STAGING);
         let resource = resource(submission.version);
-        if self.records().commit(identity.origin(), "config.Publish", resource, txn).await? {
-            Ok(())
-        } else {
-            Err(overtaken())
-        }
+        if self.records().commit(identity.origin(), PUBLISH, resource, txn).await? { Ok(()) } else { Err(overtaken()) }
     }
 }
 
@@ -266,7 +266,7 @@ fn size(bytes: &[u8]) -> u64 {
 }
 
 fn resource(version: Version) -> String {
-    format!("versions/{version}")
+    format!("{VERSIONS}{version}")
 }
 
 fn overtaken() -> Error {

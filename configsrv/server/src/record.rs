@@ -150,12 +150,23 @@ pub struct Status {
     /// Files of what runs that somebody else changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// Contents that failed here and were not let in again since, the newest last. The servers keep this for the node,
+    /// also when it forgets; whatever the node says here is ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
     /// When the server took the report; whatever the node says here is ignored.
     #[serde(default)]
     pub reported_ms: u64,
     /// When it took the first report of this transition, which later ones may only have added to. Ignored likewise.
     #[serde(default)]
     pub since_ms: u64,
+}
+
+/// A content that a node went back from, and the number that it had then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub version: Version,
+    pub digest: Digest,
 }
 
 /// An artifact that a person brought to a node by hand.
@@ -293,7 +304,7 @@ mod tests {
 
         let status: Status = read(r#"{"active":7,"pending":7,"deadline_ms":10,"result":"pending","reported_ms":9}"#);
         assert_eq!((status.pending, status.result), (Some(version(7)), Some(SyncResult::Pending)));
-        assert_eq!(status.released, None);
+        assert_eq!((status.released, status.failed), (None, Vec::new()));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! What a node's report makes of what is known about it, and what the history calls it.
 
-use configsrv_fleet::{Digest, Version};
+use configsrv_fleet::{Digest, Version, artifact::DriftPolicy};
 
 use crate::{
     Error,
-    record::{Status, SyncResult},
+    record::{Drift, Failed, Status, SyncResult},
 };
 
 /// A node went back to an earlier version, or could not.
 pub(crate) const ROLLBACK: &str = "config.Rollback";
+/// Something that failed is tried again.
+const RELEASE: &str = "config.ReleaseRejected";
 
 /// Files of a drift that are named, and bytes of each and of the policy.
 const MOST_FILES: usize = 16;
@@ -17,6 +19,8 @@ const LONGEST_FILE: usize = 1000;
 const SAME_DEADLINE_MS: u64 = 5000;
 /// How much is remembered of what people brought to a node.
 const MOST_CARRIED: usize = 16;
+/// How many contents that failed on a node are remembered: as many as it remembers itself.
+const MOST_FAILED: usize = 32;
 
 impl Status {
     /// The newest version that the node has had. What it refused may be anybody's forgery, and says nothing.
@@ -57,6 +61,7 @@ impl Status {
         if self.reason.is_none() && self.what_happened() == known.what_happened() {
             self.reason.clone_from(&known.reason);
         }
+        self.failed.clone_from(&known.failed);
         let told = std::mem::take(&mut self.carried);
         let again = |version, digest| told.iter().any(|one| (one.version, one.digest) == (version, digest));
         self.carried = known.carried.iter().filter(|one| !again(one.version, one.digest)).cloned().collect();
@@ -66,9 +71,35 @@ impl Status {
         self
     }
 
+    /// Brings what is known of failures up to date with a report after `known`; `named` is the content that it says the
+    /// node went back from last. A content is let in again by a release, or by a node that forgot its failure and
+    /// begins with it anew; nothing else makes it unknown, whatever the node confirms.
+    pub(crate) fn remember_failures(&mut self, known: Option<&Self>, named: Option<Failed>) {
+        let released_before = known.and_then(|known| known.released);
+        if let Some(released) = self.released.filter(|released| Some(*released) != released_before) {
+            self.failed.retain(|failed| failed.version != released.version);
+        }
+        self.failed.retain(|failed| Some(failed.digest) != self.digest);
+        if let Some(named) = named {
+            match self.failed.iter_mut().find(|failed| failed.digest == named.digest) {
+                Some(failed) => *failed = named,
+                None => self.failed.push(named),
+            }
+        }
+        let excess = self.failed.len().saturating_sub(MOST_FAILED);
+        self.failed.drain(..excess);
+    }
+
     /// The transition that the report tells of, and the numbers that came of it.
     fn what_happened(&self) -> (Option<SyncResult>, [Option<Version>; 5]) {
         (self.result, [self.active, self.pending, self.confirmed, self.rolled_back, self.rejected])
+    }
+}
+
+impl Drift {
+    /// Whether the node takes nothing newer until somebody has decided.
+    pub(crate) fn freezes(&self) -> bool {
+        self.files > 0 && self.policy == DriftPolicy::Freeze.as_str()
     }
 }
 
@@ -120,7 +151,9 @@ pub(crate) fn action(known: Option<&Status>, said: &Status) -> &'static str {
         _ if !moved => "config.ReportStatus",
         // A release that the servers first hear of now has come to nothing.
         Some(SyncResult::RolledBack | SyncResult::Degraded) => ROLLBACK,
-        _ if said.released.is_some() && said.released != known.released => "config.ReleaseRejected",
+        _ if said.released.is_some() && said.released != known.released => RELEASE,
+        // A node that forgot its failure cannot say that it is let in again.
+        _ if said.failed.len() < known.failed.len() => RELEASE,
         _ if said.carried != known.carried => "config.ReportCarried",
         Some(SyncResult::Rejected) => "config.Reject",
         Some(SyncResult::Confirmed | SyncResult::Adopted) => "config.Confirm",
@@ -148,7 +181,7 @@ fn numbers(status: &Status) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Carried, Drift, Released};
+    use crate::record::{Carried, Released};
 
     fn numbered(number: u64) -> Version {
         Version::new(number).unwrap()
@@ -233,6 +266,67 @@ mod tests {
         let again = Status { released: released(8, 9), ..said };
         assert_eq!(action(Some(&stored), &again), "config.ReleaseRejected");
         assert_eq!(remember(Some(&stored), again).rolled_back, None);
+    }
+
+    fn failed(number: u64) -> Failed {
+        Failed { version: numbered(number), digest: Digest::of(&number.to_be_bytes()) }
+    }
+
+    /// What is stored of a report, with what it is called.
+    fn stored(known: &Status, said: Status, named: Option<Failed>) -> (Status, &'static str) {
+        let mut stored = remember(Some(known), said);
+        stored.remember_failures(Some(known), named);
+        let word = action(Some(known), &stored);
+        (stored, word)
+    }
+
+    #[test]
+    fn contents_that_failed_are_known_until_they_are_let_in_again() {
+        let back = |number| Status { rolled_back: version(number), result: Some(SyncResult::RolledBack), ..settled() };
+        let (known, _) = stored(&settled(), back(8), Some(failed(8)));
+        let (known, word) = stored(&known, back(9), Some(failed(9)));
+        assert_eq!((known.failed.as_slice(), word), ([failed(8), failed(9)].as_slice(), "config.Rollback"));
+        let again = Status { reported_ms: 99, ..back(9) };
+        assert!(is_known(&known, &stored(&known, again, Some(failed(9))).0));
+        // A node that was set up anew goes on with another content.
+        let digest = Some(Digest::of(b"10"));
+        let moved = Status { confirmed: version(10), active: version(10), digest, ..Status::default() };
+        let (wiped, word) = stored(&known, moved, None);
+        assert_eq!((wiped.failed.len(), wiped.rolled_back, word), (2, None, "config.Confirm"));
+
+        // One that remembers says which is let in again, and which is not.
+        let result = Some(SyncResult::Acknowledged);
+        let said = Status { rolled_back: version(8), released: released(9, 5), result, ..settled() };
+        let (known, word) = stored(&known, said, Some(failed(8)));
+        assert_eq!((known.failed.as_slice(), word), ([failed(8)].as_slice(), "config.ReleaseRejected"));
+        // The release is repeated with every report; it does not excuse what fails afterwards.
+        let said = Status { released: released(9, 5), ..back(9) };
+        let (known, word) = stored(&known, said, Some(failed(9)));
+        assert_eq!((known.failed.len(), word), (2, "config.Rollback"));
+
+        // One that forgot says nothing, and the history does.
+        let begins = |result| Status {
+            pending: version(11),
+            digest: Some(failed(8).digest),
+            result: Some(result),
+            ..wiped.clone()
+        };
+        let (known, word) = stored(&wiped, begins(SyncResult::Acknowledged), None);
+        assert_eq!((known.failed.as_slice(), word), ([failed(9)].as_slice(), "config.ReleaseRejected"));
+        assert_eq!(stored(&known, begins(SyncResult::Pending), None).1, "config.Activate");
+    }
+
+    #[test]
+    fn failures_are_known_once_each_and_not_without_end() {
+        let mut known = Status::default();
+        for number in 1..=40 {
+            known.remember_failures(None, Some(failed(number)));
+        }
+        assert_eq!((known.failed.len(), known.failed.last()), (MOST_FAILED, Some(&failed(40))));
+        let renumbered = Failed { version: numbered(41), ..failed(20) };
+        known.remember_failures(None, Some(renumbered));
+        assert_eq!(known.failed.len(), MOST_FAILED);
+        assert!(known.failed.contains(&renumbered) && !known.failed.contains(&failed(20)));
     }
 
     #[test]

@@ -25,13 +25,12 @@ pub struct Waits {
     pub reported: Duration,
 }
 
-/// Bounds of a published tree.
+/// Bounds of a published tree. How deep an artifact may be nested is no setting: every reader has the same bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub body_bytes: usize,
     pub artifact_bytes: usize,
     pub nodes: usize,
-    pub depth: usize,
 }
 
 /// How machines may use the reboot lock.
@@ -78,7 +77,7 @@ impl Default for Waits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 32 << 20, artifact_bytes: 4 << 20, nodes: 10_000, depth: 64 }
+        Self { body_bytes: 32 << 20, artifact_bytes: 4 << 20, nodes: 10_000 }
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct Known<'a> {
     pub offered_ms: u64,
     pub fetched: &'a Fetched,
     pub reported: Option<&'a Status>,
-    /// The content that the node went back from last, as far as it is kept.
+    /// The content that the node went back from last, as far as it is kept: reports that earlier releases stored do not
+    /// name it.
     pub failed: Option<Digest>,
 }
 
@@ -47,10 +48,19 @@ pub(crate) struct Standing {
 impl Standing {
     pub(crate) fn of(known: &Known<'_>, waits: &Waits) -> Self {
         let standing = unhurried(known, waits);
-        match standing.deadline_ms {
+        let standing = match standing.deadline_ms {
             Some(deadline_ms) if deadline_ms <= known.now_ms => standing.overdue(deadline_ms),
             Some(_) | None => standing,
+        };
+        match frozen(known, standing.version).filter(|_| standing.is_before_activation()) {
+            Some(reason) => Self { reason, ..standing },
+            None => standing,
         }
+    }
+
+    /// Whether the node has not begun with what is published, in time or not.
+    fn is_before_activation(&self) -> bool {
+        matches!(self.was.unwrap_or(self.phase), Phase::Offered | Phase::LookedAt | Phase::Fetched)
     }
 
     /// A phase that nothing has to follow.
@@ -196,13 +206,12 @@ fn failure(known: &Known<'_>, published: Digest, status: &Status) -> Option<Stan
     if status.rejected == Some(version) || unnamed {
         return failed(Phase::Refused, because(SyncResult::Rejected, "it was refused before anything was touched"));
     }
-    match status.rolled_back {
-        Some(before) if known.failed == Some(published) => failed(
-            Phase::Rejected,
-            format!("version {version} has the content that failed here as version {before}; it is not tried again"),
-        ),
-        Some(_) | None => None,
-    }
+    let remembered = status.failed.iter().find(|failed| failed.digest == published).map(|failed| failed.version);
+    let before = remembered.or(status.rolled_back.filter(|_| known.failed == Some(published)))?;
+    failed(
+        Phase::Rejected,
+        format!("version {version} has the content that failed here as version {before}; it is not tried again"),
+    )
 }
 
 /// The node has said nothing about the current version.
@@ -224,6 +233,21 @@ fn before_activation(known: &Known<'_>, waits: &Waits) -> Standing {
             Standing::waiting(Phase::Offered, version, known.offered_ms, fetch_until, reason)
         }
     }
+}
+
+/// Why the node would not take `version` though a sync was started: its policy for files that somebody changed. That is
+/// as far as it can say so itself, since such a sync asks no server for anything.
+fn frozen(known: &Known<'_>, version: Version) -> Option<String> {
+    let drift = known.reported?.drift.as_ref().filter(|drift| drift.freezes())?;
+    let changed = match drift.files {
+        1 => "a file was changed on the node".to_owned(),
+        files => format!("{files} files were changed on the node"),
+    };
+    let first = drift.first.first().map(|file| format!(" ({file})")).unwrap_or_default();
+    Some(format!(
+        "{changed}{first}, and its policy is freeze: it does not take version {version} until somebody there has them \
+         written again (flor drift --repair) or goes over them (flor sync --overwrite-drift)"
+    ))
 }
 
 fn said(status: &Status) -> Option<String> {

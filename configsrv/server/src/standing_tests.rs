@@ -1,7 +1,7 @@
 //! Every row, and every combination of records.
 
 use super::*;
-use crate::record::{Carried, Fetch, Released};
+use crate::record::{Carried, Drift, Failed, Fetch, Released};
 
 const PUBLISHED_MS: u64 = 1_000_000;
 const SOON: u64 = PUBLISHED_MS + 1_000;
@@ -136,10 +136,44 @@ fn what_the_node_has_against_it() {
     is(&again, Phase::Rejected, SOON, None, "the content that failed here as version 8");
     let other = Case { failed: Some(content(0)), ..again };
     is(&other, Phase::Fetched, SOON, Some(SOON + 10_000), "version 9");
+    // It failed before the last failure, and the node has confirmed something since.
+    let earlier = vec![Failed { version: version(5), digest: content(8) }];
+    let forgotten = Case::reported(Status { failed: earlier, ..confirmed(7) }).fetched(8, SOON);
+    is(&forgotten, Phase::Rejected, SOON, None, "the content that failed here as version 5");
     // Let in again, and about to be tried.
     let released = Some(Released { version: version(8), at_ms: 1 });
     let retried = Status { rolled_back: None, released, ..under_way(SyncResult::Acknowledged, Some(SOON + 300)) };
     is(&Case::reported(retried), Phase::Activating, SOON, Some(SOON + 300), "version 8");
+}
+
+/// Nobody has to guess why a node does not come whose policy it is not to come.
+#[test]
+fn a_frozen_node_is_said_to_be_frozen() {
+    let drifted = |policy: &str, files: u32| {
+        let first = (0..files).map(|at| format!("/etc/shop{at}: another content")).collect();
+        Status { drift: Some(Drift { policy: policy.to_owned(), files, first }), ..confirmed(7) }
+    };
+    let frozen = Case::reported(drifted("freeze", 1));
+    let because = "a file was changed on the node (/etc/shop0: another content), and its policy is freeze: it does not \
+                   take version 8";
+    is(&frozen, Phase::Offered, PUBLISHED_MS, Some(FETCH_UNTIL), because);
+    is(&frozen.clone().looked_at(8, SOON), Phase::LookedAt, SOON, Some(FETCH_UNTIL), because);
+    is(&frozen.clone().fetched(8, SOON), Phase::Fetched, SOON, Some(SOON + 10_000), because);
+    is(&frozen.clone().at(FETCH_UNTIL), Phase::Overdue, FETCH_UNTIL, Some(FETCH_UNTIL), because);
+    let several = Case::reported(drifted("freeze", 3));
+    is(&several, Phase::Offered, PUBLISHED_MS, Some(FETCH_UNTIL), "3 files were changed on the node (/etc/shop0: ");
+    is(&Case { current: 7, published: Some(content(7)), ..frozen }, Phase::Confirmed, SOON, None, "what runs");
+
+    for (policy, files) in [("report", 1), ("repair", 1), ("freeze", 0)] {
+        let free = Case::reported(drifted(policy, files));
+        is(&free, Phase::Offered, PUBLISHED_MS, Some(FETCH_UNTIL), "has not fetched it");
+        is(&free.at(FETCH_UNTIL), Phase::Overdue, FETCH_UNTIL, Some(FETCH_UNTIL), "nobody fetched");
+    }
+    // What is under way was begun by somebody who overwrites the changes.
+    let drift = drifted("freeze", 1).drift;
+    let pending = Status { drift, ..under_way(SyncResult::Pending, Some(SOON + 300)) };
+    is(&Case::reported(pending.clone()), Phase::Pending, SOON, Some(SOON + 300), "waits for its confirmation");
+    is(&Case::reported(pending).at(SOON + 300), Phase::Overdue, SOON + 300, Some(SOON + 300), "the time to confirm");
 }
 
 #[test]

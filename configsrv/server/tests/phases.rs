@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use chainfire_client::{JournalSource as _, memory::MemoryStore};
 use configsrv_server::{ACCESS_GRPC, ACCESS_HTTP, ConfigService, Settings, Waits, grpc, router};
-use holdfast_proto::configsrv::{ListNodesRequest, config_service_client::ConfigServiceClient};
+use holdfast_proto::configsrv::{ListNodesRequest, Node, config_service_client::ConfigServiceClient};
 use holdfast_service::Stop;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -92,6 +92,14 @@ impl Plane {
             view = self.view().await;
         }
         panic!("not {phase}: {view}");
+    }
+
+    /// The same node as gRPC lists it.
+    async fn listed(&self) -> Node {
+        let mut request = tonic::Request::new(ListNodesRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {OPERATOR}").parse().unwrap());
+        let mut client = ConfigServiceClient::new(self.app.clone());
+        client.list_nodes(request).await.unwrap().into_inner().nodes.remove(0)
     }
 
     async fn published_ms(&self, version: u64) -> Value {
@@ -229,6 +237,41 @@ async fn what_failed_is_remembered_until_it_is_released() {
     );
 }
 
+/// Nobody lets a content in again by confirming another one, or by wiping the node.
+#[tokio::test]
+async fn what_failed_before_something_else_held_is_not_forgotten() {
+    let plane = Plane::new(Settings::default());
+    let trees: Vec<_> =
+        [(1, "one"), (2, "bad"), (3, "three"), (4, "bad")].map(|(at, text)| plane.tree(at, text)).into();
+    let on = |version: usize, more: Value| {
+        let mut report = json!({ "active": version, "confirmed": version, "digest": digest(&trees[version - 1]) });
+        report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        report
+    };
+    plane.publish(&trees[0]).await;
+    plane.report(on(1, json!({ "result": "confirmed" }))).await;
+    plane.publish(&trees[1]).await;
+    plane.report(on(1, json!({ "rolled_back": 2, "result": "rolled_back" }))).await;
+    plane.publish(&trees[2]).await;
+    plane.report(on(3, json!({ "result": "confirmed", "failed": [] }))).await;
+    plane.stands("confirmed").await;
+    plane.publish(&trees[3]).await;
+    let view = plane.stands("rejected").await;
+    assert!(view["reason"].as_str().unwrap().contains("failed here as version 2"), "{view}");
+
+    // It does not know that it lets something in again; the history does.
+    let soon = json!({ "pending": 4, "digest": digest(&trees[3]), "left_ms": 300_000, "result": "acknowledged" });
+    plane.report(on(3, soon)).await;
+    assert_eq!(plane.stands("activating").await["reported"]["failed"], Value::Null);
+    plane.report(on(4, json!({ "result": "confirmed" }))).await;
+    plane.stands("confirmed").await;
+    let words = plane.words();
+    assert_eq!(
+        words,
+        ["config.Confirm", "config.Rollback", "config.Confirm", "config.ReleaseRejected", "config.Confirm"]
+    );
+}
+
 /// Releases that follow one another do not begin a node's time anew.
 #[tokio::test]
 async fn who_lags_behind_lags_since_the_first_version_that_it_lacks() {
@@ -286,7 +329,9 @@ async fn nodes_are_counted_by_their_phases() {
     let plane = Plane::new(Settings::default());
     let one = plane.tree(1, "one");
     plane.publish(&one).await;
-    plane.report(json!({ "active": 1, "confirmed": 1, "digest": digest(&one), "result": "confirmed" })).await;
+    let drift = json!({ "policy": "report", "files": 1, "first": ["/etc/shop: missing"] });
+    let good = json!({ "active": 1, "confirmed": 1, "digest": digest(&one), "result": "confirmed", "drift": drift });
+    plane.report(good).await;
     let mut registry = Registry::default();
     plane.service.metrics().register(&mut registry);
     let stop = Stop::new();
@@ -296,11 +341,33 @@ async fn nodes_are_counted_by_their_phases() {
         encode(&mut text, &registry).unwrap();
         let shows = |line: &str| text.lines().any(|found| found == line);
         let confirmed = shows(r#"holdfast_configsrv_nodes{phase="confirmed"} 1"#);
-        (confirmed && shows(r#"holdfast_configsrv_nodes{phase="overdue"} 0"#)).then_some(())
+        let drifted = shows("holdfast_configsrv_nodes_drifted 1");
+        (confirmed && drifted && shows(r#"holdfast_configsrv_nodes{phase="overdue"} 0"#)).then_some(())
     })
     .await;
     stop.request();
     running.await.unwrap().unwrap();
+}
+
+/// Such a node asks the servers for nothing: what it reported last has to explain it.
+#[tokio::test]
+async fn a_node_that_is_frozen_waits_with_the_right_reason() {
+    let plane = Plane::new(Settings::default());
+    let (one, two) = (plane.tree(1, "one"), plane.tree(2, "two"));
+    plane.publish(&one).await;
+    let drift = json!({ "policy": "freeze", "files": 2, "first": ["/etc/shop: missing", "/etc/till: missing"] });
+    let frozen = json!({ "active": 1, "confirmed": 1, "digest": digest(&one), "drift": drift });
+    plane.report(frozen).await;
+    plane.stands("confirmed").await;
+    plane.publish(&two).await;
+    let view = plane.stands("offered").await;
+    let reason = view["reason"].as_str().unwrap();
+    assert!(reason.starts_with("2 files were changed on the node (/etc/shop: missing), "), "{view}");
+    assert!(reason.contains("does not take version 2") && reason.contains("flor drift --repair"), "{view}");
+    assert_eq!(plane.listed().await.reason, reason);
+    // Somebody had them written again.
+    plane.report(json!({ "active": 1, "confirmed": 1, "digest": digest(&one) })).await;
+    assert!(plane.stands("offered").await["reason"].as_str().unwrap().contains("has not fetched it"));
 }
 
 #[tokio::test]
@@ -314,10 +381,7 @@ async fn the_same_over_grpc() {
     });
     plane.report(late).await;
     let view = plane.stands("overdue").await;
-    let mut request = tonic::Request::new(ListNodesRequest::default());
-    request.metadata_mut().insert("authorization", format!("Bearer {OPERATOR}").parse().unwrap());
-    let nodes = ConfigServiceClient::new(plane.app.clone()).list_nodes(request).await.unwrap().into_inner().nodes;
-    let node = &nodes[0];
+    let node = plane.listed().await;
     assert_eq!(
         json!({
             "phase": node.phase, "version": node.version, "since_ms": node.since_ms, "deadline_ms": node.deadline_ms,

@@ -80,7 +80,7 @@ impl Plane {
         }
         let mut tasks = Tasks::new(stop.clone());
         chainfire.spawn(&mut tasks);
-        spawn_history(&mut tasks, &history, &chainfire, &iam);
+        spawn_history(&mut tasks, &history, &chainfire, &iam, &config);
         spawn_services(&mut tasks, &iam, &config);
         let api = routers::api(&chainfire, &iam, &config, &history, &metrics, settings.dev)?;
         let http = routers::http(&iam, &config, &history, settings.fleetlock.auth, &metrics, settings.dev);
@@ -126,10 +126,10 @@ fn spawn_services(tasks: &mut Tasks, iam: &Iam, config: &ConfigService) {
 }
 
 /// Keeps the schema where this server leads, and feeds the history from here.
-fn spawn_history(tasks: &mut Tasks, history: &Flaredb, chainfire: &Chainfire, iam: &Iam) {
+fn spawn_history(tasks: &mut Tasks, history: &Flaredb, chainfire: &Chainfire, iam: &Iam, config: &ConfigService) {
     let stop = tasks.stop();
     let schema = history.clone().keep_schema(stop.clone());
-    let journal = history.clone().ship_journal(chainfire.journal(), stop.clone());
+    let journal = history.clone().ship_journal(config.explain(chainfire.journal()), stop.clone());
     let decisions = history.clone().ship_decisions(iam.decisions(), stop);
     tasks.spawn("schema", Failure::StopsProcess, done(schema));
     tasks.spawn("journal-shipper", Failure::StopsProcess, done(journal));

@@ -7,6 +7,7 @@ use holdfast_testkit::{Binaries, Node, Program};
 use serde_json::Value;
 
 use crate::{
+    http::Request,
     lab::{Lab, eventually},
     tree,
 };
@@ -73,5 +74,9 @@ async fn each_step_is_explained_and_in_the_history() -> Result<()> {
     ensure!(steps == once, "{steps:?}");
     let published = "SELECT count(*) FROM audit.events WHERE action = 'config.Publish' AND resource = 'versions/1'";
     ensure!(api.number(published).await? == 1);
+    let page = Request::get("/audit?action=config.Publish").bearer(&lab.token).send(&lab.at.http)?.json()?;
+    let said = page["events"][0]["reason"].as_str().with_context(|| format!("no reason: {page:#}"))?;
+    let is_said = said.starts_with("tree sha256:") && said.ends_with("; made from version 0; note: first");
+    ensure!(is_said, "{said}");
     Ok(())
 }
