@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     /// Settings, with the fields api, http, ca and token_file [default: ~/.config/florctl/config.yaml].
     #[arg(long, global = true, env = "FLORCTL_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tunnel: Tunnel,
 }
 
 #[derive(Debug, Subcommand)]
@@ -218,8 +220,6 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "URL")]
     pub(crate) target: Option<String>,
     #[command(flatten)]
-    pub(crate) tunnel: Tunnel,
-    #[command(flatten)]
     pub(crate) ignored: Ignored,
     /// A note for the history.
     #[arg(long)]
@@ -363,6 +363,17 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Commands that talk to nobody take it, too, as they take --http.
+    #[test]
+    fn every_command_takes_the_way_through_the_data_plane() {
+        for words in
+            ["--as mira fleet", "rebase --as mira", "iam whoami --socks5 127.0.0.1:1081", "versions diff 1 2 --as mira"]
+        {
+            let parsed = Cli::try_parse_from(["florctl"].into_iter().chain(words.split(' '))).unwrap();
+            assert!(parsed.connection.tunnel.is_asked_for(), "{words}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let workspace = Workspace::open(&options.repository)?;
     let tree = publishable(&workspace)?;
     let new = tree.payloads()?;
-    let http = workspace.publisher(settings, options)?;
+    let http = workspace.servers(settings, options.target.as_deref())?;
     workspace.check_cluster(&http).await?;
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
