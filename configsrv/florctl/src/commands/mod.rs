@@ -11,6 +11,7 @@ mod history;
 mod iam;
 mod init;
 mod lock;
+mod overtaken;
 mod plan;
 mod publish;
 mod restore;

@@ -7,7 +7,7 @@ use std::{
 use configsrv_fleet::{Finding, Tree, TreeDiff, Version, compile::payloads};
 use serde_json::json;
 
-use super::diff;
+use super::{diff, overtaken};
 use crate::{
     cli::Publish,
     failure::{Code, Failure, REBASE, REVOKED_ELSEWHERE},
@@ -28,7 +28,9 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     workspace.check_cluster(&http).await?;
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
-    in_order(tree.version(), base, served)?;
+    if let Err(refused) = in_order(tree.version(), base, served) {
+        return Err(overtaken::told(refused, &http, tree.version(), options.base_version).await);
+    }
     let commit = git_commit(&workspace.root);
     let mut delta = None;
     // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
@@ -48,7 +50,12 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
         confirm(options.yes, "publish")?;
     }
     let about = About { note: options.note.as_deref(), git_commit: commit.as_deref(), ignored: &options.ignored.nodes };
-    let admitted = http.publish(&tree, base, &about).await?;
+    let admitted = match http.publish(&tree, base, &about).await {
+        Err(refused) if refused.code() == Code::Conflict => {
+            return Err(overtaken::told(refused, &http, tree.version(), options.base_version).await);
+        }
+        answer => answer?,
+    };
     let value = json!({
         "published": admitted,
         "base_version": base,
