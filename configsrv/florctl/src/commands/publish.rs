@@ -137,17 +137,24 @@ fn near_end(workspace: &Workspace) -> Vec<String> {
 
 /// Asks whether to do what `verb` says, which was shown before.
 pub(super) fn confirm(yes: bool, verb: &str) -> Result<(), Failure> {
+    decide(yes, io::stdin().is_terminal(), verb, || {
+        eprint!("{verb}? [y/N] ");
+        io::stderr().flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer)
+    })
+}
+
+/// The same, where `ask` brings the answer of whoever is at the terminal.
+fn decide(yes: bool, is_terminal: bool, verb: &str, ask: impl FnOnce() -> io::Result<String>) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    if !io::stdin().is_terminal() {
+    if !is_terminal {
         return Err(Failure::usage("nobody is there to be asked").hint("--yes does it without asking"));
     }
-    eprint!("{verb}? [y/N] ");
-    io::stderr().flush().map_err(Failure::unexpected)?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(Failure::unexpected)?;
-    match answer.trim() {
+    match ask().map_err(Failure::unexpected)?.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::new(Code::State, format!("nothing was done: {verb} was not confirmed"))),
     }
@@ -166,4 +173,30 @@ fn git(root: &Path, words: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(words).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        let asked = |answer: &str| decide(false, true, "publish", || Ok(answer.to_owned()));
+        for answer in ["y\n", "Y\n", " yes \n"] {
+            assert!(asked(answer).is_ok(), "{answer:?}");
+        }
+        for answer in ["", "\n", "n\n", "no\n", "yes, but\n"] {
+            let refused = asked(answer).unwrap_err();
+            assert_eq!(refused.code(), Code::State, "{answer:?}");
+            assert!(refused.message().contains("publish was not confirmed"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_who_is_not_there_or_has_said_yes() {
+        let never = || -> io::Result<String> { panic!("nobody is asked") };
+        assert!(decide(true, false, "revoke", never).is_ok() && decide(true, true, "revoke", never).is_ok());
+        let refused = decide(false, false, "revoke", never).unwrap_err();
+        assert!(refused.code() == Code::Usage && refused.to_string().contains("--yes"), "{refused}");
+    }
 }
