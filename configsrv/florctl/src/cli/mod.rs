@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod audit;
 mod authoring;
 mod break_glass;
 mod directory;
@@ -20,6 +21,7 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
+    audit::Audit,
     authoring::{Init, Plan, Schema},
     break_glass::BreakGlass,
     directory::{GrantKeys, Group, KeyAccess, Principal, Scope},
@@ -121,6 +123,8 @@ pub(crate) enum Command {
     /// Ask the history of changes, in SQL.
     #[command(args_conflicts_with_subcommands = true)]
     History(History),
+    /// Show what was done: who published, what became of it on the nodes, who was revoked.
+    Audit(Audit),
     /// Reboot locks.
     #[command(subcommand)]
     Lock(Lock),

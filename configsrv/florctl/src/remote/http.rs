@@ -12,7 +12,7 @@ use super::{
     fault::failed,
     place::{self, Named},
     tunnel::{self, Entry},
-    wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage},
+    wire::{Admitted, Changes, Events, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage},
 };
 use crate::{
     failure::{Code, Failure, REBASE},
@@ -102,6 +102,11 @@ impl Http {
 
     pub(crate) async fn changes(&self, from: Version, to: Version) -> Result<Changes, Failure> {
         self.get(&format!("/versions/{from}/diff/{to}")).await
+    }
+
+    /// The history; `query` as `GET /audit` takes it.
+    pub(crate) async fn audit(&self, query: &str) -> Result<Events, Failure> {
+        self.get(&format!("/audit?{query}")).await
     }
 
     pub(crate) async fn node(&self, name: &NodeName) -> Result<Node, Failure> {
