@@ -88,6 +88,11 @@ async fn every_command_that_talks_to_the_servers_goes_through_the_data_plane() {
     };
     let port = plane.port;
 
+    for page in ["rebase", "fleet", "iam whoami"] {
+        let help = run(&format!("{page} --help")).expect(0).out;
+        assert!(help.contains("--as <USER>") && help.contains("--socks5 <HOST:PORT>"), "{help}");
+    }
+
     // The repository says which cluster it is.
     lab.desk.edit("nodes.yaml", "tier: data", "tier: archive");
     run("rebase --as mira").expect(0);
