@@ -11,7 +11,7 @@ use configsrv_fleet::{
     revocation::{RevocationError, RevocationErrorKind},
 };
 use iam_ca::KeyFileError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a program that called this one can decide on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,15 @@ pub(crate) struct Failure {
     hint: Option<String>,
     /// The servers' own word for it, if it was they who refused.
     refusal: Option<String>,
+    changes: Option<Box<Changes>>,
+}
+
+/// What somebody else changed, so that it was refused.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    /// Lines for people.
+    pub(crate) text: String,
+    pub(crate) value: Value,
 }
 
 impl Code {
@@ -76,7 +85,7 @@ impl From<Code> for ExitCode {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, refusal: None }
+        Self { code, message: message.into(), hint: None, refusal: None, changes: None }
     }
 
     pub(crate) fn unexpected(message: impl fmt::Display) -> Self {
@@ -104,6 +113,12 @@ impl Failure {
         self
     }
 
+    #[must_use]
+    pub(crate) fn changes(mut self, changes: Changes) -> Self {
+        self.changes = Some(Box::new(changes));
+        self
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -113,16 +128,26 @@ impl Failure {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        json!({ "error": self.code.word(), "message": self.message, "hint": self.hint, "refusal": self.refusal })
-            .to_string()
+        let changes = self.changes.as_ref().map(|changes| &changes.value);
+        json!({
+            "error": self.code.word(),
+            "message": self.message,
+            "hint": self.hint,
+            "refusal": self.refusal,
+            "changes": changes,
+        })
+        .to_string()
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "error: {}", self.message)?;
-        match &self.hint {
-            Some(hint) => write!(out, "\n  {hint}"),
+        if let Some(hint) = &self.hint {
+            write!(out, "\n  {hint}")?;
+        }
+        match &self.changes {
+            Some(changes) => write!(out, "\n{}", changes.text.trim_end()),
             None => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    cli::Connection,
+    cli::{Connection, Tunnel},
     failure::{Code, Failure},
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     /// PEM.
     pub(crate) ca: Option<Vec<u8>>,
     pub(crate) token: Option<Zeroizing<String>>,
+    /// The way there, if it is not the usual one.
+    pub(crate) tunnel: Tunnel,
 }
 
 /// How the id of an access key begins; a token is no `ID:SECRET`.
@@ -69,16 +71,18 @@ impl Settings {
             http_is_named,
             ca: ca.as_deref().map(authorities).transpose()?,
             token: token(token_file.as_deref())?,
+            tunnel: options.tunnel.clone(),
         };
         for url in [&settings.api, &settings.http] {
-            check_url(url, settings.token.is_some())?;
+            settings.check(url)?;
         }
         Ok(settings)
     }
 
-    /// Whether requests may go to `url`.
+    /// Whether requests may go to `url`. In the data plane TLS runs from node to node already.
     pub(crate) fn check(&self, url: &str) -> Result<(), Failure> {
-        check_url(url, self.token.is_some())
+        let is_tunnelled = self.tunnel.is_asked_for() && in_plane(url);
+        check_url(url, self.token.is_some() && !is_tunnelled)
     }
 
     pub(crate) fn token(&self) -> Result<&str, Failure> {
@@ -152,6 +156,13 @@ fn authorities(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// Whether the host of `url` is called by a name that only the data plane knows.
+pub(crate) fn in_plane(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).map(str::to_ascii_lowercase).unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(&host).rsplit_once('.').is_some_and(|(_, last)| last == "rete")
+}
+
 /// A token on a network without TLS belongs to everybody there.
 fn check_url(url: &str, with_token: bool) -> Result<(), Failure> {
     let parsed: http::Uri = url.parse().map_err(|error| Failure::usage(format!("{url}: not a URL: {error}")))?;
@@ -182,5 +193,15 @@ mod tests {
         assert!(check_url("http://plane.test:8080", true).is_err());
         assert!(check_url("plane.test:8080", false).is_err());
         assert!(check_url("ftp://plane.test", false).is_err());
+    }
+
+    #[test]
+    fn services_have_names_of_their_own() {
+        for url in ["http://config-publisher.quay.test.rete", "https://API.quay.test.RETE.:2379"] {
+            assert!(in_plane(url), "{url}");
+        }
+        for url in ["http://127.0.0.1:8080", "http://rete", "http://quay.test", "http://quay.rete.test", "quay", ""] {
+            assert!(!in_plane(url), "{url}");
+        }
     }
 }

@@ -6,15 +6,15 @@ use std::{
 
 use configsrv_fleet::{
     Compiled, Finding, Fleet, Payload, Repo, Sealed, SealedRevocations, Selection, Signer, SigningKey, SpiffeId, Stamp,
-    Tree, compile, compile::COMPILED, hosts, load_from, lockout, names::ClusterName, repo::Folder, revocation, revoked,
+    Tree, compile, compile::COMPILED, load_from, lockout, names::ClusterName, repo::Folder, revocation, revoked,
     validate,
 };
 use time::OffsetDateTime;
 
 use crate::{
-    cli::{Publish, Repository},
+    cli::Repository,
     failure::{Code, Failure},
-    remote::{Http, tunnel},
+    remote::{Http, Named},
     settings::Settings,
 };
 
@@ -54,24 +54,12 @@ impl Workspace {
         name.value.parse().map_err(|error: configsrv_fleet::names::NameError| Failure::usage(error.to_string()))
     }
 
-    /// The servers that the repository is published to: `target`, else those that the settings name, else those of
-    /// cluster.yaml, else those that the settings are without being told.
+    /// The servers that the repository is published to, by the way that the settings say: `target`, if there is one.
     pub(crate) fn servers(&self, settings: &Settings, target: Option<&str>) -> Result<Http, Failure> {
-        let written = self.repo.cluster.as_ref().and_then(|cluster| cluster.config_server.publish_url.as_ref());
-        let written = written.filter(|_| !settings.http_is_named).map(|url| url.value.as_str());
-        target.or(written).map_or_else(|| Http::new(settings), |url| Http::at(settings, url))
-    }
-
-    /// Where a tree goes, and by which way.
-    pub(crate) fn publisher(&self, settings: &Settings, options: &Publish) -> Result<Http, Failure> {
         let cluster = self.cluster()?;
-        let Some(port) = tunnel::port(&options.tunnel, &cluster)? else {
-            return self.servers(settings, options.target.as_deref());
-        };
         let written = self.repo.cluster.as_ref().and_then(|cluster| cluster.config_server.publish_url.as_ref());
-        let target = options.target.clone().or_else(|| written.map(|url| url.value.clone()));
-        let target = target.unwrap_or_else(|| format!("http://{}", hosts::publisher(&cluster)));
-        Http::through(settings, &port, &cluster, &target)
+        let written = written.map(|url| url.value.as_str());
+        Http::of(settings, &Named { target, written, cluster: Some(&cluster) })
     }
 
     /// Ends with code 8 if the servers have another cluster: whatever else is said of them would mislead.

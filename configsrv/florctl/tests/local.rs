@@ -301,8 +301,13 @@ fn certificates_do_not_leave_the_repository() {
 #[test]
 fn completions_and_manual_are_printed() {
     let desk = Desk::bare();
-    assert!(desk.run("completions bash").expect(0).out.contains("_florctl"));
+    let completions = desk.run("completions bash").expect(0).out;
+    assert!(completions.contains("_florctl") && completions.contains("--socks5"));
     assert!(desk.run("man").expect(0).out.contains(".TH florctl 1"));
     desk.run("man --out pages").expect(0);
     assert!(desk.read("pages/florctl-ca-issue.1").contains("missing"));
+    // What every command takes is on every page.
+    for page in ["rebase", "fleet", "iam-whoami"] {
+        assert!(desk.read(&format!("pages/florctl-{page}.1")).contains("socks5"), "{page}");
+    }
 }

@@ -31,8 +31,17 @@ async fn whoever_comes_second_takes_the_change_and_rebases() {
 
     lab.desk.edit("nodes.yaml", "tier: data", "tier: archive");
     lab.run("compile").expect(0);
+    // The refusal says what the other one changed.
     let said = lab.run("publish --yes").expect(5);
-    assert!(said.err.contains("florctl rebase"), "{said:?}");
+    let (hint, changes) = said.err.split_once("from version 1 to 2:\n").unwrap();
+    assert!(hint.contains("florctl rebase"), "{said:?}");
+    assert!(changes.contains("+ user/tomas gains service/ledger on pier3"), "{said:?}");
+    let said = lab.run("publish --yes -o json").expect(5);
+    let error: serde_json::Value = serde_json::from_str(said.err.lines().last().unwrap()).unwrap();
+    assert_eq!((&error["refusal"], &error["changes"]["from"]), (&json!("version_conflict"), &json!(1)), "{error}");
+    assert_eq!(error["changes"]["access"]["gained"][0]["who"], "spiffe://quay.test/user/tomas", "{error}");
+    let said = lab.run("publish --yes --base-version 1").expect(5);
+    assert!(said.err.contains("the servers have version 2, not 1") && said.err.contains("to 2:\n+ "), "{said:?}");
 
     // Their change is here now, and no file of the compiled tree can be read.
     lab.desk.edit(more.0, more.1, more.2);

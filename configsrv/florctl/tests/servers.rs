@@ -24,7 +24,7 @@ fn nobody_answers() {
     let desk = Desk::bare();
     let url = nobody();
     let variables = [("HOLDFAST_HTTP", url.as_str()), ("HOLDFAST_API", url.as_str()), ("HOLDFAST_TOKEN", "t")];
-    for words in ["versions", "fleet", "node hub", "lock status", "iam whoami", "history query select"] {
+    for words in ["versions", "fleet", "node hub", "lock status", "audit", "iam whoami", "history query select"] {
         let said = desk.command(words, &variables).expect(7);
         assert!(said.err.contains(&url) && said.err.contains("HOLDFAST_"), "{said:?}");
         let said = desk.command(&format!("{words} -o json"), &variables).expect(7);
@@ -43,6 +43,52 @@ fn a_server_that_says_nothing_is_not_waited_for_long() {
     let said = desk.command("status", &[("HOLDFAST_API", url.as_str()), ("HOLDFAST_TOKEN", "t")]).expect(7);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert!(said.err.contains(&url) && said.err.contains("no answer") && said.err.contains("another"), "{said:?}");
+}
+
+/// Answers every request with `body`, and says what the first one asked for.
+fn answering(body: &'static str) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = thread::spawn(move || {
+        let (mut caller, _) = listener.accept().unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            caller.read_exact(&mut byte).unwrap();
+            said.extend(byte);
+        }
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+        caller.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+        String::from_utf8(said).unwrap().lines().next().unwrap().to_owned()
+    });
+    (url, asked)
+}
+
+#[test]
+fn the_history_needs_no_sql() {
+    const PAGE: &str = r#"{"events":[{"time":"2026-01-05T08:00:00Z","actor":"user/mira","action":"config.Publish",
+        "resource":"config/tree","outcome":"ok","reason":null,"sequence":7}],"more":true}"#;
+    let desk = Desk::bare();
+    let token = ("HOLDFAST_TOKEN", "t");
+    for (words, path) in [
+        ("audit", "/audit?action=config.*&limit=100&local=false"),
+        (
+            "audit --action iam.Login --limit 7 --local --since 2026-01-05T08:00:00+02:00",
+            "/audit?action=iam.Login&limit=7&local=true&since=2026-01-05T06:00:00Z",
+        ),
+    ] {
+        let (url, asked) = answering(PAGE);
+        let said = desk.command(words, &[token, ("HOLDFAST_HTTP", url.as_str())]).expect(0);
+        assert_eq!(asked.join().unwrap(), format!("GET {path} HTTP/1.1"));
+        assert!(
+            said.out.starts_with("TIME") && said.out.contains("user/mira") && said.out.contains("--since"),
+            "{said:?}"
+        );
+    }
+    let (url, _) = answering(PAGE);
+    let said = desk.command("audit -o json", &[token, ("HOLDFAST_HTTP", url.as_str())]).expect(0).json();
+    assert_eq!((&said["events"][0]["sequence"], &said["more"]), (&7.into(), &true.into()));
+    desk.command("audit --action %", &[token]).expect(2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use configsrv_fleet::{NodeName, Subject};
 
 use crate::failure::Failure;
@@ -11,6 +11,7 @@ use super::{Repository, SubjectKind};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
     /// Make the authority: its certificate goes to the repository, its key to --keys. Once for a cluster.
+    #[command(mut_arg("keys", |keys| keys.visible_alias("out")))]
     Init {
         #[command(flatten)]
         keys: Keys,
@@ -112,7 +113,7 @@ pub(crate) struct IssueBundle {
     #[arg(long, value_name = "DAYS")]
     pub(crate) validity: Option<u32>,
     /// The HTTP address of a server, repeated in the order in which they are tried [default: read_url in cluster.yaml].
-    #[arg(long = "server", value_name = "URL")]
+    #[arg(long = "server", visible_alias = "cluster", value_name = "URL")]
     pub(crate) servers: Vec<String>,
     /// A file with a join token, with which the node also enrols at the servers.
     #[arg(long, value_name = "FILE")]
@@ -120,6 +121,13 @@ pub(crate) struct IssueBundle {
     /// Where the bundle goes, outside of the repository [default: NODE.bundle in --keys].
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Where a service is one: in the whole cluster, or on each of its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scope {
+    Cluster,
+    Node,
 }
 
 /// Whose certificate.
@@ -132,6 +140,9 @@ pub(crate) struct Holder {
     /// The host, for a service with `scope: node`.
     #[arg(long, value_name = "NODE")]
     on: Option<NodeName>,
+    /// That of a service; with `node`, --on says which one [default: node if there is --on].
+    #[arg(long, value_enum)]
+    scope: Option<Scope>,
     /// Days that the certificate lasts [default: as cluster.yaml says; 365 for signers].
     #[arg(long)]
     pub(crate) days: Option<u32>,
@@ -142,8 +153,17 @@ impl Holder {
         let (Some(kind), Some(name)) = (self.kind, &self.name) else {
             return Err(Failure::usage("--kind and --name say whose certificate it is"));
         };
-        if self.on.is_some() && kind != SubjectKind::Service {
-            return Err(Failure::usage("--on is for services"));
+        if (self.on.is_some() || self.scope.is_some()) && kind != SubjectKind::Service {
+            return Err(Failure::usage("--on and --scope are for services"));
+        }
+        match (self.scope, &self.on) {
+            (Some(Scope::Node), None) => return Err(Failure::usage("--scope node needs --on NODE")),
+            (Some(Scope::Cluster), Some(_)) => {
+                return Err(Failure::usage(
+                    "a service whose scope is the cluster is on no node of its own: leave out --on",
+                ));
+            }
+            (Some(Scope::Node), Some(_)) | (Some(Scope::Cluster) | None, _) => {}
         }
         let invalid = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
         Ok(match kind {
@@ -154,5 +174,46 @@ impl Holder {
                 Subject::Service { node: self.on.clone(), service: name.parse().map_err(|error| invalid(&error))? }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parsed(words: &str) -> Command {
+        Cli::try_parse_from(["florctl"].into_iter().chain(words.split(' '))).unwrap().command
+    }
+
+    #[test]
+    fn other_words_mean_the_same() {
+        let Command::Ca(Ca::Init { keys, .. }) = parsed("ca init --out /safe") else { panic!() };
+        assert_eq!(keys.keys, PathBuf::from("/safe"));
+        let words = "issue-bundle --keys /safe --node hub --cluster http://a --server http://b";
+        let Command::IssueBundle(options) = parsed(words) else { panic!() };
+        assert_eq!(options.servers, ["http://a", "http://b"]);
+    }
+
+    #[test]
+    fn the_scope_of_a_service_fits_its_node() {
+        let subject = |words: &str| {
+            let words = format!("ca sign request.pem --keys /safe --name shell {words}");
+            let Command::Ca(Ca::Sign { holder, .. }) = parsed(&words) else { panic!("{words}") };
+            holder.subject().map(|subject| subject.to_string())
+        };
+        for words in ["--kind service", "--kind service --scope cluster"] {
+            assert_eq!(subject(words).unwrap(), "service/shell");
+        }
+        for words in ["--kind service --on pier2", "--kind service --scope node --on pier2"] {
+            assert_eq!(subject(words).unwrap(), "service/pier2/shell");
+        }
+        for words in
+            ["--kind service --scope node", "--kind service --scope cluster --on pier2", "--kind user --scope cluster"]
+        {
+            assert!(subject(words).is_err(), "{words}");
+        }
     }
 }

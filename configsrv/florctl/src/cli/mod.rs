@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod audit;
 mod authoring;
 mod break_glass;
 mod directory;
@@ -20,6 +21,7 @@ use configsrv_fleet::{NodeName, Version};
 use crate::output::Format;
 
 pub(crate) use self::{
+    audit::Audit,
     authoring::{Init, Plan, Schema},
     break_glass::BreakGlass,
     directory::{GrantKeys, Group, KeyAccess, Principal, Scope},
@@ -72,6 +74,8 @@ pub(crate) struct Connection {
     /// Settings, with the fields api, http, ca and token_file [default: ~/.config/florctl/config.yaml].
     #[arg(long, global = true, env = "FLORCTL_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tunnel: Tunnel,
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +123,8 @@ pub(crate) enum Command {
     /// Ask the history of changes, in SQL.
     #[command(args_conflicts_with_subcommands = true)]
     History(History),
+    /// Show what was done: who published, what became of it on the nodes, who was revoked.
+    Audit(Audit),
     /// Reboot locks.
     #[command(subcommand)]
     Lock(Lock),
@@ -217,8 +223,6 @@ pub(crate) struct Publish {
     /// The HTTP interface to publish at [default: that of --http, else publish_url in cluster.yaml].
     #[arg(long, value_name = "URL")]
     pub(crate) target: Option<String>,
-    #[command(flatten)]
-    pub(crate) tunnel: Tunnel,
     #[command(flatten)]
     pub(crate) ignored: Ignored,
     /// A note for the history.
@@ -363,6 +367,17 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Commands that talk to nobody take it, too, as they take --http.
+    #[test]
+    fn every_command_takes_the_way_through_the_data_plane() {
+        for words in
+            ["--as mira fleet", "rebase --as mira", "iam whoami --socks5 127.0.0.1:1081", "versions diff 1 2 --as mira"]
+        {
+            let parsed = Cli::try_parse_from(["florctl"].into_iter().chain(words.split(' '))).unwrap();
+            assert!(parsed.connection.tunnel.is_asked_for(), "{words}");
+        }
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::{
     settings::Settings,
 };
 
+/// Characters of a reason in the table; `florctl node` and `florctl why` have all of it.
+const REASON: usize = 60;
+
 pub(super) async fn run(options: &Fleet, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let (version, mut nodes) = Http::new(settings)?.nodes(options.version).await?;
     let (all, stale) = (nodes.len(), nodes.iter().filter(|node| node.stale).count());
@@ -21,7 +24,7 @@ pub(super) async fn run(options: &Fleet, settings: &Settings, output: Format) ->
 }
 
 pub(super) fn table<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> Table {
-    let mut table = Table::new(&["NODE", "PHASE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED"]);
+    let mut table = Table::new(&["NODE", "PHASE", "FETCHED", "ACTIVE", "PENDING", "CONFIRMED", "REPORTED", "REASON"]);
     for node in nodes {
         let reported = node.reported.as_ref();
         table.row([
@@ -32,9 +35,18 @@ pub(super) fn table<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> Table {
             or_dash(reported.and_then(|status| status.pending)),
             or_dash(reported.and_then(|status| status.confirmed)),
             moment(reported.map(|status| status.reported_ms)),
+            short(&node.reason),
         ]);
     }
     table
+}
+
+fn short(reason: &str) -> String {
+    if reason.chars().count() <= REASON {
+        return reason.to_owned();
+    }
+    let begin: String = reason.chars().take(REASON - 1).collect();
+    format!("{}…", begin.trim_end())
 }
 
 pub(super) fn summary(version: Version, all: usize, stale: usize) -> String {
@@ -101,4 +113,37 @@ pub(super) async fn one(name: &NodeName, settings: &Settings, output: Format) ->
         table.to_string().trim_start_matches('\n').to_owned()
     })?;
     Ok(Code::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(phase: &str, reason: &str) -> Node {
+        serde_json::from_value(json!({
+            "name": "pier2", "published": true, "stale": true, "phase": phase, "version": 8, "reason": reason,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_reason_stands_beside_the_phase() {
+        let nodes =
+            [node("refused", "the certificate of service/stock is missing"), node("a_newer_one", &"é ".repeat(99))];
+        let table = table(&nodes).to_string();
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines[0].starts_with("NODE") && lines[0].ends_with("REASON"), "{table}");
+        assert!(
+            lines[1].contains("refused") && lines[1].ends_with("the certificate of service/stock is missing"),
+            "{table}"
+        );
+        // Words of newer servers are shown as they are.
+        assert!(lines[2].contains("a newer one") && lines[2].ends_with("é…"), "{table}");
+    }
+
+    #[test]
+    fn a_reason_takes_no_more_than_its_room() {
+        assert_eq!(short(&"x".repeat(REASON)), "x".repeat(REASON));
+        assert_eq!(short(&"x".repeat(REASON + 1)), format!("{}…", "x".repeat(REASON - 1)));
+    }
 }

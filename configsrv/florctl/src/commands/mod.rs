@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod audit;
 mod backup;
 mod bundle;
 mod ca;
@@ -11,6 +12,7 @@ mod history;
 mod iam;
 mod init;
 mod lock;
+mod overtaken;
 mod plan;
 mod publish;
 mod restore;
@@ -62,6 +64,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Enrollment(command) => enrollment::run(&command, &settings()?, output).await,
         Command::Iam(command) => iam::run(command, &settings()?, output).await,
         Command::History(options) => history::run(options, &settings()?, output).await,
+        Command::Audit(options) => audit::run(&options, &settings()?, output).await,
         Command::Lock(command) => lock::run(command, &settings()?, output).await,
         Command::Status => status::run(&settings()?, output).await,
         Command::Backup(options) => backup::run(&options, &settings()?, output).await,

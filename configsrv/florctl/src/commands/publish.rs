@@ -7,7 +7,7 @@ use std::{
 use configsrv_fleet::{Finding, Tree, TreeDiff, Version, compile::payloads};
 use serde_json::json;
 
-use super::diff;
+use super::{diff, overtaken};
 use crate::{
     cli::Publish,
     failure::{Code, Failure, REBASE, REVOKED_ELSEWHERE},
@@ -24,11 +24,13 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
     let workspace = Workspace::open(&options.repository)?;
     let tree = publishable(&workspace)?;
     let new = tree.payloads()?;
-    let http = workspace.publisher(settings, options)?;
+    let http = workspace.servers(settings, options.target.as_deref())?;
     workspace.check_cluster(&http).await?;
     let served = http.versions(1).await?.current;
     let base = options.base_version.unwrap_or(served);
-    in_order(tree.version(), base, served)?;
+    if let Err(refused) = in_order(tree.version(), base, served) {
+        return Err(overtaken::told(refused, &http, tree.version(), options.base_version).await);
+    }
     let commit = git_commit(&workspace.root);
     let mut delta = None;
     // The same version again is either the same tree, which is fine, or a conflict, which the servers see.
@@ -48,7 +50,12 @@ pub(super) async fn run(options: &Publish, settings: &Settings, output: Format) 
         confirm(options.yes, "publish")?;
     }
     let about = About { note: options.note.as_deref(), git_commit: commit.as_deref(), ignored: &options.ignored.nodes };
-    let admitted = http.publish(&tree, base, &about).await?;
+    let admitted = match http.publish(&tree, base, &about).await {
+        Err(refused) if refused.code() == Code::Conflict => {
+            return Err(overtaken::told(refused, &http, tree.version(), options.base_version).await);
+        }
+        answer => answer?,
+    };
     let value = json!({
         "published": admitted,
         "base_version": base,
@@ -130,17 +137,24 @@ fn near_end(workspace: &Workspace) -> Vec<String> {
 
 /// Asks whether to do what `verb` says, which was shown before.
 pub(super) fn confirm(yes: bool, verb: &str) -> Result<(), Failure> {
+    decide(yes, io::stdin().is_terminal(), verb, || {
+        eprint!("{verb}? [y/N] ");
+        io::stderr().flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer)
+    })
+}
+
+/// The same, where `ask` brings the answer of whoever is at the terminal.
+fn decide(yes: bool, is_terminal: bool, verb: &str, ask: impl FnOnce() -> io::Result<String>) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    if !io::stdin().is_terminal() {
+    if !is_terminal {
         return Err(Failure::usage("nobody is there to be asked").hint("--yes does it without asking"));
     }
-    eprint!("{verb}? [y/N] ");
-    io::stderr().flush().map_err(Failure::unexpected)?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(Failure::unexpected)?;
-    match answer.trim() {
+    match ask().map_err(Failure::unexpected)?.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::new(Code::State, format!("nothing was done: {verb} was not confirmed"))),
     }
@@ -159,4 +173,30 @@ fn git(root: &Path, words: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(words).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        let asked = |answer: &str| decide(false, true, "publish", || Ok(answer.to_owned()));
+        for answer in ["y\n", "Y\n", " yes \n"] {
+            assert!(asked(answer).is_ok(), "{answer:?}");
+        }
+        for answer in ["", "\n", "n\n", "no\n", "yes, but\n"] {
+            let refused = asked(answer).unwrap_err();
+            assert_eq!(refused.code(), Code::State, "{answer:?}");
+            assert!(refused.message().contains("publish was not confirmed"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_who_is_not_there_or_has_said_yes() {
+        let never = || -> io::Result<String> { panic!("nobody is asked") };
+        assert!(decide(true, false, "revoke", never).is_ok() && decide(true, true, "revoke", never).is_ok());
+        let refused = decide(false, false, "revoke", never).unwrap_err();
+        assert!(refused.code() == Code::Usage && refused.to_string().contains("--yes"), "{refused}");
+    }
 }

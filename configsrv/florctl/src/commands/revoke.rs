@@ -26,7 +26,7 @@ pub(super) async fn run(options: &Revoke, settings: &Settings, output: Format) -
     let ids = options.ids(&cluster)?;
     // Before the servers are asked: without a key nothing comes of it.
     let key = workspace.signing_key(&options.sign_key)?;
-    let http = Http::new(settings)?;
+    let http = workspace.servers(settings, None)?;
     let known_last = previous(&workspace, &http).await?;
     let previous = known_last.as_ref().map(SealedRevocations::revocations);
     let served = http.published(&compiled(&workspace), &workspace.trusted()?).await?;

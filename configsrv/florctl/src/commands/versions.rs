@@ -18,15 +18,17 @@ pub(super) async fn run(options: &Versions, settings: &Settings, output: Format)
 
 async fn compare(from: Version, to: Version, settings: &Settings, output: Format) -> Result<Code, Failure> {
     let changes = Http::new(settings)?.changes(from, to).await?;
-    output.print(&changes, || {
-        let Changes { access, changed, added, removed, unreadable, .. } = changes.clone();
-        let mut text = diff::to_text(&TreeDiff { access, changed, added, removed });
-        if !unreadable.is_empty() {
-            text += &format!("? {}: not readable for the servers, so nothing is said of them\n", listed(&unreadable));
-        }
-        format!("from version {from} to {to}:\n{text}")
-    })?;
+    output.print(&changes, || to_text(&changes))?;
     Ok(Code::Done)
+}
+
+pub(super) fn to_text(changes: &Changes) -> String {
+    let Changes { from, to, access, changed, added, removed, unreadable, .. } = changes.clone();
+    let mut text = diff::to_text(&TreeDiff { access, changed, added, removed });
+    if !unreadable.is_empty() {
+        text += &format!("? {}: not readable for the servers, so nothing is said of them\n", listed(&unreadable));
+    }
+    format!("from version {from} to {to}:\n{text}")
 }
 
 /// As much of a commit as people compare.

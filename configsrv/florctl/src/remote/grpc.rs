@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use http::Uri;
+use hyper_util::client::legacy::connect::{HttpConnector, proxy::SocksV5};
 use tonic::{
     Code as GrpcCode, Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -7,10 +9,10 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use super::fault::failed;
+use super::{fault::failed, tunnel};
 use crate::{
     failure::{Code, Failure},
-    settings::Settings,
+    settings::{Settings, in_plane},
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -39,6 +41,10 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Channel, Failure> {
 /// The same for calls that a store which stands alone answers to anybody, at the API of any of the servers.
 pub(crate) async fn connect_if_known(settings: &Settings, api: &str) -> Result<Channel, Failure> {
     settings.check(api)?;
+    if settings.tunnel.user.is_some() && !in_plane(api) {
+        return Err(Failure::usage(format!("{api}: only services can be dialled in the data plane"))
+            .hint("--api (or HOLDFAST_API) names the service that is the API: http://SERVICE.CLUSTER.rete"));
+    }
     let authorization = match settings.token {
         None => None,
         Some(_) => {
@@ -59,7 +65,13 @@ pub(crate) async fn connect_if_known(settings: &Settings, api: &str) -> Result<C
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
         endpoint = endpoint.tls_config(tls).map_err(wrong)?;
     }
-    let channel = endpoint.connect().await;
+    let channel = match tunnel::entry(&settings.tunnel, None)? {
+        None => endpoint.connect().await,
+        Some(entry) => {
+            let port: Uri = format!("http://{}", entry.port).parse().map_err(Failure::unexpected)?;
+            endpoint.connect_with_connector(SocksV5::new(port, HttpConnector::new())).await
+        }
+    };
     let channel = channel.map_err(|error| failed(api, &error, "--api (or HOLDFAST_API) says where the servers are"))?;
     Ok(InterceptedService::new(channel, Authorization(authorization)))
 }

@@ -1,10 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use configsrv_fleet::{
-    ClusterName, Digest, Envelope, NodeName, Payload, Sealed, Signer, Tree, Version, address::HostPort,
-    artifact::MAX_ARTIFACT, hosts,
+    ClusterName, Digest, Envelope, NodeName, Payload, Sealed, Signer, Tree, Version, artifact::MAX_ARTIFACT,
 };
-use http::Uri;
 use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, header, redirect};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -12,7 +10,9 @@ use tokio::task::JoinSet;
 
 use super::{
     fault::failed,
-    wire::{Admitted, Changes, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage},
+    place::{self, Named},
+    tunnel::{self, Entry},
+    wire::{Admitted, Changes, Events, LockGroup, LockGroups, Node, NodePage, Refusal, VersionPage},
 };
 use crate::{
     failure::{Code, Failure, REBASE},
@@ -53,11 +53,24 @@ pub(crate) struct Served {
 }
 
 impl Http {
+    /// The servers that the settings name.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
-        Self::by(settings, None)
+        Self::of(settings, &Named::default())
     }
 
-    fn by(settings: &Settings, tunnel: Option<&HostPort>) -> Result<Self, Failure> {
+    /// The same interface at another of the servers, or at another of its doors.
+    pub(crate) fn at(settings: &Settings, base: &str) -> Result<Self, Failure> {
+        Self::of(settings, &Named { target: Some(base), ..Named::default() })
+    }
+
+    /// The servers that are named, by the way that the settings say.
+    pub(crate) fn of(settings: &Settings, named: &Named<'_>) -> Result<Self, Failure> {
+        let entry = tunnel::entry(&settings.tunnel, named.cluster)?;
+        let base = place::base(settings, named, entry.as_ref())?;
+        Self::by(settings, base, entry.as_ref())
+    }
+
+    fn by(settings: &Settings, base: String, entry: Option<&Entry>) -> Result<Self, Failure> {
         let mut authorization = header::HeaderValue::try_from(settings.authorization()?.as_str())
             .map_err(|_| Failure::usage("the token has characters that no token has"))?;
         authorization.set_sensitive(true);
@@ -69,33 +82,12 @@ impl Http {
                 .map_err(|error| Failure::usage(format!("--ca: not PEM certificates: {error}")))?;
             builder = builder.tls_certs_only(roots);
         }
-        if let Some(port) = tunnel {
+        if let Some(Entry { port, .. }) = entry {
             // Names are resolved in the data plane.
             builder = builder.proxy(Proxy::all(format!("socks5h://{port}")).map_err(Failure::unexpected)?);
         }
         let client = builder.build().map_err(Failure::unexpected)?;
-        Ok(Self { client, base: settings.http.clone(), authorization })
-    }
-
-    /// The same interface at another of the servers, or at another of its doors.
-    pub(crate) fn at(settings: &Settings, base: &str) -> Result<Self, Failure> {
-        settings.check(base)?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), ..Self::new(settings)? })
-    }
-
-    /// The same through a SOCKS5 port of the data plane, in which TLS runs from end to end.
-    pub(crate) fn through(
-        settings: &Settings,
-        tunnel: &HostPort,
-        cluster: &ClusterName,
-        base: &str,
-    ) -> Result<Self, Failure> {
-        let uri: Option<Uri> = base.parse().ok();
-        let service = uri.as_ref().and_then(Uri::host).and_then(|host| hosts::service(host, cluster));
-        if service.is_none() {
-            settings.check(base)?;
-        }
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), ..Self::by(settings, Some(tunnel))? })
+        Ok(Self { client, base, authorization })
     }
 
     /// A page as it is.
@@ -110,6 +102,11 @@ impl Http {
 
     pub(crate) async fn changes(&self, from: Version, to: Version) -> Result<Changes, Failure> {
         self.get(&format!("/versions/{from}/diff/{to}")).await
+    }
+
+    /// The history; `query` as `GET /audit` takes it.
+    pub(crate) async fn audit(&self, query: &str) -> Result<Events, Failure> {
+        self.get(&format!("/audit?{query}")).await
     }
 
     pub(crate) async fn node(&self, name: &NodeName) -> Result<Node, Failure> {

@@ -5,10 +5,12 @@ mod fault;
 mod grpc;
 mod http;
 mod lane;
-pub(crate) mod tunnel;
+mod place;
+mod tunnel;
 mod wire;
 
 pub(crate) use ahead::highest;
 pub(crate) use grpc::{Channel, connect, connect_if_known, refused};
 pub(crate) use http::{About, Http};
+pub(crate) use place::Named;
 pub(crate) use wire::{Carried, Changes, Drift, LockGroup, Node, Published, Released, Status};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use configsrv_fleet::{AccessDelta, Change, Digest, NodeName, Sequence, Version};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
@@ -153,6 +154,13 @@ pub(crate) struct Admitted {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) sequence: Sequence,
+}
+
+/// Rows of the history, the oldest first, by column.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Events {
+    pub(crate) events: Vec<Map<String, Value>>,
+    pub(crate) more: bool,
 }
 
 #[derive(Debug, Deserialize)]
