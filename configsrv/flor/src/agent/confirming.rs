@@ -45,10 +45,10 @@ impl Agent {
             }
             Demand::WithoutProbes => {
                 self.prove(pending.to).await?;
-                tracing::warn!(version = %pending.to.version, "kept though its probes were not asked");
+                tracing::warn!(version = %pending.to.version, "confirming though its probes are not asked");
             }
             Demand::Word => {
-                tracing::warn!(version = %pending.to.version, "kept though neither servers nor probes were asked");
+                tracing::warn!(version = %pending.to.version, "confirming though neither servers nor probes are asked");
             }
         }
         self.drive(&mut world, event(Some(pending.to.version))).await?;
