@@ -1,4 +1,7 @@
+mod confirming;
 mod drifting;
+mod guarding;
+mod looking;
 mod mending;
 mod telling;
 mod viewing;
@@ -10,7 +13,7 @@ use std::{
 };
 
 use configsrv_fleet::{
-    Payload, Sealed, Signer, Version,
+    Envelope, Payload, Sealed, Signer, Version,
     diff::{Change, Class, classify},
 };
 
@@ -20,19 +23,20 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     drift::Watch,
-    health::{self, Candidate},
+    health,
     identities::IdentityStore,
     lane::Lane,
-    machine::{Effect, Event, Failure, Offer, Pending, Phase, Refusal, Target, Told, World, step},
+    machine::{Effect, Event, Failure, Looked, Offer, Pending, Phase, Refusal, SyncResult, Target, Told, World, step},
     outcome::{Freshness, Outcome, SyncRequest},
     server::{Intent, Offered, Server},
     store::Store,
     verify::{Verified, verify},
 };
+pub(crate) use confirming::Demand;
 use telling::Reports;
 
-/// Runs the state machine on a machine: loads the world, performs effects, asks and tells the server. It remembers
-/// nothing between calls, so that a daemon and single commands can take turns under the lock.
+/// Runs the state machine on a machine: loads the world, performs effects, asks and tells the server. Nothing that it does
+/// depends on earlier calls, so that a daemon and single commands can take turns under the lock.
 #[derive(Clone)]
 pub(crate) struct Agent {
     cluster: Cluster,
@@ -44,6 +48,8 @@ pub(crate) struct Agent {
     reports: Arc<Reports>,
     /// Looks at files remember what they have read.
     watch: Arc<Mutex<Watch>>,
+    /// How the servers were looked at last.
+    looked: Arc<Mutex<Option<Looked>>>,
 }
 
 /// What the servers have for this node.
@@ -74,7 +80,17 @@ impl Agent {
         server: Arc<dyn Server>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { cluster, store, identities, activator, server, clock, reports: Arc::default(), watch: Arc::default() }
+        Self {
+            cluster,
+            store,
+            identities,
+            activator,
+            server,
+            clock,
+            reports: Arc::default(),
+            watch: Arc::default(),
+            looked: Arc::default(),
+        }
     }
 
     /// The fast lane of revocation, for the same node.
@@ -117,11 +133,20 @@ impl Agent {
     }
 
     fn staged(&self, world: &World, version: Version) -> Result<Payload, Error> {
-        Ok(self.store.envelope(version, world.digest(version))?.payload)
+        Ok(self.envelope(world, version)?.payload)
+    }
+
+    fn envelope(&self, world: &World, version: Version) -> Result<Envelope, Error> {
+        self.store.envelope(version, world.digest(version), world.signer(version))
     }
 
     /// Fetches, verifies, stages and activates; or only looks.
     pub(crate) async fn sync(&self, request: &SyncRequest) -> Result<Outcome, Error> {
+        let ended = self.fetch_and_take(request).await;
+        self.noted(request, ended).await
+    }
+
+    async fn fetch_and_take(&self, request: &SyncRequest) -> Result<Outcome, Error> {
         let mut world = self.recover().await?;
         free(&world, request)?;
         self.thawed(&world, request)?;
@@ -171,6 +196,11 @@ impl Agent {
 
     /// A sync with what was fetched before.
     pub(crate) async fn take(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
+        let ended = self.take_fetched(bytes, request).await;
+        self.noted(request, ended).await
+    }
+
+    async fn take_fetched(&self, bytes: &[u8], request: &SyncRequest) -> Result<Outcome, Error> {
         let world = self.recover().await?;
         free(&world, request)?;
         self.thawed(&world, request)?;
@@ -203,6 +233,7 @@ impl Agent {
         if !update {
             return Ok(Outcome::Unchanged { version: offer.to.version });
         }
+        self.guarded(&world, &verified.envelope.payload, change.class, request)?;
         if verified.first_contact {
             tracing::info!(signers = ?verified.envelope.payload.trust.authorized_mgmt_signers, "pinning the first signers");
         }
@@ -221,45 +252,14 @@ impl Agent {
             health::confirmable(&verified.envelope.payload, request.window())?;
         }
         let offer = offer(&verified, &change, request);
-        let update = !step(world, Event::Offer(offer.clone()), &now)?.is_empty();
+        let update = if request.dry_run {
+            // A look goes on while a version waits for its confirmation: it shows what a sync would do that replaces it.
+            let looked_at = Offer { supersede: true, ..offer.clone() };
+            !step(world, Event::Offer(looked_at), &now)?.is_empty() && world.active() != Some(offer.to)
+        } else {
+            !step(world, Event::Offer(offer.clone()), &now)?.is_empty()
+        };
         Ok(Judged { verified, change, offer, update })
-    }
-
-    /// Confirms what is pending, after showing that the server is reachable through it; a version that a person brought here
-    /// also without that, if they say so.
-    pub(crate) async fn confirm(&self, version: Option<Version>, local: bool) -> Result<Outcome, Error> {
-        let mut world = self.recover().await?;
-        let event = |version| if local { Event::Keep(version) } else { Event::Confirm(version) };
-        let effects = step(&world, event(version), &self.clock.now()?);
-        let effects = effects.map_err(|refusal| self.explain(&world, refusal.into()))?;
-        let Some(pending) = world.pending.clone().filter(|_| !effects.is_empty()) else {
-            return Ok(Outcome::Confirmed { version: version.unwrap_or(Version::NONE), already: true });
-        };
-        if !local {
-            self.prove(pending.to).await?;
-        }
-        self.drive(&mut world, event(Some(pending.to.version))).await?;
-        Ok(Outcome::Confirmed { version: pending.to.version, already: false })
-    }
-
-    /// What waits for its confirmation, as far as its activation is done.
-    pub(crate) fn candidate(&self) -> Result<Option<Candidate>, Error> {
-        let world = self.store.load()?;
-        let Some(pending) = world.pending.as_ref().filter(|pending| pending.phase == Phase::Guarded) else {
-            return Ok(None);
-        };
-        let payload = self.staged(&world, pending.to.version)?;
-        Ok(Some(Candidate { target: pending.to, payload }))
-    }
-
-    /// Confirms a version of which everything has held, after one more proof.
-    pub(crate) async fn keep(&self, target: Target, evidence: String) -> Result<Outcome, Error> {
-        let mut world = self.recover().await?;
-        let held = Event::Held { version: target.version, evidence };
-        step(&world, held.clone(), &self.clock.now()?)?;
-        self.prove(target).await?;
-        self.drive(&mut world, held).await?;
-        Ok(Outcome::Confirmed { version: target.version, already: false })
     }
 
     pub(crate) fn node(&self) -> &str {
@@ -277,15 +277,6 @@ impl Agent {
         payload.sync.poll_interval.map(configsrv_fleet::Span::as_duration)
     }
 
-    /// Goes back to the confirmed version now.
-    pub(crate) async fn cancel(&self) -> Result<Outcome, Error> {
-        let mut world = self.recover().await?;
-        let version = world.pending.as_ref().map(|pending| pending.to.version);
-        self.drive(&mut world, Event::Cancel).await.map_err(|error| self.explain(&world, error))?;
-        let active = world.active().map(|active| active.version);
-        Ok(Outcome::Cancelled { version: version.unwrap_or(Version::NONE), active })
-    }
-
     /// Rolls back what is overdue, for which `not_yet` may know why. Milliseconds until something must happen by itself; `None`
     /// when nothing is pending.
     pub(crate) async fn tick(&self, not_yet: Option<String>) -> Result<Option<u64>, Error> {
@@ -297,7 +288,7 @@ impl Agent {
     /// When what runs is to have been followed by something newer.
     fn expiry(&self, world: &World) -> Option<u64> {
         let active = world.active()?;
-        let envelope = self.store.envelope(active.version, world.digest(active.version)).ok()?;
+        let envelope = self.envelope(world, active.version).ok()?;
         u64::try_from(envelope.expires_at?.unix_timestamp()).ok()?.checked_mul(1000)
     }
 
@@ -320,6 +311,9 @@ impl Agent {
             for effect in step(world, event, &self.clock.now()?)? {
                 let result = self.perform(world, &effect).await?;
                 world.apply(&effect);
+                if let Effect::Tell(Told::RolledBack { .. } | Told::Degraded { .. }) = &effect {
+                    self.activator.tally().ended(SyncResult::RolledBack);
+                }
                 if let Effect::Tell(told) = &effect
                     && self.tell(world, told).await
                     && !world.state.carried.is_empty()
@@ -471,6 +465,7 @@ fn unchanged(world: &World, have: Option<Version>) -> Result<Outcome, Error> {
 fn offer(verified: &Verified, change: &Change, request: &SyncRequest) -> Offer {
     Offer {
         to: Target { version: verified.sealed.version(), digest: verified.sealed.payload_digest() },
+        signed_by: Some(verified.signer.clone()),
         class: change.class,
         signers: verified.envelope.payload.trust.authorized_mgmt_signers.clone(),
         window: request.window(),

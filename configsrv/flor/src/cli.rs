@@ -162,13 +162,18 @@ pub(crate) struct Sync {
     /// With --dry-run: exit with 4 when an update is available.
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
-    /// Keep the pending version for good; a number demands that it is that version.
+    /// Keep the pending version for good, if the servers are reached through it and each of its probes holds; a number
+    /// demands that it is that version.
     #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["commit_timeout", "cancel", "supersede"])]
     pub confirm: Option<Option<Version>>,
-    /// With --confirm, of a version that came with --from: keep it though the servers are not reached. It is written down,
-    /// and they are told when they are back.
+    /// With --confirm, of a version that came with --from: keep it on your word, though neither the servers nor its probes
+    /// are asked. It is written down, and the servers are told when they are back.
     #[arg(long, requires = "confirm", conflicts_with_all = ["cancel", "from", "dry_run"])]
     pub local: bool,
+    /// With --confirm: reach the servers, and do not ask the probes that the version names. That is written down, and the
+    /// servers are told.
+    #[arg(long, requires = "confirm", conflicts_with_all = ["cancel", "from", "dry_run", "local"])]
+    pub without_probes: bool,
     /// Take this node's signed artifact from a file of florctl compile, past the servers. Everything else is as ever: what is
     /// checked, the window, the way back.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["confirm", "cancel"])]

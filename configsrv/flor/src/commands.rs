@@ -1,4 +1,4 @@
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use configsrv_fleet::Version;
 use holdfast_service::Stop;
@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     Error,
     activate::Activator,
-    agent::Agent,
+    agent::{Agent, Demand},
     bundle, carried,
     cli::{self, Cli, Command, Format, Id},
     clock::SystemClock,
@@ -48,6 +48,18 @@ struct Site {
     liveness: Duration,
 }
 
+/// This program.
+#[derive(Serialize)]
+struct Program {
+    version: &'static str,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "flor {}", self.version)
+    }
+}
+
 /// Runs one command; its exit code.
 pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
     let home = Home::find(cli.home.clone())?;
@@ -56,7 +68,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Error> {
     let site = || Ok::<_, Error>(Site { layout: home.cluster(cluster)?, liveness });
     match cli.command {
         Command::Version => {
-            println!("flor {}", env!("CARGO_PKG_VERSION"));
+            print(cli.output, &Program { version: env!("CARGO_PKG_VERSION") })?;
             Ok(0)
         }
         Command::Completions { shell } => manual::completions(shell).map(|()| 0),
@@ -121,7 +133,14 @@ async fn sync(site: &Site, format: Format, arguments: &cli::Sync) -> Result<u8, 
         overwrite_drift: arguments.overwrite_drift,
     };
     let request = match (&arguments.confirm, &arguments.from) {
-        (Some(version), _) => Request::Confirm { version: *version, local: arguments.local },
+        (Some(version), _) => {
+            let demand = match (arguments.local, arguments.without_probes) {
+                (true, _) => Demand::Word,
+                (false, true) => Demand::WithoutProbes,
+                (false, false) => Demand::All,
+            };
+            Request::Confirm { version: *version, demand }
+        }
         (None, Some(path)) => {
             let node = Cluster::load(&RealDisk, &site.layout)?.node;
             Request::Carry { artifact: carried::read(path, &node)?, request: wanted }
@@ -198,7 +217,7 @@ async fn act(agent: &Agent, request: Request) -> Result<Outcome, Error> {
     match request {
         Request::Sync(request) => agent.sync(&request).await,
         Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await,
-        Request::Confirm { version, local } => agent.confirm(version, local).await,
+        Request::Confirm { version, demand } => agent.confirm(version, demand).await,
         Request::Cancel => agent.cancel().await,
         Request::Repair => agent.repair(None).await,
         Request::Status => Err(Error::Unexpected("status is another command".into())),
@@ -307,7 +326,7 @@ fn code(outcome: &Outcome, exit_code: bool) -> u8 {
     }
 }
 
-fn print<T: Serialize + std::fmt::Display>(format: Format, value: &T) -> Result<(), Error> {
+fn print<T: Serialize + fmt::Display>(format: Format, value: &T) -> Result<(), Error> {
     match format {
         Format::Text => screen::print(format!("{}\n", plain(&value.to_string())).as_bytes()),
         Format::Json => {

@@ -22,7 +22,7 @@ use crate::{
     lane,
     op_lock::OpLock,
     outcome::{Freshness, SyncRequest},
-    plane::LivePlane,
+    plane::{LivePlane, Reached},
     policy::{ConfirmPolicy, Policy, SyncMode},
     renewal::Renewal,
     retell,
@@ -158,7 +158,7 @@ pub(crate) async fn run(
     };
     let mut keeper = Keeper { context: context.clone(), recovered: false };
     let mut next = keeper.begin().await?;
-    let following = tokio::spawn(follow(Arc::clone(&context.plane)));
+    let following = tokio::spawn(follow(Arc::clone(&context.plane), context.agent.clone()));
     let mut unattended = context.unattended(&wake, &stop)?;
     unattended.spawn(renewal.run(stop.clone()));
     let (agent, layout, Policy { sync, confirm }) = (&context.agent, &context.layout, settings.policy);
@@ -196,10 +196,12 @@ pub(crate) async fn run(
 }
 
 /// Identities come and go while the daemon runs.
-async fn follow(plane: Arc<LivePlane>) {
+async fn follow(plane: Arc<LivePlane>, agent: Agent) {
     loop {
         sleep(IDENTITIES).await;
-        plane.look().await;
+        if plane.look().await == Reached::Restarted {
+            agent.plane_came_back();
+        }
     }
 }
 
@@ -362,13 +364,14 @@ async fn answer(context: &Context, request: Request) -> Result<Answer, Error> {
         view.policy = Some(settings.policy);
         view.not_yet = verdict.get();
         view.plane = Some(plane.view().await);
+        view.counters = Some(agent.tally());
         return Ok(Answer::Status(Box::new(view)));
     }
     let _turn = OpLock::acquire(layout).await?;
     let outcome = match request {
         Request::Sync(request) => agent.sync(&request).await?,
         Request::Carry { artifact, request } => agent.take(&carried::decode(&artifact)?, &request).await?,
-        Request::Confirm { version, local } => agent.confirm(version, local).await?,
+        Request::Confirm { version, demand } => agent.confirm(version, demand).await?,
         Request::Cancel => agent.cancel().await?,
         Request::Repair => agent.repair(None).await?,
         Request::Status => return Err(Error::Unexpected("status is answered without a turn".into())),

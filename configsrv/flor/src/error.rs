@@ -28,6 +28,9 @@ pub(crate) enum Error {
     Unreachable(String),
     #[error("{0}")]
     State(String),
+    /// The servers have nothing for this node: it was never published, or not any more.
+    #[error("{0}")]
+    UnknownNode(String),
     #[error("{0}")]
     RolledBack(String),
     /// What enrolment or the agent itself wrote down cannot be used: to start again does not help.
@@ -43,9 +46,24 @@ impl Error {
             Self::Replay(_) => 5,
             Self::Untrusted(_) => 6,
             Self::Unreachable(_) => 7,
-            Self::State(_) => 8,
+            Self::State(_) | Self::UnknownNode(_) => 8,
             Self::RolledBack(_) => 9,
             Self::Configuration(_) => 78,
+        }
+    }
+
+    /// The case as one word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Unexpected(_) => "unexpected",
+            Self::Usage(_) => "usage",
+            Self::Replay(_) => "replay",
+            Self::Untrusted(_) => "untrusted",
+            Self::Unreachable(_) => "unreachable",
+            Self::State(_) => "state",
+            Self::UnknownNode(_) => "unknown_node",
+            Self::RolledBack(_) => "rolled_back",
+            Self::Configuration(_) => "configuration",
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     Error,
+    agent::Demand,
     home::Layout,
     op_lock::OpLock,
     outcome::{Outcome, StatusView, SyncRequest},
@@ -35,9 +36,8 @@ pub(crate) enum Request {
     },
     Confirm {
         version: Option<Version>,
-        /// Though the servers are not reached.
         #[serde(default)]
-        local: bool,
+        demand: Demand,
     },
     Cancel,
     /// Write files again that somebody else changed.

@@ -38,6 +38,7 @@ mod screen;
 mod server;
 mod stop_at;
 mod store;
+mod tally;
 mod trouble;
 mod trust;
 mod verify;

@@ -4,9 +4,11 @@
 use std::fmt::{self, Write as _};
 
 use crate::{
+    machine::Looked,
     outcome::StatusView,
     plane::{CountersView, PlaneView},
     renewal::NodeCertificate,
+    tally::TallyView,
 };
 
 pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
@@ -26,6 +28,12 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
     writeln!(out, "flor_troubles {}", status.troubles.count())?;
     head(&mut out, "flor_files_drifted", "Files of the active version that somebody else changed.", "gauge")?;
     writeln!(out, "flor_files_drifted {}", status.drift.files.len())?;
+    if let Some(looked) = &status.looked {
+        last_sync(&mut out, looked)?;
+    }
+    if let Some(counters) = &status.counters {
+        agent(&mut out, counters)?;
+    }
     if let Some(freshness) = &status.freshness {
         head(&mut out, "flor_artifact_expiry_seconds", "Until when something newer is to come, Unix time.", "gauge")?;
         writeln!(out, "flor_artifact_expiry_seconds {}", freshness.until_ms / 1000)?;
@@ -52,6 +60,42 @@ pub(crate) fn text(status: &StatusView) -> Result<String, fmt::Error> {
         vertex(&mut out, plane)?;
     }
     Ok(out)
+}
+
+fn last_sync(out: &mut String, looked: &Looked) -> fmt::Result {
+    head(out, "flor_agent_last_sync_seconds", "When the servers were asked last, Unix time.", "gauge")?;
+    writeln!(out, "flor_agent_last_sync_seconds {}", looked.at_ms / 1000)?;
+    head(out, "flor_agent_last_sync_failed", "Whether that came to nothing.", "gauge")?;
+    writeln!(out, "flor_agent_last_sync_failed {}", u8::from(looked.failure.is_some()))
+}
+
+/// What the daemon has counted since it began.
+fn agent(out: &mut String, counters: &TallyView) -> fmt::Result {
+    let TallyView { syncs, restarts } = counters;
+    head(out, "flor_agent_sync_total", "How syncs ended, and what became of what they applied.", "counter")?;
+    for sync in syncs {
+        writeln!(out, "flor_agent_sync_total{{result=\"{}\"}} {}", sync.result.as_str(), sync.count)?;
+    }
+    head(
+        out,
+        "flor_agent_workload_restarts_total",
+        "The data plane, units and programs that were started anew.",
+        "counter",
+    )?;
+    for restart in restarts {
+        let (workload, cause) = (escaped(&restart.workload), restart.cause.as_str());
+        writeln!(
+            out,
+            "flor_agent_workload_restarts_total{{workload=\"{workload}\",cause=\"{cause}\"}} {}",
+            restart.count
+        )?;
+    }
+    Ok(())
+}
+
+/// The name of a unit or a program as a label's value.
+fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn vertex(out: &mut String, plane: &PlaneView) -> fmt::Result {
@@ -95,4 +139,84 @@ fn vertex(out: &mut String, plane: &PlaneView) -> fmt::Result {
 
 fn head(out: &mut String, name: &str, help: &str, kind: &str) -> fmt::Result {
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        Error,
+        cluster::Cluster,
+        identities::CertificateView,
+        lane::LaneView,
+        machine::{SyncResult, World},
+        outcome::Freshness,
+        tally::{Cause, PLANE, Tally},
+    };
+
+    const RUNBOOK: &str = include_str!("../../../deploy/runbooks/alerts.md");
+
+    /// A node of which everything is known.
+    fn whole() -> StatusView {
+        let cluster = Cluster {
+            cluster: "quay.test".parse().unwrap(),
+            node: "pier2".parse().unwrap(),
+            urls: Vec::new(),
+            api: Vec::new(),
+            signers: Vec::new(),
+        };
+        let tally = Tally::default();
+        tally.ended(SyncResult::RolledBack);
+        tally.restarted(PLANE, Cause::Crash);
+        tally.restarted("odd\"\\\n.service", Cause::Sync);
+        let spiffe_id = "spiffe://quay.test/node/pier2".to_owned();
+        let failure = Some(Error::Unreachable("no answer".into()));
+        let plane = PlaneView {
+            running: true,
+            fault: None,
+            listen_udp: None,
+            inbound: Vec::new(),
+            connections: 0,
+            peers: Vec::new(),
+            counters: CountersView::default(),
+        };
+        StatusView {
+            looked: Some(Looked { at_ms: 7000, result: SyncResult::Failed, version: None, failure }),
+            counters: Some(tally.view()),
+            freshness: Some(Freshness::of(1000, 0)),
+            revocations: Some(LaneView::default()),
+            certificates: vec![CertificateView { spiffe_id: spiffe_id.clone(), until_ms: 1000 }],
+            node_certificate: Some(NodeCertificate { spiffe_id, until_ms: 1000, ended: false, not_renewed: None }),
+            plane: Some(plane),
+            ..StatusView::of(&cluster, &World::default(), None)
+        }
+    }
+
+    #[test]
+    fn what_the_agent_counts_is_shown() {
+        let shown = text(&whole()).unwrap();
+        for line in [
+            "flor_agent_last_sync_seconds 7",
+            "flor_agent_last_sync_failed 1",
+            "flor_agent_sync_total{result=\"unchanged\"} 0",
+            "flor_agent_sync_total{result=\"rolled_back\"} 1",
+            "flor_agent_workload_restarts_total{workload=\"plane\",cause=\"crash\"} 1",
+            r#"flor_agent_workload_restarts_total{workload="odd\"\\\n.service",cause="sync"} 1"#,
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+        }
+    }
+
+    #[test]
+    fn the_metrics_of_the_alarms_are_shown() {
+        let shown = text(&whole()).unwrap();
+        let words = RUNBOOK.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
+        let metrics: BTreeSet<&str> = words.filter(|word| word.starts_with("flor_")).collect();
+        assert!(metrics.len() >= 8, "{metrics:?}");
+        for metric in metrics {
+            assert!(shown.contains(&format!("# TYPE {metric} ")), "no node shows {metric}");
+        }
+    }
 }

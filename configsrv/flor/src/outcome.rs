@@ -12,10 +12,11 @@ use crate::{
     drift::Drift,
     identities::CertificateView,
     lane::LaneView,
-    machine::{Carried, LastChange, Phase, Refused, Rejected, Repaired, World},
+    machine::{Carried, LastChange, Looked, Phase, Refused, Rejected, Repaired, SyncResult, World},
     plane::PlaneView,
     policy::Policy,
     renewal::NodeCertificate,
+    tally::TallyView,
 };
 
 /// What a sync is asked to do.
@@ -93,6 +94,12 @@ pub(crate) struct StatusView {
     pub pending: Option<PendingView>,
     pub degraded: Option<String>,
     pub last: Option<LastChange>,
+    /// How the servers were looked at last.
+    #[serde(default)]
+    pub looked: Option<Looked>,
+    /// What the daemon has counted since it began.
+    #[serde(default)]
+    pub counters: Option<TallyView>,
     pub rejected: Vec<Rejected>,
     /// What was refused before anything was touched.
     #[serde(default)]
@@ -200,6 +207,8 @@ impl StatusView {
             pending,
             degraded: world.state.degraded.clone(),
             last: world.state.last.clone(),
+            looked: world.state.looked.clone(),
+            counters: None,
             rejected: world.state.rejected.clone(),
             refused: world.state.refused.clone(),
             node_certificate: None,
@@ -318,7 +327,10 @@ impl fmt::Display for StatusView {
             writeln!(out, "DEGRADED  {degraded}")?;
         }
         if let Some(last) = &self.last {
-            writeln!(out, "last      version {} {}", last.version, last.result)?;
+            writeln!(out, "last      version {} {} at {}", last.version, last.result, Day(last.at_ms))?;
+        }
+        if let Some(looked) = &self.looked {
+            writeln!(out, "{looked}")?;
         }
         if let Some(revocations) = &self.revocations {
             write!(out, "{revocations}")?;
@@ -341,6 +353,20 @@ impl fmt::Display for StatusView {
         match self.policy {
             Some(Policy { sync, confirm }) => write!(out, "daemon    running; sync: {sync}, confirm: {confirm}"),
             None => write!(out, "daemon    {}", if self.daemon { "running" } else { "not running" }),
+        }
+    }
+}
+
+impl fmt::Display for Looked {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = Day(self.at_ms);
+        if let Some(failure) = &self.failure {
+            return write!(out, "SYNC      {} at {at} ({}): {failure}", self.result, failure.word());
+        }
+        match (self.result, self.version) {
+            (SyncResult::Unchanged, _) => write!(out, "sync      nothing new at {at}"),
+            (result, Some(version)) => write!(out, "sync      version {version} {result} at {at}"),
+            (result, None) => write!(out, "sync      {result} at {at}"),
         }
     }
 }
@@ -433,6 +459,18 @@ mod tests {
         let ended = NodeCertificate { ended: true, not_renewed: Some("refused".into()), ..good }.to_string();
         assert!(ended.contains("ENDED") && ended.contains("flor enroll --join-token-file"), "{ended}");
         assert!(ended.ends_with("\nRENEWAL   not yet: refused\n"), "{ended}");
+    }
+
+    #[test]
+    fn a_look_that_failed_is_said_with_its_word_and_its_time() {
+        let failure = Some(Error::UnknownNode("it has no artifact".into()));
+        let failed = Looked { at_ms: 1000, result: SyncResult::Failed, version: None, failure };
+        let said = "SYNC      failed at 1970-01-01T00:00:01Z (unknown_node): it has no artifact";
+        assert_eq!(failed.to_string(), said);
+        let nothing = Looked { result: SyncResult::Unchanged, failure: None, ..failed };
+        assert_eq!(nothing.to_string(), "sync      nothing new at 1970-01-01T00:00:01Z");
+        let applied = Looked { result: SyncResult::Applied, version: Version::new(7).ok(), ..nothing };
+        assert_eq!(applied.to_string(), "sync      version 7 applied at 1970-01-01T00:00:01Z");
     }
 
     #[test]

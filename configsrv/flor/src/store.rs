@@ -1,9 +1,10 @@
 use std::{
     path::{Path, PathBuf},
+    slice,
     sync::Arc,
 };
 
-use configsrv_fleet::{Digest, Envelope, NodeName, Sealed, Version};
+use configsrv_fleet::{Digest, Envelope, NodeName, Sealed, Signer, Version};
 use holdfast_format::{
     Error as FormatError, from_json,
     kind::{AGENT_ORIGINALS, AGENT_PENDING, AGENT_REVOCATIONS, AGENT_STATE, Kind},
@@ -112,16 +113,22 @@ impl Store {
         self.put(&self.layout.artifact(artifact.version(), &self.node), artifact.bytes())
     }
 
-    /// What a staged artifact says, if it is still the one that was verified: for this node, of this version, and with
-    /// the content of `digest`, where that is known.
-    pub(crate) fn envelope(&self, version: Version, digest: Option<Digest>) -> Result<Envelope, Error> {
+    /// What a staged artifact says, if it is still the one that was verified: for this node, of this version, with the content
+    /// of `digest` and under the signature of `signer`, where those are known.
+    pub(crate) fn envelope(
+        &self,
+        version: Version,
+        digest: Option<Digest>,
+        signer: Option<&Signer>,
+    ) -> Result<Envelope, Error> {
         let path = self.layout.artifact(version, &self.node);
         let bytes = self.read(&path)?.ok_or_else(|| Error::Unexpected(format!("{} is missing", path.display())))?;
         let damaged = |error| Error::Unexpected(format!("{}: {error}", path.display()));
         let sealed = Sealed::parse(&bytes).map_err(damaged)?;
         let same = sealed.version() == version
             && *sealed.node() == self.node
-            && digest.is_none_or(|digest| digest == sealed.payload_digest());
+            && digest.is_none_or(|digest| digest == sealed.payload_digest())
+            && signer.is_none_or(|signer| sealed.verify(slice::from_ref(signer)).is_ok());
         if !same {
             return Err(Error::Unexpected(format!("{} is not what was verified before", path.display())));
         }

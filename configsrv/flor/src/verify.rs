@@ -7,6 +7,8 @@ use crate::{Error, cluster::Cluster};
 pub(crate) struct Verified {
     pub sealed: Sealed,
     pub envelope: Envelope,
+    /// Whose signature it carries.
+    pub signer: Signer,
     /// The node trusted nobody before, and will trust the signers that this artifact names.
     pub first_contact: bool,
 }
@@ -35,6 +37,8 @@ pub(crate) fn verify(bytes: &[u8], cluster: &Cluster, trusted: &[Signer], carrie
     };
     let gate = Gate { cluster: &cluster.cluster, node: &cluster.node, signers };
     let envelope = sealed.admit(&gate)?;
+    let signer = signers.iter().find(|signer| Some(&signer.spiffe_id) == sealed.key_id()).cloned();
+    let signer = signer.ok_or_else(|| Error::Untrusted("the artifact is not signed".into()))?;
     check_announced(cluster, &envelope.payload.trust.authorized_mgmt_signers)?;
     let own = cluster.spiffe_id();
     if envelope.payload.local_node.spiffe_id != own {
@@ -43,7 +47,7 @@ pub(crate) fn verify(bytes: &[u8], cluster: &Cluster, trusted: &[Signer], carrie
             envelope.payload.local_node.spiffe_id
         )));
     }
-    Ok(Verified { sealed, envelope, first_contact })
+    Ok(Verified { sealed, envelope, signer, first_contact })
 }
 
 fn check_announced(cluster: &Cluster, signers: &[Signer]) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 use pier::{Hub, Pier, SUBJECTS, broken, connect, echo, exits, id, ping, port, serve};
 use serde_json::{Value, json};
 use support::tree::file;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,6 +27,8 @@ async fn a_permission_is_swapped_and_a_structure_restarts() {
     let status = pier.until("its connections", |status| status["plane"]["connections"] == 4).await;
     assert_eq!(status["plane"]["counters"]["opened"], 4, "both ends are here");
     assert_eq!(status["plane"]["inbound"].as_array().unwrap().len(), 3);
+    let said = exits(&pier.flor(&["status"]).await, 0);
+    assert!(said.contains("peer      user/mira -> service/stock on pier2\n"), "{said}");
 
     // Who is not named any more is cut off, and nobody else notices; the way back is a swap, too.
     hub.publish(&pier.tree(2, &["user/mira"], &json!({}))).await;
@@ -46,7 +49,7 @@ async fn a_permission_is_swapped_and_a_structure_restarts() {
     assert!(pier.sync(0).await.contains("files"));
     ping(&mut mira).await;
 
-    // Renewed identities do as well, and count from then on.
+    // Renewed identities do as well.
     let before = pier.until("certificates", |status| status["certificates"] != json!([])).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     pier.enroll(&[format!("http://{}", hub.address)], &SUBJECTS).await;
@@ -66,12 +69,34 @@ async fn a_permission_is_swapped_and_a_structure_restarts() {
     for line in [
         "flor_active_version 4",
         "flor_vertex_up 1",
+        r#"flor_agent_sync_total{result="applied"} 5"#,
+        r#"flor_agent_sync_total{result="rolled_back"} 1"#,
+        r#"flor_agent_workload_restarts_total{workload="plane",cause="sync"} 1"#,
         r#"flor_vertex_acl_denials_total{initiator="spiffe://quay.test/user/tomas",acl="ingress"} "#,
         r#"flor_certificate_expiry_seconds{spiffe_id="spiffe://quay.test/service/stock"} "#,
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     drop(daemon);
+}
+
+/// Nobody believes a certificate that has ended: once the first ones have, connections show that the second ones count.
+#[tokio::test(flavor = "multi_thread")]
+async fn renewed_identities_are_shown_from_then_on() {
+    let hub = Hub::start().await;
+    let pier = Pier::new(&hub).await;
+    let urls = [format!("http://{}", hub.address)];
+    pier.enroll_for(&urls, &SUBJECTS, OffsetDateTime::now_utc() + Duration::from_secs(30), 0).await;
+    hub.publish(&pier.tree(1, &["user/mira"], &json!({}))).await;
+    let _daemon = pier.daemon().await;
+    pier.sync(0).await;
+    let mut mira = connect(pier.mira).await.unwrap();
+    ping(&mut mira).await;
+    pier.enroll(&urls, &SUBJECTS).await;
+    ping(&mut mira).await;
+    // It stays until the certificates that it was opened with end.
+    broken(&mut mira).await;
+    ping(&mut connect(pier.mira).await.unwrap()).await;
 }
 
 /// Whoever changes what is active without the daemon is followed by its data plane all the same.

@@ -91,10 +91,12 @@ fn by_hand(lockout: &mut Lockout<'_>) -> Result<()> {
     let Lockout { run, place, repository, hub, pier } = lockout;
     Step::of(run, "lockout-00-begin", "two machines run version 1", |step| {
         place.found(step, "The way to the servers")?;
-        for node in [&mut *hub, &mut *pier] {
-            place.join(step, node)?;
-            step.tell(node.flor().words("sync --commit-timeout 0"), 0)?;
-        }
+        place.join(step, hub)?;
+        // It has the way to the servers, so it takes nothing without a guard.
+        step.tell(hub.flor().words("sync"), 0)?;
+        step.tell(hub.flor().words("sync --confirm"), 0)?;
+        place.join(step, pier)?;
+        step.tell(pier.flor().words("sync --commit-timeout 0"), 0)?;
         place.all_run(step, [&*hub, &*pier], 1)
     })?;
     Step::of(run, "lockout-01-publish", "version 2 names a gateway that is not there", |step| {
@@ -137,7 +139,8 @@ fn by_itself(lockout: &mut Lockout<'_>) -> Result<()> {
     Step::of(run, "lockout-watch-00-begin", "the machine takes version 1 over by itself, and keeps it", |step| {
         place.found(step, "The way to the servers")?;
         place.join(step, hub)?;
-        step.tell(hub.flor().words("sync --commit-timeout 0"), 0)?;
+        step.tell(hub.flor().words("sync"), 0)?;
+        step.tell(hub.flor().words("sync --confirm"), 0)?;
         place.join(step, pier)?;
         step.await_that(format!("{PIER} has confirmed version 1 by itself"), || is_at(pier, 1))
     })?;

@@ -68,7 +68,8 @@ impl Playbook<'_> {
             place.found(step, "The harbour")?;
             for node in nodes.iter_mut() {
                 place.join(step, node)?;
-                step.tell(node.flor().words("sync --commit-timeout 0"), 0)?;
+                step.tell(node.flor().words("sync"), 0)?;
+                step.tell(node.flor().words("sync --confirm"), 0)?;
             }
             place.all_run(step, &*nodes, 1)?;
             let mut ledger = tunnel::dial(self.harbour.mira, LEDGER)?.context("Mira may reach the ledger")?;

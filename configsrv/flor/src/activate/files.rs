@@ -11,8 +11,9 @@ use crate::{
     Error,
     disk::{Attributes, Disk, erase, replace},
     machine::Failure,
-    plane::DataPlane,
+    plane::{DataPlane, Reached},
     store::Store,
+    tally::{Cause, PLANE, Tally},
 };
 
 /// Brings the machine from one payload to another.
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) struct Activator {
     hooks: Arc<dyn Hooks>,
     plane: Arc<dyn DataPlane>,
+    tally: Tally,
 }
 
 /// In which direction.
@@ -33,12 +35,12 @@ pub(crate) enum Way {
 
 impl Activator {
     pub(crate) fn new(hooks: Arc<dyn Hooks>, plane: Arc<dyn DataPlane>) -> Self {
-        Self { hooks, plane }
+        Self { hooks, plane, tally: Tally::default() }
     }
 
     /// The data plane alone: at the start of a daemon files are as they were.
     pub(crate) async fn connect(&self, payload: Option<&Payload>) -> Result<(), Failure> {
-        self.plane.apply(payload).await
+        self.reach(payload, Cause::Sync).await
     }
 
     /// From now on nobody of `revoked` reaches anything through the data plane, or is reached.
@@ -48,6 +50,29 @@ impl Activator {
 
     pub(crate) fn plane_runs(&self) -> bool {
         self.plane.runs()
+    }
+
+    /// What was started anew is counted here, and how syncs ended.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    async fn reach(&self, payload: Option<&Payload>, cause: Cause) -> Result<(), Failure> {
+        if self.plane.apply(payload).await? == Reached::Restarted {
+            self.tally.restarted(PLANE, cause);
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, hook: &Activation, cause: Cause) -> Result<(), Failure> {
+        self.hooks.run(hook).await?;
+        match hook {
+            Activation::Restart(unit) => self.tally.restarted(unit, cause),
+            Activation::Run(words) => self.tally.restarted(words.first().map_or("", String::as_str), cause),
+            // It goes on with its new file.
+            Activation::Reload(_) => {}
+        }
+        Ok(())
     }
 
     /// Repeating it after a crash ends in the same state.
@@ -79,9 +104,9 @@ impl Activator {
                 put_back(store, &path).map_err(failed)?;
             }
             // Before the hooks: programs may need to reach something.
-            self.plane.apply(payload).await?;
+            self.reach(payload, Cause::Sync).await?;
             for (at, hook) in hooks.iter().copied().enumerate() {
-                let told = self.hooks.run(hook).await;
+                let told = self.tell(hook, Cause::Sync).await;
                 if told.is_err() {
                     untold = Untold { failed: Some(hook.clone()), others: untold.others.split_off(at + 1) };
                 }
@@ -110,12 +135,12 @@ impl Activator {
             failures.extend(put_back(store, &path).map_err(failed).err());
         }
         // Before the hooks: programs may need to reach something.
-        failures.extend(self.plane.apply(payload).await.err());
+        failures.extend(self.reach(payload, Cause::Rollback).await.err());
         let untold = store.originals().map_err(failed)?.untold.unwrap_or_default();
         let hooks = hooks(from, to, Way::Back);
         let kept = |hook: &Activation| to.iter().any(|file| file.activate.as_ref() == Some(hook));
         for hook in hooks.iter().copied() {
-            match self.hooks.run(hook).await {
+            match self.tell(hook, Cause::Rollback).await {
                 Err(Failure(reason)) if untold.excuses(hook, kept(hook)) => {
                     tracing::warn!(reason, "a hook that came to nothing on the way there fails on the way back, too");
                 }
@@ -141,7 +166,7 @@ impl Activator {
         }
         let hooks = hooks(&[], &written, Way::Back);
         for hook in &hooks {
-            if let Err(failure) = self.hooks.run(hook).await {
+            if let Err(failure) = self.tell(hook, Cause::Repair).await {
                 first_failure.get_or_insert(failure);
             }
         }

@@ -1,3 +1,5 @@
+use std::slice;
+
 use configsrv_fleet::Sealed;
 
 use super::Agent;
@@ -46,14 +48,15 @@ impl Agent {
         }
     }
 
-    /// Puts back what was confirmed, if that is what these bytes are: the same content, and signed by whom it was. The rest of
-    /// an artifact than its content, e.g. until when it is fresh, is under the signature alone.
+    /// Puts back what was confirmed, if that is what these bytes are: the same content, and signed by whom it was, also if their
+    /// signature does not count any more. The rest of an artifact than its content, e.g. until when it is fresh, is under the
+    /// signature alone.
     fn stage_again(&self, world: &World, confirmed: Target, bytes: &[u8]) -> Result<bool, Error> {
         let sealed = Sealed::parse(bytes)?;
         if (sealed.version(), sealed.payload_digest()) != (confirmed.version, confirmed.digest) {
             return Ok(false);
         }
-        sealed.verify(self.trusted(world))?;
+        sealed.verify(world.signer(confirmed.version).map_or(self.trusted(world), slice::from_ref))?;
         self.store.stage(&sealed).map(|()| true)
     }
 }

@@ -83,11 +83,11 @@ impl Agent {
         let asking = async {
             let _order = self.reports.order.lock().await;
             let world = self.store.load()?;
-            if world.pending.as_ref().is_none_or(|pending| pending.to != target) {
+            let Some(pending) = world.pending.as_ref().filter(|pending| pending.to == target) else {
                 let version = target.version;
                 return Err(Error::State(format!("version {version} does not wait for a confirmation any more")));
-            }
-            self.server.prove(target, self.report(&world, &Told::Pending)).await
+            };
+            self.server.prove(target, pending.carried, self.report(&world, &Told::Pending)).await
         };
         self.in_window(&self.store.load()?, asking).await
     }

@@ -15,6 +15,7 @@ impl Agent {
         faults.iter().for_each(|fault| troubles.add(fault.to_string()));
         let left_ms = troubles.or_none(self.left_ms(&world));
         let mut view = StatusView::of(&self.cluster, &world, left_ms);
+        view.looked = self.looked(&world);
         view.revocations = troubles.or_none(self.lane().view().map(Some));
         view.drift = troubles.or_none(self.drift_in(&world));
         if let Some(now) = troubles.or_none(self.clock.now().map(Some)) {

@@ -7,6 +7,7 @@ use configsrv_fleet::Version;
 use super::{Fleet, NoClock, Signer, Told, WINDOW_MS, guarded, is_new, is_old};
 use crate::{
     Error,
+    agent::Demand,
     disk::forgetful::{Crash, ForgetfulDisk},
     outcome::{Outcome, SyncRequest},
 };
@@ -23,12 +24,12 @@ async fn sync_confirm_and_the_way_back() {
     is_old(&disk, "rolled back");
     let results: Vec<_> = fleet.server.reports.lock().unwrap().iter().filter_map(|report| report.result).collect();
     assert_eq!(results, ["acknowledged", "confirmed", "acknowledged", "pending", "rolled_back"]);
-    let error = agent.confirm(None, false).await.unwrap_err();
+    let error = agent.confirm(None, Demand::All).await.unwrap_err();
     assert!(error.to_string().contains("version 2 was rolled back"), "{error}");
 
     let retry = SyncRequest { retry_rejected: true, ..guarded() };
     agent.sync(&retry).await.unwrap();
-    agent.confirm(None, false).await.unwrap();
+    agent.confirm(None, Demand::All).await.unwrap();
     fleet.pass(WINDOW_MS * 2);
     agent.recover().await.unwrap();
     is_new(&disk, "confirmed");
@@ -202,7 +203,7 @@ async fn a_look_while_somebody_confirms_sees_no_way_back() {
     let disk = fleet.settled().await;
     fleet.agent(&disk).sync(&guarded()).await.unwrap();
     let confirmed = disk.after(Crash::Kill);
-    fleet.agent(&confirmed).confirm(None, false).await.unwrap();
+    fleet.agent(&confirmed).confirm(None, Demand::All).await.unwrap();
     for reads in 0..4 {
         let disk = disk.after(Crash::Kill);
         disk.turns_into(&confirmed, reads);

@@ -13,7 +13,7 @@ use super::{Fleet, HOME, Told, WINDOW_MS, guarded};
 use crate::{
     Error,
     activate::SteppedHooks,
-    agent::Agent,
+    agent::{Agent, Demand},
     disk::{
         Disk as _, SteppedDisk, Steps,
         forgetful::{Crash, ForgetfulDisk},
@@ -139,7 +139,7 @@ impl Start {
         let done = match self.operation {
             Operation::First | Operation::Sync | Operation::Adopt => agent.sync(&guarded()).await.map(drop),
             Operation::Keep => agent.sync(&SyncRequest::default()).await.map(drop),
-            Operation::Confirm => agent.confirm(None, false).await.map(drop),
+            Operation::Confirm => agent.confirm(None, Demand::All).await.map(drop),
             Operation::RollBack => agent.tick(None).await.map(drop),
             Operation::Supersede => agent.sync(&SyncRequest { supersede: true, ..guarded() }).await.map(drop),
             Operation::Recover | Operation::Resume => agent.recover().await.map(drop),

@@ -12,7 +12,7 @@ use super::{Fleet, HOME, guarded, is_old};
 use crate::{
     Error,
     activate::{Hooks, SteppedHooks},
-    agent::Agent,
+    agent::{Agent, Demand},
     disk::{
         SteppedDisk, Steps,
         forgetful::{Crash, ForgetfulDisk},
@@ -131,7 +131,7 @@ async fn a_repair_that_fails_is_not_tried_for_ever() {
     agent.sync(&guarded()).await.unwrap();
     let error = agent.repair(None).await.unwrap_err();
     assert!(matches!(&error, Error::State(text) if text.contains("waits for its confirmation")), "{error}");
-    agent.confirm(None, false).await.unwrap();
+    agent.confirm(None, Demand::All).await.unwrap();
     assert_eq!(agent.repair(None).await.unwrap(), Outcome::Repaired { files: Vec::new() });
 
     disk.plant("/etc/shop", b"by hand");

@@ -1,9 +1,12 @@
 //! The agent on a disk that can stop it after any step, and lose what was not synced.
 
 mod changes;
+mod confirming;
 mod crashes;
 mod drift;
+mod looks;
 mod memory;
+mod rotation;
 mod silence;
 #[path = "../../../server/tests/support/tree.rs"]
 mod tree;
@@ -101,7 +104,7 @@ impl Server for Published {
 
     fn follow(&self, _active: Option<&Payload>) {}
 
-    async fn prove(&self, _target: Target, _report: Report) -> Result<(), Error> {
+    async fn prove(&self, _target: Target, _carried: bool, _report: Report) -> Result<(), Error> {
         self.answers().await;
         Ok(())
     }
@@ -185,9 +188,12 @@ impl Fleet {
                 file
             })
             .collect();
-        let tree = Tree::new(version, &self.signer).nodes(vec![("pier2", json!(files))]);
+        self.publish_tree(&Tree::new(version, &self.signer).nodes(vec![("pier2", json!(files))]));
+    }
+
+    fn publish_tree(&self, tree: &Tree<'_>) {
         let bytes = tree.artifacts()[0].bytes().to_vec();
-        self.server.kept.lock().unwrap().insert(Version::new(version).unwrap(), bytes.clone());
+        self.server.kept.lock().unwrap().insert(Version::new(tree.version).unwrap(), bytes.clone());
         *self.server.bytes.lock().unwrap() = bytes;
     }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Fleet, WINDOW_MS, guarded, is_new, is_old};
 use crate::{
     Error,
+    agent::Demand,
     outcome::{Outcome, SyncRequest},
 };
 
@@ -38,7 +39,7 @@ async fn nobody_waits_for_a_server_past_the_end_of_the_window() {
         let begun = Instant::now();
         let ended = match supersede {
             true => agent.sync(&SyncRequest { supersede, ..guarded() }).await,
-            false => agent.confirm(None, false).await,
+            false => agent.confirm(None, Demand::All).await,
         };
         assert!(matches!(&ended, Err(Error::Unreachable(text)) if text.contains("window")), "{ended:?}");
         assert_eq!(begun.elapsed().as_secs(), 5, "supersede: {supersede}");

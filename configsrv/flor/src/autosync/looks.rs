@@ -41,7 +41,8 @@ impl AgentLooks {
     }
 
     async fn act(&self, bytes: &[u8]) -> Result<(), Error> {
-        let _turn = OpLock::acquire(&self.layout).await?;
+        let turn = OpLock::acquire(&self.layout).await;
+        let _turn = turn.inspect_err(|error| self.agent.failed_to_look(error))?;
         let outcome = self.agent.take(bytes, &self.request).await;
         let _ = self.wake.try_send(());
         tracing::info!("{}", outcome?);
@@ -67,6 +68,7 @@ impl Looks for AgentLooks {
     async fn look(&self, skip: Option<Version>, patience: Duration) -> Ended {
         let bytes = match self.agent.news(skip, patience).await {
             Ok(News::Nothing) => {
+                self.agent.found_nothing();
                 self.well();
                 return Ended::Same;
             }
@@ -77,6 +79,7 @@ impl Looks for AgentLooks {
             }
             Ok(News::Artifact(bytes)) => bytes,
             Err(error) => {
+                self.agent.failed_to_look(&error);
                 self.say(&error);
                 return Ended::Failed;
             }
@@ -107,7 +110,7 @@ fn ended(error: &Error, version: Option<Version>, failed_before: bool) -> Ended 
         Error::Usage(_) | Error::Replay(_) | Error::Untrusted(_) | Error::RolledBack(_) => Ended::Refused { version },
         Error::State(_) if failed_before => Ended::Refused { version },
         Error::State(_) => Ended::Waiting,
-        Error::Unexpected(_) | Error::Unreachable(_) | Error::Configuration(_) => Ended::Failed,
+        Error::UnknownNode(_) | Error::Unexpected(_) | Error::Unreachable(_) | Error::Configuration(_) => Ended::Failed,
     }
 }
 

@@ -35,11 +35,7 @@ impl Watched for AgentWatched {
 
     async fn check(&self, candidate: &Candidate) -> Result<(), Error> {
         self.agent.prove(candidate.target).await?;
-        for probe in &candidate.payload.probes {
-            let held = self.prober.check(&candidate.payload, probe, self.agent.plane_runs()).await;
-            held.map_err(|why| Error::Unreachable(format!("probe {}: {why}", probe.name)))?;
-        }
-        Ok(())
+        self.prober.all(&candidate.payload, self.agent.plane_runs()).await
     }
 
     async fn confirm(&self, target: Target, evidence: String) -> Result<(), Error> {

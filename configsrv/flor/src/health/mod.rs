@@ -22,6 +22,7 @@ pub(crate) use candidate::{AgentWatched, Candidate};
 
 use crate::{Error, machine::Target};
 use hold::Hold;
+use probes::Prober;
 
 /// What a version says that says nothing.
 const HOLD: Duration = Duration::from_secs(30);
@@ -66,6 +67,14 @@ pub(crate) fn confirmable(payload: &Payload, window: Option<Duration>) -> Result
         ))),
         _ => Ok(()),
     }
+}
+
+/// Asks the probes of a version once.
+pub(crate) async fn probe(payload: &Payload, plane_runs: bool) -> Result<(), Error> {
+    if payload.probes.is_empty() {
+        return Ok(());
+    }
+    Prober::new()?.all(payload, plane_runs).await
 }
 
 fn hold_of(payload: &Payload) -> Duration {

@@ -30,7 +30,16 @@ impl Prober {
         client.map(|client| Self { client }).map_err(|error| Error::Unexpected(error.to_string()))
     }
 
-    pub(super) async fn check(&self, payload: &Payload, probe: &Probe, plane_runs: bool) -> Result<(), String> {
+    /// Asks every probe of a version once; the first that does not hold is named.
+    pub(super) async fn all(&self, payload: &Payload, plane_runs: bool) -> Result<(), Error> {
+        for probe in &payload.probes {
+            let held = self.check(payload, probe, plane_runs).await;
+            held.map_err(|why| Error::Unreachable(format!("probe {}: {why}", probe.name)))?;
+        }
+        Ok(())
+    }
+
+    async fn check(&self, payload: &Payload, probe: &Probe, plane_runs: bool) -> Result<(), String> {
         match &probe.check {
             // Without a plane here the port may be anybody's.
             Check::Tunnel { .. } if !plane_runs => Err("the data plane does not run".to_owned()),

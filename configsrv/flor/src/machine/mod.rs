@@ -13,6 +13,7 @@
 mod boot;
 mod carried;
 mod clock;
+mod looked;
 mod repair;
 mod step;
 mod told;
@@ -20,6 +21,7 @@ mod world;
 
 pub(crate) use carried::Carried;
 pub(crate) use clock::{BootId, Guard, Now};
+pub(crate) use looked::{Looked, SyncResult};
 pub(crate) use step::{Effect, Event, Failure, Offer, Refusal, step};
 pub(crate) use told::Told;
 pub(crate) use world::{AgentState, LastChange, Pending, Phase, Refused, Rejected, Released, Repaired, Target, World};

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use configsrv_fleet::{Signer, Version, diff::Class};
 
-use super::{AgentState, Carried, Guard, Now, Pending, Phase, Refused, Target, Told, World, boot, repair};
+use super::{
+    AgentState, Carried, Guard, Looked, Now, Pending, Phase, Refused, SyncResult, Target, Told, World, boot, repair,
+};
 
 /// How much of a window may pass before what is left is written down again.
 const WRITE_DOWN_MS: u64 = 10_000;
@@ -14,12 +16,16 @@ pub(crate) enum Event {
     Offer(Offer),
     /// An artifact was refused before anything was touched.
     Refused { version: Option<Version>, reason: String },
+    /// A sync ended, and nothing else is written down of it.
+    Looked(Looked),
     /// How [`Effect::Activate`] ended.
     Activated(Result<(), Failure>),
     /// How [`Effect::Restore`] ended.
     Restored(Result<(), Failure>),
-    /// Somebody proved that the node is well: this version, or whichever is pending.
+    /// The servers were reached and every probe held: this version, or whichever is pending.
     Confirm(Option<Version>),
+    /// The servers were reached, and somebody answers for the probes, which were not asked.
+    Unprobed(Option<Version>),
     /// Somebody keeps what a person brought here, though the servers are not reached.
     Keep(Option<Version>),
     /// Everything that this version names has held for long enough.
@@ -41,6 +47,8 @@ pub(crate) enum Event {
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub to: Target,
+    /// Whose signature it carries.
+    pub signed_by: Option<Signer>,
     pub class: Class,
     pub signers: Vec<Signer>,
     /// Without a window the version is confirmed as soon as it is active.
@@ -120,6 +128,8 @@ enum Proof {
     Reached,
     /// The same, and what it names as probes has held.
     Held(String),
+    /// The servers were reached; for its probes there is somebody's word.
+    Unprobed,
     /// Nothing but somebody's word.
     Word,
 }
@@ -129,10 +139,14 @@ pub(crate) fn step(world: &World, event: Event, now: &Now) -> Result<Vec<Effect>
     match event {
         Event::Offer(offer) => take(world, offer, now),
         Event::Refused { version, reason } => Ok(refused(world, version, reason, now)),
+        Event::Looked(looked) => {
+            Ok(vec![Effect::SaveState(AgentState { looked: Some(looked), ..world.state.clone() })])
+        }
         Event::Activated(outcome) => Ok(activated(world, outcome, now)),
         Event::Restored(outcome) => Ok(restored(world, outcome, now)),
         Event::Confirm(version) => confirm(world, version, Proof::Reached, now),
         Event::Held { version, evidence } => confirm(world, Some(version), Proof::Held(evidence), now),
+        Event::Unprobed(version) => confirm(world, version, Proof::Unprobed, now),
         Event::Keep(version) => confirm(world, version, Proof::Word, now),
         Event::Cancel => cancel(world),
         Event::Drifted(paths) => Ok(repair::drifted(world, paths)),
@@ -168,13 +182,21 @@ fn take(world: &World, offer: Offer, now: &Now) -> Result<Vec<Effect>, Refusal> 
         // The way back always leads to what was confirmed.
         from: world.pending.as_ref().map_or(state.confirmed, |pending| pending.from),
         to: offer.to,
+        signed_by: offer.signed_by,
         class: offer.class,
         signers: offer.signers,
         guard: offer.window.map(|window| Guard::new(window, now)),
         carried: offer.carried,
         phase: Phase::Activating,
     };
-    let mut offered = AgentState { offered: state.offered.max(Some(offer.to.version)), refused: None, ..state.clone() };
+    let looked =
+        Looked { at_ms: now.wall_ms, result: SyncResult::Applied, version: Some(offer.to.version), failure: None };
+    let mut offered = AgentState {
+        offered: state.offered.max(Some(offer.to.version)),
+        refused: None,
+        looked: Some(looked),
+        ..state.clone()
+    };
     if offer.carried {
         offered.carry(offer.to, false, now.wall_ms);
     }
@@ -243,10 +265,16 @@ fn confirm(world: &World, version: Option<Version>, proof: Proof, now: &Now) -> 
     let mut state = world.state.clone();
     let (word, evidence) = match proof {
         Proof::Reached => ("confirmed", None),
+        Proof::Unprobed => {
+            ("confirmed without its probes", Some("confirmed by a person; its probes were not asked".to_owned()))
+        }
         Proof::Held(evidence) => ("confirmed by itself", Some(evidence)),
         Proof::Word => {
             state.carry(pending.to, true, now.wall_ms);
-            ("confirmed without the servers", Some("kept by a person; the servers were not reached".to_owned()))
+            (
+                "confirmed without the servers",
+                Some("kept by a person; neither servers nor probes were asked".to_owned()),
+            )
         }
     };
     Ok(commit(&state, pending, now, Told::Confirmed { evidence }, word))
@@ -298,6 +326,7 @@ fn commit(state: &AgentState, pending: &Pending, now: &Now, told: Told, word: &s
     let previous = pending.from.map(|from| from.version);
     let mut state = AgentState {
         confirmed: Some(pending.to),
+        signed_by: pending.signed_by.clone(),
         previous,
         signers: pending.signers.clone(),
         degraded: None,

@@ -36,6 +36,7 @@ fn rebooted(wall_seconds: u64) -> Now {
 fn offer(to: Target) -> Offer {
     Offer {
         to,
+        signed_by: None,
         class: Class::Files,
         signers: Vec::new(),
         window: Some(WINDOW),

@@ -1,7 +1,7 @@
 use configsrv_fleet::{Digest, Signer, Version, diff::Class};
 use serde::{Deserialize, Serialize};
 
-use super::{Carried, Effect, Guard};
+use super::{Carried, Effect, Guard, Looked};
 
 /// How many rejected contents are remembered.
 const MOST_REJECTED: usize = 32;
@@ -28,6 +28,9 @@ pub(crate) struct AgentState {
     /// The last version that was confirmed or needed no confirmation. Nothing older is accepted: this is the
     /// high-water mark, which a version under guard does not move.
     pub confirmed: Option<Target>,
+    /// Who signed that. It may be somebody whose signature does not count any more; absent in records of earlier releases.
+    #[serde(default)]
+    pub signed_by: Option<Signer>,
     /// What was confirmed before. Its set is kept, nothing else of it.
     #[serde(default)]
     pub previous: Option<Version>,
@@ -51,6 +54,9 @@ pub(crate) struct AgentState {
     pub degraded: Option<String>,
     #[serde(default)]
     pub last: Option<LastChange>,
+    /// How the last sync ended that somebody typed, or that changed something.
+    #[serde(default)]
+    pub looked: Option<Looked>,
     /// Files that are being written again, and whose programs are to be told.
     #[serde(default)]
     pub repairing: Vec<String>,
@@ -109,6 +115,9 @@ pub(crate) struct Pending {
     /// What was confirmed before and is gone back to; nothing on a node's first sync.
     pub from: Option<Target>,
     pub to: Target,
+    /// Who signed `to`; absent in records of earlier releases.
+    #[serde(default)]
+    pub signed_by: Option<Signer>,
     pub class: Class,
     /// Whose signatures count once this is confirmed.
     pub signers: Vec<Signer>,
@@ -164,6 +173,15 @@ impl World {
         let of_pending = pending.into_iter().flat_map(|pending| [Some(pending.to), pending.from]);
         let mut targets = of_pending.chain([self.state.confirmed]).flatten();
         targets.find(|target| target.version == version).map(|target| target.digest)
+    }
+
+    /// Who signed a staged set, from when it was verified: whose signatures count may have changed since.
+    pub(crate) fn signer(&self, version: Version) -> Option<&Signer> {
+        if self.state.confirmed.is_some_and(|confirmed| confirmed.version == version) {
+            return self.state.signed_by.as_ref();
+        }
+        let pending = self.pending.as_ref().filter(|pending| pending.to.version == version)?;
+        pending.signed_by.as_ref()
     }
 
     /// The newest version that failed here, if nothing newer was confirmed since.

@@ -14,7 +14,7 @@ use configsrv_fleet::{Payload, SpiffeId, diff::classify, revocation::narrow};
 use configsrv_rete::{Counters, Identities, Plane};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{DataPlane, PlaneView, engine::Engine};
+use super::{DataPlane, PlaneView, Reached, engine::Engine};
 use crate::{Error, disk::RealDisk, identities::IdentityStore, machine::Failure};
 
 /// After a plane did not start, e.g. because a port is taken.
@@ -34,6 +34,8 @@ pub(crate) struct LivePlane {
 struct State {
     running: Option<Running>,
     wanted: Option<Payload>,
+    /// Whether there ever was a plane.
+    ran: bool,
     /// Who is subtracted from it.
     revoked: BTreeSet<SpiffeId>,
     /// Why it does not run.
@@ -67,7 +69,7 @@ impl LivePlane {
     }
 
     /// Takes over identities that were replaced meanwhile, and tries again what did not start.
-    pub(crate) async fn look(&self) {
+    pub(crate) async fn look(&self) -> Reached {
         let mut state = self.state.lock().await;
         let as_of = changed(&self.folder);
         let renewed = as_of.is_some() && as_of != state.as_of;
@@ -79,8 +81,9 @@ impl LivePlane {
         let due = state.again.is_some_and(|again| Instant::now() >= again);
         if state.running.is_none() && state.wanted.is_some() && (renewed || due) {
             state.as_of = as_of;
-            let _ = self.reach(&mut state).await;
+            return self.reach(&mut state).await.unwrap_or(Reached::AsItWas);
         }
+        Reached::AsItWas
     }
 
     /// Whether this is what it runs, or tries to.
@@ -102,12 +105,12 @@ impl LivePlane {
         }
     }
 
-    async fn reach(&self, state: &mut State) -> Result<(), Failure> {
+    async fn reach(&self, state: &mut State) -> Result<Reached, Failure> {
         let outcome = self.bring(state).await;
         self.runs.store(state.running.is_some(), Ordering::Relaxed);
         state.again = None;
         match &outcome {
-            Ok(()) => state.fault = None,
+            Ok(_) => state.fault = None,
             Err(Failure(reason)) => {
                 if state.fault.as_ref() != Some(reason) {
                     tracing::error!(reason, "there is no data plane");
@@ -119,18 +122,19 @@ impl LivePlane {
         outcome
     }
 
-    async fn bring(&self, state: &mut State) -> Result<(), Failure> {
+    async fn bring(&self, state: &mut State) -> Result<Reached, Failure> {
         let identities = self.identities().map_err(|error| Failure(error.to_string()))?;
         let (Some(wanted), Some(identities)) = (state.wanted.clone(), identities) else {
             if let Some(running) = state.running.take() {
                 running.plane.stop().await;
             }
-            return Ok(());
+            return Ok(Reached::AsItWas);
         };
         match &mut state.running {
             Some(running) if !classify(&running.payload, &wanted).class.restarts() => {
                 running.swap(narrow(&wanted, &state.revoked));
                 running.payload = wanted;
+                Ok(Reached::AsItWas)
             }
             running => {
                 if let Some(before) = running.take() {
@@ -141,9 +145,10 @@ impl LivePlane {
                 let plane = self.engine.start(narrowed.clone(), identities, Arc::clone(&self.counters)).await?;
                 tracing::info!("the data plane runs");
                 *running = Some(Running { plane, payload: wanted, narrowed });
+                let ran_before = std::mem::replace(&mut state.ran, true);
+                Ok(if ran_before { Reached::Restarted } else { Reached::AsItWas })
             }
         }
-        Ok(())
     }
 
     fn identities(&self) -> Result<Option<Identities>, Error> {
@@ -158,7 +163,7 @@ impl LivePlane {
 
 #[async_trait]
 impl DataPlane for LivePlane {
-    async fn apply(&self, payload: Option<&Payload>) -> Result<(), Failure> {
+    async fn apply(&self, payload: Option<&Payload>) -> Result<Reached, Failure> {
         let mut state = self.state.lock().await;
         state.wanted = payload.cloned();
         self.reach(&mut state).await

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// More pairs than these are only counted.
 const MOST_PEERS: usize = 100;
+/// Of those, people are shown as many.
+const MOST_SHOWN: usize = 12;
 
 /// What `flor status` shows of the data plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +125,52 @@ impl fmt::Display for PlaneView {
                 writeln!(out, "plane     listens on {listen}; {} connections carry {carried}", self.connections)?;
             }
         }
-        self.inbound.iter().try_for_each(|inbound| writeln!(out, "socks5    {} {}", inbound.socks5, inbound.principal))
+        for inbound in &self.inbound {
+            writeln!(out, "socks5    {} {}", inbound.socks5, inbound.principal)?;
+        }
+        self.peers.iter().take(MOST_SHOWN).try_for_each(|peer| writeln!(out, "peer      {peer}"))?;
+        match self.peers.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => writeln!(out, "peer      and {more} more pairs: -o json"),
+        }
+    }
+}
+
+impl fmt::Display for PeerView {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} -> {}", subject(&self.initiator), subject(&self.target))?;
+        if let Some(node) = &self.node {
+            write!(out, " on {node}")?;
+        }
+        if self.connections == 1 { Ok(()) } else { write!(out, " ({} connections)", self.connections) }
+    }
+}
+
+/// An id without what all ids of a cluster have in common.
+fn subject(id: &str) -> &str {
+    id.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')).map_or(id, |(_, subject)| subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_who_is_connected_with_whom_as_far_as_a_screen_has_room() {
+        let peer = |number: usize| PeerView {
+            initiator: format!("spiffe://quay.test/user/u{number}"),
+            target: "spiffe://quay.test/service/stock".to_owned(),
+            node: (number == 0).then(|| "pier2".to_owned()),
+            connections: number + 1,
+        };
+        let view = |peers: usize| PlaneView {
+            peers: (0..peers).map(peer).collect(),
+            ..PlaneView::of(None, &Counters::default(), None)
+        };
+        let text = view(2).to_string();
+        assert!(text.contains("peer      user/u0 -> service/stock on pier2\n"), "{text}");
+        assert!(text.contains("peer      user/u1 -> service/stock (2 connections)\n"), "{text}");
+        let text = view(MOST_SHOWN + 3).to_string();
+        assert!(text.ends_with("peer      and 3 more pairs: -o json\n"), "{text}");
     }
 }

@@ -49,7 +49,9 @@ pub(super) async fn problem(response: Response) -> Error {
     let Problem { error, message } = refusal(response).await;
     let text = if message.is_empty() { format!("the server answered {status}") } else { plain(&message) };
     match (status, error.as_str()) {
-        (StatusCode::NOT_FOUND, "unknown_node") => Error::State(format!("{text}; what runs here stays as it is")),
+        (StatusCode::NOT_FOUND, "unknown_node") => Error::UnknownNode(format!(
+            "{text}: nothing is published for this node, or not any more; what runs here stays as it is"
+        )),
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Error::Untrusted(format!("{status}: {text}")),
         (StatusCode::TOO_MANY_REQUESTS, _) => Error::Unreachable(text),
         _ if status.is_server_error() => Error::Unreachable(text),

@@ -11,9 +11,10 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Credentials, Intent, Offered, Receipt, Report, Server,
+    Credentials, Intent, Offered, Report, Server,
     answer::{done, note, plain, problem, published, refusal, unreachable},
     door::{Door, REQUEST, Token},
+    receipt::Receipt,
     route::{self, Distribution, Route},
     token::{self, Discovery, Grant},
 };
@@ -261,7 +262,7 @@ impl Server for HttpServer {
         *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active.map(Distribution::of);
     }
 
-    async fn prove(&self, target: Target, report: Report) -> Result<(), Error> {
+    async fn prove(&self, target: Target, carried: bool, report: Report) -> Result<(), Error> {
         // A door of its own has no connection from before the activation.
         let fresh = Door::new(Arc::clone(&self.door().await?.credentials))?;
         let nonce = token::nonce()?;
@@ -270,18 +271,7 @@ impl Server for HttpServer {
             let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
             route::own(active.as_ref(), &self.cluster.urls, self.plane.runs())?
         };
-        let receipt = self.post_report(&fresh, &routes, &report).await?;
-        if receipt.nonce.as_ref() != Some(&nonce) || receipt.version != Some(target.version) {
-            return Err(Error::Unreachable("something answered, but not to what was asked: not confirmed".into()));
-        }
-        match receipt.digest {
-            Some(published) if published != target.digest => Err(Error::Untrusted(format!(
-                "the server published version {} with digest {published}, this node runs {}",
-                target.version, target.digest
-            ))),
-            // A server that was restored from a backup may not know the version any more; it is reached all the same.
-            _ => Ok(()),
-        }
+        self.post_report(&fresh, &routes, &report).await?.proves(&nonce, target, carried)
     }
 }
 

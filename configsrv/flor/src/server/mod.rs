@@ -4,6 +4,7 @@ mod answer;
 mod api;
 mod door;
 mod http;
+mod receipt;
 mod report;
 mod route;
 #[cfg(test)]
@@ -14,8 +15,7 @@ mod token;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use configsrv_fleet::{Digest, Payload, Sequence, Version};
-use serde::Deserialize;
+use configsrv_fleet::{Payload, Sequence, Version};
 
 pub(crate) use api::{connect, refused};
 pub(crate) use http::HttpServer;
@@ -46,8 +46,9 @@ pub(crate) trait Server: Send + Sync {
     async fn report(&self, report: &Report) -> Result<(), Error>;
 
     /// Shows that the server is reached over a connection that is opened now, and that it published `target` for this
-    /// node: by the way that the active artifact names itself, and no other. The report says what runs meanwhile.
-    async fn prove(&self, target: Target, report: Report) -> Result<(), Error>;
+    /// node: by the way that the active artifact names itself, and no other. What a person brought here (`carried`) the
+    /// server need not know. The report says what runs meanwhile.
+    async fn prove(&self, target: Target, carried: bool, report: Report) -> Result<(), Error>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +62,4 @@ pub(crate) enum Offered {
     /// The server has what the node has.
     Nothing,
     Artifact(Vec<u8>),
-}
-
-/// The server's answer to a report.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct Receipt {
-    nonce: Option<String>,
-    version: Option<Version>,
-    digest: Option<Digest>,
 }

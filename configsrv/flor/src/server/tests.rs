@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,11 +12,11 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
-use configsrv_fleet::Sequence;
+use configsrv_fleet::{Digest, Sequence, Version};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,8 +27,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{HttpServer, Server as _};
-use crate::{Error, cluster::Cluster, home::Layout, plane::NoPlane};
+use super::{HttpServer, Report, Server as _};
+use crate::{Error, cluster::Cluster, home::Layout, machine::Target, plane::NoPlane};
 
 /// A server without TLS. It takes the newest token that it gave away, or none.
 #[derive(Default)]
@@ -36,6 +36,10 @@ struct Hub {
     given: AtomicUsize,
     /// Tokens up to this one are void.
     void: AtomicUsize,
+    /// Reports that came, with the connections that they came by.
+    reports: Mutex<Vec<(SocketAddr, Value)>>,
+    /// Fields of its receipts that are other than they should be.
+    wrong: Mutex<Value>,
 }
 
 impl Hub {
@@ -46,9 +50,11 @@ impl Hub {
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/oauth2/token", post(give))
             .route("/revocations", get(revocations))
+            .route("/nodes/{node}/status", post(receipt))
             .with_state(Arc::clone(&hub));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
         (hub, address)
     }
@@ -56,11 +62,30 @@ impl Hub {
     fn given(&self) -> usize {
         self.given.load(Ordering::SeqCst)
     }
+
+    /// The connections of all reports so far.
+    fn peers(&self) -> Vec<SocketAddr> {
+        self.reports.lock().unwrap().iter().map(|(peer, _)| *peer).collect()
+    }
 }
 
 async fn give(State(hub): State<Arc<Hub>>) -> Json<Value> {
     let number = hub.given.fetch_add(1, Ordering::SeqCst) + 1;
     Json(json!({ "access_token": number.to_string(), "expires_in": 3600 }))
+}
+
+async fn receipt(
+    State(hub): State<Arc<Hub>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Json(report): Json<Value>,
+) -> Json<Value> {
+    let mut receipt =
+        json!({ "nonce": report["nonce"], "version": report["pending"], "digest": report["digest"], "current": 7 });
+    for (field, value) in hub.wrong.lock().unwrap().as_object().into_iter().flatten() {
+        receipt[field] = value.clone();
+    }
+    hub.reports.lock().unwrap().push((peer, report));
+    Json(receipt)
 }
 
 async fn revocations(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> StatusCode {
@@ -148,5 +173,45 @@ async fn nobody_is_listened_to_without_an_end() {
         assert!(ask(&server).await.is_err(), "{head}");
         let said = timeout(Duration::from_secs(10), talking).await.expect("it is cut off").unwrap();
         assert!(said < 32 << 20, "{head}: {said} bytes");
+    }
+}
+
+/// Whoever kept the connection from before an activation would prove that it was good before.
+#[tokio::test]
+async fn a_proof_is_made_on_a_connection_of_its_own_and_judged() {
+    let (hub, address) = Hub::start().await;
+    let (server, _folder) = node(&[format!("http://{address}")]);
+    let target = Target { version: Version::new(7).unwrap(), digest: Digest::of(b"seven") };
+    let report = || Report { pending: Some(target.version), digest: Some(target.digest), ..Report::default() };
+    let kept = async {
+        loop {
+            server.report(&report()).await.unwrap();
+            if let [.., one, other] = hub.peers().as_slice()
+                && one == other
+            {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), kept).await.expect("reports keep their connection");
+    let before = hub.peers();
+    for _ in 0..2 {
+        server.prove(target, false, report()).await.unwrap();
+    }
+    let proofs = hub.reports.lock().unwrap().split_off(before.len());
+    assert!(proofs.iter().all(|(peer, _)| !before.contains(peer)), "{proofs:?} after {before:?}");
+    assert!(proofs[0].1["nonce"].is_string() && proofs[0].1["nonce"] != proofs[1].1["nonce"], "{proofs:?}");
+
+    for (wrong, carried, expected) in [
+        (json!({ "nonce": "of before" }), false, Err(7)),
+        (json!({ "version": 6 }), false, Err(7)),
+        (json!({ "digest": Digest::of(b"another") }), false, Err(6)),
+        (json!({ "digest": null }), false, Err(6)),
+        (json!({ "digest": null }), true, Ok(())),
+        (json!({ "digest": null, "current": 6 }), false, Ok(())),
+    ] {
+        hub.wrong.lock().unwrap().clone_from(&wrong);
+        let proved = server.prove(target, carried, report()).await.map_err(|error| error.exit_code());
+        assert_eq!(proved, expected, "{wrong}, carried: {carried}");
     }
 }
