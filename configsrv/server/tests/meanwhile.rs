@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use axum::body::Body;
-use chainfire_client::{Applied, JournalSource as _, Lineage, Page, StoreError, SystemStore, memory::MemoryStore};
+use chainfire_client::{Applied, Lineage, Page, StoreError, SystemStore, memory::MemoryStore};
 use chainfire_core::{
     Origin,
     journal::Outcome,

@@ -67,6 +67,7 @@ pub(crate) struct Failure(pub String);
 
 /// What must be done, in order. A crash between two of them loses nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "few at a time, each for a moment")]
 pub(crate) enum Effect {
     SaveState(AgentState),
     SavePending(Pending),
