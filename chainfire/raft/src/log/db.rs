@@ -164,6 +164,6 @@ fn database_options() -> Options {
 fn table_options() -> Options {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(16 << 20);
+    options.set_write_buffer_size(64 << 20);
     options
 }

@@ -3,7 +3,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use holdfast_keyspace::{Change, Error, KeyRange, Order, Read, Residence, Scan, Table};
 use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
-    FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, FlushOptions,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::{
@@ -235,13 +235,8 @@ pub(crate) fn bounds(range: &KeyRange, order: Order) -> (ReadOptions, Start) {
     (options, Start { key: Some(range.start.clone()), order })
 }
 
-/// Blocks of files that were read, of every state of this process.
-static BLOCKS: LazyLock<Cache> = LazyLock::new(|| Cache::new_lru_cache(32 << 20));
-
 fn database_options() -> Options {
     let mut options = Options::default();
-    // Of all tables together, which go to the disk together.
-    options.set_db_write_buffer_size(16 << 20);
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     // Without it a crash could leave tables at different entries.
@@ -255,14 +250,13 @@ fn database_options() -> Options {
 
 fn table_options() -> Options {
     let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(&BLOCKS);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_format_version(6);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(16 << 20);
+    options.set_write_buffer_size(32 << 20);
     options.set_level_compaction_dynamic_level_bytes(true);
     options
 }
