@@ -6,16 +6,21 @@
 mod support;
 
 use std::{
+    collections::HashSet,
     fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Output, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{self, Next},
+};
 use chainfire_client::memory::MemoryStore;
 use configsrv_fleet::{
     SpiffeId,
@@ -27,7 +32,7 @@ use holdfast_proto::iam::{
     AddRootRequest, CreateJoinTokenRequest, IssueWithRequest, ListRootsRequest, RequestCertificateRequest,
     StepRootRequest, enrollment_client::EnrollmentClient, trust_client::TrustClient,
 };
-use holdfast_rpc::{ClientAuth, Limits, ServerTls, TlsFiles};
+use holdfast_rpc::{ClientAuth, Connection, Limits, ServerTls, TlsFiles};
 use holdfast_service::Stop;
 use http::{Request, StatusCode, header};
 use iam_client::IamLayer;
@@ -60,7 +65,11 @@ struct Plane {
     stop: Stop,
     data: TempDir,
     scheme: &'static str,
+    asked: Asked,
 }
+
+/// What was asked, and where from.
+type Asked = Arc<Mutex<Vec<(String, SocketAddr)>>>;
 
 impl Drop for Plane {
     fn drop(&mut self) {
@@ -95,9 +104,23 @@ impl Plane {
             .merge(iam.http())
             .merge(router(service))
             .layer(IamLayer::new(authority, rules.concat()));
+        let asked = Asked::default();
+        let noted = Arc::clone(&asked);
+        let app = app.layer(middleware::from_fn(move |request: Request<Body>, next: Next| {
+            if let Some(connection) = request.extensions().get::<Connection>() {
+                noted.lock().unwrap().push((request.uri().path().to_owned(), connection.source));
+            }
+            next.run(request)
+        }));
         let tls = (scheme == "https").then(|| server_tls(&data));
         tokio::spawn(holdfast_rpc::serve(listener, app.clone(), tls, Limits::default(), stop.clone()));
-        Self { address, app, stop, data, scheme }
+        Self { address, app, stop, data, scheme, asked }
+    }
+
+    /// Where requests for `path` came from.
+    fn sources(&self, path: &str) -> HashSet<SocketAddr> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(of, _)| of == path).map(|(_, source)| *source).collect()
     }
 
     fn url(&self) -> String {
@@ -355,6 +378,22 @@ async fn the_daemon_renews_the_certificate_in_time() {
     plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
     exits(&machine.flor(&["sync"]).await, 0);
     exits(&machine.flor(&["sync", "--confirm"]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_asks_everything_on_one_connection() {
+    let plane = Plane::open("https", DAY).await;
+    let machine = Machine::new();
+    exits(&machine.enroll(&plane, &plane.join_token().await).await, 0);
+    let signer = Signer::new("primary");
+    plane.publish(&Tree::new(1, &signer).nodes(vec![("pier2", json!([]))]), 0).await;
+    let _daemon = machine.daemon().await;
+    exits(&machine.flor(&["sync"]).await, 0);
+    exits(&machine.flor(&["sync", "--confirm"]).await, 0);
+    machine.until("a request that waits for revocations", |_| !plane.sources("/revocations").is_empty()).await;
+    exits(&machine.flor(&["sync"]).await, 0);
+    let shared = plane.sources("/revocations").intersection(&plane.sources("/artifact/pier2")).count();
+    assert_ne!(shared, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use configsrv_fleet::address::HostPort;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -79,10 +80,13 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether requests may go to `url`. In the data plane TLS runs from node to node already.
+    /// Whether requests may go to `url`. In the data plane TLS runs from node to node already; the way to a SOCKS5 port
+    /// that is not on this machine is a network like any other.
     pub(crate) fn check(&self, url: &str) -> Result<(), Failure> {
         let is_tunnelled = self.tunnel.is_asked_for() && in_plane(url);
-        check_url(url, self.token.is_some() && !is_tunnelled)
+        let enters_here = self.tunnel.socks5.as_ref().is_none_or(HostPort::is_loopback);
+        let is_private = enters_here && (is_tunnelled || is_local(url));
+        check_url(url, self.token.is_some() && !is_private)
     }
 
     pub(crate) fn token(&self) -> Result<&str, Failure> {
@@ -163,17 +167,22 @@ pub(crate) fn in_plane(url: &str) -> bool {
     host.strip_suffix('.').unwrap_or(&host).rsplit_once('.').is_some_and(|(_, last)| last == "rete")
 }
 
+/// Whether the host of `url` is this machine.
+fn is_local(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// A token on a network without TLS belongs to everybody there.
-fn check_url(url: &str, with_token: bool) -> Result<(), Failure> {
+fn check_url(url: &str, needs_tls: bool) -> Result<(), Failure> {
     let parsed: http::Uri = url.parse().map_err(|error| Failure::usage(format!("{url}: not a URL: {error}")))?;
-    let (Some(scheme), Some(host)) = (parsed.scheme_str(), parsed.host()) else {
+    let (Some(scheme), Some(_)) = (parsed.scheme_str(), parsed.host()) else {
         return Err(Failure::usage(format!("{url}: expected http://HOST:PORT or https://HOST:PORT")));
     };
-    let host = host.trim_matches(['[', ']']);
-    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match scheme {
         "https" => Ok(()),
-        "http" if local || !with_token => Ok(()),
+        "http" if !needs_tls => Ok(()),
         "http" => Err(Failure::usage(format!("{url}: a token is not sent without TLS; use https://"))),
         _ => Err(Failure::usage(format!("{url}: expected http:// or https://"))),
     }
@@ -185,14 +194,39 @@ mod tests {
 
     #[test]
     fn tokens_do_not_travel_in_the_clear() {
-        assert!(check_url("http://127.0.0.1:8080", true).is_ok());
-        assert!(check_url("http://[::1]:8080", true).is_ok());
-        assert!(check_url("http://localhost:8080", true).is_ok());
-        assert!(check_url("https://plane.test:8080", true).is_ok());
-        assert!(check_url("http://plane.test:8080", false).is_ok());
-        assert!(check_url("http://plane.test:8080", true).is_err());
-        assert!(check_url("plane.test:8080", false).is_err());
-        assert!(check_url("ftp://plane.test", false).is_err());
+        for (url, needs_tls, may) in [
+            ("https://plane.test:8080", true, true),
+            ("http://plane.test:8080", false, true),
+            ("http://plane.test:8080", true, false),
+            ("plane.test:8080", false, false),
+            ("ftp://plane.test", false, false),
+        ] {
+            assert_eq!(check_url(url, needs_tls).is_ok(), may, "{url}");
+        }
+        const ELSEWHERE: Option<&str> = Some("192.0.2.1:1081");
+        const HERE: Option<&str> = Some("127.0.0.1:1081");
+        for (url, socks5, may) in [
+            ("http://127.0.0.1:8080", None, true),
+            ("http://[::1]:8080", None, true),
+            ("http://localhost:8080", HERE, true),
+            ("http://plane.test:8080", HERE, false),
+            ("http://config-publisher.quay.test.rete", None, false),
+            ("http://config-publisher.quay.test.rete", HERE, true),
+            ("http://config-publisher.quay.test.rete", ELSEWHERE, false),
+            ("http://localhost:8080", ELSEWHERE, false),
+            ("https://plane.test:8080", ELSEWHERE, true),
+        ] {
+            let tunnel = Tunnel { user: None, socks5: socks5.map(|port| port.parse().unwrap()) };
+            let settings = Settings {
+                api: String::new(),
+                http: String::new(),
+                http_is_named: false,
+                ca: None,
+                token: Some(Zeroizing::new("t".to_owned())),
+                tunnel,
+            };
+            assert_eq!(settings.check(url).is_ok(), may, "{url} {socks5:?}");
+        }
     }
 
     #[test]

@@ -153,7 +153,9 @@ pub(crate) fn action(known: Option<&Status>, said: &Status) -> &'static str {
         Some(SyncResult::RolledBack | SyncResult::Degraded) => ROLLBACK,
         _ if said.released.is_some() && said.released != known.released => RELEASE,
         // A node that forgot its failure cannot say that it is let in again.
-        _ if said.failed.len() < known.failed.len() => RELEASE,
+        Some(SyncResult::Pending | SyncResult::Acknowledged) | None if said.failed.len() < known.failed.len() => {
+            RELEASE
+        }
         _ if said.carried != known.carried => "config.ReportCarried",
         Some(SyncResult::Rejected) => "config.Reject",
         Some(SyncResult::Confirmed | SyncResult::Adopted) => "config.Confirm",

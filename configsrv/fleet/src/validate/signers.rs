@@ -59,6 +59,9 @@ fn one(repo: &Repo, cluster: &ClusterName, name: &SignerName, signer: &SignerSpe
         None if repo.log.as_ref().is_some_and(|log| log.is_revoked(&expected)) => {
             wrong("the certificates of this signer are revoked: take it out".to_owned());
         }
-        None => wrong("enrollment.log has no certificate for this signer".to_owned()),
+        None => wrong(
+            "enrollment.log has no certificate for this signer; `florctl ca issue --kind signer` certifies its key"
+                .to_owned(),
+        ),
     }
 }

@@ -25,9 +25,19 @@ impl Agent {
         ended
     }
 
-    /// The servers had nothing new; nothing is written down of it, since that may be so every few seconds.
-    pub(crate) fn found_nothing(&self) {
-        self.remember(SyncResult::Unchanged, None, None);
+    /// The servers had nothing new; nothing is written down of it, since that may be so every few seconds. Where it was
+    /// nothing but a version that is passed over, refused or failed before, that is still how the last sync ended.
+    pub(crate) fn found_nothing(&self, passes_over: bool) {
+        let world = self.store.load().ok();
+        let fails = passes_over || world.as_ref().is_some_and(|world| world.failed().is_some());
+        let before = world.as_ref().and_then(|world| self.looked(world)).filter(|_| fails);
+        match (before, self.clock.now()) {
+            (Some(before), Ok(now)) => self.show(Looked { at_ms: now.wall_ms, ..before }),
+            (Some(_), Err(_)) => {}
+            (None, _) => {
+                self.remember(SyncResult::Unchanged, None, None);
+            }
+        }
     }
 
     /// A look came to nothing before anything was touched.
@@ -59,8 +69,12 @@ impl Agent {
         }
         let at_ms = self.clock.now().ok()?.wall_ms;
         let looked = Looked { at_ms, result, version, failure: failure.cloned() };
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked.clone());
+        self.show(looked.clone());
         Some(looked)
+    }
+
+    fn show(&self, looked: Looked) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
     }
 
     async fn write_down(&self, looked: Looked) -> Result<(), Error> {

@@ -67,7 +67,14 @@ async fn how_the_last_sync_ended_is_kept() {
     agent.failed_to_look(&Error::Unreachable("nobody answers".into()));
     assert_eq!(agent.status().looked.unwrap().failure, Some(Error::Unreachable("nobody answers".into())));
     fleet.pass(1000);
-    agent.found_nothing();
+    agent.found_nothing(true);
+    let shown = agent.status().looked.unwrap();
+    assert_eq!(
+        (shown.result, shown.at_ms),
+        (SyncResult::Failed, last().at_ms + 2000),
+        "what is passed over still fails"
+    );
+    agent.found_nothing(false);
     assert_eq!(agent.status().looked.unwrap().result, SyncResult::Unchanged);
     assert_eq!((disk.operations(), last().at_ms), (before, failed.at_ms));
 }

@@ -68,7 +68,7 @@ impl Looks for AgentLooks {
     async fn look(&self, skip: Option<Version>, patience: Duration) -> Ended {
         let bytes = match self.agent.news(skip, patience).await {
             Ok(News::Nothing) => {
-                self.agent.found_nothing();
+                self.agent.found_nothing(skip.is_some());
                 self.well();
                 return Ended::Same;
             }

@@ -1,5 +1,5 @@
 use configsrv_fleet::{Digest, Signer, Version, diff::Class};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Carried, Effect, Guard, Looked};
 
@@ -55,7 +55,7 @@ pub(crate) struct AgentState {
     #[serde(default)]
     pub last: Option<LastChange>,
     /// How the last sync ended that somebody typed, or that changed something.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_far_as_known")]
     pub looked: Option<Looked>,
     /// Files that are being written again, and whose programs are to be told.
     #[serde(default)]
@@ -140,6 +140,12 @@ pub(crate) enum Phase {
         reason: String,
         reject: bool,
     },
+}
+
+/// What is only shown must not keep an older release from reading the rest.
+fn as_far_as_known<'de, D: Deserializer<'de>>(given: D) -> Result<Option<Looked>, D::Error> {
+    let value = serde_json::Value::deserialize(given)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 impl World {

@@ -12,7 +12,7 @@ use crate::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection on which something is awaited and nothing has come for so long is pinged.
-const ALIVE: Duration = Duration::from_secs(60);
+const ALIVE: Duration = Duration::from_secs(30);
 /// An answer that nobody waits for on purpose comes in this time.
 pub(super) const REQUEST: Duration = Duration::from_secs(30);
 

@@ -7,8 +7,10 @@ use std::{
 
 use configsrv_fleet::{
     ClusterName, Digest, SpiffeId, Subject,
+    bundle::belongs,
     ca::Authority,
     enrollment::{Entry, Kind},
+    pki::Certificate,
     provision::{entry, file_stem, issue_missing},
 };
 use iam_ca::PrivateKey;
@@ -94,7 +96,7 @@ fn missing(keys: &Keys, output: Format) -> Result<(), Failure> {
     let workspace = Workspace::open(&keys.repository)?;
     let folder = keys_folder(&workspace, &keys.keys)?;
     let authority = authority(&workspace, &folder, keys)?;
-    let known = |subject: &Subject| key_in(&folder, subject);
+    let known = |subject: &Subject| kept_key(&workspace, &folder, subject);
     let made = issue_missing(&workspace.repo, &authority, OffsetDateTime::now_utc(), &keys.operator, known)?;
     // The log first: a certificate that nobody knows of is worse than a line without its file.
     workspace.append_log(&made.log_lines)?;
@@ -141,7 +143,10 @@ fn issue(keys: &Keys, holder: &Holder, new_key: bool, output: Format) -> Result<
         signer::may_have(&workspace, name, &key, known.as_deref(), new_key)?;
     }
     let (now, days) = (OffsetDateTime::now_utc(), days(&workspace, holder, &subject));
-    let kept = known.filter(|_| !new_key && !is_revoked(&workspace, authority.cluster(), &subject));
+    let kept = match new_key || is_revoked(&workspace, authority.cluster(), &subject) {
+        true => None,
+        false => kept_key(&workspace, &folder, &subject).map_err(|error| Failure::file(&key, &error))?,
+    };
     let issued = match &kept {
         Some(key) => authority.renew(key, &subject, now, days)?,
         None => authority.issue(&subject, now, days)?,
@@ -162,6 +167,21 @@ fn issue(keys: &Keys, holder: &Holder, new_key: bool, output: Format) -> Result<
         let what = if new { "a new key" } else { "the same key" };
         format!("{subject}: {} for {what}, {}", certificate.display(), key.display())
     })
+}
+
+/// The same, for another certificate. The key of a principal counts only with its own certificate beside it, and not if
+/// that is revoked: somebody else may have the key, whatever others the principal was given since.
+fn kept_key(workspace: &Workspace, folder: &Path, subject: &Subject) -> io::Result<Option<Zeroizing<String>>> {
+    let Some(key) = key_in(folder, subject)? else { return Ok(None) };
+    if matches!(subject, Subject::Signer(_)) {
+        return Ok(Some(key));
+    }
+    let Ok(pem) = fs::read(folder.join(format!("{}.crt", file_stem(subject)))) else { return Ok(None) };
+    let counts = Certificate::from_pem(&pem).is_ok_and(|certificate| {
+        let said = workspace.repo.log.as_ref().and_then(|log| log.last(&certificate.fingerprint()));
+        said.is_some_and(|said| said.event == Kind::Sign) && belongs(&key, &certificate)
+    });
+    Ok(Some(key).filter(|_| counts))
 }
 
 /// The holder's key in the folder, PEM, if there is one.
@@ -264,7 +284,7 @@ fn record(
     workspace: &Workspace,
     authority: &Authority,
     subject: &Subject,
-    certificate: &configsrv_fleet::pki::Certificate,
+    certificate: &Certificate,
     now: OffsetDateTime,
     operator: &str,
 ) -> Result<(), Failure> {

@@ -20,11 +20,12 @@ pub(crate) struct Named<'a> {
 }
 
 /// The URL without a final slash. The nearer word counts: `target`, then the settings, then cluster.yaml, then what
-/// the settings are without being told. Only services can be dialled in the data plane: there the settings count if
-/// they name one, and the last word is what the servers are called in the cluster.
+/// the settings are without being told. Only services can be dialled in the data plane: there the settings and cluster.yaml
+/// count if they name one, and the last word is what the servers are called in the cluster.
 pub(super) fn base(settings: &Settings, named: &Named<'_>, entry: Option<&Entry>) -> Result<String, Failure> {
-    let counts = settings.http_is_named && (entry.is_none() || in_plane(&settings.http));
-    let said = named.target.or(counts.then_some(settings.http.as_str())).or(named.written);
+    let leads = |url: &&str| entry.is_none() || in_plane(url);
+    let set = Some(settings.http.as_str()).filter(|_| settings.http_is_named);
+    let said = named.target.or(set.filter(leads)).or(named.written.filter(leads));
     let base = match (said, entry) {
         (Some(said), _) => said.to_owned(),
         (None, None) => settings.http.clone(),
@@ -84,6 +85,8 @@ mod tests {
         assert_eq!(base(other, Named::default(), &quay).unwrap(), "http://plane.quay.test.rete:8080");
         let written = Named { written: Some("http://config.quay.test.rete"), ..Named::default() };
         assert_eq!(base(None, written, &quay).unwrap(), "http://config.quay.test.rete");
+        let outside = Named { written: Some("https://publish.test"), ..Named::default() };
+        assert_eq!(base(None, outside, &quay).unwrap(), PUBLISHER);
         let target = Named { target: Some("http://plane.test:8080"), ..written };
         assert_eq!(base(None, target, &quay).unwrap_err().code(), Code::Usage, "a token without TLS");
         let somewhere = Entry { port, cluster: None };
