@@ -160,7 +160,9 @@ fn a_publish_goes_through_the_data_plane() -> Result<()> {
         node.flor().words("enroll").argument(&bundle).run()?.expect(0)?;
         node.start(&folder.join("logs"))?;
         wait_until(SOON, "an agent", || Ok(node.is_running()?.then_some(())))?;
-        node.flor().words("sync --commit-timeout 0").run()?.expect(0)?;
+        for words in ["sync", "sync --confirm"] {
+            node.flor().words(words).run()?.expect(0)?;
+        }
         nodes.push(node);
     }
 
