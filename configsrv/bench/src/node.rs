@@ -15,6 +15,9 @@ use rustls::{
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::TlsConnector;
 
+/// How long requests are held.
+const HELD_S: u64 = 55;
+
 /// A node as far as servers can tell: its certificate, and one connection at a time.
 pub(crate) struct Node {
     name: String,
@@ -29,9 +32,6 @@ pub(crate) struct Node {
     pub(crate) version: u64,
     etag: String,
 }
-
-/// How long requests are held.
-const HELD_S: u64 = 55;
 
 /// Whether there was something new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

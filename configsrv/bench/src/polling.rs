@@ -32,19 +32,19 @@ pub(crate) struct Polling {
     pub(crate) memory: Vec<u64>,
 }
 
-/// The first nodes, so many, look once in `interval` each, evenly spread, for `polled`.
+/// Every node looks once in `interval`, evenly spread, for `polled`.
 pub(crate) async fn measure(
     plane: &Plane,
     crew: &mut Crew,
-    (count, way): (usize, Way),
+    way: Way,
     interval: Duration,
     polled: Duration,
 ) -> Result<Polling> {
     let ids = (0..plane.count()).map(|at| plane.process(at)).collect::<Result<Vec<_>>>()?;
     let before = ids.iter().map(|id| busy(*id)).collect::<Result<Vec<_>>>()?;
-    let begun = Instant::now();
+    let (begun, count) = (Instant::now(), crew.nodes.len());
     let mut tasks = JoinSet::new();
-    for (number, node) in crew.nodes.drain(..count).enumerate() {
+    for (number, node) in crew.nodes.drain(..).enumerate() {
         let first = interval.mul_f64(number as f64 / count as f64);
         tasks.spawn(poll(node, way, begun + first, interval, begun + polled));
     }

@@ -162,16 +162,20 @@ fn authorities(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Whether the host of `url` is called by a name that only the data plane knows.
 pub(crate) fn in_plane(url: &str) -> bool {
-    let uri: Option<http::Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(http::Uri::host).map(str::to_ascii_lowercase).unwrap_or_default();
+    let host = host(url).to_ascii_lowercase();
     host.strip_suffix('.').unwrap_or(&host).rsplit_once('.').is_some_and(|(_, last)| last == "rete")
 }
 
 /// Whether the host of `url` is this machine.
 fn is_local(url: &str) -> bool {
+    let host = host(url);
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Empty if `url` is none.
+fn host(url: &str) -> String {
     let uri: Option<http::Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    uri.as_ref().and_then(http::Uri::host).unwrap_or_default().to_owned()
 }
 
 /// A token on a network without TLS belongs to everybody there.

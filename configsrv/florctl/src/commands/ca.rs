@@ -138,14 +138,15 @@ fn issue(keys: &Keys, holder: &Holder, new_key: bool, output: Format) -> Result<
     let authority = authority(&workspace, &folder, keys)?;
     let stem = file_stem(&subject);
     let (key, certificate) = (folder.join(format!("{stem}.key")), folder.join(format!("{stem}.crt")));
-    let known = key_in(&folder, &subject).map_err(|error| Failure::file(&key, &error))?;
+    let unreadable = |error| Failure::file(&key, &error);
     if let Subject::Signer(name) = &subject {
+        let known = key_in(&folder, &subject).map_err(unreadable)?;
         signer::may_have(&workspace, name, &key, known.as_deref(), new_key)?;
     }
     let (now, days) = (OffsetDateTime::now_utc(), days(&workspace, holder, &subject));
     let kept = match new_key || is_revoked(&workspace, authority.cluster(), &subject) {
         true => None,
-        false => kept_key(&workspace, &folder, &subject).map_err(|error| Failure::file(&key, &error))?,
+        false => kept_key(&workspace, &folder, &subject).map_err(unreadable)?,
     };
     let issued = match &kept {
         Some(key) => authority.renew(key, &subject, now, days)?,
